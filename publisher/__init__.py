@@ -1,0 +1,1 @@
+"""The agent: Readings → Tent → store → MQTT, and the technician's command line."""

@@ -1,0 +1,398 @@
+"""The agent: readings from the sensors' threads in, records to the store and the link out.
+
+One loop owns the tent. Everything else (sensors, link, control socket) puts its news into the loop's
+inbox and waits for nothing.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from publisher import commands, messages
+from publisher.clock import Clock, Now, boot_id, timestamp
+from publisher.commands import Command, Refused
+from publisher.config import Config
+from publisher.control import Control
+from publisher.link import Link, Request
+from publisher.notify import notify
+from publisher.store import Row, Store
+from publisher.tent import Happening, Tent
+from sensors import registry
+from sensors.hardware import Hardware
+from sensors.reading import Reading, SensorError
+from sensors.sensor import Sensor
+
+log = logging.getLogger("tentwatch.agent")
+
+TICK_S = 1.0
+#: Snapshots for the sake of a change come at most this often (contract, `state`).
+CHANGE_PAUSE_S = 1.0
+STORE_RETRY_S = 60.0
+WATCHDOG_S = 5.0
+#: Answers kept to tell a repeated command from a new one.
+MOST_CIDS = 200
+STOP_LINK_S = 0.7
+STOP_SENSOR_S = 0.1
+
+
+class StartError(Exception):
+    """The agent cannot start; the message says what to do."""
+
+
+def software() -> str:
+    """Return the version of what is installed."""
+    try:
+        return version("tentwatch")
+    except PackageNotFoundError:
+        return "0"
+
+
+class Agent:
+    """One tent's unit, from `run` to `stop`."""
+
+    def __init__(
+        self,
+        config: Config,
+        state_dir: Path,
+        hardware: Hardware,
+        clock: Clock,
+        *,
+        on_sent: Callable[[str, str], None] | None = None,
+    ) -> None:
+        """Open the store and set everything up; nothing runs yet.
+
+        `on_sent` hears of each message that the broker has confirmed. Raises StartError where
+        another agent uses `state_dir`.
+        """
+        self._config = config
+        self._hardware = hardware
+        self._clock = clock
+        self._inbox: SimpleQueue[tuple[str, Any]] = SimpleQueue()
+        self._stopping = False
+        self._pending: list[Happening] = []
+        self._answers: OrderedDict[str, str] = OrderedDict()
+        self._lamp: Any = None
+        self._lamp_until_s: float | None = None
+        self._dropped_told = 0
+        self._watchdog_s = 0.0
+        self._log_errors: dict[str, str] = {}
+
+        self._lock = _lock(state_dir)
+        now = clock.now()
+        store = config.store
+        self._store = Store(state_dir, store.max_rows, store.max_mib << 20)
+        opened = self._store.open(boot_id(), now)
+        if self._store.earliest is not None:
+            clock.trust_from(self._store.earliest)
+            now = clock.now()
+        self.tent = Tent(config, now, opened.totals)
+        if opened.power_cut is not None:
+            self._pending.append(Happening("power_cut", opened.power_cut))
+        if opened.quarantined is not None:
+            log.error("the store was damaged: set aside as %s, begun anew", opened.quarantined)
+            self._pending.append(Happening("store_quarantined", {"file": opened.quarantined}))
+        self._fingerprint = self.tent.fingerprint()
+        self._tick_due_s = self._interval_due_s = self._retry_due_s = now.monotonic_s
+        self._change_s = now.monotonic_s - CHANGE_PAUSE_S
+
+        self._link = Link(
+            config.broker,
+            config.tent.id,
+            messages.about(config, software()),
+            self._store,
+            clock,
+            on_up=lambda: self._inbox.put(("up", None)),
+            on_request=lambda request: self._inbox.put(("request", request)),
+            on_sent=on_sent,
+        )
+        self._sensors = [
+            Sensor(
+                s.name,
+                registry.build(s.driver, s.config, hardware, clock),
+                clock,
+                lambda readings: self._inbox.put(("readings", readings)),
+            )
+            for s in config.sensors
+        ]
+        self._control: Control | None = None
+        try:
+            self._control = Control(state_dir, self._ask)
+        except OSError as error:
+            log.error(
+                "no control socket in %s (%s): status and headcount will fail", state_dir, error
+            )
+
+    # For other threads
+
+    def stop(self) -> None:
+        """Ask `run` to end; may be called from a signal handler."""
+        self._inbox.put(("stop", None))
+
+    def _ask(self, message: Any) -> dict[str, Any]:
+        """Put a request of the control socket to the loop and wait for the answer."""
+        answers: SimpleQueue[dict[str, Any]] = SimpleQueue()
+        self._inbox.put(("ask", (message, answers.put)))
+        try:
+            return answers.get(timeout=4.0)
+        except Empty:
+            return {"ok": False, "error": "the agent is busy or stopping: try again"}
+
+    def status(self) -> dict[str, Any]:
+        """Return what `tentwatch status` shows."""
+        return self._ask({"command": "status"})
+
+    # The loop
+
+    def run(self) -> None:
+        """Work until `stop`."""
+        self._link.start()
+        if self._control is not None:
+            self._control.start()
+        self._settle(self.tent.tick(self._clock.now()))
+        self._record(self._clock.now())
+        notify("READY=1")
+        for sensor in self._sensors:
+            sensor.start()
+        try:
+            while not self._stopping:
+                self._step()
+        finally:
+            self._shut_down()
+
+    def _step(self) -> None:
+        now_s = self._clock.now_s()
+        due_s = min(self._tick_due_s, self._interval_due_s)
+        if self._has_changed():
+            due_s = min(due_s, self._change_s + CHANGE_PAUSE_S)
+        work: deque[tuple[str, Any]] = deque()
+        with contextlib.suppress(Empty):
+            if due_s > now_s:
+                work.append(self._inbox.get(timeout=self._clock.real_s(due_s - now_s)))
+            while True:
+                work.append(self._inbox.get_nowait())
+        now = self._clock.now()
+        for what, thing in work:
+            self._handle(what, thing, now)
+        if now.monotonic_s >= self._tick_due_s:
+            self._tick(now)
+        if now.monotonic_s >= self._interval_due_s:
+            self._record(now)
+        elif self._has_changed() and now.monotonic_s >= self._change_s + CHANGE_PAUSE_S:
+            self._change_s = now.monotonic_s
+            self._record(now)
+
+    def _handle(self, what: str, thing: Any, now: Now) -> None:
+        if what == "readings":
+            readings: Sequence[Reading] = thing
+            self._settle(self.tent.apply(readings, now))
+        elif what == "up":
+            self._record(now)
+        elif what == "request":
+            self._serve(thing, now)
+        elif what == "ask":
+            message, answer = thing
+            answer(self._answer_unit(message, now))
+        else:
+            self._stopping = True
+
+    def _tick(self, now: Now) -> None:
+        self._tick_due_s = now.monotonic_s + TICK_S
+        self._settle(self.tent.tick(now))
+        if self._lamp_until_s is not None and now.monotonic_s >= self._lamp_until_s:
+            self._lamp_until_s = None
+            self._lamp.light(False)
+        if self._store.failure is not None and now.monotonic_s >= self._retry_due_s:
+            self._retry_store(now)
+        if now.uptime_s - self._watchdog_s >= WATCHDOG_S and self._link.is_alive():
+            self._watchdog_s = now.uptime_s
+            notify("WATCHDOG=1")
+
+    def _settle(self, happened: list[Happening]) -> None:
+        self._pending += happened
+        for happening in happened:
+            detail = ", ".join(f"{key} {value}" for key, value in happening.detail.items())
+            log.info("%s%s", happening.event, f": {detail}" if detail else "")
+
+    def _has_changed(self) -> bool:
+        return bool(self._pending) or self.tent.fingerprint() != self._fingerprint
+
+    def _record(self, now: Now) -> None:
+        """Store what has happened and a snapshot, in one transaction, and offer them to the link."""
+        tent, config = self.tent, self._config
+        happened, self._pending = self._pending, []
+        self._fingerprint = tent.fingerprint()
+        self._interval_due_s = now.monotonic_s + config.report.interval_s
+        buffer = self._store.buffer(now)
+        blocks = tent.snapshot()
+
+        def records(boot: int, seq: int) -> list[tuple[str, str]]:
+            tent_id = config.tent.id
+            made = [
+                ("event", messages.event(tent_id, boot, seq + i, now, happening))
+                for i, happening in enumerate(happened)
+            ]
+            last = seq + len(made)
+            return [*made, ("state", messages.state(config, boot, last, now, blocks, buffer))]
+
+        failed_before = self._store.failure is not None
+        rows: list[Row] = self._store.append(records, tent.totals.as_dict(), now)
+        self._link.offer(rows)
+        if self._store.failure is not None and not failed_before:
+            log.error(
+                "the store cannot be written (%s): going on in memory; free space on the disk or "
+                "replace the card",
+                self._store.failure,
+            )
+            self._retry_due_s = now.monotonic_s + STORE_RETRY_S
+        self._settle(tent.alert("store_failed", self._store.failure is not None, now))
+        if buffer["dropped"] > self._dropped_told:
+            dropped, self._dropped_told = buffer["dropped"] - self._dropped_told, buffer["dropped"]
+            self._settle([Happening("records_dropped", {"records": dropped})])
+
+    def _retry_store(self, now: Now) -> None:
+        self._retry_due_s = now.monotonic_s + STORE_RETRY_S
+        unread = self._store.retry(now)
+        if unread is not None:
+            self.tent.totals.add(unread)
+        if self._store.failure is None:
+            log.warning("the store can be written again")
+            self._record(now)
+
+    # Commands
+
+    def _serve(self, request: Request, now: Now) -> None:
+        """Answer a command from the broker."""
+        seats = self._config.tent.seats
+        try:
+            command = commands.from_broker(
+                request.command, request.payload, retained=request.retained, seats=seats, now=now
+            )
+        except Refused as refusal:
+            log.warning("command %s refused: %s", request.command[:40], refusal.error)
+            if refusal.cid is not None:
+                answer = messages.answer(refusal.cid, refusal.error)
+                self._link.respond(request, refusal.cid, answer)
+            return
+        answer = self._answers.get(command.cid, "")
+        if not answer:
+            answer = messages.answer(command.cid, **self._carry_out(command, now))
+            self._answers[command.cid] = answer
+            if len(self._answers) > MOST_CIDS:
+                self._answers.popitem(last=False)
+        self._link.respond(request, command.cid, answer)
+
+    def _answer_unit(self, message: Any, now: Now) -> dict[str, Any]:
+        """Answer a request from the control socket."""
+        if isinstance(message, dict) and message.get("command") == "status":
+            return {"ok": True, **self._describe(now)}
+        try:
+            command = commands.from_unit(message, seats=self._config.tent.seats)
+        except Refused as refusal:
+            return {"ok": False, "error": refusal.error}
+        result = self._carry_out(command, now)
+        return {"ok": "error" not in result, **result}
+
+    def _carry_out(self, command: Command, now: Now) -> dict[str, Any]:
+        """Do what a command asks; return its result, with an `error` where it failed."""
+        if command.name == "headcount":
+            assert command.argument is not None
+            self._settle(self.tent.headcount(command.argument, now))
+            self._record(now)
+            return {"people": self.tent.totals.occupancy.people}
+        if command.name == "report":
+            self._record(now)
+            return {}
+        assert command.argument is not None
+        return self._identify(command.argument, now)
+
+    def _identify(self, seconds: int, now: Now) -> dict[str, Any]:
+        gpio = self._config.tent.lamp_gpio
+        if gpio is None:
+            return {"error": "this unit has no lamp (lamp_gpio in [tent] is not set)"}
+        try:
+            if self._lamp is None:
+                from sensors.gpio import Lamp
+
+                self._lamp = Lamp(gpio, self._hardware)
+            self._lamp.light(True)
+        except SensorError as error:
+            return {"error": str(error)}
+        self._lamp_until_s = now.monotonic_s + seconds
+        return {"seconds": seconds}
+
+    def _describe(self, now: Now) -> dict[str, Any]:
+        health = self._link.health()
+        return {
+            "id": self._config.tent.id,
+            "name": self._config.tent.name,
+            "software": software(),
+            "boot": self._store.boot,
+            "uptime_s": round(now.uptime_s, 1),
+            "ts": timestamp(now.wall),
+            "clock": "synced" if now.synced else "unsynced",
+            "topics": f"{self._config.broker.prefix}/{self._config.tent.id}/#",
+            "lamp": self._lamp_until_s is not None,
+            "link": {
+                "broker": health.broker,
+                "connected": health.connected,
+                "error": health.error,
+                "sessions": health.sessions,
+                "failures": health.failures,
+            },
+            "buffer": self._store.buffer(now),
+            "store": {"error": self._store.failure},
+            "sensors": self.tent.sensors(now),
+            **self.tent.snapshot(),
+        }
+
+    def _shut_down(self) -> None:
+        notify("STOPPING=1")
+        for sensor in self._sensors:
+            sensor.stop()
+        for sensor in self._sensors:
+            sensor.join(STOP_SENSOR_S)
+        now = self._clock.now()
+        with contextlib.suppress(Empty):  # people who passed in the last moment count as well
+            while True:
+                what, thing = self._inbox.get_nowait()
+                if what == "readings":
+                    self._settle(self.tent.apply(thing, now))
+        if self._has_changed():
+            self._record(now)
+        self._link.stop(STOP_LINK_S)
+        if self._control is not None:
+            self._control.close()
+        if self._lamp is not None:
+            self._lamp.close()
+        self._store.close(self._clock.now(), self.tent.totals.as_dict())
+        if self._lock is not None:
+            os.close(self._lock)
+
+
+def _lock(state_dir: Path) -> int | None:
+    """Keep other agents out of `state_dir`; None where it cannot even hold a lock file.
+
+    Raises StartError where another agent is there.
+    """
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True)
+        lock = os.open(state_dir / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
+    except OSError as error:
+        log.error("%s cannot be used (%s): going on in memory", state_dir, error)
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise StartError(
+            f"another tentwatch already uses {state_dir}: stop it first, or choose another "
+            f"--state-dir"
+        ) from None
+    return lock

@@ -1,0 +1,257 @@
+"""The command line: `tentwatch <command>`. Exit codes: 0 done, 1 it failed, 2 usage or configuration."""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+DEFAULT_CONFIG = Path("/etc/tentwatch/tentwatch.toml")
+DEFAULT_STATE_DIR = Path("/var/lib/tentwatch")
+
+DONE, FAILED, USAGE = 0, 1, 2
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    options = _parser().parse_args(argv)
+    command = {
+        "run": _run,
+        "demo": _demo,
+        "status": _status,
+        "headcount": _headcount,
+        "report": _report,
+        "identify": _identify,
+        "check-config": _check_config,
+    }[options.command]
+    try:
+        return command(options)
+    except KeyboardInterrupt:
+        return FAILED
+    except BrokenPipeError:  # the reader of our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tentwatch", description="Reports a relief tent's capacity and power state over MQTT."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+
+    def command(name: str, text: str, *, state: bool = True) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        if state:
+            default = os.environ.get("STATE_DIRECTORY") or DEFAULT_STATE_DIR
+            added.add_argument(
+                "--state-dir", type=Path, default=Path(default), metavar="DIR",
+                help="where counts and unsent messages are kept (default: %(default)s)",
+            )  # fmt: skip
+        return added
+
+    def config(added: argparse.ArgumentParser) -> None:
+        added.add_argument(
+            "--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE",
+            help="the configuration (default: %(default)s)",
+        )  # fmt: skip
+
+    config(command("run", "Run the agent, as the service does."))
+
+    demo = command("demo", "Run the agent on simulated devices.", state=False)
+    demo.add_argument("--broker", type=_host_port, metavar="HOST:PORT",
+                      help="use this broker (default: a mosquitto of its own)")  # fmt: skip
+    demo.add_argument("--state-dir", type=Path, metavar="DIR",
+                      help="keep counts here (default: a temporary directory)")  # fmt: skip
+    demo.add_argument("--seconds", type=_positive, metavar="N", help="end after N seconds")
+    demo.add_argument("--speed", type=_speed, default=1.0, metavar="N",
+                      help="let the simulated time pass N times as fast, 1 to 600")  # fmt: skip
+    demo.add_argument("--seed", type=int, default=1, metavar="N",
+                      help="another number makes another day")  # fmt: skip
+    demo.add_argument("--truth", type=Path, metavar="FILE",
+                      help="write what really happens, a JSON object a line")  # fmt: skip
+
+    status = command("status", "Show how the running unit does.")
+    status.add_argument("--json", action="store_true", help="print one JSON document")
+    headcount = command("headcount", "Tell the unit how many people are inside now.")
+    headcount.add_argument("people", type=int)
+    command("report", "Have the unit publish a snapshot now.")
+    identify = command("identify", "Light the unit's lamp.")
+    identify.add_argument("seconds", type=int, nargs="?", default=30)
+    check = command("check-config", "Check a configuration.", state=False)
+    config(check)
+    check.add_argument("--json", action="store_true", help="print one JSON document")
+    return parser
+
+
+def _host_port(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as localhost:1883")
+    return host, int(port)
+
+
+def _positive(text: str) -> float:
+    return _number(text, 0.001, 1e9)
+
+
+def _speed(text: str) -> float:
+    return _number(text, 1, 600)
+
+
+def _number(text: str, low: float, high: float) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {low:g} to {high:g}")
+    return value
+
+
+def _say(text: str) -> None:
+    print(text)  # noqa: T201
+
+
+def _complain(text: str) -> None:
+    print(f"tentwatch: {text}", file=sys.stderr)  # noqa: T201
+
+
+def _log_to_stderr(level: int) -> None:
+    # The journal adds its own time.
+    form = "%(message)s" if os.environ.get("JOURNAL_STREAM") else "%(asctime)s %(message)s"
+    logging.basicConfig(level=level, format=form, stream=sys.stderr)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from publisher.config import ConfigError, load
+
+    try:
+        config = load(options.config)
+    except ConfigError as error:
+        _complain(str(error))
+        return USAGE
+    _log_to_stderr(logging.INFO)
+    from publisher.agent import Agent, StartError
+    from publisher.clock import Clock
+    from sensors.hardware import Hardware
+
+    try:
+        agent = Agent(config, options.state_dir, Hardware(), Clock())
+    except StartError as error:
+        _complain(str(error))
+        return FAILED
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: agent.stop())
+    agent.run()
+    return DONE
+
+
+def _demo(options: argparse.Namespace) -> int:
+    import contextlib
+    import tempfile
+
+    from publisher import demo
+    from publisher.agent import StartError
+    from publisher.mosquitto import BrokerError, Mosquitto
+
+    _log_to_stderr(logging.WARNING)
+    try:
+        with contextlib.ExitStack() as stack:
+            work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tentwatch-")))
+            broker = options.broker
+            if broker is None:
+                broker = "127.0.0.1", stack.enter_context(Mosquitto(work)).port
+            demo.run(
+                demo.Options(
+                    broker=broker,
+                    state_dir=options.state_dir or work / "state",
+                    seconds=options.seconds,
+                    speed=options.speed,
+                    seed=options.seed,
+                    truth=options.truth,
+                )
+            )
+    except (BrokerError, StartError) as error:
+        _complain(str(error))
+        return FAILED
+    except OSError as error:
+        _complain(f"the demonstration cannot run: {error}")
+        return FAILED
+    return DONE
+
+
+def _ask(options: argparse.Namespace, request: dict[str, Any]) -> dict[str, Any] | None:
+    """Ask the running unit; complain and return None where it gives no good answer."""
+    from publisher.control import ControlError, ask
+
+    try:
+        answer = ask(options.state_dir, request)
+    except ControlError as error:
+        _complain(str(error))
+        return None
+    if not answer.get("ok"):
+        _complain(str(answer.get("error")))
+        return None
+    return answer
+
+
+def _status(options: argparse.Namespace) -> int:
+    answer = _ask(options, {"command": "status"})
+    if answer is None:
+        return FAILED
+    if options.json:
+        _say(json.dumps(answer, ensure_ascii=False, indent=2))
+        return DONE
+    from rich.console import Console
+
+    from publisher.screen import clock_text, tables
+
+    console = Console(width=None if sys.stdout.isatty() else 100)
+    console.print(f"{answer['name']} ({answer['id']}) · {clock_text(answer)}", highlight=False)
+    console.print(tables(answer))
+    return DONE
+
+
+def _headcount(options: argparse.Namespace) -> int:
+    answer = _ask(options, {"command": "headcount", "people": options.people})
+    if answer is None:
+        return FAILED
+    _say(f"{answer['people']} people inside: noted")
+    return DONE
+
+
+def _report(options: argparse.Namespace) -> int:
+    if _ask(options, {"command": "report"}) is None:
+        return FAILED
+    _say("a snapshot is on its way")
+    return DONE
+
+
+def _identify(options: argparse.Namespace) -> int:
+    if _ask(options, {"command": "identify", "seconds": options.seconds}) is None:
+        return FAILED
+    _say(f"the lamp is lit for {options.seconds} s")
+    return DONE
+
+
+def _check_config(options: argparse.Namespace) -> int:
+    from publisher.config import ConfigError, load
+
+    faults: list[tuple[str, str]] = []
+    try:
+        load(options.config)
+    except ConfigError as error:
+        faults = error.faults
+    if options.json:
+        found = [{"key": key, "fix": fix} for key, fix in faults]
+        _say(json.dumps({"file": str(options.config), "ok": not faults, "faults": found}))
+    elif faults:
+        for key, fix in faults:
+            _complain(f"{options.config}: {key}: {fix}")
+    else:
+        _say(f"{options.config} is in order")
+    return USAGE if faults else DONE

@@ -1,0 +1,109 @@
+"""The time of day, and how far it can be trusted. Nothing else asks for it."""
+
+import ctypes
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sensors.clock import Monotonic
+
+#: No unit existed before: a clock that says so is wrong.
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+_STA_UNSYNC = 0x0040  # linux/timex.h
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """One instant on every clock of the unit.
+
+    `wall` is None where the time of day is not known; with `synced` False it is an estimate.
+    """
+
+    monotonic_s: float
+    uptime_s: float
+    wall: datetime | None
+    synced: bool
+
+
+class _Timex(ctypes.Structure):
+    """`struct timex` up to its status word; the rest is room for the kernel to write in."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_long * 32),
+    )
+
+
+def kernel_is_synced() -> bool:
+    """Ask the kernel whether a time service disciplines its clock (adjtimex(2), STA_UNSYNC)."""
+    timex = _Timex()
+    if ctypes.CDLL(None).adjtimex(ctypes.byref(timex)) < 0:
+        return False
+    return not timex.status & _STA_UNSYNC
+
+
+class Clock(Monotonic):
+    """The unit's clocks. An unsynchronised time of day counts from `not_before` on only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._not_before = EPOCH
+
+    def trust_from(self, earliest: datetime) -> None:
+        """Take note that it is later than `earliest`: the store holds a record of that time."""
+        self._not_before = max(self._not_before, earliest)
+
+    def now(self) -> Now:
+        """Return the present."""
+        synced = kernel_is_synced()
+        wall: datetime | None = datetime.now(UTC)
+        if not synced and wall is not None and wall < self._not_before:
+            wall = None  # a Pi without a clock chip wakes up in the past
+        return Now(
+            monotonic_s=self.now_s(),
+            uptime_s=time.clock_gettime(time.CLOCK_BOOTTIME),
+            wall=wall,
+            synced=synced,
+        )
+
+
+class DemoClock(Clock):
+    """A synchronised clock that starts at the present and runs `speed` times as fast."""
+
+    def __init__(self, speed: float) -> None:
+        super().__init__()
+        self.speed = speed
+        self._wall = datetime.now(UTC)
+        self._uptime_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    def now(self) -> Now:
+        """Return the present."""
+        now_s = self.now_s()
+        passed_s = now_s - self._start_s
+        wall = self._wall + timedelta(seconds=passed_s)
+        return Now(now_s, self._uptime_s + passed_s, wall, synced=True)
+
+    def uptime_at(self, at_s: float) -> float:
+        """Return the uptime that belongs to a monotonic second."""
+        return self._uptime_s + at_s - self._start_s
+
+
+def boot_id() -> str:
+    """Return the kernel's random name of this boot; empty where it has none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def timestamp(wall: datetime | None) -> str | None:
+    """Return a wall time as the contract writes it, in UTC with milliseconds."""
+    if wall is None:
+        return None
+    return wall.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,91 @@
+"""Commands: bytes from the broker or the control socket in, a checked command or a refusal out."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from publisher.clock import Now
+
+#: A larger payload is refused unread (contract, Commands).
+MAX_BYTES = 4096
+#: An answer's topic ends with the cid, so a cid must be one topic level.
+MAX_CID = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command whose arguments are in order. `cid` is empty for one from the control socket."""
+
+    name: str
+    cid: str
+    argument: int | None = None
+
+
+class Refused(Exception):
+    """A command that changes nothing; `cid` is None where there is nobody to answer."""
+
+    def __init__(self, cid: str | None, error: str) -> None:
+        self.cid = cid
+        self.error = error
+        super().__init__(error)
+
+
+def from_broker(name: str, payload: bytes, *, retained: bool, seats: int, now: Now) -> Command:
+    """Check a command that came over MQTT. Raises Refused."""
+    if len(payload) > MAX_BYTES:
+        raise Refused(None, f"larger than {MAX_BYTES} bytes")
+    try:
+        message = json.loads(payload)
+    except (ValueError, RecursionError):
+        raise Refused(None, "not JSON") from None
+    if not isinstance(message, dict):
+        raise Refused(None, "not a JSON object")
+    cid = message.get("cid")
+    if not isinstance(cid, str) or not _is_level(cid):
+        raise Refused(None, "no cid (1 to 64 printable characters without / + #)")
+    if retained:
+        raise Refused(cid, "retained commands are refused: publish it without the retain flag")
+    _check_expiry(cid, message.get("expires"), now)
+    return _checked(name, cid, message, seats)
+
+
+def from_unit(message: object, *, seats: int) -> Command:
+    """Check a command that came over the control socket. Raises Refused."""
+    if not isinstance(message, dict) or not isinstance(message.get("command"), str):
+        raise Refused("", "not a command")
+    return _checked(message["command"], "", message, seats)
+
+
+def _check_expiry(cid: str, expires: object, now: Now) -> None:
+    try:
+        at = datetime.fromisoformat(expires) if isinstance(expires, str) else None
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise Refused(cid, "expires must be a time such as 2026-11-22T18:10:00Z")
+    if now.wall is None:
+        raise Refused(cid, "the unit's clock is not set yet: send it again in a minute")
+    if at <= now.wall:
+        raise Refused(cid, "expired")
+
+
+def _checked(name: str, cid: str, message: dict[str, Any], seats: int) -> Command:
+    if name == "headcount":
+        return Command(name, cid, _whole_number(cid, message, "people", 0, 10 * seats))
+    if name == "identify":
+        return Command(name, cid, _whole_number(cid, message, "seconds", 1, 600))
+    if name == "report":
+        return Command(name, cid)
+    raise Refused(cid, f"unknown command {name[:40]!r}: known are headcount, report, identify")
+
+
+def _whole_number(cid: str, message: dict[str, Any], key: str, low: int, high: int) -> int:
+    value = message.get(key)
+    if type(value) is not int or not low <= value <= high:
+        raise Refused(cid, f"{key} must be a whole number from {low} to {high}")
+    return value
+
+
+def _is_level(cid: str) -> bool:
+    return 0 < len(cid) <= MAX_CID and cid.isprintable() and not set(cid) & set("/+#")

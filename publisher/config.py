@@ -1,0 +1,301 @@
+"""The configuration file: read, and checked whole, so that all its faults are named at once."""
+
+import re
+import tomllib
+import types
+import zlib
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
+from zoneinfo import ZoneInfo
+
+from sensors.gpio import HIGHEST_GPIO
+from sensors.registry import DRIVERS, SENSORS, config_class
+from sensors.settings import Rule, setting
+
+DEFAULT_PATH = Path("/etc/tentwatch/tentwatch.toml")
+
+#: MQTT levels that stand in the topics' way.
+_PREFIX = r"[^+#/\x00$][^+#/\x00]*(/[^+#/\x00]+)*"
+
+
+@dataclass(frozen=True)
+class Tent:
+    """`[tent]`: which tent this is."""
+
+    id: str = setting(doc="the tent's id, as in the topics", pattern=r"[A-Za-z0-9_-]{1,64}")
+    seats: int = setting(doc="people that the tent is meant for", low=1, high=10_000)
+    name: str = setting("", doc="name for people, such as a place")
+    latitude: float | None = setting(None, doc="degrees north", low=-90, high=90)
+    longitude: float | None = setting(None, doc="degrees east", low=-180, high=180)
+    region: str | None = setting(None, doc="ISO 3166-2 code of the region", pattern=r"[A-Z]{2}-\w+")
+    timezone: str = setting("Europe/Kyiv", doc="IANA name of the zone in which the day ends")
+    lamp_gpio: int | None = setting(
+        None, doc="GPIO number (BCM) of the lamp that `identify` lights", low=0, high=HIGHEST_GPIO
+    )
+
+    def faults(self) -> list[tuple[str, str]]:
+        """Return (key, what to do) of each fault that no single key shows."""
+        found = []
+        try:
+            ZoneInfo(self.timezone)
+        except (KeyError, ValueError, OSError):
+            found.append(("timezone", f"{self.timezone!r} is not known: use one like Europe/Kyiv"))
+        if (self.latitude is None) != (self.longitude is None):
+            found.append(("latitude", "goes with longitude: give both or neither"))
+        return found
+
+
+@dataclass(frozen=True)
+class Broker:
+    """`[broker]`: where the messages go."""
+
+    host: str = setting(doc="name or address of the MQTT broker", pattern=r"\S+")
+    port: int = setting(1883, doc="TCP port; 8883 is usual with TLS", low=1, high=65535)
+    prefix: str = setting("tents/v1", doc="first levels of every topic", pattern=_PREFIX)
+    protocol: str = setting("5", doc="MQTT version", choices=("5", "3.1.1"))
+    username: str | None = setting(None, doc="broker user; usually the tent's id")
+    password_file: str | None = setting(None, doc="file with the password, mode 0600")
+    tls: bool = setting(False, doc="encrypt and check the broker's certificate")
+    ca_file: str | None = setting(None, doc="certificate authority; without it the system's own")
+    cert_file: str | None = setting(None, doc="this unit's certificate")
+    key_file: str | None = setting(None, doc="the key of cert_file, mode 0600")
+    keepalive_s: int = setting(12, doc="silence after which the link is probed", low=2, high=14)
+    spread_s: float = setting(
+        1.5, doc="random wait before speaking after a reconnect, at most", low=0, high=600
+    )
+    longest_wait_s: float = setting(60.0, doc="longest wait between attempts", low=1, high=3600)
+
+    def faults(self) -> list[tuple[str, str]]:
+        """Return (key, what to do) of each fault that no single key shows."""
+        found = []
+        if (self.cert_file is None) != (self.key_file is None):
+            found.append(("cert_file", "goes with key_file: give both or neither"))
+        if not self.tls and (self.ca_file or self.cert_file):
+            found.append(("tls", "must be true for ca_file and cert_file to have an effect"))
+        if self.password_file and not self.username:
+            found.append(("username", "is missing: a password alone is not sent"))
+        return found
+
+
+@dataclass(frozen=True)
+class Report:
+    """`[report]`: how often, and for how long it holds."""
+
+    interval_s: float = setting(60.0, doc="time between snapshots", low=1, high=3600)
+    ttl_s: int = setting(180, doc="age from which dashboards call a state old", low=10, high=86_400)
+    stale_after_s: float = setting(
+        15.0, doc="age from which a sensor's value is no longer reported", low=2, high=3600
+    )
+
+    def faults(self) -> list[tuple[str, str]]:
+        """Return (key, what to do) of each fault that no single key shows."""
+        if self.ttl_s < self.interval_s:
+            return [("ttl_s", f"must be at least interval_s ({self.interval_s:g})")]
+        return []
+
+
+@dataclass(frozen=True)
+class Power:
+    """`[power]`: what the readings mean."""
+
+    generator_running_a: float = setting(
+        1.0, doc="current from which the generator counts as running", low=0.05, high=500
+    )
+    generator_hold_s: float = setting(
+        2.0, doc="time that a start or stop must last to count", low=0, high=600
+    )
+    generator_rated_w: float | None = setting(
+        None, doc="rated power at the point of measurement; gives load_pct", low=10, high=1e6
+    )
+    battery_low_pct: float = setting(20.0, doc="charge below which to warn", low=1, high=90)
+
+
+@dataclass(frozen=True)
+class Store:
+    """`[store]`: how much is kept while the broker cannot be reached."""
+
+    max_rows: int = setting(100_000, doc="records; the oldest go first", low=1000, high=10_000_000)
+    max_mib: int = setting(200, doc="size of the records in MiB", low=4, high=100_000)
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """`[sensors.<name>]`: one device; `config` holds the keys of its driver."""
+
+    name: str
+    driver: str
+    config: Any
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole configuration, checked; `digest` changes when the file's text does."""
+
+    tent: Tent
+    broker: Broker
+    report: Report
+    power: Power
+    store: Store
+    sensors: tuple[Sensor, ...]
+    digest: str
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; `faults` lists every (key, what to do)."""
+
+    def __init__(self, where: str, faults: list[tuple[str, str]]) -> None:
+        self.where = where
+        self.faults = faults
+        super().__init__("\n".join(f"{where}: {key}: {fix}" for key, fix in faults))
+
+
+def load(path: Path) -> Config:
+    """Read and check a file. Raises ConfigError with everything that is wrong with it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            str(path), [("file", "does not exist: copy the sample configuration there")]
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), [("file", f"cannot be read: {error}")]) from error
+    return parse(text, str(path))
+
+
+def parse(text: str, where: str = "configuration") -> Config:
+    """Check a configuration's text. Raises ConfigError with everything that is wrong with it."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(where, [("syntax", f"is not TOML: {error}")]) from error
+    reader = _Reader()
+    sections = {
+        name: reader.section(kind, document.pop(name, {}), name)
+        for name, kind in (
+            ("tent", Tent),
+            ("broker", Broker),
+            ("report", Report),
+            ("power", Power),
+            ("store", Store),
+        )
+    }
+    sensors = reader.sensors(document.pop("sensors", {}))
+    for name in document:
+        reader.unknown(name, (*sections, "sensors"), "")
+    if reader.faults:
+        raise ConfigError(where, reader.faults)
+    return Config(**sections, sensors=sensors, digest=f"{zlib.crc32(text.encode()):08x}")
+
+
+class _Reader:
+    """Turns tables into dataclasses and gathers what does not fit."""
+
+    def __init__(self) -> None:
+        self.faults: list[tuple[str, str]] = []
+
+    def unknown(self, key: str, known: tuple[str, ...], path: str) -> None:
+        near = get_close_matches(key, known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+        self.faults.append((path + key, f"is not a key: remove it ({hint})"))
+
+    def section(self, kind: type[Any], table: object, path: str) -> Any:
+        """Return a `kind` from `table`, or None where there were faults."""
+        if not isinstance(table, Mapping):
+            self.faults.append((path, "must be a table of keys"))
+            return None
+        before = len(self.faults)
+        known = {f.name: f for f in fields(kind)}
+        hints = get_type_hints(kind)
+        values: dict[str, Any] = {}
+        for key in table:
+            if key not in known:
+                self.unknown(str(key), tuple(known), f"{path}.")
+        for key, declared in known.items():
+            rule: Rule = declared.metadata["rule"]
+            if key in table:
+                values[key] = self._value(table[key], hints[key], rule, f"{path}.{key}")
+            elif declared.default is MISSING:
+                self.faults.append((f"{path}.{key}", f"is missing: {_describe(rule)}"))
+        if len(self.faults) > before:
+            return None
+        built = kind(**values)
+        check = getattr(built, "faults", None)
+        if check is not None:
+            self.faults += [(f"{path}.{key}", fix) for key, fix in check()]
+        return built
+
+    def _value(self, value: object, hint: Any, rule: Rule, path: str) -> Any:
+        kind = _plain_type(hint)
+        if kind is float and type(value) is int:
+            value = float(value)
+        if type(value) is not kind:
+            wanted = {str: "text in quotes", int: "a whole number", bool: "true or false"}
+            self.faults.append(
+                (path, f"must be {wanted.get(kind, 'a number')}, not {value!r}: {_describe(rule)}")
+            )
+            return value
+        if (
+            isinstance(value, int | float)
+            and not (
+                (rule.low is None or value >= rule.low)
+                and (rule.high is None or value <= rule.high)
+            )
+        ) or (
+            isinstance(value, str)
+            and (
+                (rule.choices and value not in rule.choices)
+                or (rule.pattern and not re.fullmatch(rule.pattern, value))
+            )
+        ):
+            self.faults.append((path, f"is {value!r}: {_describe(rule)}"))
+        return value
+
+    def sensors(self, tables: object) -> tuple[Sensor, ...]:
+        if not isinstance(tables, Mapping):
+            self.faults.append(("sensors", "must hold a table a sensor, such as [sensors.mains]"))
+            return ()
+        found = []
+        for name, table in tables.items():
+            path = f"sensors.{name}"
+            if name not in SENSORS:
+                self.unknown(str(name), SENSORS, "sensors.")
+                continue
+            if not isinstance(table, Mapping):
+                self.faults.append((path, "must be a table of keys"))
+                continue
+            fitting = sorted(d for d, entry in DRIVERS.items() if name in entry.serves)
+            keys = dict(table)
+            driver = keys.pop("driver", None)
+            if driver not in fitting:
+                problem = "is missing" if driver is None else f"is {driver!r}"
+                self.faults.append((f"{path}.driver", f"{problem}: one of {', '.join(fitting)}"))
+                continue
+            config = self.section(config_class(str(driver)), keys, path)
+            found.append(Sensor(str(name), str(driver), config))
+        return tuple(found)
+
+
+def _plain_type(hint: Any) -> type:
+    """Return the type of a value that is there: `int` of `int | None`."""
+    if get_origin(hint) in (Union, types.UnionType):
+        hint = next(t for t in get_args(hint) if t is not type(None))
+    assert isinstance(hint, type)
+    return hint
+
+
+def _describe(rule: Rule) -> str:
+    if rule.choices:
+        return f"{rule.doc} (one of {', '.join(rule.choices)})"
+    if rule.low is not None and rule.high is not None:
+        return f"{rule.doc} ({rule.low:g} to {rule.high:g})"
+    if rule.pattern:
+        return f"{rule.doc} (must match {rule.pattern})"
+    return rule.doc
+
+
+def keys_of(kind: type[Any]) -> list[tuple[str, Field[Any], Rule]]:
+    """Return each key of a section with its declaration, for the documentation's tests."""
+    return [(f.name, f, f.metadata["rule"]) for f in fields(kind)]

@@ -1,0 +1,127 @@
+"""The contract's messages: plain values in, JSON text out. Pure."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from publisher.clock import Now, timestamp
+from publisher.config import Config
+from publisher.tent import Happening
+
+VERSION = 1
+#: No history message is larger (contract, `history`).
+HISTORY_MAX_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The names of one tent's topics."""
+
+    prefix: str
+    id: str
+
+    def of(self, what: str) -> str:
+        """Return the topic of `link`, `about`, `state`, `event`, `history`, `res/<cid>` …"""
+        return f"{self.prefix}/{self.id}/{what}"
+
+
+def encode(message: Mapping[str, Any]) -> str:
+    """Return compact JSON. Raises ValueError for NaN, which JSON does not know."""
+    return json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def link(online: bool, boot: int, conn: int, now: Now | None) -> str:
+    """Return a `link` message; the will, made before it is known when, has no `now`."""
+    message: dict[str, Any] = {"v": VERSION, "online": online, "boot": boot, "conn": conn}
+    if now is not None:
+        message |= _time(now, with_uptime=False)
+    return encode(message)
+
+
+def about(config: Config, software: str) -> str:
+    """Return the `about` message."""
+    tent = config.tent
+    return encode(
+        {
+            "v": VERSION,
+            "id": tent.id,
+            "name": tent.name,
+            "seats": tent.seats,
+            "latitude": tent.latitude,
+            "longitude": tent.longitude,
+            "region": tent.region,
+            "timezone": tent.timezone,
+            "software": software,
+            "config": config.digest,
+            "ttl_s": config.report.ttl_s,
+            "sensors": [{"name": s.name, "driver": s.driver} for s in config.sensors],
+        }
+    )
+
+
+def state(
+    config: Config,
+    boot: int,
+    seq: int,
+    now: Now,
+    blocks: Mapping[str, Any],
+    buffer: Mapping[str, int],
+) -> str:
+    """Return a `state` message from the tent's snapshot and the outbox's figures."""
+    return encode(
+        {
+            **_head(config.tent.id, boot, seq, now),
+            "ttl_s": config.report.ttl_s,
+            **blocks,
+            "buffer": buffer,
+        }
+    )
+
+
+def event(tent_id: str, boot: int, seq: int, now: Now, happening: Happening) -> str:
+    """Return an `event` message."""
+    head = _head(tent_id, boot, seq, now)
+    return encode({**head, "event": happening.event, "detail": happening.detail})
+
+
+def history(tent_id: str, records: Iterable[str]) -> str:
+    """Return a `history` message around records that are JSON already."""
+    return f'{{"v":{VERSION},"id":"{tent_id}","records":[{",".join(records)}]}}'
+
+
+def answer(cid: str, error: str | None = None, **result: Any) -> str:
+    """Return the answer to a command: ok with results, or not ok with an error."""
+    message: dict[str, Any] = {"v": VERSION, "cid": cid, "ok": error is None}
+    return encode(message | result if error is None else message | {"error": error})
+
+
+def stamped(body: str, at: str) -> str:
+    """Return a record of an unsynchronised clock with the time that it is now known to have had."""
+    message = json.loads(body)
+    message["ts"] = at
+    message["clock"] = "synced"
+    message.pop("ts_estimated", None)
+    return encode(message)
+
+
+def _head(tent_id: str, boot: int, seq: int, now: Now) -> dict[str, Any]:
+    return {
+        "v": VERSION,
+        "id": tent_id,
+        "boot": boot,
+        "seq": seq,
+        **_time(now, with_uptime=True),
+    }
+
+
+def _time(now: Now, *, with_uptime: bool) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "ts": timestamp(now.wall),
+        "clock": "synced" if now.synced else "unsynced",
+    }
+    if not now.synced and now.wall is not None:
+        fields["ts_estimated"] = True
+    if with_uptime:
+        fields["uptime_s"] = round(now.uptime_s, 3)
+    return fields

@@ -1,0 +1,85 @@
+"""A mosquitto of the demonstration's own, on this machine only, for as long as it runs."""
+
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+
+PORT = 18830
+START_LIMIT_S = 10.0
+
+_CONFIG = """\
+listener {port} 127.0.0.1
+allow_anonymous true
+persistence false
+max_queued_messages 100000
+"""
+
+
+class BrokerError(Exception):
+    """No broker could be started; the message says what to do."""
+
+
+class Mosquitto:
+    """A context manager around the process; `port` is where it listens."""
+
+    def __init__(self, directory: Path, port: int | None = None) -> None:
+        """Keep configuration and log in `directory`; take `port`, or PORT or another free one."""
+        self._directory = directory
+        self.port = _free_port() if port is None else port
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "Mosquitto":
+        """Start it and wait until it listens. Raises BrokerError."""
+        # Debian keeps it in /usr/sbin, which is not on everybody's PATH.
+        program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+        if program is None:
+            raise BrokerError("mosquitto is not installed: sudo apt-get install mosquitto")
+        config, log = self._directory / "mosquitto.conf", self._directory / "mosquitto.log"
+        config.write_text(_CONFIG.format(port=self.port))
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [program, "-c", str(config)], stdout=output, stderr=output, start_new_session=True
+            )
+        limit_s = time.monotonic() + START_LIMIT_S
+        while not _listens(self.port):
+            if self._process.poll() is not None or time.monotonic() > limit_s:
+                self.close()
+                raise BrokerError(f"mosquitto did not start: {log.read_text().strip()[-500:]}")
+            time.sleep(0.02)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop it."""
+        self.close()
+
+    def close(self) -> None:
+        """Stop it."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.terminate()
+            process.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _free_port() -> int:
+    for port in (PORT, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise BrokerError("no free TCP port on this machine")

@@ -1,0 +1,213 @@
+"""The demonstration's screen: the tent as the agent reports it, and what the broker has confirmed."""
+
+import contextlib
+import json
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from publisher.demo import Options
+
+REFRESH_S = 0.5
+MESSAGES = 8
+_COLOURS = {
+    "ok": "green",
+    "estimated": "yellow",
+    "starting": "cyan",
+    "stale": "red",
+    "fault": "red",
+}
+
+
+class Screen:
+    """Redraws itself twice a second from the agent's status."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._messages: deque[tuple[str, str]] = deque(maxlen=MESSAGES)
+
+    def sent(self, topic: str, payload: str) -> None:
+        """Take note of a message that the broker has confirmed."""
+        self._messages.append((topic, payload))
+
+    @contextlib.contextmanager
+    def showing(self, status: Callable[[], dict[str, Any]]) -> Iterator[None]:
+        """Show the screen while the context is open; `status` asks the agent."""
+        closing = threading.Event()
+        with Live(Text("starting …"), console=Console(), auto_refresh=False, screen=False) as live:
+
+            def redraw() -> None:
+                while not closing.wait(REFRESH_S):
+                    found = status()
+                    if found.get("ok"):
+                        live.update(self.render(found), refresh=True)
+
+            thread = threading.Thread(target=redraw, name="screen", daemon=True)
+            thread.start()
+            try:
+                yield
+            finally:
+                closing.set()
+                thread.join(1.0)
+
+    def render(self, status: dict[str, Any]) -> Group:
+        """Return the screen for a status."""
+        speed = (
+            f", {self._options.speed:g} times as fast as life" if self._options.speed != 1 else ""
+        )
+        host, port = self._options.broker
+        head = Text(
+            f"{status['name']} ({status['id']}) · {clock_text(status)}{speed}", style="bold"
+        )
+        where = Text(
+            f"Subscribe:  mosquitto_sub -h {host} -p {port} -t '{status['topics']}' -v\n"
+            f"Ask it:     tentwatch status --state-dir {self._options.state_dir}\n"
+            f"Ctrl-C ends the demonstration.",
+            style="dim",
+        )
+        return Group(head, tables(status), messages_panel(self._messages), where)
+
+
+def clock_text(status: dict[str, Any]) -> str:
+    """Return the unit's time for people."""
+    return str(status["ts"] or "time not known")[:19].replace("T", " ") + " UTC"
+
+
+def shown(value: object, unit: str = "") -> str:
+    """Return a value for people; what is not known is a dash."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.1f}{unit}"
+    return f"{value}{unit}"
+
+
+def quality_text(quality: str) -> Text:
+    """Return a quality in its colour."""
+    return Text(quality, style=_COLOURS.get(quality, ""))
+
+
+def tables(status: dict[str, Any]) -> Table:
+    """Return people, power, sensors and the link side by side."""
+    grid = Table.grid(expand=True, padding=(0, 1))
+    grid.add_column(ratio=1)
+    grid.add_column(ratio=1)
+    grid.add_row(_people(status), _power(status))
+    grid.add_row(_sensors(status), _link(status))
+    return grid
+
+
+def _facts(title: str, rows: list[tuple[str, str | Text]]) -> Panel:
+    table = Table.grid(padding=(0, 2))
+    for name, value in rows:
+        table.add_row(Text(name, style="dim"), value)
+    return Panel(table, title=title, title_align="left")
+
+
+def _people(status: dict[str, Any]) -> Panel:
+    capacity = status.get("capacity")
+    if capacity is None:
+        return _facts("People", [("no door sensor", "")])
+    return _facts(
+        "People",
+        [
+            ("inside", Text(shown(capacity["people"]), style="bold")),
+            ("free places", f"{shown(capacity['free'])} of {capacity['seats']}"),
+            (
+                "today",
+                f"{shown(capacity['entered_today'])} in, {shown(capacity['left_today'])} out",
+            ),
+            ("may be off by", shown(capacity["uncertainty"])),
+            ("quality", quality_text(capacity["quality"])),
+        ],
+    )
+
+
+def _power(status: dict[str, Any]) -> Panel:
+    power = status["power"]
+    rows: list[tuple[str, str | Text]] = [("source", Text(power["source"], style="bold"))]
+    if (mains := power.get("mains")) is not None:
+        rows.append(("mains", f"{shown(mains['present'])}, {shown(mains['hours_today'])} h today"))
+    if (generator := power.get("generator")) is not None:
+        rows.append(
+            (
+                "generator",
+                f"{'running' if generator['running'] else shown(generator['running'])}, "
+                f"{shown(generator['current_a'], ' A')}, {shown(generator['hours_total'])} h in all",
+            )
+        )
+    if (battery := power.get("battery")) is not None:
+        left_min = battery["time_to_empty_min"]
+        left = "" if left_min is None else f", {left_min / 60:.1f} h left"
+        rows.append(
+            (
+                "battery",
+                f"{shown(battery['charge_pct'], ' %')}, {shown(battery['current_a'], ' A')}{left}",
+            )
+        )
+    rows.append(("quality", quality_text(power["quality"])))
+    rows.append(("alerts", Text(", ".join(status["alerts"]) or "none")))
+    return _facts("Power", rows)
+
+
+def _sensors(status: dict[str, Any]) -> Panel:
+    table = Table.grid(padding=(0, 2))
+    for sensor in status["sensors"]:
+        table.add_row(
+            Text(sensor["name"], style="dim"),
+            Text(sensor["driver"]),
+            quality_text(sensor["quality"]),
+            Text(sensor["error"] or f"{sensor['reads']} readings"),
+        )
+    return Panel(table, title="Sensors", title_align="left")
+
+
+def _link(status: dict[str, Any]) -> Panel:
+    link, buffer = status["link"], status["buffer"]
+    connected = Text("connected", style="green") if link["connected"] else Text("down", style="red")
+    rows: list[tuple[str, str | Text]] = [
+        ("broker", link["broker"]),
+        ("link", connected),
+        ("waiting", f"{buffer['rows']} records, {buffer['dropped']} dropped"),
+    ]
+    if link["error"]:
+        rows.append(("error", link["error"]))
+    return _facts("Link", rows)
+
+
+def messages_panel(sent: "deque[tuple[str, str]]") -> Panel:
+    """Return the last messages, the newest last, each on one line."""
+    lines = Text(no_wrap=True, overflow="ellipsis")
+    for topic, payload in list(sent):
+        lines.append(f"{topic.rpartition('/')[2]:8}", style="cyan")
+        lines.append(_gist(payload) + "\n")
+    lines.rstrip()
+    return Panel(lines, title="Last messages", title_align="left", height=MESSAGES + 2)
+
+
+def _gist(payload: str) -> str:
+    """Return what matters in a message on one line."""
+    message = json.loads(payload)
+    at = str(message.get("ts") or "")[11:19]
+    if "event" in message:
+        detail = ", ".join(f"{k} {shown(v)}" for k, v in message["detail"].items())
+        return f"{at} #{message['seq']} {message['event']} {detail}"
+    if "power" in message:
+        capacity = message.get("capacity", {})
+        return (
+            f"{at} #{message['seq']} people {shown(capacity.get('people'))}, "
+            f"free {shown(capacity.get('free'))}, {message['power']['source']}, "
+            f"battery {shown(message['power'].get('battery', {}).get('charge_pct'), ' %')}"
+        )
+    if "records" in message:
+        return f"{len(message['records'])} records that had to wait"
+    return payload

@@ -1,0 +1,455 @@
+"""The outbox and the totals: one SQLite file that survives power cuts.
+
+A record and the totals that it changes go in one transaction. A row leaves when the broker has
+confirmed it, and that deletion rides along with the next record, so that a quiet unit writes once a
+record and not twice. All methods may be called from any thread.
+
+Where the file cannot be written (disk full, card gone read-only) the store goes on in memory and
+tries the file again later; `failure` says so meanwhile. What is numbered in memory could be numbered
+again after a crash, so it is numbered under a boot of its own.
+"""
+
+import contextlib
+import json
+import random
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from publisher.clock import EPOCH, Now
+
+FILE = "tentwatch.db"
+#: Rows kept in memory while the file cannot be written.
+MEMORY_ROWS = 5000
+#: Ids given in memory while the file could not even be read lie above any that it can hold.
+MEMORY_FIRST_ID = 1 << 40
+#: Confirmed rows that may wait for the next record before they are deleted on their own.
+MOST_CONFIRMED = 500
+#: Connection numbers are set aside in blocks, so that a connection costs no write.
+CONN_BLOCK = 1000
+
+_SCHEMA = """
+CREATE TABLE outbox (
+    id INTEGER PRIMARY KEY,        -- order of recording
+    kind TEXT NOT NULL,            -- state or event
+    boot INTEGER NOT NULL,
+    uptime_s REAL NOT NULL,
+    stamped INTEGER NOT NULL,      -- 1 where the clock was synchronised
+    body TEXT NOT NULL             -- the message as JSON
+);
+CREATE TABLE ledger (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    body TEXT NOT NULL             -- identity, counters and totals as JSON
+);
+PRAGMA user_version = 1;
+"""
+
+
+class Row(NamedTuple):
+    """A record in the outbox."""
+
+    id: int
+    kind: str
+    boot: int
+    uptime_s: float
+    stamped: int
+    body: str
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What the store itself must remember; it is written with every record."""
+
+    boot: int = 0
+    boot_id: str = ""
+    seq: int = 0
+    conn: int = 0
+    dropped: int = 0
+    clean: bool = True
+    uptime_s: float = 0.0
+    wall: str | None = None
+    totals: dict[str, Any] | None = None
+
+
+#: Makes records (kind, body) when it is told the boot and the first seq to write into them.
+Records = Callable[[int, int], Sequence[tuple[str, str]]]
+
+
+class Opened(NamedTuple):
+    """What opening the store found: the totals, and what there is to report."""
+
+    totals: dict[str, Any] | None
+    power_cut: dict[str, Any] | None
+    quarantined: str | None
+
+
+class Store:
+    """See the module. `open` comes first; then `append`, `backlog` and `confirm`."""
+
+    def __init__(self, directory: Path, max_rows: int, max_bytes: int) -> None:
+        """Use `directory`, which must exist, and keep at most so many records."""
+        self._path = directory / FILE
+        self._max_rows = max_rows
+        self._max_bytes = max_bytes
+        self._lock = threading.RLock()
+        self._db: sqlite3.Connection | None = None
+        self._ledger = Ledger()
+        self._confirmed: set[int] = set()
+        self._rows = 0
+        self._bytes = 0
+        self._next_id = 1
+        self._conn_limit = 0
+        self._unread = False
+        self._now: Now | None = None
+        self.failure: str | None = None
+
+    def open(self, boot_id: str, now: Now) -> Opened:
+        """Open or begin the file, take up its totals, and settle this boot's number."""
+        with self._lock:
+            self._now = now
+            quarantined = self._open_file()
+            before = self._ledger
+            totals = before.totals
+            power_cut = None
+            if before.boot == 0:
+                self._ledger.boot = _fresh_boot(0, now)
+            elif before.boot_id != boot_id:
+                if not before.clean:
+                    power_cut = _gap(before, now)
+                self._ledger.boot = before.boot + 1
+                self._ledger.seq = 0
+                self._ledger.conn = 0
+            self._ledger.boot_id = boot_id
+            self._ledger.clean = False
+            self._conn_limit = self._ledger.conn
+            self._write(now, None)
+            return Opened(totals, power_cut, quarantined)
+
+    @property
+    def boot(self) -> int:
+        """The number of this boot."""
+        return self._ledger.boot
+
+    @property
+    def earliest(self) -> datetime | None:
+        """The newest time of day ever recorded: it is later than that now."""
+        return None if self._ledger.wall is None else datetime.fromisoformat(self._ledger.wall)
+
+    def next_conn(self, now: Now) -> int:
+        """Return a connection number that this boot has not had before."""
+        with self._lock:
+            if self._ledger.conn >= self._conn_limit:
+                self._conn_limit = self._ledger.conn + CONN_BLOCK
+                self._write(now, None)
+            self._ledger.conn += 1
+            return self._ledger.conn
+
+    def append(self, records: Records, totals: dict[str, Any], now: Now) -> list[Row]:
+        """Number and write records, and the totals with them: all or nothing."""
+        with self._lock:
+            self._ledger.totals = totals
+            return self._write(now, records)
+
+    def confirm(self, ids: Iterable[int]) -> None:
+        """Take note that the broker has these rows; they are deleted with the next record."""
+        with self._lock:
+            self._confirmed.update(ids)
+            if len(self._confirmed) >= MOST_CONFIRMED:
+                self._write(self._now, None)
+
+    def backlog(self, after_id: int, until_id: int, max_bytes: int) -> list[Row]:
+        """Return unconfirmed rows after `after_id` up to `until_id`, oldest first.
+
+        Their bodies fill at most `max_bytes`, but one row is returned whatever its size.
+        """
+        found: list[Row] = []
+        size = 0
+        with self._lock:
+            if self._db is None:
+                return []
+            cursor = self._db.execute(
+                "SELECT id, kind, boot, uptime_s, stamped, body FROM outbox"
+                " WHERE id > ? AND id <= ? ORDER BY id",
+                (after_id, until_id),
+            )
+            with contextlib.closing(cursor):
+                for values in cursor:
+                    if values[0] in self._confirmed:
+                        continue
+                    row = Row._make(values)
+                    size += len(row.body.encode()) + 1
+                    if found and size > max_bytes:
+                        break
+                    found.append(row)
+        return found
+
+    def last_id(self) -> int:
+        """Return the id of the newest record."""
+        return self._next_id - 1
+
+    def buffer(self, now: Now) -> dict[str, int]:
+        """Return the contract's `buffer`: what waits for the broker, and what was given up."""
+        with self._lock:
+            rows = max(0, self._rows - len(self._confirmed))
+            oldest_s = 0
+            if rows:
+                oldest = self.backlog(0, self._next_id, 0)
+                if oldest and oldest[0].boot == self.boot:
+                    oldest_s = max(0, round(now.uptime_s - oldest[0].uptime_s))
+                elif oldest:
+                    oldest_s = _age_s(oldest[0].body, now)
+            return {"rows": rows, "oldest_s": oldest_s, "dropped": self._ledger.dropped}
+
+    def close(self, now: Now, totals: dict[str, Any]) -> None:
+        """Write the last totals, mark the stop as a clean one, and close the file."""
+        with self._lock:
+            if self._db is None:
+                return
+            self._ledger.clean = True
+            self._ledger.totals = totals
+            self._write(now, None)
+            self._db.close()
+            self._db = None
+
+    def retry(self, now: Now) -> dict[str, Any] | None:
+        """Try the file again after a failure; `failure` is None afterwards if it works.
+
+        Returns totals that the file held and nobody had read: they are to be added to the present
+        ones.
+        """
+        with self._lock:
+            memory, ledger, next_id = self._db, self._ledger, self._next_id
+            waiting = self.backlog(0, next_id, self._max_bytes)
+            try:
+                self._connect(self._path)
+                self._read()
+                unread = self._ledger.totals if self._unread else None
+                ledger.dropped += self._ledger.dropped if self._unread else 0
+                ledger.boot = max(ledger.boot, self._ledger.boot + 1)
+                self._ledger = ledger
+                self._next_id = max(next_id, self._next_id)
+                self._confirmed = set()
+                self._commit(waiting, now, new=False)
+            except sqlite3.Error as error:
+                self.failure = str(error)
+                if self._db is not None and self._db is not memory:
+                    self._db.close()
+                self._db, self._ledger, self._next_id = memory, ledger, next_id
+                self._count_rows()
+                return None
+            self.failure, self._unread = None, False
+            if memory is not None:
+                memory.close()
+            return unread
+
+    # The file
+
+    def _open_file(self) -> str | None:
+        """Open the file; return the name given to one that could not be used."""
+        try:
+            self._connect(self._path)
+            self._read()
+            return None
+        except sqlite3.DatabaseError as error:
+            if not _is_damage(error):
+                self._unread = True
+                self._fail(error)
+                return None
+        aside = self._set_aside()
+        try:
+            self._connect(self._path)
+            self._read()
+        except sqlite3.Error as error:
+            self._unread = True
+            self._fail(error)
+        return aside
+
+    def _connect(self, path: Path | str) -> None:
+        self._db = None
+        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
+        try:
+            # A record is about 1 KiB: small pages make a commit small (they hold for new files).
+            db.execute("PRAGMA page_size = 2048")
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA cache_size = -512")
+            db.execute("PRAGMA temp_store = MEMORY")
+            if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+                db.executescript("BEGIN;" + _SCHEMA + "COMMIT;")
+        except sqlite3.Error:
+            db.close()
+            raise
+        self._db = db
+
+    def _read(self) -> None:
+        assert self._db is not None
+        found = self._db.execute("SELECT body FROM ledger").fetchone()
+        self._ledger = Ledger()
+        if found is not None:
+            try:
+                saved = json.loads(found[0])
+                for name, value in saved.items():
+                    if name in Ledger.__slots__:
+                        setattr(self._ledger, name, value)
+            except (ValueError, AttributeError) as error:
+                raise sqlite3.DatabaseError(f"the ledger is damaged: {error}") from error
+        self._next_id = self._count_rows() + 1
+
+    def _count_rows(self) -> int:
+        """Set the figures of the outbox from its rows; return the last id."""
+        if self._db is None:
+            return 0
+        self._rows, self._bytes, last_id = self._db.execute(
+            "SELECT count(*), coalesce(sum(length(CAST(body AS BLOB))), 0), coalesce(max(id), 0)"
+            " FROM outbox"
+        ).fetchone()
+        return int(last_id)
+
+    def _set_aside(self) -> str:
+        """Rename a damaged file, with what SQLite keeps beside it; return its new name."""
+        number = 1
+        while (aside := self._path.with_suffix(f".corrupt-{number}")).exists():
+            number += 1
+        for suffix in ("", "-wal", "-shm"):
+            part = self._path.with_name(self._path.name + suffix)
+            with contextlib.suppress(OSError):
+                part.rename(aside.with_name(aside.name + suffix))
+        return aside.name
+
+    def _fail(self, error: sqlite3.Error) -> None:
+        """Go on in memory, under a boot number of its own."""
+        self.failure = str(error)
+        if self._db is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.close()
+        next_id = MEMORY_FIRST_ID if self._unread else self._next_id
+        self._connect(":memory:")
+        self._rows = self._bytes = 0
+        self._confirmed, self._next_id = set(), next_id
+        assert self._now is not None, "the store is not open"
+        self._ledger.boot = _fresh_boot(self._ledger.boot, self._now)
+        self._ledger.seq = 0
+
+    def _write(self, now: Now | None, records: Records | None) -> list[Row]:
+        """Commit records, ledger and deletions; fall back on memory where the file refuses."""
+        self._now = now or self._now
+        try:
+            return self._commit(self._number(records), self._now)
+        except sqlite3.Error as error:
+            if self.failure is not None:
+                raise
+            self._fail(error)
+            return self._commit(self._number(records), self._now)
+
+    def _number(self, records: Records | None) -> list[Row]:
+        if records is None:
+            return []
+        assert self._now is not None, "the store is not open"
+        now, boot = self._now, self._ledger.boot
+        return [
+            Row(self._next_id + i, kind, boot, now.uptime_s, int(now.synced), body)
+            for i, (kind, body) in enumerate(records(boot, self._ledger.seq + 1))
+        ]
+
+    def _commit(self, rows: list[Row], now: Now | None, *, new: bool = True) -> list[Row]:
+        db, ledger = self._db, self._ledger
+        assert db is not None, "the store is closed"
+        if now is not None:
+            ledger.uptime_s = round(now.uptime_s, 3)
+            if now.synced and now.wall is not None:
+                ledger.wall = now.wall.isoformat()
+        seq = ledger.seq + (len(rows) if new else 0)
+        with _transaction(db):
+            gone = self._delete(db, self._confirmed)
+            for row in rows:
+                db.execute("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?)", row)
+            added = sum(len(row.body.encode()) for row in rows)
+            count, size = self._rows - gone[0] + len(rows), self._bytes - gone[1] + added
+            dropped = self._trim(db, count, size)
+            saved = {name: getattr(ledger, name) for name in Ledger.__slots__}
+            saved["seq"] = seq
+            saved["dropped"] += dropped[0]
+            saved["conn"] = max(self._conn_limit, ledger.conn)
+            db.execute("INSERT OR REPLACE INTO ledger VALUES (1, ?)", (json.dumps(saved),))
+        ledger.seq = seq
+        ledger.dropped += dropped[0]
+        self._next_id = max(self._next_id, rows[-1].id + 1) if rows else self._next_id
+        self._rows, self._bytes = count - dropped[0], size - dropped[1]
+        self._confirmed = set()
+        return rows
+
+    @staticmethod
+    def _delete(db: sqlite3.Connection, ids: Iterable[int]) -> tuple[int, int]:
+        rows = size = 0
+        for row_id in ids:
+            for (length,) in db.execute(
+                "DELETE FROM outbox WHERE id = ? RETURNING length(CAST(body AS BLOB))", (row_id,)
+            ):
+                rows, size = rows + 1, size + length
+        return rows, size
+
+    def _trim(self, db: sqlite3.Connection, count: int, size: int) -> tuple[int, int]:
+        """Delete the oldest rows above the limits; return how many rows and bytes went."""
+        max_rows = self._max_rows if self.failure is None else MEMORY_ROWS
+        rows = freed = 0
+        while count - rows > max_rows or (size - freed > self._max_bytes and count - rows > 1):
+            oldest = db.execute(
+                "SELECT id, length(CAST(body AS BLOB)) FROM outbox ORDER BY id LIMIT 1"
+            ).fetchone()
+            if oldest is None:
+                break
+            db.execute("DELETE FROM outbox WHERE id = ?", (oldest[0],))
+            rows, freed = rows + 1, freed + oldest[1]
+        return rows, freed
+
+
+@contextlib.contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def _fresh_boot(known: int, now: Now) -> int:
+    """Return a boot number that nobody has seen: larger than `known` and than any of the past.
+
+    It is taken from the time of day, in seconds, so that a unit whose card was replaced does not
+    use its old numbers again. A clock that is not synchronised may repeat a past second; chance
+    keeps such numbers apart.
+    """
+    since = 0 if now.wall is None else int((now.wall - EPOCH).total_seconds())
+    if not now.synced:
+        since += random.randrange(1, 1_000_000)
+    return max(known + 1, since, 1)
+
+
+def _gap(before: Ledger, now: Now) -> dict[str, Any]:
+    """Return the detail of `power_cut`: the last sign of life, and how long ago that was."""
+    off_s = None
+    if before.wall is not None and now.synced and now.wall is not None:
+        off_s = max(0, round((now.wall - datetime.fromisoformat(before.wall)).total_seconds()))
+    return {"boot": before.boot, "uptime_s": before.uptime_s, "last": before.wall, "off_s": off_s}
+
+
+def _age_s(body: str, now: Now) -> int:
+    """Return the age of a record of an earlier boot as far as its own time tells it, else 0."""
+    ts = json.loads(body).get("ts")
+    if ts is None or now.wall is None:
+        return 0
+    return max(0, round((now.wall.astimezone(UTC) - datetime.fromisoformat(ts)).total_seconds()))
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    """Tell a file that is broken from one that only cannot be read or written now."""
+    if getattr(error, "sqlite_errorcode", None) is None:
+        return True  # our own, of a ledger that makes no sense
+    return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

@@ -1,0 +1,100 @@
+"""Driver: a door with two light beams, one behind the other; counts people in and out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sensors.clock import Monotonic
+from sensors.gpio import HIGHEST_GPIO, Inputs
+from sensors.hardware import Hardware
+from sensors.passage import Passages, Way
+from sensors.reading import Measurement
+from sensors.settings import setting
+
+HEARTBEAT_S = 1.0
+
+
+@dataclass(frozen=True)
+class Config:
+    """Keys of a sensor with `driver = "beams"`."""
+
+    outer_gpio: int = setting(doc="GPIO number (BCM) of the beam outside", low=0, high=HIGHEST_GPIO)
+    inner_gpio: int = setting(doc="GPIO number (BCM) of the beam inside", low=0, high=HIGHEST_GPIO)
+    blocked_level: str = setting(
+        "high",
+        doc="level while a beam is broken; with 'high' a cut cable reads as broken, not as free",
+        choices=("low", "high"),
+    )
+
+    def faults(self) -> list[tuple[str, str]]:
+        """Return (key, what to do) of each fault that no single key shows."""
+        if self.outer_gpio == self.inner_gpio:
+            return [("inner_gpio", "is the same line as outer_gpio: give each beam its own")]
+        return []
+
+
+class Beams:
+    """Two beams; gives entered and left (people since the last reading) and obstructed."""
+
+    period_s = 0.0
+
+    def __init__(self, config: Config, hardware: Hardware, clock: Monotonic) -> None:
+        self._config = config
+        self._hardware = hardware
+        self._clock = clock
+        self._inputs: Inputs | None = None
+        self._passages = Passages(False, False, 0.0)
+        self._reported_s: float | None = None
+
+    def open(self) -> None:
+        """Take both lines. Raises SensorError."""
+        config = self._config
+        inputs = Inputs((config.outer_gpio, config.inner_gpio), self._hardware)
+        self._inputs = inputs
+        self._passages = Passages(
+            self._is_blocked(inputs.is_high(config.outer_gpio)),
+            self._is_blocked(inputs.is_high(config.inner_gpio)),
+            inputs.now_s(),
+        )
+        self._reported_s = None
+
+    def _is_blocked(self, high: bool) -> bool:
+        return high == (self._config.blocked_level == "high")
+
+    def read(self) -> Sequence[Measurement]:
+        """Wait for people or for the next heartbeat."""
+        inputs, clock = self._inputs, self._clock
+        assert inputs is not None, "read before open"
+        entered = left = 0
+        wait_s = 0.0
+        if self._reported_s is not None:
+            wait_s = clock.real_s(self._reported_s + HEARTBEAT_S - clock.now_s())
+        # Take everything that is there, then report: a crowd costs one report, not one a person.
+        while (edge := inputs.next_edge(0.0 if entered or left else wait_s)) is not None:
+            way = self._passages.change(
+                edge.at_s,
+                inner=edge.gpio == self._config.inner_gpio,
+                blocked=self._is_blocked(edge.high),
+            )
+            entered += way is Way.IN
+            left += way is Way.OUT
+            if self._reported_s is not None:
+                wait_s = clock.real_s(self._reported_s + HEARTBEAT_S - clock.now_s())
+        self._passages.tick(inputs.now_s())
+        self._reported_s = clock.now_s()
+        found = [Measurement("obstructed", self._passages.obstructed)]
+        if entered:
+            found.append(Measurement("entered", entered))
+        if left:
+            found.append(Measurement("left", left))
+        return found
+
+    def interrupt(self) -> None:
+        """End a waiting read."""
+        if self._inputs is not None:
+            self._inputs.interrupt()
+
+    def close(self) -> None:
+        """Give the lines back."""
+        inputs, self._inputs = self._inputs, None
+        if inputs is not None:
+            inputs.close()

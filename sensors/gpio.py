@@ -1,0 +1,107 @@
+"""GPIO lines by gpiozero: inputs that report each edge with its time, and a lamp."""
+
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple
+
+from sensors.hardware import Hardware
+from sensors.reading import SensorError
+
+HIGHEST_GPIO = 27  # the 40-pin header carries GPIO 0 to 27
+
+
+class Edge(NamedTuple):
+    """A line changed: when (the pin factory's ticks, in seconds), which line, to which level."""
+
+    at_s: float
+    gpio: int
+    high: bool
+
+
+class Inputs:
+    """Some input lines with pull-ups, whose edges come out of one queue in order.
+
+    The lines float high when a cable is cut. gpiozero's own bounce filter drops edges, so edges
+    come as the pin factory saw them and the caller judges them by their times.
+    """
+
+    def __init__(self, gpios: tuple[int, ...], hardware: Hardware) -> None:
+        """Raises SensorError where a line cannot be had."""
+        from gpiozero import GPIOZeroError, InputDevice
+
+        self._edges: SimpleQueue[Edge | None] = SimpleQueue()
+        self._lines: dict[int, Any] = {}
+        self._watchers: list[_Watcher] = []  # gpiozero holds its callbacks weakly
+        for gpio in gpios:
+            try:
+                line = InputDevice(gpio, pull_up=True, pin_factory=hardware.pin_factory())
+                self._lines[gpio] = line
+                watcher = _Watcher(gpio, self._edges)
+                self._watchers.append(watcher)
+                line.pin.bounce = None
+                line.pin.edges = "both"
+                line.pin.when_changed = watcher.changed
+            except (GPIOZeroError, OSError, ImportError) as error:
+                self.close()
+                raise SensorError(
+                    f"GPIO {gpio} cannot be used ({error}): check its number, that nothing else "
+                    f"uses it, that python3-lgpio is installed and that this user is in group gpio"
+                ) from error
+
+    def is_high(self, gpio: int) -> bool:
+        """Read the level of a line now."""
+        return bool(self._lines[gpio].pin.state)
+
+    def now_s(self) -> float:
+        """Return the present on the clock of the edges' times."""
+        for line in self._lines.values():
+            return float(line.pin_factory.ticks())
+        raise SensorError("the GPIO lines are closed")
+
+    def next_edge(self, wait_s: float) -> Edge | None:
+        """Return the next edge, or None after `wait_s` real seconds or an interruption."""
+        try:
+            return self._edges.get(timeout=wait_s) if wait_s > 0 else self._edges.get_nowait()
+        except Empty:
+            return None
+
+    def interrupt(self) -> None:
+        """Make a waiting `next_edge` return None."""
+        self._edges.put(None)
+
+    def close(self) -> None:
+        """Give the lines back."""
+        lines, self._lines = self._lines, {}
+        for line in lines.values():
+            line.close()
+
+
+class _Watcher:
+    """Carries the edges of one line into the queue; runs in the pin factory's thread."""
+
+    def __init__(self, gpio: int, edges: "SimpleQueue[Edge | None]") -> None:
+        self._gpio = gpio
+        self._edges = edges
+
+    def changed(self, ticks: float, state: int) -> None:
+        self._edges.put(Edge(ticks, self._gpio, bool(state)))
+
+
+class Lamp:
+    """A lamp (LED) on a GPIO line."""
+
+    def __init__(self, gpio: int, hardware: Hardware) -> None:
+        """Raises SensorError where the line cannot be had."""
+        from gpiozero import LED, GPIOZeroError
+
+        try:
+            self._led = LED(gpio, pin_factory=hardware.pin_factory())
+        except (GPIOZeroError, OSError, ImportError) as error:
+            raise SensorError(f"the lamp on GPIO {gpio} cannot be used ({error})") from error
+
+    def light(self, on: bool) -> None:
+        """Switch the lamp on or off."""
+        self._led.value = on
+
+    def close(self) -> None:
+        """Switch the lamp off and give the line back."""
+        self._led.close()

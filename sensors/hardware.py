@@ -1,0 +1,53 @@
+"""Where drivers find I2C buses and pins: the Pi's own here, simulated ones in `sensors.simulated`."""
+
+from typing import Any, Protocol
+
+from sensors.reading import SensorError
+
+
+class I2CBus(Protocol):
+    """The part of CircuitPython's `busio.I2C` that device libraries use."""
+
+    def try_lock(self) -> bool:
+        """Take the bus; False where another holds it."""
+
+    def unlock(self) -> None:
+        """Give the bus back."""
+
+    def writeto(
+        self, address: int, buffer: bytes, *, start: int = 0, end: int | None = None
+    ) -> None:
+        """Write `buffer[start:end]`; raises OSError where nothing answers."""
+
+    def readfrom_into(
+        self, address: int, buffer: bytearray, *, start: int = 0, end: int | None = None
+    ) -> None:
+        """Fill `buffer[start:end]`; raises OSError where nothing answers."""
+
+    def deinit(self) -> None:
+        """Close the bus."""
+
+
+class Hardware:
+    """The Raspberry Pi's buses and pins."""
+
+    def i2c(self, bus: int) -> I2CBus:
+        """Open /dev/i2c-`bus`. Raises SensorError where there is none."""
+        import warnings
+
+        from adafruit_extended_bus import ExtendedI2C
+
+        try:
+            with warnings.catch_warnings():  # Linux sets the frequency; the library warns each time
+                warnings.simplefilter("ignore", RuntimeWarning)
+                opened: I2CBus = ExtendedI2C(bus)
+        except (ValueError, RuntimeError, OSError) as error:
+            raise SensorError(
+                f"I2C bus {bus} cannot be opened ({error}): enable I2C (raspi-config, Interface "
+                f"Options) and see that /dev/i2c-{bus} exists and this user may open it"
+            ) from error
+        return opened
+
+    def pin_factory(self) -> Any:
+        """Return the gpiozero pin factory to use; None is gpiozero's own choice (lgpio on a Pi)."""
+        return None

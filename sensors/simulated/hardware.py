@@ -1,0 +1,57 @@
+"""A tent's worth of simulated devices, wired as the demonstration's configuration says."""
+
+from pathlib import Path
+from typing import Any
+
+from sensors.clock import Monotonic
+from sensors.hardware import Hardware, I2CBus
+from sensors.reading import SensorError
+from sensors.simulated.ina219 import Bus, Chip
+from sensors.simulated.pins import Pins
+from sensors.simulated.vedirect import Monitor
+
+I2C_BUS, I2C_ADDRESS, SHUNT_OHMS = 1, 0x40, 0.0015
+MAINS_GPIO, OUTER_GPIO, INNER_GPIO, LAMP_GPIO = 17, 23, 24, 18
+
+
+class SimulatedHardware(Hardware):
+    """Simulated buses and pins in place of the Pi's; the monitor is a real pseudo-terminal."""
+
+    def __init__(self, directory: Path, clock: Monotonic) -> None:
+        """Set everything up: mains absent, door free, nothing flowing; the tty is in `directory`."""
+        self.chip = Chip(clock.now_s)
+        self.bus = Bus()
+        self.bus.chips[I2C_ADDRESS] = self.chip
+        self.pins = Pins(clock.now_s)
+        self.pins.set_cable(MAINS_GPIO, True)
+        self.pins.set_cable(OUTER_GPIO, False)
+        self.pins.set_cable(INNER_GPIO, False)
+        self.port = directory / "ttyVEDirect"
+        self.monitor = Monitor(self.port)
+
+    def i2c(self, bus: int) -> I2CBus:
+        """Return the simulated bus. Raises SensorError for another number."""
+        if bus != I2C_BUS:
+            raise SensorError(f"I2C bus {bus} cannot be opened: only bus {I2C_BUS} is simulated")
+        return self.bus
+
+    def pin_factory(self) -> Any:
+        """Return the simulated pins."""
+        return self.pins
+
+    def set_mains(self, present: bool, at_s: float | None = None) -> None:
+        """Close (mains present) or open the relay's contact to ground."""
+        self.pins.set_cable(MAINS_GPIO, not present, at_s)
+
+    def set_beam(self, *, inner: bool, blocked: bool, at_s: float | None = None) -> None:
+        """Break or free a beam; its receiver pulls the line low while it sees light."""
+        self.pins.set_cable(INNER_GPIO if inner else OUTER_GPIO, blocked, at_s)
+
+    def set_generator(self, current_a: float, voltage_v: float) -> None:
+        """Let the generator's charger deliver `current_a` through the shunt."""
+        self.chip.measure(current_a * SHUNT_OHMS, voltage_v)
+
+    def close(self) -> None:
+        """Take the devices away."""
+        self.monitor.close()
+        self.pins.close()

@@ -1,0 +1,133 @@
+"""An INA219 down to its registers, on an I2C bus that CircuitPython's libraries accept."""
+
+import errno
+from collections.abc import Callable
+
+#: Conversion time of each averaging code, seconds (datasheet SBOS448G, table 5).
+_CONVERSION_S = {0x8: 532e-6, 0x9: 1.06e-3, 0xA: 2.13e-3, 0xB: 4.26e-3, 0xC: 8.51e-3}
+_CONVERSION_S |= {0xD: 17.02e-3, 0xE: 34.05e-3, 0xF: 68.1e-3}
+_POWER_ON = 0x399F
+
+
+class Chip:
+    """One INA219. What it measures is set by `measure`; what it answers follows the datasheet."""
+
+    def __init__(self, now_s: Callable[[], float]) -> None:
+        """`now_s` gives the seconds on which conversions take their time."""
+        self._now_s = now_s
+        self._shunt_v = 0.0
+        self._bus_v = 0.0
+        self.brown_out()
+
+    def brown_out(self) -> None:
+        """Restart the chip: every register goes back to its power-on value."""
+        self._configuration = _POWER_ON
+        self._calibration = 0
+        self._pointer = 0
+        self._ready_s = self._now_s() + self._conversion_s()
+
+    def measure(self, shunt_v: float, bus_v: float) -> None:
+        """Set the voltage across the shunt and from the bus pin to ground, in volts."""
+        self._shunt_v, self._bus_v = shunt_v, bus_v
+
+    def _conversion_s(self) -> float:
+        codes = (self._configuration >> 7 & 0xF, self._configuration >> 3 & 0xF)
+        return sum(_CONVERSION_S.get(code, 532e-6) for code in codes)
+
+    def _shunt(self) -> int:
+        limit = 4000 << (self._configuration >> 11 & 0x3)  # ±40 mV at 10 µV a bit, doubled by PG
+        return max(-limit, min(limit, round(self._shunt_v / 1e-5)))
+
+    def _current(self) -> int:
+        return max(-0x8000, min(0x7FFF, self._shunt() * self._calibration // 4096))
+
+    def _register(self) -> int:
+        converted = self._now_s() >= self._ready_s
+        if self._pointer == 0:
+            return self._configuration
+        if self._pointer == 5:
+            return self._calibration
+        if not converted:
+            return 0
+        if self._pointer == 1:
+            return self._shunt() & 0xFFFF
+        if self._pointer == 2:
+            return max(0, min(0x1FFF, round(self._bus_v / 0.004))) << 3 | 0x2
+        if self._pointer == 3:
+            return abs(self._current()) * max(0, round(self._bus_v / 0.004)) // 5000 & 0xFFFF
+        return self._current() & 0xFFFF if self._pointer == 4 else 0
+
+    def write(self, data: bytes) -> None:
+        """Take what the master writes: a register pointer and perhaps a word."""
+        if data:
+            self._pointer = data[0]
+        if len(data) < 3:
+            return
+        word = data[1] << 8 | data[2]
+        if self._pointer == 0 and word & 0x8000:
+            self.brown_out()
+        elif self._pointer == 0:
+            self._configuration = word
+            self._ready_s = self._now_s() + self._conversion_s()
+        elif self._pointer == 5:
+            self._calibration = word & 0xFFFE
+
+    def read(self, length: int) -> bytes:
+        """Return `length` bytes of the register that the pointer names, high byte first."""
+        return (self._register().to_bytes(2, "big") * (length // 2 + 1))[:length]
+
+
+class Bus:
+    """An I2C bus with chips on it. `naks` transfers fail as if nobody had answered."""
+
+    def __init__(self) -> None:
+        self.chips: dict[int, Chip] = {}
+        self.naks = 0
+
+    def try_lock(self) -> bool:
+        """Take the bus; each simulated bus has one user."""
+        return True
+
+    def unlock(self) -> None:
+        """Give the bus back."""
+
+    def deinit(self) -> None:
+        """Close the bus; it can be used again."""
+
+    def _chip(self, address: int) -> Chip:
+        if self.naks > 0:
+            self.naks -= 1
+            raise OSError(errno.EREMOTEIO, "Remote I/O error")
+        if address not in self.chips:
+            raise OSError(errno.ENXIO, "No such device or address")
+        return self.chips[address]
+
+    def writeto(
+        self, address: int, buffer: bytes, *, start: int = 0, end: int | None = None
+    ) -> None:
+        """Write `buffer[start:end]` to a chip. Raises OSError where none answers."""
+        self._chip(address).write(bytes(buffer[start:end]))
+
+    def readfrom_into(
+        self, address: int, buffer: bytearray, *, start: int = 0, end: int | None = None
+    ) -> None:
+        """Read into `buffer[start:end]`. Raises OSError where no chip answers."""
+        length = len(buffer[start:end])
+        buffer[start : start + length] = self._chip(address).read(length)
+
+    def writeto_then_readfrom(
+        self,
+        address: int,
+        buffer_out: bytes,
+        buffer_in: bytearray,
+        *,
+        out_start: int = 0,
+        out_end: int | None = None,
+        in_start: int = 0,
+        in_end: int | None = None,
+    ) -> None:
+        """Write, then read in the same transfer. Raises OSError where no chip answers."""
+        chip = self._chip(address)
+        chip.write(bytes(buffer_out[out_start:out_end]))
+        length = len(buffer_in[in_start:in_end])
+        buffer_in[in_start : in_start + length] = chip.read(length)

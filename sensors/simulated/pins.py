@@ -1,0 +1,54 @@
+"""Pins whose far end is a simulated cable, with edges timed by the simulation."""
+
+from collections.abc import Callable
+from typing import Any
+
+from gpiozero.pins.mock import MockFactory, MockPin
+from gpiozero.pins.pi import PiPin
+
+
+class Pin(MockPin):  # type: ignore[misc]  # the library carries no types
+    """A pin that follows its cable; without one (cut, unplugged) its pull resistor wins."""
+
+    def __init__(self, factory: Any, info: Any) -> None:
+        self.cable: bool | None = None
+        self.edge_s = 0.0
+        super().__init__(factory, info)
+
+    def _set_pull(self, value: str) -> None:
+        self._pull = value
+        self.edge_s = self.factory.ticks()
+        self.follow()
+
+    def follow(self) -> None:
+        """Take the level that the cable, or without one the pull resistor, gives."""
+        if self._function != "input":
+            return
+        level = self._pull == "up" if self.cable is None else self.cable
+        (self.drive_high if level else self.drive_low)()
+
+    def _call_when_changed(self) -> None:
+        PiPin._call_when_changed(self, self.edge_s, self._state)
+
+
+class Pins(MockFactory):  # type: ignore[misc]
+    """A pin factory on the clock `now_s`, for the drivers and for whoever moves the cables."""
+
+    def __init__(self, now_s: Callable[[], float]) -> None:
+        self._now_s = now_s
+        super().__init__(pin_class=Pin)
+
+    def ticks(self) -> float:
+        """Return the present in seconds, on the clock of the edges."""
+        return self._now_s()
+
+    def set_cable(self, gpio: int, high: bool | None, at_s: float | None = None) -> None:
+        """Drive a line high or low, or cut its cable (None), at the time `at_s` (default: now)."""
+        pin = self.pin(f"GPIO{gpio}")
+        pin.cable = high
+        pin.edge_s = self.ticks() if at_s is None else at_s
+        pin.follow()
+
+    def is_high(self, gpio: int) -> bool:
+        """Read a line, a lamp's for example."""
+        return bool(self.pin(f"GPIO{gpio}").state)

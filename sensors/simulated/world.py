@@ -1,0 +1,187 @@
+"""A small world: people come and go, mains follows a blackout schedule, a generator, a battery.
+
+Everything follows from the seed. The world moves the simulated devices only; what truly happened it
+tells to `truth`, so that what the unit reports can be held against it.
+"""
+
+import heapq
+import itertools
+import random
+import threading
+from collections.abc import Callable
+
+from sensors.clock import Monotonic
+from sensors.simulated.hardware import SimulatedHardware
+
+#: Arrivals an hour, by hour of the day: few in curfew hours, a peak in the evening; 280 a day.
+ARRIVALS_PER_HOUR = (
+    2, 2, 1, 1, 1, 3, 7, 11, 14, 15, 16, 16, 17, 17, 16, 16, 18, 21, 24, 22, 17, 12, 7, 4,
+)  # fmt: skip
+MEAN_STAY_S = 2700.0
+BEAM_SPACING_M, BODY_M = 0.15, 0.3
+SHORTEST_GAP_S = 0.5
+
+CAPACITY_AH = 200.0
+GENERATOR_CHARGER_A, MAINS_CHARGER_A = 38.0, 25.0
+INTERNAL_OHMS = 0.012
+
+Truth = Callable[[float, str], None]
+
+
+class World:
+    """Moves `hardware` on `clock` from a thread of its own; `truth(at_s, what)` hears the facts."""
+
+    def __init__(
+        self,
+        hardware: SimulatedHardware,
+        clock: Monotonic,
+        truth: Truth,
+        *,
+        seed: int,
+        seats: int,
+        hour_of_day: float,
+        people: int = 0,
+        step_s: float = 1.0,
+    ) -> None:
+        """Begin at `hour_of_day` (0 to 24) with `people` in the tent."""
+        self._hardware = hardware
+        self._clock = clock
+        self._truth = truth
+        self._random = random.Random(seed)
+        self._seats = seats
+        self._start_s = clock.now_s()
+        self._start_hour = hour_of_day
+        self._step_s = step_s
+        self._agenda: list[tuple[float, int, Callable[[float], None]]] = []
+        self._order = itertools.count()
+        self._door_free_s = self._start_s
+        self._people = 0
+        self.mains = False
+        self.generator = False
+        self.charge_ah = CAPACITY_AH * self._random.uniform(0.6, 0.9)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="world", daemon=True)
+
+        self._people = people
+        for _ in range(people):
+            self._plan(self._start_s + self._stay_s(), self._leave)
+        self._plan(self._start_s + self._random.uniform(1, 4), self._arrive)
+        self._plan_mains()
+        self._plan(self._start_s, self._physics)
+
+    def start(self) -> None:
+        """Let time pass."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop the world; returns when it stands still."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _plan(self, at_s: float, what: Callable[[float], None]) -> None:
+        heapq.heappush(self._agenda, (at_s, next(self._order), what))
+
+    def _run(self) -> None:
+        while self._agenda:
+            at_s, _, what = heapq.heappop(self._agenda)
+            wait_s = self._clock.real_s(at_s - self._clock.now_s())
+            if (wait_s > 0 and self._stopping.wait(wait_s)) or self._stopping.is_set():
+                return
+            what(at_s)
+
+    def _hour(self, at_s: float) -> float:
+        return (self._start_hour + (at_s - self._start_s) / 3600) % 24
+
+    # People
+
+    def _stay_s(self) -> float:
+        return min(6 * 3600.0, max(60.0, self._random.lognormvariate(0, 0.8) * MEAN_STAY_S * 0.73))
+
+    def _arrive(self, at_s: float) -> None:
+        rate_per_s = ARRIVALS_PER_HOUR[int(self._hour(at_s))] / 3600
+        self._plan(at_s + self._random.expovariate(rate_per_s), self._arrive)
+        if self._people < self._seats:  # who finds the tent full goes on to the next
+            self._people += 1
+            self._walk(at_s, inward=True)
+            self._plan(at_s + self._stay_s(), self._leave)
+
+    def _leave(self, at_s: float) -> None:
+        self._people -= 1
+        self._walk(at_s, inward=False)
+
+    def _walk(self, at_s: float, *, inward: bool) -> None:
+        speed = self._random.uniform(0.6, 1.6)
+        begin_s = max(at_s, self._door_free_s)
+        reach_s, body_s = BEAM_SPACING_M / speed, BODY_M / speed
+        end_s = begin_s + reach_s + body_s
+        self._door_free_s = end_s + SHORTEST_GAP_S
+        for inner, from_s in ((not inward, begin_s), (inward, begin_s + reach_s)):
+            self._plan(from_s, self._beam(inner=inner, blocked=True))
+            self._plan(from_s + body_s, self._beam(inner=inner, blocked=False))
+        self._plan(end_s, lambda t: self._truth(t, "entered" if inward else "left"))
+
+    def _beam(self, *, inner: bool, blocked: bool) -> Callable[[float], None]:
+        return lambda t: self._hardware.set_beam(inner=inner, blocked=blocked, at_s=t)
+
+    # Power
+
+    def _plan_mains(self) -> None:
+        """Give mains for 2 to 3 hours, then none for 8 to 11, for ever; begin in a lit window."""
+        self._plan(self._start_s, self._mains_on)
+        self._plan(self._start_s + self._random.uniform(600, 2400), self._mains_off)
+
+    def _mains_on(self, at_s: float) -> None:
+        self.mains = True
+        self._hardware.set_mains(True, at_s)
+        self._truth(at_s, "mains_restored")
+        if self.generator:
+            self._plan(at_s + self._random.uniform(30, 90), self._generator_off)
+
+    def _mains_off(self, at_s: float) -> None:
+        self.mains = False
+        self._hardware.set_mains(False, at_s)
+        self._truth(at_s, "mains_lost")
+        self._plan(at_s + self._random.uniform(20, 120), self._generator_on)
+        on_s = at_s + self._random.uniform(8, 11) * 3600
+        self._plan(on_s, self._mains_on)
+        self._plan(on_s + self._random.uniform(2, 3) * 3600, self._mains_off)
+
+    def _generator_on(self, at_s: float) -> None:
+        if self.mains or self.generator:
+            return
+        self.generator = True
+        self._truth(at_s, "generator_started")
+        self._plan(at_s + self._random.uniform(4, 6) * 3600, self._refuel)
+
+    def _generator_off(self, at_s: float) -> None:
+        if self.generator:
+            self.generator = False
+            self._truth(at_s, "generator_stopped")
+
+    def _refuel(self, at_s: float) -> None:
+        """Stop for fuel; the battery carries the tent meanwhile."""
+        if self.generator and not self.mains:
+            self._generator_off(at_s)
+            self._plan(at_s + self._random.uniform(300, 900), self._generator_on)
+
+    def _physics(self, at_s: float) -> None:
+        self._plan(at_s + self._step_s, self._physics)
+        dark = not 7 <= self._hour(at_s) < 17
+        load_a = 5.5 + 0.08 * self._people + (4.0 if dark else 0.0) + self._random.gauss(0, 0.2)
+        full = self.charge_ah / CAPACITY_AH
+        taper = max(0.03, min(1.0, (1.0 - full) / 0.08))
+        limit_a = GENERATOR_CHARGER_A if self.generator else MAINS_CHARGER_A if self.mains else 0.0
+        charger_a = min(limit_a, load_a + limit_a * taper)
+        current_a = charger_a - load_a
+        if self.charge_ah <= 0 and current_a < 0:
+            current_a = 0.0
+        self.charge_ah = min(
+            CAPACITY_AH, max(0.0, self.charge_ah + current_a * self._step_s / 3600)
+        )
+        rest_v = 12.8 + 0.6 * full + (0.4 * (full - 0.95) / 0.05 if full > 0.95 else 0.0)
+        if full < 0.1:
+            rest_v -= (0.1 - full) * 20
+        voltage_v = rest_v + current_a * INTERNAL_OHMS
+        self._hardware.set_generator(charger_a if self.generator else 0.0, voltage_v)
+        minutes = -1 if current_a >= 0 else round(self.charge_ah / -current_a * 60)
+        self._hardware.monitor.report(voltage_v, current_a, full * 100, minutes)
