@@ -158,7 +158,8 @@ def _demo(options: argparse.Namespace) -> int:
     from publisher.agent import StartError
     from publisher.mosquitto import BrokerError, Mosquitto
 
-    _log_to_stderr(logging.WARNING)
+    # The screen shows what the log would say.
+    _log_to_stderr(logging.CRITICAL if sys.stdout.isatty() else logging.WARNING)
     try:
         with contextlib.ExitStack() as stack:
             work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tentwatch-")))

@@ -7,8 +7,9 @@ from typing import Any
 
 from publisher.clock import Now
 
-#: A larger payload is refused unread (contract, Commands).
+#: A larger payload is refused (contract, Commands); it is still read for its cid, up to a limit.
 MAX_BYTES = 4096
+MOST_READ_BYTES = 64 * 1024
 #: An answer's topic ends with the cid, so a cid must be one topic level.
 MAX_CID = 64
 
@@ -33,7 +34,7 @@ class Refused(Exception):
 
 def from_broker(name: str, payload: bytes, *, retained: bool, seats: int, now: Now) -> Command:
     """Check a command that came over MQTT. Raises Refused."""
-    if len(payload) > MAX_BYTES:
+    if len(payload) > MOST_READ_BYTES:
         raise Refused(None, f"larger than {MAX_BYTES} bytes")
     try:
         message = json.loads(payload)
@@ -44,6 +45,8 @@ def from_broker(name: str, payload: bytes, *, retained: bool, seats: int, now: N
     cid = message.get("cid")
     if not isinstance(cid, str) or not _is_level(cid):
         raise Refused(None, "no cid (1 to 64 printable characters without / + #)")
+    if len(payload) > MAX_BYTES:
+        raise Refused(cid, f"larger than {MAX_BYTES} bytes")
     if retained:
         raise Refused(cid, "retained commands are refused: publish it without the retain flag")
     _check_expiry(cid, message.get("expires"), now)

@@ -17,6 +17,8 @@ from sensors.settings import Rule, setting
 
 DEFAULT_PATH = Path("/etc/tentwatch/tentwatch.toml")
 
+#: Characters of a wrong value that a message repeats.
+LONGEST_SHOWN = 60
 #: MQTT levels that stand in the topics' way.
 _PREFIX = r"[^+#/\x00$][^+#/\x00]*(/[^+#/\x00]+)*"
 
@@ -155,13 +157,18 @@ class ConfigError(Exception):
 def load(path: Path) -> Config:
     """Read and check a file. Raises ConfigError with everything that is wrong with it."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors put a mark before the text
     except FileNotFoundError:
         raise ConfigError(
             str(path), [("file", "does not exist: copy the sample configuration there")]
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(str(path), [("file", f"cannot be read: {error}")]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            str(path), [("file", f"is not UTF-8: save it as such ({error})")]
+        ) from None
+    except OSError as error:
+        fix = f"cannot be read ({error.strerror}): check its path and its rights"
+        raise ConfigError(str(path), [("file", fix)]) from error
     return parse(text, str(path))
 
 
@@ -169,7 +176,7 @@ def parse(text: str, where: str = "configuration") -> Config:
     """Check a configuration's text. Raises ConfigError with everything that is wrong with it."""
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # numbers and nesting beyond all bounds included
         raise ConfigError(where, [("syntax", f"is not TOML: {error}")]) from error
     reader = _Reader()
     sections = {
@@ -185,6 +192,7 @@ def parse(text: str, where: str = "configuration") -> Config:
     sensors = reader.sensors(document.pop("sensors", {}))
     for name in document:
         reader.unknown(name, (*sections, "sensors"), "")
+    reader.compare(sections["report"], sensors)
     if reader.faults:
         raise ConfigError(where, reader.faults)
     return Config(**sections, sensors=sensors, digest=f"{zlib.crc32(text.encode()):08x}")
@@ -195,6 +203,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.faults: list[tuple[str, str]] = []
+        self._lines: dict[int, str] = {}  # GPIO number → the key that has taken it
 
     def unknown(self, key: str, known: tuple[str, ...], path: str) -> None:
         near = get_close_matches(key, known, 1)
@@ -229,13 +238,12 @@ class _Reader:
 
     def _value(self, value: object, hint: Any, rule: Rule, path: str) -> Any:
         kind = _plain_type(hint)
-        if kind is float and type(value) is int:
+        if kind is float and type(value) is int and abs(value) < 1 << 53:
             value = float(value)
         if type(value) is not kind:
             wanted = {str: "text in quotes", int: "a whole number", bool: "true or false"}
-            self.faults.append(
-                (path, f"must be {wanted.get(kind, 'a number')}, not {value!r}: {_describe(rule)}")
-            )
+            fix = f"must be {wanted.get(kind, 'a number')}, not {_shown(value)}: {_describe(rule)}"
+            self.faults.append((path, fix))
             return value
         if (
             isinstance(value, int | float)
@@ -250,8 +258,25 @@ class _Reader:
                 or (rule.pattern and not re.fullmatch(rule.pattern, value))
             )
         ):
-            self.faults.append((path, f"is {value!r}: {_describe(rule)}"))
+            self.faults.append((path, f"is {_shown(value)}: {_describe(rule)}"))
+        elif path.endswith("gpio") and isinstance(value, int):
+            self._take_line(value, path)
         return value
+
+    def _take_line(self, gpio: int, path: str) -> None:
+        """Note who uses a GPIO line. Two keys of one section are that section's own matter."""
+        other = self._lines.setdefault(gpio, path)
+        if other.rpartition(".")[0] != path.rpartition(".")[0]:
+            fix = f"is GPIO {gpio}, which {other} has taken: give each its own line"
+            self.faults.append((path, fix))
+
+    def compare(self, report: Report | None, sensors: tuple[Sensor, ...]) -> None:
+        """Find what no single section shows."""
+        for sensor in sensors:
+            period_s = getattr(sensor.config, "period_s", 0.0)
+            if report is not None and period_s >= report.stale_after_s:
+                fix = f"must be less than report.stale_after_s ({report.stale_after_s:g})"
+                self.faults.append((f"sensors.{sensor.name}.period_s", fix))
 
     def sensors(self, tables: object) -> tuple[Sensor, ...]:
         if not isinstance(tables, Mapping):
@@ -270,7 +295,7 @@ class _Reader:
             keys = dict(table)
             driver = keys.pop("driver", None)
             if driver not in fitting:
-                problem = "is missing" if driver is None else f"is {driver!r}"
+                problem = "is missing" if driver is None else f"is {_shown(driver)}"
                 self.faults.append((f"{path}.driver", f"{problem}: one of {', '.join(fitting)}"))
                 continue
             config = self.section(config_class(str(driver)), keys, path)
@@ -284,6 +309,15 @@ def _plain_type(hint: Any) -> type:
         hint = next(t for t in get_args(hint) if t is not type(None))
     assert isinstance(hint, type)
     return hint
+
+
+def _shown(value: object) -> str:
+    """Return a value as a message shows it, however large it is."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        return f"this {type(value).__name__}"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
 def _describe(rule: Rule) -> str:

@@ -142,8 +142,15 @@ def demonstration(options: Options, on_sent: Callable[[str, str], None]) -> Iter
         )
         world.start()
         stack.callback(world.stop)
+
+        def stop(*_: object) -> None:
+            world.stop()  # first: what has happened by then is all that is to be reported
+            agent.stop()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
         if options.seconds is not None:
-            timer = threading.Timer(options.seconds, agent.stop)
+            timer = threading.Timer(options.seconds, stop)
             timer.daemon = True
             timer.start()
             stack.callback(timer.cancel)
@@ -156,20 +163,12 @@ def run(options: Options) -> None:
         from publisher.screen import Screen
 
         screen = Screen(options)
-        with demonstration(options, screen.sent) as agent:
-            _stop_on_signals(agent)
-            with screen.showing(agent.status):
-                agent.run()
+        with demonstration(options, screen.sent) as agent, screen.showing(agent.status):
+            agent.run()
     else:
         with demonstration(options, _print_line) as agent:
-            _stop_on_signals(agent)
             agent.run()
 
 
 def _print_line(topic: str, payload: str) -> None:
     print(topic, payload, flush=True)  # noqa: T201
-
-
-def _stop_on_signals(agent: Agent) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: agent.stop())

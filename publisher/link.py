@@ -43,6 +43,8 @@ HISTORY_PAUSE_S = 0.05
 #: A message without PUBACK for so long means that the link is dead, whatever TCP says.
 PUBACK_LIMIT_S = 20.0
 CONNECT_LIMIT_S = 10.0
+#: What a broker may send us at once, in bytes; commands are far smaller.
+LARGEST_PACKET = 64 * 1024
 #: TCP gives up on unacknowledged bytes after this time (tcp(7), TCP_USER_TIMEOUT).
 TCP_LIMIT_S = 20.0
 #: Live rows that may queue behind a slow link before the session is given up for the backlog.
@@ -165,7 +167,7 @@ class Link:
                 error = None
             except _Ended as end:
                 error = str(end)
-            except (OSError, ValueError) as fault:
+            except Exception as fault:  # paho raises what it likes on bytes that are not MQTT
                 error = explain(fault, self._broker)
             was_up = session.is_up
             session.close()
@@ -213,13 +215,14 @@ class _Session:
         self._history_s = 0.0
 
     def run(self) -> None:
-        """Connect and serve until asked to stop. Raises _Ended, OSError or ValueError."""
+        """Connect and serve until asked to stop. Raises _Ended, or whatever connecting raises."""
         link = self._link
         client = self._client = self._make_client()
         client.connect(
             link._broker.host,
             link._broker.port,
             keepalive=link._broker.keepalive_s,
+            properties=self._connect_properties(),
         )
         limit_s = time.monotonic() + CONNECT_LIMIT_S
         while not link._stopping.is_set():
@@ -285,6 +288,13 @@ class _Session:
             properties=will,
         )
         return client
+
+    def _connect_properties(self) -> Any:
+        if not self._link._v5:
+            return None
+        properties = _properties(PacketTypes.CONNECT)
+        properties.MaximumPacketSize = LARGEST_PACKET  # nobody may fill our memory
+        return properties
 
     def _serve(self) -> None:
         """Move bytes until something is to be done."""
@@ -373,7 +383,7 @@ class _Session:
             self._state_sent = self._state_sent or row.kind == "state"
             self._publish(row.kind, row.body, (row,), retain=row.kind == "state")
         if self._state_sent and self._has_history() and now_s >= self._history_s:
-            in_history = sum(len(sent.ids) > 1 or sent.history for sent in self._in_flight.values())
+            in_history = sum(sent.history for sent in self._in_flight.values())
             if in_history < HISTORY_WINDOW and len(self._in_flight) < WINDOW:
                 self._publish_history()
                 self._history_s = now_s + HISTORY_PAUSE_S
@@ -579,4 +589,6 @@ def explain(error: Exception, broker: Broker) -> str:
         return f"{where} does not answer: check the network and the broker's firewall"
     if isinstance(error, FileNotFoundError | PermissionError) and error.filename:
         return f"{error.filename} cannot be read ({error.strerror}): check its path and its rights"
-    return f"{where} cannot be reached ({error})"
+    if isinstance(error, OSError):
+        return f"{where} cannot be reached ({error})"
+    return f"{where} does not speak MQTT as it should ({type(error).__name__}: {error})"

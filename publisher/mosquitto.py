@@ -28,7 +28,7 @@ class Mosquitto:
     def __init__(self, directory: Path, port: int | None = None) -> None:
         """Keep configuration and log in `directory`; take `port`, or PORT or another free one."""
         self._directory = directory
-        self.port = _free_port() if port is None else port
+        self.port = free_port(PORT) if port is None else port
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "Mosquitto":
@@ -44,7 +44,7 @@ class Mosquitto:
                 [program, "-c", str(config)], stdout=output, stderr=output, start_new_session=True
             )
         limit_s = time.monotonic() + START_LIMIT_S
-        while not _listens(self.port):
+        while not listens(self.port):
             if self._process.poll() is not None or time.monotonic() > limit_s:
                 self.close()
                 raise BrokerError(f"mosquitto did not start: {log.read_text().strip()[-500:]}")
@@ -68,13 +68,15 @@ class Mosquitto:
             process.wait()
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Say whether something listens on this machine's `port`."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _free_port() -> int:
-    for port in (PORT, 0):
+def free_port(*wanted: int) -> int:
+    """Return the first free port of those wanted, else any. Raises BrokerError where none is."""
+    for port in (*wanted, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

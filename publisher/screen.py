@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -16,7 +17,9 @@ from rich.text import Text
 from publisher.demo import Options
 
 REFRESH_S = 0.5
-MESSAGES = 8
+#: Lines of the screen that are not messages; the rest of the terminal shows the last ones.
+OTHER_LINES = 18
+FEWEST_MESSAGES, MOST_MESSAGES = 2, 12
 _COLOURS = {
     "ok": "green",
     "estimated": "yellow",
@@ -31,7 +34,8 @@ class Screen:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._messages: deque[tuple[str, str]] = deque(maxlen=MESSAGES)
+        self._console = Console()
+        self._messages: deque[tuple[str, str]] = deque(maxlen=MOST_MESSAGES)
 
     def sent(self, topic: str, payload: str) -> None:
         """Take note of a message that the broker has confirmed."""
@@ -41,7 +45,7 @@ class Screen:
     def showing(self, status: Callable[[], dict[str, Any]]) -> Iterator[None]:
         """Show the screen while the context is open; `status` asks the agent."""
         closing = threading.Event()
-        with Live(Text("starting …"), console=Console(), auto_refresh=False, screen=False) as live:
+        with Live(Text("starting …"), console=self._console, auto_refresh=False) as live:
 
             def redraw() -> None:
                 while not closing.wait(REFRESH_S):
@@ -68,11 +72,14 @@ class Screen:
         )
         where = Text(
             f"Subscribe:  mosquitto_sub -h {host} -p {port} -t '{status['topics']}' -v\n"
-            f"Ask it:     tentwatch status --state-dir {self._options.state_dir}\n"
+            f"Ask it:     {sys.argv[0]} status --state-dir {self._options.state_dir}\n"
             f"Ctrl-C ends the demonstration.",
             style="dim",
         )
-        return Group(head, tables(status), messages_panel(self._messages), where)
+        room = min(MOST_MESSAGES, max(FEWEST_MESSAGES, self._console.height - OTHER_LINES))
+        return Group(
+            head, tables(status), messages_panel(list(self._messages)[-room:], room), where
+        )
 
 
 def clock_text(status: dict[str, Any]) -> str:
@@ -184,14 +191,14 @@ def _link(status: dict[str, Any]) -> Panel:
     return _facts("Link", rows)
 
 
-def messages_panel(sent: "deque[tuple[str, str]]") -> Panel:
+def messages_panel(sent: list[tuple[str, str]], lines_shown: int) -> Panel:
     """Return the last messages, the newest last, each on one line."""
     lines = Text(no_wrap=True, overflow="ellipsis")
-    for topic, payload in list(sent):
+    for topic, payload in sent:
         lines.append(f"{topic.rpartition('/')[2]:8}", style="cyan")
         lines.append(_gist(payload) + "\n")
     lines.rstrip()
-    return Panel(lines, title="Last messages", title_align="left", height=MESSAGES + 2)
+    return Panel(lines, title="Last messages", title_align="left", height=lines_shown + 2)
 
 
 def _gist(payload: str) -> str:

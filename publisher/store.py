@@ -11,22 +11,30 @@ again after a crash, so it is numbered under a boot of its own.
 
 import contextlib
 import json
+import logging
 import random
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from publisher.clock import EPOCH, Now
+from publisher.clock import EPOCH, Now, timestamp
+
+log = logging.getLogger("tentwatch.store")
 
 FILE = "tentwatch.db"
 #: Rows kept in memory while the file cannot be written.
 MEMORY_ROWS = 5000
-#: Ids given in memory while the file could not even be read lie above any that it can hold.
-MEMORY_FIRST_ID = 1 << 40
+#: Ids given in memory begin at the boot number times this: above all that the file can hold.
+IDS_PER_BOOT = 1 << 30
+#: Fresh boot numbers stay below (which leaves room until the year 2162).
+BOOT_LIMIT = 1 << 32
+#: By how many bytes a row at most grows when it is stamped.
+STAMP_BYTES = 24
 #: Confirmed rows that may wait for the next record before they are deleted on their own.
 MOST_CONFIRMED = 500
 #: Connection numbers are set aside in blocks, so that a connection costs no write.
@@ -79,8 +87,15 @@ class Ledger:
 Records = Callable[[int, int], Sequence[tuple[str, str]]]
 
 
+class _Damaged(sqlite3.DatabaseError):
+    """The file can be read, and what it says makes no sense."""
+
+
 class Opened(NamedTuple):
-    """What opening the store found: the totals, and what there is to report."""
+    """What opening the store found: the totals, and what there is to report.
+
+    Totals are None where there never were any, and empty where they are lost or out of reach.
+    """
 
     totals: dict[str, Any] | None
     power_cut: dict[str, Any] | None
@@ -103,29 +118,36 @@ class Store:
         self._bytes = 0
         self._next_id = 1
         self._conn_limit = 0
-        self._unread = False
         self._now: Now | None = None
         self.failure: str | None = None
+        # Of the file, while the store works in memory:
+        self._unread = False  # its ledger has never been read
+        self._damaged = False  # it is to be set aside
+        self._left = 0  # unconfirmed rows in it
+        self._gone: set[int] = set()  # rows in it that are to be deleted
+        self._memory_from = 0  # ids from here on are not in it
 
     def open(self, boot_id: str, now: Now) -> Opened:
         """Open or begin the file, take up its totals, and settle this boot's number."""
         with self._lock:
             self._now = now
             quarantined = self._open_file()
-            before = self._ledger
-            totals = before.totals
+            ledger = self._ledger
+            totals = ledger.totals
+            if totals is None and (quarantined is not None or self._unread):
+                totals = {}
             power_cut = None
-            if before.boot == 0:
-                self._ledger.boot = _fresh_boot(0, now)
-            elif before.boot_id != boot_id:
-                if not before.clean:
-                    power_cut = _gap(before, now)
-                self._ledger.boot = before.boot + 1
-                self._ledger.seq = 0
-                self._ledger.conn = 0
-            self._ledger.boot_id = boot_id
-            self._ledger.clean = False
-            self._conn_limit = self._ledger.conn
+            if ledger.boot and ledger.boot_id != boot_id and not ledger.clean:
+                power_cut = _gap(ledger, now)
+            # What a damaged file says may be old: its boot may have gone further.
+            is_fresh = not ledger.boot or quarantined is not None
+            is_new = is_fresh or ledger.boot_id != boot_id
+            if is_new and self.failure is None:  # in memory it has a boot of its own already
+                ledger.boot = _fresh_boot(ledger.boot, now) if is_fresh else ledger.boot + 1
+                ledger.seq = ledger.conn = 0
+            ledger.boot_id = boot_id
+            ledger.clean = False
+            self._conn_limit = ledger.conn
             self._write(now, None)
             return Opened(totals, power_cut, quarantined)
 
@@ -157,7 +179,12 @@ class Store:
     def confirm(self, ids: Iterable[int]) -> None:
         """Take note that the broker has these rows; they are deleted with the next record."""
         with self._lock:
-            self._confirmed.update(ids)
+            if self._db is None:
+                return
+            sent = set(ids)
+            self._confirmed |= sent
+            if self.failure is not None:
+                self._gone.update(i for i in sent if i < self._memory_from)
             if len(self._confirmed) >= MOST_CONFIRMED:
                 self._write(self._now, None)
 
@@ -166,25 +193,40 @@ class Store:
 
         Their bodies fill at most `max_bytes`, but one row is returned whatever its size.
         """
-        found: list[Row] = []
-        size = 0
         with self._lock:
             if self._db is None:
                 return []
-            cursor = self._db.execute(
-                "SELECT id, kind, boot, uptime_s, stamped, body FROM outbox"
-                " WHERE id > ? AND id <= ? ORDER BY id",
-                (after_id, until_id),
-            )
-            with contextlib.closing(cursor):
-                for values in cursor:
-                    if values[0] in self._confirmed:
-                        continue
-                    row = Row._make(values)
-                    size += len(row.body.encode()) + 1
-                    if found and size > max_bytes:
-                        break
-                    found.append(row)
+            try:
+                return self._select(self._db, after_id, until_id, max_bytes)
+            except sqlite3.Error as error:
+                if self.failure is not None:
+                    raise
+                self._fail(error)
+                return []
+
+    def _select(
+        self, db: sqlite3.Connection, after_id: int, until_id: int, max_bytes: int
+    ) -> list[Row]:
+        found: list[Row] = []
+        size = 0
+        cursor = db.execute(
+            "SELECT id, kind, boot, uptime_s, stamped, body FROM outbox"
+            " WHERE id > ? AND id <= ? ORDER BY id",
+            (after_id, until_id),
+        )
+        with contextlib.closing(cursor):
+            for values in cursor:
+                row = Row._make(values)
+                if row.id in self._confirmed:
+                    continue
+                if not _is_record(row.body):  # a bad spot on the card: nobody could read it
+                    self._confirmed.add(row.id)
+                    self._ledger.dropped += 1
+                    continue
+                size += len(row.body.encode()) + 1 + (0 if row.stamped else STAMP_BYTES)
+                if found and size > max_bytes:
+                    break
+                found.append(row)
         return found
 
     def last_id(self) -> int:
@@ -194,10 +236,10 @@ class Store:
     def buffer(self, now: Now) -> dict[str, int]:
         """Return the contract's `buffer`: what waits for the broker, and what was given up."""
         with self._lock:
-            rows = max(0, self._rows - len(self._confirmed))
             oldest_s = 0
+            oldest = self.backlog(0, self._next_id, 0)
+            rows = max(0, self._rows - len(self._confirmed)) + self._left
             if rows:
-                oldest = self.backlog(0, self._next_id, 0)
                 if oldest and oldest[0].boot == self.boot:
                     oldest_s = max(0, round(now.uptime_s - oldest[0].uptime_s))
                 elif oldest:
@@ -212,8 +254,7 @@ class Store:
             self._ledger.clean = True
             self._ledger.totals = totals
             self._write(now, None)
-            self._db.close()
-            self._db = None
+            self._disconnect()
 
     def retry(self, now: Now) -> dict[str, Any] | None:
         """Try the file again after a failure; `failure` is None afterwards if it works.
@@ -222,55 +263,78 @@ class Store:
         ones.
         """
         with self._lock:
+            if self.failure is None:
+                return None
             memory, ledger, next_id = self._db, self._ledger, self._next_id
-            waiting = self.backlog(0, next_id, self._max_bytes)
+            waiting, confirmed = self.backlog(0, next_id, sys.maxsize), self._confirmed
+            unread = None
             try:
-                self._connect(self._path)
-                self._read()
-                unread = self._ledger.totals if self._unread else None
-                ledger.dropped += self._ledger.dropped if self._unread else 0
-                ledger.boot = max(ledger.boot, self._ledger.boot + 1)
-                self._ledger = ledger
+                aside = self._load(damaged=self._damaged)
+                found = self._ledger
+                self._ledger = replace(
+                    ledger,
+                    boot=max(ledger.boot, found.boot + 1),
+                    wall=ledger.wall or found.wall,
+                    dropped=ledger.dropped + (self._left if aside else 0),
+                )
+                if self._unread and found.totals is not None:
+                    # The caller adds them up; until then no power cut may take them away.
+                    unread = self._ledger.totals = found.totals
+                    self._ledger.dropped += found.dropped
                 self._next_id = max(next_id, self._next_id)
-                self._confirmed = set()
+                self._confirmed = self._gone
                 self._commit(waiting, now, new=False)
             except sqlite3.Error as error:
                 self.failure = str(error)
-                if self._db is not None and self._db is not memory:
-                    self._db.close()
+                self._damaged = self._damaged or _is_damage(error)
+                self._disconnect()
                 self._db, self._ledger, self._next_id = memory, ledger, next_id
+                self._confirmed = confirmed
                 self._count_rows()
                 return None
-            self.failure, self._unread = None, False
+            self.failure, self._unread, self._damaged = None, False, False
+            self._left, self._gone = 0, set()
             if memory is not None:
                 memory.close()
+            if aside is not None:
+                log.error("the store was damaged: set aside as %s, begun anew", aside)
             return unread
 
     # The file
 
     def _open_file(self) -> str | None:
-        """Open the file; return the name given to one that could not be used."""
+        """Open the file, or go on in memory; return the name given to one that was damaged."""
         try:
-            self._connect(self._path)
-            self._read()
-            return None
-        except sqlite3.DatabaseError as error:
-            if not _is_damage(error):
-                self._unread = True
-                self._fail(error)
-                return None
-        aside = self._set_aside()
-        try:
-            self._connect(self._path)
-            self._read()
+            return self._load()
         except sqlite3.Error as error:
-            self._unread = True
+            self._unread = self._ledger.boot == 0
             self._fail(error)
+            return None
+
+    def _load(self, *, damaged: bool = False) -> str | None:
+        """Open and read the file; set one that is damaged aside, keeping what its ledger says.
+
+        Returns the name given to a damaged one. Raises sqlite3.Error.
+        """
+        self._db, self._ledger = None, Ledger()
+        if not damaged:
+            try:
+                self._connect(self._path)
+                self._read()
+                return None
+            except sqlite3.DatabaseError as error:
+                if not _is_damage(error):
+                    raise
+        self._disconnect()
+        ledger, aside = self._ledger, self._set_aside()
+        self._connect(self._path)
+        self._read()
+        self._ledger = ledger
         return aside
 
     def _connect(self, path: Path | str) -> None:
-        self._db = None
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
+        db.text_factory = _text
         try:
             # A record is about 1 KiB: small pages make a commit small (they hold for new files).
             db.execute("PRAGMA page_size = 2048")
@@ -285,18 +349,16 @@ class Store:
             raise
         self._db = db
 
+    def _disconnect(self) -> None:
+        db, self._db = self._db, None
+        if db is not None:
+            with contextlib.suppress(sqlite3.Error):
+                db.close()
+
     def _read(self) -> None:
         assert self._db is not None
         found = self._db.execute("SELECT body FROM ledger").fetchone()
-        self._ledger = Ledger()
-        if found is not None:
-            try:
-                saved = json.loads(found[0])
-                for name, value in saved.items():
-                    if name in Ledger.__slots__:
-                        setattr(self._ledger, name, value)
-            except (ValueError, AttributeError) as error:
-                raise sqlite3.DatabaseError(f"the ledger is damaged: {error}") from error
+        self._ledger = Ledger() if found is None else _ledger(found[0])
         self._next_id = self._count_rows() + 1
 
     def _count_rows(self) -> int:
@@ -322,27 +384,31 @@ class Store:
 
     def _fail(self, error: sqlite3.Error) -> None:
         """Go on in memory, under a boot number of its own."""
-        self.failure = str(error)
-        if self._db is not None:
-            with contextlib.suppress(sqlite3.Error):
-                self._db.close()
-        next_id = MEMORY_FIRST_ID if self._unread else self._next_id
-        self._connect(":memory:")
-        self._rows = self._bytes = 0
-        self._confirmed, self._next_id = set(), next_id
         assert self._now is not None, "the store is not open"
+        self.failure = str(error)
+        self._damaged = _is_damage(error)
+        self._left = max(0, self._rows - len(self._confirmed))
+        self._gone, self._confirmed = self._confirmed, set()
         self._ledger.boot = _fresh_boot(self._ledger.boot, self._now)
         self._ledger.seq = 0
+        self._next_id = max(self._next_id, self._ledger.boot * IDS_PER_BOOT)
+        self._memory_from = self._next_id
+        self._disconnect()
+        self._connect(":memory:")
+        self._rows = self._bytes = 0
 
     def _write(self, now: Now | None, records: Records | None) -> list[Row]:
         """Commit records, ledger and deletions; fall back on memory where the file refuses."""
         self._now = now or self._now
+        rows = self._number(records)
         try:
-            return self._commit(self._number(records), self._now)
+            return self._commit(rows, self._now)
         except sqlite3.Error as error:
             if self.failure is not None:
                 raise
             self._fail(error)
+            # A commit whose fsync failed may stand in the file all the same.
+            self._gone.update(row.id for row in rows)
             return self._commit(self._number(records), self._now)
 
     def _number(self, records: Records | None) -> list[Row]:
@@ -369,7 +435,9 @@ class Store:
                 db.execute("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?)", row)
             added = sum(len(row.body.encode()) for row in rows)
             count, size = self._rows - gone[0] + len(rows), self._bytes - gone[1] + added
-            dropped = self._trim(db, count, size)
+            in_memory = self.failure is not None and new
+            max_rows = min(self._max_rows, MEMORY_ROWS) if in_memory else self._max_rows
+            dropped = self._trim(db, count, size, max_rows)
             saved = {name: getattr(ledger, name) for name in Ledger.__slots__}
             saved["seq"] = seq
             saved["dropped"] += dropped[0]
@@ -392,9 +460,10 @@ class Store:
                 rows, size = rows + 1, size + length
         return rows, size
 
-    def _trim(self, db: sqlite3.Connection, count: int, size: int) -> tuple[int, int]:
+    def _trim(
+        self, db: sqlite3.Connection, count: int, size: int, max_rows: int
+    ) -> tuple[int, int]:
         """Delete the oldest rows above the limits; return how many rows and bytes went."""
-        max_rows = self._max_rows if self.failure is None else MEMORY_ROWS
         rows = freed = 0
         while count - rows > max_rows or (size - freed > self._max_bytes and count - rows > 1):
             oldest = db.execute(
@@ -419,6 +488,41 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")  # a bad spot on the card is no reason to fail
+
+
+def _is_record(body: str) -> bool:
+    try:
+        return isinstance(json.loads(body), dict)
+    except ValueError:
+        return False
+
+
+def _ledger(body: str) -> Ledger:
+    """Return the ledger as it was written. Raises DatabaseError where it makes no sense."""
+    ledger = Ledger()
+    try:
+        saved = json.loads(body)
+        if not isinstance(saved, dict):
+            raise ValueError("it is no object")
+        for name in Ledger.__slots__:
+            if name in saved:
+                setattr(ledger, name, _checked(name, saved[name], getattr(ledger, name)))
+        if ledger.wall is not None:
+            datetime.fromisoformat(ledger.wall)
+    except (ValueError, TypeError) as error:
+        raise _Damaged(f"the ledger is damaged: {error}") from error
+    return ledger
+
+
+def _checked(name: str, value: Any, default: Any) -> Any:
+    kind = {"uptime_s": (int, float), "wall": (str,), "totals": (dict,)}.get(name, (type(default),))
+    if type(value) not in kind and value is not default:
+        raise ValueError(f"{name} is {value!r}")
+    return value
+
+
 def _fresh_boot(known: int, now: Now) -> int:
     """Return a boot number that nobody has seen: larger than `known` and than any of the past.
 
@@ -427,29 +531,39 @@ def _fresh_boot(known: int, now: Now) -> int:
     keeps such numbers apart.
     """
     since = 0 if now.wall is None else int((now.wall - EPOCH).total_seconds())
-    if not now.synced:
-        since += random.randrange(1, 1_000_000)
-    return max(known + 1, since, 1)
+    if now.synced and known < since < BOOT_LIMIT:
+        return since
+    return max(known, since if 0 <= since < BOOT_LIMIT else 0) + random.randrange(1, 1_000_000)
 
 
 def _gap(before: Ledger, now: Now) -> dict[str, Any]:
     """Return the detail of `power_cut`: the last sign of life, and how long ago that was."""
+    last = None if before.wall is None else datetime.fromisoformat(before.wall)
     off_s = None
-    if before.wall is not None and now.synced and now.wall is not None:
-        off_s = max(0, round((now.wall - datetime.fromisoformat(before.wall)).total_seconds()))
-    return {"boot": before.boot, "uptime_s": before.uptime_s, "last": before.wall, "off_s": off_s}
+    if last is not None and now.synced and now.wall is not None:
+        off_s = max(0, round((now.wall - last).total_seconds()))
+    return {
+        "boot": before.boot,
+        "uptime_s": before.uptime_s,
+        "last": timestamp(last),
+        "off_s": off_s,
+    }
 
 
 def _age_s(body: str, now: Now) -> int:
     """Return the age of a record of an earlier boot as far as its own time tells it, else 0."""
     ts = json.loads(body).get("ts")
-    if ts is None or now.wall is None:
+    if not isinstance(ts, str) or now.wall is None:
         return 0
-    return max(0, round((now.wall.astimezone(UTC) - datetime.fromisoformat(ts)).total_seconds()))
+    try:
+        return max(0, round((now.wall - datetime.fromisoformat(ts)).total_seconds()))
+    except (ValueError, TypeError):
+        return 0
 
 
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
+def _is_damage(error: sqlite3.Error) -> bool:
     """Tell a file that is broken from one that only cannot be read or written now."""
-    if getattr(error, "sqlite_errorcode", None) is None:
-        return True  # our own, of a ledger that makes no sense
-    return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    code = getattr(error, "sqlite_errorcode", None)  # errors of Python's own module have none
+    return isinstance(error, _Damaged) or (
+        code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    )

@@ -5,9 +5,9 @@ happened. `snapshot` is what the contract's `state` says of the tent now.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from datetime import datetime
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from datetime import date, timedelta
+from typing import Any, NamedTuple, get_type_hints
 from zoneinfo import ZoneInfo
 
 from publisher.clock import Now, timestamp
@@ -20,6 +20,15 @@ from sensors.reading import ERRORS, FAULT, READ_DURATION_S, READS, Quality, Read
 BATTERY_HYSTERESIS_PCT = 5.0
 #: Load at which the generator's overload is raised, and below which it is cleared, in percent.
 OVERLOAD_PCT, OVERLOAD_CLEAR_PCT = 100.0, 80.0
+#: No quantity comes near: a driver that hands over more, or NaN, has measured nothing.
+LARGEST_VALUE = 1e9
+#: Characters kept of what a driver says of its failure, so that records stay small.
+LONGEST_DETAIL = 300
+#: Larger saved numbers than JSON readers hold exactly are damage.
+LARGEST_TOTAL = 1 << 53
+
+#: The day on which summer time ends. A day that a wrong clock has stretched says no more than this.
+LONGEST_DAY_S = 25 * 3600.0
 
 #: From best to worst; a block is as good as the worst sensor it rests on.
 _WORSE = (Quality.OK, Quality.ESTIMATED, Quality.STARTING, Quality.STALE, Quality.FAULT)
@@ -61,34 +70,29 @@ class Totals:
 
     @classmethod
     def restore(cls, saved: dict[str, Any]) -> "Totals":
-        """Build totals from `asdict` of older ones; keys that this version lacks are left out."""
+        """Build totals from `asdict` of older ones.
+
+        Keys that this version lacks are left out, and so are values that cannot be: what is left of
+        a damaged ledger is worth more than a unit that does not start.
+        """
         totals = cls()
-        for declared in fields(cls):
-            if declared.name not in saved:
-                continue
-            value = saved[declared.name]
-            if declared.name in ("occupancy", "day"):
-                part = getattr(totals, declared.name)
-                for inner in fields(part):
-                    setattr(part, inner.name, value.get(inner.name, getattr(part, inner.name)))
-            else:
-                setattr(totals, declared.name, value)
+        _fill(totals, saved)
         return totals
 
     def add(self, saved: dict[str, Any]) -> None:
         """Add what an earlier run had counted and this one could not read when it began."""
         earlier = Totals.restore(saved)
         mine, theirs = self.occupancy, earlier.occupancy
-        mine.people += theirs.people
+        if self.estimated:  # a headcount in this run knows better than both
+            mine.people = max(0, theirs.people + mine.entered_total - mine.left_total)
+            mine.passages_since_headcount += theirs.passages_since_headcount
         mine.entered_total += theirs.entered_total
         mine.left_total += theirs.left_total
-        mine.passages_since_headcount += theirs.passages_since_headcount
         self.generator_s += earlier.generator_s
         if earlier.day.date == self.day.date:
             for name in ("entered", "left", "mains_s", "generator_s", "battery_s"):
                 setattr(self.day, name, getattr(self.day, name) + getattr(earlier.day, name))
             self.day.peak = max(self.day.peak, earlier.day.peak)
-        self.estimated = True
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as plain values for JSON."""
@@ -120,63 +124,69 @@ class Tent:
     """The state of one tent."""
 
     def __init__(self, config: Config, now: Now, saved: dict[str, Any] | None = None) -> None:
-        """Begin with the totals `saved` by an earlier run, or with none."""
+        """Begin with the totals `saved` by an earlier run; None where there never was one.
+
+        Empty totals are lost ones: there may be people inside.
+        """
         self._config = config
         self._zone = ZoneInfo(config.tent.timezone)
         self._stale_after_s = config.report.stale_after_s
         self._sensors = {s.name: _Sensor(s.driver, now.monotonic_s) for s in config.sensors}
         self.totals = Totals.restore(saved or {})
-        if saved:
+        if saved is not None:
             self.totals.estimated = True
         power = config.power
         self._running = Running(power.generator_running_a, power.generator_hold_s)
         self._source = Source.UNKNOWN
+        self._since_s: float | None = None  # when the source changed, until the clock is set
         self._settled_s = now.monotonic_s
         self._outside: set[str] = set()
         self._qualities = self._judge(now)
-        self._roll_day(now)
 
     # What comes in
 
     def apply(self, readings: Iterable[Reading], now: Now) -> list[Happening]:
         """Take readings; return what happened."""
+        happened = self._pass_time(now)
         for reading in readings:
             self._apply(reading)
-        return self._settle(now)
+        return happened + self._settle(now)
 
     def tick(self, now: Now) -> list[Happening]:
         """Let time pass; return what happened."""
-        return self._settle(now)
+        return self.apply((), now)
 
     def headcount(self, people: int, now: Now) -> list[Happening]:
         """Take a person's count of the people inside; the raw totals stay."""
+        happened = self._pass_time(now)
         occupancy = self.totals.occupancy
         before = occupancy.people
         occupancy.headcount(people)
         self.totals.estimated = False
         detail = {"people": people, "counted": before, "correction": people - before}
-        return [Happening("headcount_set", detail), *self._settle(now)]
+        return [*happened, Happening("headcount_set", detail), *self._settle(now)]
 
     def alert(self, name: str, on: bool, now: Now) -> list[Happening]:
         """Raise or clear an alert that something outside the tent's rules has noticed."""
         (self._outside.add if on else self._outside.discard)(name)
-        return self._settle(now)
+        return self.tick(now)
 
     def _apply(self, reading: Reading) -> None:
         sensor = self._sensors[reading.sensor]
+        if reading.value is not None and not abs(reading.value) <= LARGEST_VALUE:
+            detail = f"{reading.quantity} is {reading.value}, which cannot be: please report this"
+            reading = replace(reading, value=None, quality=Quality.FAULT, detail=detail)
         if reading.quantity in (READS, ERRORS, READ_DURATION_S):
             sensor.health[reading.quantity] = float(reading.value or 0)
             return
         if reading.quantity == FAULT:
-            sensor.fault = reading.detail or "failed"
+            sensor.fault = _why(reading)
             sensor.values.clear()
-            if reading.sensor == "generator":
-                self._running.apply(None, reading.at_s)
             return
         sensor.heard_s = reading.at_s
         sensor.values[reading.quantity] = reading
         sensor.fault = next(
-            (r.detail for r in sensor.values.values() if r.quality is Quality.FAULT), ""
+            (_why(r) for r in sensor.values.values() if r.quality is Quality.FAULT), ""
         )
         if reading.sensor == "door":
             self._count(reading)
@@ -185,7 +195,7 @@ class Tent:
             self._running.apply(None if current_a is None else float(current_a), reading.at_s)
 
     def _count(self, reading: Reading) -> None:
-        number = int(reading.value or 0)
+        number = max(0, int(reading.value or 0))
         entered = number if reading.quantity == "entered" else 0
         left = number if reading.quantity == "left" else 0
         day, occupancy = self.totals.day, self.totals.occupancy
@@ -202,16 +212,21 @@ class Tent:
         }
 
     def _settle(self, now: Now) -> list[Happening]:
-        happened: list[Happening] = []
         totals = self.totals
-        self._spend(now)
-        happened += self._roll_day(now)
-        happened += self._settle_sensors(now)
+        happened = self._settle_sensors(now)
+        if self._number("generator", "current_a") is None:
+            self._running.apply(None, now.monotonic_s)
 
         mains, generator, battery = self._mains(), self._generator(), self._battery()
         self._source = source(mains, generator, battery)
         if self._source is not Source.UNKNOWN and self._source.value != totals.source:
-            totals.source, totals.since = self._source.value, timestamp(now.wall)
+            totals.source, totals.since = self._source.value, None
+            self._since_s = now.monotonic_s
+        if self._since_s is not None and now.wall is not None:
+            ago = timedelta(seconds=now.monotonic_s - self._since_s)
+            totals.since = timestamp(now.wall - ago)
+            if now.synced:  # until then it is an estimate and follows the clock
+                self._since_s = None
         if mains.on is not None and mains.on != totals.mains_on:
             if totals.mains_on is not None:  # the first state ever seen is no change
                 name = "mains_restored" if mains.on else "mains_lost"
@@ -225,10 +240,10 @@ class Tent:
         totals.day.peak = max(totals.day.peak, totals.occupancy.people)
         return happened + self._settle_alerts()
 
-    def _spend(self, now: Now) -> None:
-        """Book the time since the last call on what ran during it."""
-        spent_s = max(0.0, now.monotonic_s - self._settled_s)
-        self._settled_s = now.monotonic_s
+    def _pass_time(self, now: Now) -> list[Happening]:
+        """Book the time since the last call on what ran then, and begin a new day if it is one."""
+        # A state is believed for as long as a value is, whatever has kept the caller.
+        spent_s = min(max(0.0, now.monotonic_s - self._settled_s), self._stale_after_s)
         day = self.totals.day
         if self._mains().on:
             day.mains_s += spent_s
@@ -237,19 +252,25 @@ class Tent:
             day.generator_s += spent_s
         if self._source is Source.BATTERY:
             day.battery_s += spent_s
+        self._settled_s = now.monotonic_s
+        return self._roll_day(now)
 
     def _roll_day(self, now: Now) -> list[Happening]:
         if now.wall is None:
             return []
-        today = _local_date(now.wall, self._zone)
+        today = now.wall.astimezone(self._zone).date()
         closed = self.totals.day
-        if today <= closed.date:
+        began = _date(closed.date)
+        if began is None:  # the first day: what was counted before the clock was set is its own
+            closed.date = today.isoformat()
             return []
-        self.totals.day = Day(date=today, peak=self.totals.occupancy.people)
-        if not closed.date:  # the first day: what was counted before the clock was set is its own
-            self.totals.day = closed
-            closed.date = today
+        if today <= began:
+            # A small step back does not open a day again; a day that is further ahead was opened
+            # by a clock that was wrong, and would otherwise never end.
+            if now.synced and began - today > timedelta(days=1):
+                closed.date = today.isoformat()
             return []
+        self.totals.day = Day(date=today.isoformat(), peak=self.totals.occupancy.people)
         return [
             Happening(
                 "day_closed",
@@ -258,9 +279,9 @@ class Tent:
                     "entered": closed.entered,
                     "left": closed.left,
                     "peak": closed.peak,
-                    "mains_h": _hours(closed.mains_s),
-                    "generator_h": _hours(closed.generator_s),
-                    "battery_h": _hours(closed.battery_s),
+                    "mains_h": _hours(min(closed.mains_s, LONGEST_DAY_S)),
+                    "generator_h": _hours(min(closed.generator_s, LONGEST_DAY_S)),
+                    "battery_h": _hours(min(closed.battery_s, LONGEST_DAY_S)),
                 },
             )
         ]
@@ -275,8 +296,6 @@ class Tent:
                 why = sensor.fault or f"nothing heard for {self._stale_after_s:g} s"
                 detail = {"sensor": name, "quality": quality.value, "error": why}
                 happened.append(Happening("sensor_failed", detail))
-                if name == "generator":
-                    self._running.apply(None, now.monotonic_s)
             elif sensor.failed and quality is Quality.OK:
                 happened.append(Happening("sensor_recovered", {"sensor": name}))
             if failed or quality is Quality.OK:
@@ -285,31 +304,38 @@ class Tent:
 
     def _settle_alerts(self) -> list[Happening]:
         raised = set(self.totals.alerts)
-        alerts = set(self._outside)
-        charge_pct = self._number("battery", "charge_pct")
-        low_pct = self._config.power.battery_low_pct
+        charge_pct, load_pct = self._number("battery", "charge_pct"), self._load_pct()
+        rated = self._config.power.generator_rated_w is not None
         was_low = "battery_low" in raised
-        if charge_pct is None:
-            low = was_low  # unknown is no reason to call it well
-        else:
-            low = charge_pct < low_pct + (BATTERY_HYSTERESIS_PCT if was_low else 0.0)
-        if low:
-            alerts.add("battery_low")
-        load_pct = self._load_pct()
-        was_over = "generator_overload" in raised
-        limit_pct = OVERLOAD_CLEAR_PCT if was_over else OVERLOAD_PCT
-        if was_over if load_pct is None else load_pct > limit_pct:
-            alerts.add("generator_overload")
-        if self._obstructed():
-            alerts.add("door_obstructed")
+        low_pct = self._config.power.battery_low_pct + (BATTERY_HYSTERESIS_PCT if was_low else 0.0)
+        over_pct = OVERLOAD_CLEAR_PCT if "generator_overload" in raised else OVERLOAD_PCT
+        obstructed = self._value("door", "obstructed")
+        rules = (  # alert, whether this tent can have it, whether it is so (None: unknown)
+            (
+                "battery_low",
+                "battery" in self._sensors,
+                None if charge_pct is None else charge_pct < low_pct,
+            ),
+            (
+                "generator_overload",
+                rated and "generator" in self._sensors,
+                None if load_pct is None else load_pct > over_pct,
+            ),
+            ("door_obstructed", "door" in self._sensors, obstructed),
+        )
+        alerts = set(self._outside)
+        for alert, can_be, on in rules:
+            if can_be and (alert in raised if on is None else on):  # unknown is not well
+                alerts.add(alert)
+        low, was_obstructed = "battery_low" in alerts, "door_obstructed" in raised
 
         happened = []
         if low != was_low:
             detail = {"charge_pct": charge_pct}
             happened.append(Happening("battery_low" if low else "battery_ok", detail))
-        obstructed = "door_obstructed" in alerts
-        if obstructed != ("door_obstructed" in raised):
-            happened.append(Happening("door_obstructed" if obstructed else "door_cleared", {}))
+        if ("door_obstructed" in alerts) != was_obstructed:
+            name = "door_cleared" if was_obstructed else "door_obstructed"
+            happened.append(Happening(name, {}))
         happened += [Happening("alert_raised", {"alert": a}) for a in sorted(alerts - raised)]
         happened += [Happening("alert_cleared", {"alert": a}) for a in sorted(raised - alerts)]
         self.totals.alerts = sorted(alerts)
@@ -317,16 +343,12 @@ class Tent:
 
     def _value(self, sensor: str, quantity: str) -> Value:
         """Return a value that may be shown: None where it is old, failed or was never there."""
-        if self._qualities.get(sensor) is not Quality.OK and not self._partly(sensor):
+        if self._qualities.get(sensor) is not Quality.OK:
             return None
         reading = self._sensors[sensor].values.get(quantity)
         if reading is None or self._settled_s - reading.at_s > self._stale_after_s:
             return None
         return reading.value
-
-    def _partly(self, sensor: str) -> bool:
-        """Say whether a sensor answers although one of its values is out of reach."""
-        return self._qualities.get(sensor) is Quality.FAULT and bool(self._sensors[sensor].values)
 
     def _number(self, sensor: str, quantity: str) -> float | None:
         value = self._value(sensor, quantity)
@@ -346,11 +368,10 @@ class Tent:
         return Seen(True, None if charge_pct is None else charge_pct > 0)
 
     def _load_pct(self) -> float | None:
-        rated_w, power_w = (
-            self._config.power.generator_rated_w,
-            self._number("generator", "power_w"),
-        )
-        return None if rated_w is None or power_w is None else round(100 * power_w / rated_w)
+        rated_w = self._config.power.generator_rated_w
+        power_w = self._number("generator", "power_w")
+        # A shunt that was wired the wrong way round does not hide an overload.
+        return None if rated_w is None or power_w is None else round(100 * abs(power_w) / rated_w)
 
     def _obstructed(self) -> bool:
         return "door" in self._sensors and self._value("door", "obstructed") is True
@@ -437,7 +458,7 @@ class Tent:
         if "mains" in self._sensors:
             blocks["mains"] = {
                 "present": self._mains().on,
-                "hours_today": _hours(day.mains_s) if day.date else None,
+                "hours_today": _hours(min(day.mains_s, LONGEST_DAY_S)) if day.date else None,
                 "quality": self._qualities["mains"].value,
             }
         if "generator" in self._sensors:
@@ -473,5 +494,32 @@ def _hours(seconds: float) -> float:
     return round(seconds / 3600, 2)
 
 
-def _local_date(wall: datetime, zone: ZoneInfo) -> str:
-    return wall.astimezone(zone).date().isoformat()
+def _why(reading: Reading) -> str:
+    """Return what a driver says of its failure: never empty, not long, and fit for UTF-8."""
+    return (reading.detail or "failed")[:LONGEST_DETAIL].encode(errors="replace").decode()
+
+
+def _date(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _fill(part: Any, saved: object) -> None:
+    """Set the fields of a dataclass to what `saved` holds of them, where it can be."""
+    if not isinstance(saved, dict):
+        return
+    for name, kind in get_type_hints(type(part)).items():
+        if is_dataclass(kind):
+            _fill(getattr(part, name), saved.get(name))
+        elif name in saved and _can_be(saved[name], kind):
+            setattr(part, name, saved[name])
+
+
+def _can_be(value: object, kind: Any) -> bool:
+    if kind == list[str]:
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if kind is int or kind is float:
+        return type(value) in (int, kind) and 0 <= value <= LARGEST_TOTAL  # type: ignore[operator]
+    return isinstance(value, kind)

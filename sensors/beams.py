@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sensors.clock import Monotonic
-from sensors.gpio import HIGHEST_GPIO, Inputs
+from sensors.gpio import HIGHEST_GPIO, Edge, Inputs
 from sensors.hardware import Hardware
 from sensors.passage import Passages, Way
 from sensors.reading import Measurement
@@ -62,31 +62,35 @@ class Beams:
 
     def read(self) -> Sequence[Measurement]:
         """Wait for people or for the next heartbeat."""
-        inputs, clock = self._inputs, self._clock
+        inputs = self._inputs
         assert inputs is not None, "read before open"
-        entered = left = 0
-        wait_s = 0.0
-        if self._reported_s is not None:
-            wait_s = clock.real_s(self._reported_s + HEARTBEAT_S - clock.now_s())
+        ways: list[Way | None] = []
         # Take everything that is there, then report: a crowd costs one report, not one a person.
-        while (edge := inputs.next_edge(0.0 if entered or left else wait_s)) is not None:
-            way = self._passages.change(
-                edge.at_s,
-                inner=edge.gpio == self._config.inner_gpio,
-                blocked=self._is_blocked(edge.high),
-            )
-            entered += way is Way.IN
-            left += way is Way.OUT
-            if self._reported_s is not None:
-                wait_s = clock.real_s(self._reported_s + HEARTBEAT_S - clock.now_s())
-        self._passages.tick(inputs.now_s())
-        self._reported_s = clock.now_s()
+        while (edge := inputs.next_edge(0.0 if any(ways) else self._wait_s(inputs))) is not None:
+            ways.append(self._change(edge))
+        now_s = inputs.now_s()
+        for gpio, high in inputs.levels().items():  # an edge that got lost shows here
+            ways.append(self._change(Edge(now_s, gpio, high)))
+        ways.append(self._passages.tick(now_s))
+        self._reported_s = self._clock.now_s()
         found = [Measurement("obstructed", self._passages.obstructed)]
-        if entered:
-            found.append(Measurement("entered", entered))
-        if left:
-            found.append(Measurement("left", left))
+        for quantity, way in (("entered", Way.IN), ("left", Way.OUT)):
+            if way in ways:
+                found.append(Measurement(quantity, ways.count(way)))
         return found
+
+    def _wait_s(self, inputs: Inputs) -> float:
+        """Return for how many real seconds there is nothing to do unless an edge comes."""
+        if self._reported_s is None:
+            return 0.0
+        wait_s = self._reported_s + HEARTBEAT_S - self._clock.now_s()
+        if self._passages.due_s is not None:
+            wait_s = min(wait_s, self._passages.due_s - inputs.now_s())
+        return self._clock.real_s(wait_s)
+
+    def _change(self, edge: Edge) -> Way | None:
+        inner = edge.gpio == self._config.inner_gpio
+        return self._passages.change(edge.at_s, inner=inner, blocked=self._is_blocked(edge.high))
 
     def interrupt(self) -> None:
         """End a waiting read."""

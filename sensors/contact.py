@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from sensors.clock import Monotonic
 from sensors.gpio import HIGHEST_GPIO, Inputs
 from sensors.hardware import Hardware
-from sensors.reading import Measurement
+from sensors.reading import Measurement, SensorError
 from sensors.settings import setting
 
 HEARTBEAT_S = 1.0
+#: A contact that has not come to rest after this long is no bouncing contact but a fault.
+LONGEST_BOUNCE_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,18 @@ class Contact:
         if self._reported_s is not None:
             due_s = self._reported_s + HEARTBEAT_S
             if inputs.next_edge(clock.real_s(due_s - clock.now_s())) is not None:
-                while inputs.next_edge(clock.real_s(self._config.settle_s)) is not None:
-                    pass  # still bouncing
+                self._settle(inputs)
         self._reported_s = clock.now_s()
         present = inputs.is_high(self._config.gpio) == (self._config.present_level == "high")
         return (Measurement("present", present),)
+
+    def _settle(self, inputs: Inputs) -> None:
+        limit_s = self._clock.now_s() + LONGEST_BOUNCE_S
+        while inputs.next_edge(self._clock.real_s(self._config.settle_s)) is not None:
+            if self._clock.now_s() > limit_s:
+                raise SensorError(
+                    f"GPIO {self._config.gpio} does not come to rest: check the relay and its cable"
+                )
 
     def interrupt(self) -> None:
         """End a waiting read."""

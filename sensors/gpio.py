@@ -1,5 +1,9 @@
 """GPIO lines by gpiozero: inputs that report each edge with its time, and a lamp."""
 
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
@@ -7,6 +11,29 @@ from sensors.hardware import Hardware
 from sensors.reading import SensorError
 
 HIGHEST_GPIO = 27  # the 40-pin header carries GPIO 0 to 27
+
+#: Sensors open their lines at the same time; gpiozero would then build a pin factory for each.
+_opening = threading.Lock()
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Turn whatever the GPIO libraries raise into a SensorError."""
+    from gpiozero import GPIOZeroError
+
+    try:
+        yield
+    except (GPIOZeroError, OSError, ImportError, *_lgpio_errors()) as error:
+        raise SensorError(
+            f"{what} cannot be used ({error}): check its number, that nothing else uses it, that "
+            f"python3-lgpio is installed and that this user is in group gpio"
+        ) from error
+
+
+def _lgpio_errors() -> tuple[type[Exception], ...]:
+    # gpiozero lets the exception of lgpio, which it loads on a Pi, through; it is no OSError.
+    lgpio = sys.modules.get("lgpio")
+    return () if lgpio is None else (lgpio.error,)
 
 
 class Edge(NamedTuple):
@@ -26,30 +53,28 @@ class Inputs:
 
     def __init__(self, gpios: tuple[int, ...], hardware: Hardware) -> None:
         """Raises SensorError where a line cannot be had."""
-        from gpiozero import GPIOZeroError, InputDevice
+        from gpiozero import InputDevice
 
         self._edges: SimpleQueue[Edge | None] = SimpleQueue()
         self._lines: dict[int, Any] = {}
         self._watchers: list[_Watcher] = []  # gpiozero holds its callbacks weakly
-        for gpio in gpios:
-            try:
-                line = InputDevice(gpio, pull_up=True, pin_factory=hardware.pin_factory())
-                self._lines[gpio] = line
-                watcher = _Watcher(gpio, self._edges)
-                self._watchers.append(watcher)
-                line.pin.bounce = None
-                line.pin.edges = "both"
-                line.pin.when_changed = watcher.changed
-            except (GPIOZeroError, OSError, ImportError) as error:
-                self.close()
-                raise SensorError(
-                    f"GPIO {gpio} cannot be used ({error}): check its number, that nothing else "
-                    f"uses it, that python3-lgpio is installed and that this user is in group gpio"
-                ) from error
+        with _opening, ExitStack() as undo:
+            undo.callback(self.close)
+            for gpio in gpios:
+                with _explained(f"GPIO {gpio}"):
+                    line = InputDevice(gpio, pull_up=True, pin_factory=hardware.pin_factory())
+                    self._lines[gpio] = line
+                    watcher = _Watcher(gpio, self._edges)
+                    self._watchers.append(watcher)
+                    line.pin.bounce = None
+                    line.pin.edges = "both"
+                    line.pin.when_changed = watcher.changed
+            undo.pop_all()
 
     def is_high(self, gpio: int) -> bool:
-        """Read the level of a line now."""
-        return bool(self._lines[gpio].pin.state)
+        """Read the level of a line now. Raises SensorError."""
+        with _explained(f"GPIO {gpio}"):
+            return bool(self._lines[gpio].pin.state)
 
     def now_s(self) -> float:
         """Return the present on the clock of the edges' times."""
@@ -64,6 +89,14 @@ class Inputs:
         except Empty:
             return None
 
+    def levels(self) -> dict[int, bool]:
+        """Return the level of each line, or nothing while edges wait, which tell it better.
+
+        An edge can get lost; whoever follows the edges compares now and then. Raises SensorError.
+        """
+        levels = {gpio: self.is_high(gpio) for gpio in self._lines}
+        return levels if self._edges.empty() else {}
+
     def interrupt(self) -> None:
         """Make a waiting `next_edge` return None."""
         self._edges.put(None)
@@ -71,8 +104,9 @@ class Inputs:
     def close(self) -> None:
         """Give the lines back."""
         lines, self._lines = self._lines, {}
-        for line in lines.values():
-            line.close()
+        with ExitStack() as closing:  # each of them, even where one fails
+            for line in lines.values():
+                closing.callback(line.close)
 
 
 class _Watcher:
@@ -91,16 +125,16 @@ class Lamp:
 
     def __init__(self, gpio: int, hardware: Hardware) -> None:
         """Raises SensorError where the line cannot be had."""
-        from gpiozero import LED, GPIOZeroError
+        from gpiozero import LED
 
-        try:
+        self._name = f"the lamp on GPIO {gpio}"
+        with _opening, _explained(self._name):
             self._led = LED(gpio, pin_factory=hardware.pin_factory())
-        except (GPIOZeroError, OSError, ImportError) as error:
-            raise SensorError(f"the lamp on GPIO {gpio} cannot be used ({error})") from error
 
     def light(self, on: bool) -> None:
-        """Switch the lamp on or off."""
-        self._led.value = on
+        """Switch the lamp on or off. Raises SensorError."""
+        with _explained(self._name):
+            self._led.value = on
 
     def close(self) -> None:
         """Switch the lamp off and give the line back."""

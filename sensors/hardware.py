@@ -24,6 +24,19 @@ class I2CBus(Protocol):
     ) -> None:
         """Fill `buffer[start:end]`; raises OSError where nothing answers."""
 
+    def writeto_then_readfrom(
+        self,
+        address: int,
+        buffer_out: bytes,
+        buffer_in: bytearray,
+        *,
+        out_start: int = 0,
+        out_end: int | None = None,
+        in_start: int = 0,
+        in_end: int | None = None,
+    ) -> None:
+        """Write `buffer_out`, then fill `buffer_in` in the same transfer; raises OSError likewise."""
+
     def deinit(self) -> None:
         """Close the bus."""
 

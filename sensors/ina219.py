@@ -58,7 +58,8 @@ class Ina219:
             self._chip = Chip(self._bus, self._config.address)
             self._set_up()
         except (OSError, ValueError) as error:
-            raise SensorError(f"{self._where()} does not answer ({error}): check wiring") from error
+            self.close()
+            raise self._silent(error) from error
 
     def _set_up(self) -> None:
         self._chip.configuration = shunt.configuration(self._gain)
@@ -74,7 +75,7 @@ class Ina219:
             if configuration != shunt.configuration(self._gain):
                 self._set_up()
         except OSError as error:
-            raise SensorError(f"{self._where()} does not answer ({error}): check wiring") from error
+            raise self._silent(error) from error
         if configuration != shunt.configuration(self._gain):
             raise SensorError(
                 f"{self._where()} had lost its settings (0x{configuration:04X}) and was set up "
@@ -110,6 +111,9 @@ class Ina219:
         bus, self._bus, self._chip = self._bus, None, None
         if bus is not None:
             bus.deinit()
+
+    def _silent(self, error: Exception) -> SensorError:
+        return SensorError(f"{self._where()} does not answer ({error}): check its wiring")
 
     def _where(self) -> str:
         return f"INA219 at 0x{self._config.address:02X} on I2C bus {self._config.bus}"

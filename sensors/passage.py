@@ -1,12 +1,11 @@
 """Two beams across a door: from timed changes to people who came in or went out.
 
 The state is outer | inner << 1. In: 0 → 1 → 3 → 2 → 0, out: 0 → 2 → 3 → 1 → 0. A person is counted
-on the return to 0, at once, so that nobody waits for a filter: the times that decide whether it was
-a person all lie in the past by then.
+when both beams have been free for GLITCH_S: sooner, a flicker cannot be told from the end.
 """
 
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 #: States shorter than this are electrical noise: a runner at 4 m/s needs 37 ms from beam to beam.
 GLITCH_S = 0.01
@@ -25,8 +24,7 @@ class Way(IntEnum):
     OUT = -1
 
 
-@dataclass(slots=True)
-class _Stay:
+class _Stay(NamedTuple):
     state: int
     since_s: float
     until_s: float
@@ -46,46 +44,57 @@ class Passages:
         self.obstructed = False
 
     def change(self, at_s: float, *, inner: bool, blocked: bool) -> Way | None:
-        """Take one beam's change at `at_s` (seconds); return the way of a person it completes."""
+        """Take one beam's change at `at_s` (seconds); return the way of a person before it."""
         bit = 2 if inner else 1
         state = self._state | bit if blocked else self._state & ~bit
         if state == self._state:
             return None
+        way = self.tick(at_s)
         if self._state:
-            self._track.append(_Stay(self._state, self._since_s, at_s))
-        else:
+            self._note(_Stay(self._state, self._since_s, at_s))
+        elif not self._may_flicker(at_s):
             self._blocked_s = at_s
         self._state, self._since_s = state, at_s
-        if state:
-            return None
-        self.tick(at_s)
-        track, self._track = self._track, []
-        blind, self._blind = self._blind, False
-        self.obstructed = False
-        return None if blind else self._judge(track)
+        return way
 
-    def tick(self, now_s: float) -> None:
-        """Notice a beam that stays broken."""
-        if self._state and now_s - self._blocked_s > OBSTRUCTED_S:
-            self.obstructed = self._blind = True
-            self._track.clear()
+    def tick(self, now_s: float) -> Way | None:
+        """Let time pass until `now_s`; return the way of a person who has passed by then."""
+        if self._state:
+            if now_s - self._blocked_s > OBSTRUCTED_S:
+                self.obstructed = self._blind = True
+                self._track.clear()
+            return None
+        if self._may_flicker(now_s):
+            return None
+        track, self._track = self._track, []
+        self.obstructed = self._blind = False
+        return self._judge(track)
+
+    @property
+    def due_s(self) -> float | None:
+        """When both beams will have been free for long enough; None where nothing is to be told."""
+        ended = not self._state and (self._track or self._blind)
+        return self._since_s + GLITCH_S if ended else None
+
+    def _may_flicker(self, now_s: float) -> bool:
+        return abs(now_s - self._since_s) < GLITCH_S
+
+    def _note(self, stay: _Stay) -> None:
+        track = self._track
+        if self._blind or stay.until_s - stay.since_s < GLITCH_S:
+            return
+        if track and track[-1].state == stay.state:
+            track[-1] = track[-1]._replace(until_s=stay.until_s)
+        else:
+            track.append(stay)
 
     def _judge(self, track: list[_Stay]) -> Way | None:
-        before, self._single = self._single, None
-        stays: list[_Stay] = []
-        for stay in track:
-            if stay.until_s - stay.since_s < GLITCH_S:
-                continue
-            if stays and stays[-1].state == stay.state:
-                stays[-1].until_s = stay.until_s
-            else:
-                stays.append(stay)
-        if not stays:
-            self._single = before
+        if not track:
             return None
-        if {stay.state for stay in stays} == {1} or {stay.state for stay in stays} == {2}:
-            return self._judge_thin(before, stays[0])
-        first, last = stays[0].state, stays[-1].state
+        before, self._single = self._single, None
+        first, last = track[0].state, track[-1].state
+        if len(track) == 1 and first in (1, 2):
+            return self._judge_thin(before, track[0])
         if (first, last) == (1, 2):
             return Way.IN
         if (first, last) == (2, 1):

@@ -82,8 +82,9 @@ class Sensor:
             if due_s > now_s and self._stopping.wait(self._clock.real_s(due_s - now_s)):
                 return
             began_s = self._clock.now_s()
-            # A period that was missed (the machine slept, the bus was slow) is not made up for.
-            due_s = max(due_s + self._driver.period_s, began_s)
+            due_s += self._driver.period_s
+            if due_s < began_s:  # what was missed (the bus was slow) is not made up for
+                due_s = began_s + self._driver.period_s
             try:
                 found = self._driver.read()
             except (SensorError, OSError):

@@ -13,7 +13,7 @@ def gain_for(max_current_a: float, shunt_ohms: float) -> int:
 
     Raises ValueError where even ±320 mV is too small.
     """
-    drop_v = max_current_a * shunt_ohms
+    drop_v = round(max_current_a * shunt_ohms, 9)  # 3.2 A times 0.1 ohm is 0.32 V, and no more
     for gain, full_scale_v in enumerate(FULL_SCALE_V):
         if drop_v <= full_scale_v:
             return gain

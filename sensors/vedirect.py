@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 from sensors.clock import Monotonic
@@ -36,6 +37,9 @@ class VeDirect:
         self._config = config
         self._clock = clock
         self._serial: Any = None
+        self._closing = (
+            Lock()
+        )  # `interrupt` must not write to a descriptor that is another's by now
         self._blocks = Blocks()
         self._heard_s = 0.0
         self._good_s = 0.0
@@ -43,27 +47,30 @@ class VeDirect:
 
     def open(self) -> None:
         """Open the port. Raises SensorError."""
+        import termios
+
         import serial
 
+        wait_s = self._clock.real_s(WAIT_S)
         try:
-            self._serial = serial.Serial(self._config.port, BAUD, exclusive=True)
-        except (OSError, ValueError) as error:
+            self._serial = serial.Serial(self._config.port, BAUD, timeout=wait_s, exclusive=True)
+        except (OSError, ValueError, termios.error) as error:
             raise SensorError(
                 f"{self._config.port} cannot be opened ({error}): check the cable, the name under "
-                f"/dev/serial/by-id and membership of group dialout"
+                f"/dev/serial/by-id, membership of group dialout and that nothing else uses it"
             ) from error
         self._blocks = Blocks()
         self._heard_s = self._good_s = self._clock.now_s()
+        self._flaw = ""
 
     def read(self) -> Sequence[Measurement]:
         """Wait for bytes; return the figures of the blocks that they complete."""
         port = self._serial
-        port.timeout = self._clock.real_s(WAIT_S)
         try:
             data = port.read(1)
             if data and port.in_waiting:
                 data += port.read(port.in_waiting)
-        except (OSError, TypeError) as error:  # TypeError: closed under a waiting read
+        except OSError as error:
             raise SensorError(f"{self._config.port} is gone ({error}): check the cable") from error
         now_s = self._clock.now_s()
         found: dict[str, float | None] = {}
@@ -71,10 +78,13 @@ class VeDirect:
             self._heard_s = now_s
             for block in self._blocks.feed(data):
                 try:
-                    found |= measurements(block)
-                    self._good_s = now_s
+                    figures = measurements(block)
                 except FrameError as error:
                     self._flaw = str(error)
+                    continue
+                if figures:  # a block of history alone says nothing of the battery's state
+                    found |= figures
+                    self._good_s, self._flaw = now_s, ""
         silence_s = self._config.silence_s
         if now_s - self._heard_s > silence_s:
             raise SensorError(
@@ -90,12 +100,13 @@ class VeDirect:
 
     def interrupt(self) -> None:
         """End a waiting read."""
-        port = self._serial
-        if port is not None:
-            port.cancel_read()
+        with self._closing:
+            if self._serial is not None:
+                self._serial.cancel_read()
 
     def close(self) -> None:
         """Close the port."""
-        port, self._serial = self._serial, None
-        if port is not None:
-            port.close()
+        with self._closing:
+            port, self._serial = self._serial, None
+            if port is not None:
+                port.close()

@@ -5,20 +5,25 @@ is one byte of any kind; all bytes of the block, the leading line end included, 
 HEX frames (`:` … `\\n`) may stand between two blocks and are passed over.
 """
 
+import re
 from collections.abc import Mapping
 from enum import Enum
 
 #: No real block is longer; whatever is, is noise.
 LONGEST_BLOCK = 1024
 
-#: Labels with a number in them: unit on the wire → key here, factor, lowest, highest, and the
-#: sentinel that means "unknown". An 8-bit sum lets some damage through, so ranges are checked too.
+#: What an undamaged field looks like. An 8-bit sum lets some damage through, two opposite bit errors
+#: for example, so a block is checked for all that is known of it.
+_FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_#]*\t[ -~]*")
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)")
+
+#: The battery's figures: label on the wire → name here, factor, lowest, highest.
 _NUMBERS: Mapping[str, tuple[str, float, float, float]] = {
     "V": ("voltage_v", 0.001, 0.0, 80.0),
     "I": ("current_a", 0.001, -2000.0, 2000.0),
     "P": ("power_w", 1.0, -100_000.0, 100_000.0),
     "SOC": ("charge_pct", 0.1, 0.0, 100.0),
-    "TTG": ("time_to_empty_min", 1.0, -1.0, 100_000.0),
+    "TTG": ("time_to_empty_min", 1.0, -1.0, 14_400.0),  # the device stops at ten days
 }
 
 
@@ -49,6 +54,7 @@ class Blocks:
         self._label = bytearray()
         self._value = bytearray()
         self._fields: dict[str, str] = {}
+        self._flawed = False
 
     def feed(self, data: bytes) -> list[dict[str, str]]:
         """Return the blocks that `data` completes, each as label → text, without the checksum."""
@@ -78,7 +84,7 @@ class Blocks:
             self._at = _At.NOWHERE
             return None
         if self._at is _At.CHECKSUM:
-            block, fits = self._fields, self._sum == 0
+            block, fits = self._fields, self._sum == 0 and not self._flawed
             self._start_over()
             self._at = _At.NOWHERE
             if not fits:
@@ -87,10 +93,7 @@ class Blocks:
             self.good += 1
             return block
         if byte == 0x0A:
-            if self._label and self._at is _At.VALUE:
-                self._fields[_text(self._label)] = _text(self._value)
-            self._label.clear()
-            self._value.clear()
+            self._end_line()
             self._at = _At.LABEL
         elif byte == 0x0D:
             pass
@@ -100,7 +103,20 @@ class Blocks:
             self._label.append(byte)
         elif self._at is _At.VALUE:
             self._value.append(byte)
+        else:
+            self._flawed = True  # begun in the middle of a block
         return None
+
+    def _end_line(self) -> None:
+        label, value = _text(self._label), _text(self._value)
+        if self._at is _At.VALUE:
+            if label in self._fields or not _FIELD.fullmatch(f"{label}\t{value}"):
+                self._flawed = True
+            self._fields[label] = value
+        elif label:
+            self._flawed = True
+        self._label.clear()
+        self._value.clear()
 
 
 def _text(data: bytearray) -> str:
@@ -122,15 +138,15 @@ def measurements(block: Mapping[str, str]) -> dict[str, float | None]:
         if text == "---":
             found[name] = None
             continue
-        if not text.removeprefix("-").isdecimal() or not text.isascii():
-            raise FrameError(f"{label} is {text!r}, not a number")
-        value = int(text) * factor
+        if not _NUMBER.fullmatch(text):
+            raise FrameError(f"{label} is {text[:20]!r}, not a number")
+        value = float(text) * factor
         if not low <= value <= high:
-            raise FrameError(f"{label} is {text}, out of range")
+            raise FrameError(f"{label} is {text[:20]}, out of range")
         found[name] = None if name == "time_to_empty_min" and value < 0 else round(value, 3)
     voltage_v, current_a, power_w = (found.get(k) for k in ("voltage_v", "current_a", "power_w"))
     if voltage_v is not None and current_a is not None and power_w is not None:
         product_w = voltage_v * current_a
-        if abs(product_w - power_w) > 2.0 + 0.1 * abs(product_w):
+        if abs(product_w - power_w) > 2.0 + 0.02 * abs(product_w):
             raise FrameError(f"P is {power_w:g} W where V times I is {product_w:.0f} W")
     return found

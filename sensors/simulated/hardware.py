@@ -33,7 +33,7 @@ class SimulatedHardware(Hardware):
         """Return the simulated bus. Raises SensorError for another number."""
         if bus != I2C_BUS:
             raise SensorError(f"I2C bus {bus} cannot be opened: only bus {I2C_BUS} is simulated")
-        return self.bus
+        return self.bus.open()
 
     def pin_factory(self) -> Any:
         """Return the simulated pins."""

@@ -17,6 +17,7 @@ class Chip:
         self._now_s = now_s
         self._shunt_v = 0.0
         self._bus_v = 0.0
+        self.supply_dips = False  # while set, the chip restarts after whatever it is told
         self.brown_out()
 
     def brown_out(self) -> None:
@@ -71,6 +72,8 @@ class Chip:
             self._ready_s = self._now_s() + self._conversion_s()
         elif self._pointer == 5:
             self._calibration = word & 0xFFFE
+        if self.supply_dips:
+            self.brown_out()
 
     def read(self, length: int) -> bytes:
         """Return `length` bytes of the register that the pointer names, high byte first."""
@@ -78,11 +81,22 @@ class Chip:
 
 
 class Bus:
-    """An I2C bus with chips on it. `naks` transfers fail as if nobody had answered."""
+    """An I2C bus with chips on it. `naks` transfers fail as if nobody had answered.
+
+    While `stuck` is set, its data line is held at that level and all bits read so. `users` counts
+    who has opened the bus and not closed it.
+    """
 
     def __init__(self) -> None:
         self.chips: dict[int, Chip] = {}
         self.naks = 0
+        self.stuck: bool | None = None
+        self.users = 0
+
+    def open(self) -> "Bus":
+        """Count one more user."""
+        self.users += 1
+        return self
 
     def try_lock(self) -> bool:
         """Take the bus; each simulated bus has one user."""
@@ -92,7 +106,8 @@ class Bus:
         """Give the bus back."""
 
     def deinit(self) -> None:
-        """Close the bus; it can be used again."""
+        """Count one user less; the bus can be used again."""
+        self.users -= 1
 
     def _chip(self, address: int) -> Chip:
         if self.naks > 0:
@@ -113,7 +128,11 @@ class Bus:
     ) -> None:
         """Read into `buffer[start:end]`. Raises OSError where no chip answers."""
         length = len(buffer[start:end])
-        buffer[start : start + length] = self._chip(address).read(length)
+        buffer[start : start + length] = self._read(self._chip(address), length)
+
+    def _read(self, chip: Chip, length: int) -> bytes:
+        data = chip.read(length)
+        return data if self.stuck is None else (b"\xff" if self.stuck else b"\0") * length
 
     def writeto_then_readfrom(
         self,
@@ -130,4 +149,4 @@ class Bus:
         chip = self._chip(address)
         chip.write(bytes(buffer_out[out_start:out_end]))
         length = len(buffer_in[in_start:in_end])
-        buffer_in[in_start : in_start + length] = chip.read(length)
+        buffer_in[in_start : in_start + length] = self._read(chip, length)

@@ -1,5 +1,6 @@
 """Pins whose far end is a simulated cable, with edges timed by the simulation."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -27,28 +28,54 @@ class Pin(MockPin):  # type: ignore[misc]  # the library carries no types
         level = self._pull == "up" if self.cable is None else self.cable
         (self.drive_high if level else self.drive_low)()
 
+    def _get_state(self) -> bool:
+        self.factory.check()
+        return bool(self._state)
+
     def _call_when_changed(self) -> None:
-        PiPin._call_when_changed(self, self.edge_s, self._state)
+        with self._when_changed_lock:  # a driver may be closing the pin in another thread
+            if self._when_changed is not None and not self.factory.deaf:
+                PiPin._call_when_changed(self, self.edge_s, self._state)
 
 
 class Pins(MockFactory):  # type: ignore[misc]
-    """A pin factory on the clock `now_s`, for the drivers and for whoever moves the cables."""
+    """A pin factory on the clock `now_s`, for the drivers and for whoever moves the cables.
+
+    While `failure` is set, the drivers get it from every pin; while `deaf`, edges are lost.
+    """
 
     def __init__(self, now_s: Callable[[], float]) -> None:
         self._now_s = now_s
+        self.horizon_s = math.inf
+        self.failure: Exception | None = None
+        self.deaf = False
         super().__init__(pin_class=Pin)
 
+    def check(self) -> None:
+        """Raise the failure that is set."""
+        if self.failure is not None:
+            raise self.failure
+
+    def pin(self, name: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return a pin for a driver. Raises the failure that is set."""
+        self.check()
+        return super().pin(name, *args, **kwargs)
+
     def ticks(self) -> float:
-        """Return the present in seconds, on the clock of the edges."""
-        return self._now_s()
+        """Return the present in seconds, on the clock of the edges.
+
+        A world that moves the cables sets `horizon_s` to its next event: on a busy machine it may
+        be late with it, and no time passes for the pins meanwhile.
+        """
+        return min(self._now_s(), self.horizon_s)
 
     def set_cable(self, gpio: int, high: bool | None, at_s: float | None = None) -> None:
         """Drive a line high or low, or cut its cable (None), at the time `at_s` (default: now)."""
-        pin = self.pin(f"GPIO{gpio}")
+        pin = super().pin(f"GPIO{gpio}")
         pin.cable = high
         pin.edge_s = self.ticks() if at_s is None else at_s
         pin.follow()
 
     def is_high(self, gpio: int) -> bool:
         """Read a line, a lamp's for example."""
-        return bool(self.pin(f"GPIO{gpio}").state)
+        return bool(super().pin(f"GPIO{gpio}")._state)

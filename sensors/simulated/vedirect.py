@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import threading
 import tty
 from pathlib import Path
 
@@ -24,32 +25,34 @@ class Monitor:
         self._path = path
         self._near: int | None = None
         self._far: int | None = None
+        self._lock = threading.Lock()  # who sends and who unplugs may be two
         self.plug()
 
     def plug(self) -> None:
         """Plug the cable in (again)."""
-        if self._far is not None:
-            return
-        self._far, self._near = os.openpty()
-        tty.setraw(self._near)
-        os.set_blocking(self._far, False)
-        self._path.unlink(missing_ok=True)
-        self._path.symlink_to(os.ttyname(self._near))
+        with self._lock:
+            if self._far is not None:
+                return
+            self._far, self._near = os.openpty()
+            tty.setraw(self._near)
+            os.set_blocking(self._far, False)
+            self._path.unlink(missing_ok=True)
+            self._path.symlink_to(os.ttyname(self._near))
 
     def unplug(self) -> None:
         """Pull the cable: the device disappears under whoever reads it."""
-        far, near, self._far, self._near = self._far, self._near, None, None
-        self._path.unlink(missing_ok=True)
-        for end in (far, near):
-            if end is not None:
-                os.close(end)
+        with self._lock:
+            ends, self._far, self._near = (self._far, self._near), None, None
+            self._path.unlink(missing_ok=True)
+            for end in ends:
+                if end is not None:
+                    os.close(end)
 
     def send(self, data: bytes) -> None:
         """Send raw bytes; those that nobody reads in time are lost, as on a real line."""
-        if self._far is None:
-            return
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._far, data)
+        with self._lock, contextlib.suppress(BlockingIOError):
+            if self._far is not None:
+                os.write(self._far, data)
 
     def report(
         self, voltage_v: float, current_a: float, charge_pct: float, time_to_empty_min: int

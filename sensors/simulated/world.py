@@ -84,6 +84,7 @@ class World:
     def _run(self) -> None:
         while self._agenda:
             at_s, _, what = heapq.heappop(self._agenda)
+            self._hardware.pins.horizon_s = at_s
             wait_s = self._clock.real_s(at_s - self._clock.now_s())
             if (wait_s > 0 and self._stopping.wait(wait_s)) or self._stopping.is_set():
                 return

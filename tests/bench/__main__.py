@@ -1,0 +1,526 @@
+"""`make bench`: measure the real agent on a real mosquitto, and print one JSON object.
+
+Progress goes to standard error. The exit code is 0 whether or not the bars are met, and 1 where a
+figure could not be measured.
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import random
+import shutil
+import signal
+import sqlite3
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from publisher.clock import Clock, boot_id
+from publisher.control import ControlError
+from publisher.messages import encode
+from publisher.mosquitto import BrokerError
+from publisher.store import Store
+from tests.bench.stage import Broker, Failed, Message, Subscriber, Unit, records
+
+#: Changes closer than the agent's pause between two snapshots wait for it: that is its duty and not
+#: its speed.
+LEAST_GAP_S, MOST_GAP_S = 1.12, 1.4
+#: How long a passage takes at the door, from the first beam to the last.
+WALK_S = 0.37
+DAY_S = 86_400
+
+Figures = dict[str, dict[str, Any]]
+
+
+def say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def figure(bar: str, met: bool, how: str, **values: Any) -> dict[str, Any]:
+    return {**values, "bar": bar, "met": met, "how": how}
+
+
+@dataclass
+class Tent:
+    """Moves a unit's devices at random moments, and knows what the unit must report of it."""
+
+    unit: Unit
+    entered: int = 0
+    left: int = 0
+    mains: bool = True
+    mains_lost: int = 0
+    mains_restored: int = 0
+    done_s: float = field(default_factory=time.monotonic)
+    chance: random.Random = field(default_factory=lambda: random.Random(1))
+
+    def someone_passes(self) -> float:
+        """Let a person in or, the next time, out; return the moment of the last beam's release."""
+        self.rest(WALK_S)
+        inward = self.entered == self.left
+        self.entered += inward
+        self.left += not inward
+        self.done_s = self.unit.tell("in" if inward else "out")
+        return self.done_s
+
+    def mains_change(self) -> float:
+        """Take mains away or give it back; return the moment of the contact's edge."""
+        self.rest()
+        self.mains = not self.mains
+        self.mains_lost += not self.mains
+        self.mains_restored += self.mains
+        self.done_s = self.unit.tell(f"mains {self.mains:d}")
+        return self.done_s
+
+    def something_happens(self) -> None:
+        self.chance.choice((self.someone_passes, self.mains_change))()
+
+    def rest(self, ahead_s: float = 0.0) -> None:
+        """Wait until a change that takes `ahead_s` is due."""
+        gap_s = self.chance.uniform(LEAST_GAP_S, MOST_GAP_S)
+        time.sleep(max(0.0, self.done_s + gap_s - ahead_s - time.monotonic()))
+
+    def is_shown_by(self, message: Message) -> bool:
+        """Say whether a message is a state that has all changes so far."""
+        if message.kind != "state":
+            return False
+        capacity, mains = message.content["capacity"], message.content["power"]["mains"]
+        counted = capacity["entered_total"], capacity["left_total"]
+        return counted == (self.entered, self.left) and mains["present"] is self.mains
+
+
+@contextmanager
+def stage(work: Path, interval_s: float, speed: float) -> Iterator[tuple[Broker, Subscriber, Unit]]:
+    """Set up a broker, a subscriber, and a unit whose sensors have all spoken."""
+    with (
+        Broker(work) as broker,
+        Subscriber(broker.port) as subscriber,
+        Unit(work / "state", broker.port, interval_s=interval_s, speed=speed) as unit,
+    ):
+        subscriber.settled()
+        yield broker, subscriber, unit
+
+
+def start(work: Path, quick: bool) -> Figures:
+    """From exec to the first state."""
+    took = []
+    program = Path(sys.executable).with_name("tentwatch")
+    with Broker(work) as broker, Subscriber(broker.port) as subscriber:
+        for number in range(3 if quick else 15):
+            command = f"{program} demo --broker 127.0.0.1:{broker.port} --state-dir {work}/{number}"
+            began_s = time.monotonic()
+            process = subprocess.Popen(command.split(), stdout=subprocess.DEVNULL)
+            try:
+                took.append(subscriber.next(lambda m: m.kind == "state").at_s - began_s)
+            finally:
+                process.terminate()
+                process.wait()
+            subscriber.next(lambda m: m.kind == "link" and not m.content["online"])
+    worst_s = round(max(took), 3)
+    return {
+        "start_s": figure(
+            "<= 0.6",
+            worst_s <= 0.6,
+            "exec of `tentwatch demo` with a new state directory to the first `state` at a "
+            "subscriber; the worst of the runs is held against the bar",
+            median=round(statistics.median(took), 3),
+            worst=worst_s,
+            runs=len(took),
+        )
+    }
+
+
+def latency(work: Path, quick: bool) -> Figures:
+    """From the change to the message."""
+    return _latencies(work, 15 if quick else 100, 60.0, "")
+
+
+def latency_1s(work: Path, quick: bool) -> Figures:
+    """From the change to the message, while there is a snapshot a second."""
+    return _latencies(work, 15 if quick else 100, 1.0, "_interval_1s")
+
+
+def _latencies(work: Path, number: int, interval_s: float, suffix: str) -> Figures:
+    took: dict[str, list[float]] = {"door": [], "source": [], "source_event": []}
+    with stage(work, interval_s, 1.0) as (_, subscriber, unit):
+        tent = Tent(unit)
+        for what in ("door", "source") * number:
+            before = len(subscriber.messages)
+            at_s = tent.someone_passes() if what == "door" else tent.mains_change()
+            took[what].append(subscriber.next(tent.is_shown_by).at_s - at_s)
+            if what == "source":
+                name = "mains_restored" if tent.mains else "mains_lost"
+                took["source_event"] += [
+                    message.at_s - at_s
+                    for message in subscriber.messages[before:]
+                    if message.content.get("event") == name
+                ]
+    hows = {
+        "door": "release of the last beam to the `state` that counts the person, at a subscriber",
+        "source": "edge of the mains contact to the `state` with the new source, at a subscriber",
+        "source_event": "the same edge to the `event`, which is sent just before that `state`",
+    }
+    found = {}
+    for what, values in took.items():
+        ordered = sorted(1000 * value for value in values)
+        median, p95 = statistics.median(ordered), ordered[math.ceil(0.95 * len(ordered)) - 1]
+        found[f"{what}_ms{suffix}"] = figure(
+            "median <= 10, p95 <= 30",
+            median <= 10 and p95 <= 30,
+            f"{hows[what]}; store and broker included; snapshots every {interval_s:g} s",
+            median=round(median, 2),
+            p95=round(p95, 2),
+            worst=round(ordered[-1], 2),
+            number=len(ordered),
+        )
+    return found
+
+
+def disk(work: Path, quick: bool) -> Figures:
+    """A simulated day with 1,000 passages."""
+    speed, share, cuts = 600.0, 10 if quick else 1, 6
+    seconds, passages = DAY_S / share, 1000 // share
+    chance = random.Random(1)
+    times = sorted(chance.uniform(0.0, seconds) for _ in range(passages))
+    agenda = [(at_s, "out" if number % 2 else "in") for number, at_s in enumerate(times)]
+    for number in range(cuts):
+        for part, command in enumerate(("mains 0", "generator 20", "generator 0", "mains 1")):
+            agenda.append(((number + 0.2 + 0.2 * part) * seconds / cuts, command))
+    with stage(work, 60.0, speed) as (_, subscriber, unit):
+        began_s = time.monotonic()
+        for at_s, command in sorted(agenda):
+            time.sleep(max(0.0, began_s + at_s / speed - time.monotonic()))
+            unit.tell(command)
+        time.sleep(max(0.0, began_s + seconds / speed + 0.5 - time.monotonic()))
+        written, capacity = unit.written_bytes(), unit.status()["capacity"]
+        states = sum(message.kind == "state" for message in subscriber.messages)
+    counted = capacity["entered_total"] + capacity["left_total"]
+    mb = round(written / 1e6 * share, 1)
+    return {
+        "disk_mb_per_day": figure(
+            "<= 40",
+            mb <= 40 and counted == passages,
+            f"write_bytes in /proc/PID/io after {seconds:.0f} simulated seconds at {speed:.0f} "
+            f"times the speed of life, {passages} passages and {4 * cuts} power changes; a day's "
+            f"worth of it",
+            value=mb,
+            passages_counted=counted,
+            states=states,
+            bytes_per_state=round(written / states),
+        )
+    }
+
+
+def soak(work: Path, quick: bool) -> Figures:
+    """Memory and CPU: a backlog drained, then a unit with a snapshot a minute."""
+    rows, seconds = 10_000, 60.0 if quick else 600.0
+    with Broker(work) as broker, Subscriber(broker.port) as subscriber:
+        with Unit(work / "state", broker.port):
+            sample = subscriber.settled().content
+        _fill(work / "state", rows, sample)
+        with Unit(work / "state", broker.port) as unit:
+            began_s = time.monotonic()
+            missing = {sample["seq"] + number for number in range(1, rows + 1)}
+
+            def is_last(message: Message) -> bool:
+                missing.difference_update(record["seq"] for _, record in records([message]))
+                return not missing
+
+            drained_s = subscriber.next(is_last).at_s - began_s
+            unit.wait_until(lambda status: status["buffer"]["rows"] == 0)
+            drained_mib, _ = unit.memory_mib()
+            say(f"soak: the backlog is drained, {drained_mib} MiB; now {seconds:.0f} s of peace")
+            cpu = _live(unit, subscriber, seconds)
+            end_mib, peak_mib = unit.memory_mib()
+    return {
+        "memory_mib": figure(
+            "<= 40",
+            max(drained_mib, end_mib, peak_mib) <= 40,
+            f"VmRSS of the unit's process, simulated devices included, after it has drained a "
+            f"backlog of {rows} states (put into its store before the start) and {seconds:.0f} s "
+            f"later; the peak is VmHWM and is held against the bar",
+            after_backlog=drained_mib,
+            at_the_end=end_mib,
+            peak=peak_mib,
+            backlog_drained_after_s=round(drained_s, 1),
+        ),
+        "cpu_s_per_hour": cpu,
+    }
+
+
+def _fill(state_dir: Path, rows: int, sample: dict[str, Any]) -> None:
+    """Leave `rows` unsent states in a store, each like `sample`, as a long outage would."""
+    now = Clock().now()
+    store = Store(state_dir, 100_000, 200 << 20)
+    totals = store.open(boot_id(), now).totals
+    assert totals is not None, "no unit has been here before"
+
+    def states(boot: int, seq: int) -> list[tuple[str, str]]:
+        return [
+            ("state", encode({**sample, "boot": boot, "seq": seq + number}))
+            for number in range(rows)
+        ]
+
+    store.append(states, totals, now)
+    store.close(now, totals)
+
+
+def soak_1s(work: Path, quick: bool) -> Figures:
+    """CPU with a snapshot a second."""
+    with stage(work, 1.0, 1.0) as (_, subscriber, unit):
+        return {"cpu_s_per_hour_interval_1s": _live(unit, subscriber, 30.0 if quick else 120.0)}
+
+
+def _live(unit: Unit, subscriber: Subscriber, seconds: float) -> dict[str, Any]:
+    """Let a unit live for a while; return the figure of its CPU time."""
+    tent = Tent(unit)
+    tent.someone_passes()
+    subscriber.next(tent.is_shown_by)
+    time.sleep(5.0)  # what belongs to the start or to a backlog is over, and its rows are deleted
+    before, cpu_s, written = len(subscriber.messages), unit.cpu_s(), unit.written_bytes()
+    began_s = time.monotonic()
+    for number in range(1, round(seconds / 30) + 1):
+        time.sleep(max(0.0, began_s + 30 * number - 1 - time.monotonic()))
+        tent.something_happens()
+    time.sleep(max(0.0, began_s + seconds - time.monotonic()))
+    per_hour = round((unit.cpu_s() - cpu_s) / (time.monotonic() - began_s) * 3600, 1)
+    written = unit.written_bytes() - written
+    states = sum(message.kind == "state" for message in subscriber.messages[before:])
+    return figure(
+        "<= 10",
+        per_hour <= 10,
+        f"user and system time of the unit's process, simulated devices included, over "
+        f"{seconds:.0f} s: 4 sensors at 1 Hz, a passage or a power change every 30 s",
+        value=per_hour,
+        states=states,
+        written_bytes_per_state=round(written / states),
+    )
+
+
+def outage(work: Path, quick: bool) -> Figures:
+    """A broker that is away for a minute, and a unit that is killed meanwhile."""
+    down_s, state_dir = 15.0 if quick else 60.0, work / "state"
+    with Broker(work) as broker, Subscriber(broker.port) as before:
+        port = broker.port
+        with Unit(state_dir, port) as unit:
+            before.settled()
+            tent = Tent(unit)
+            for _ in range(5):
+                tent.something_happens()
+            broker.close()
+            down_at_s = time.monotonic()
+            while time.monotonic() < down_at_s + down_s / 2 or not tent.mains:
+                tent.something_happens()
+            tent.rest()  # what is younger than a second may still wait for its transaction
+            unit.send(signal.SIGKILL)
+            unit.wait()
+    say("outage: killed the unit")
+    with Unit(state_dir, port) as unit:
+        unit.wait_until(lambda status: all(s["quality"] == "ok" for s in status["sensors"]))
+        tent.unit = unit
+        while time.monotonic() < down_at_s + down_s:
+            tent.something_happens()
+        # The unit holds its breath until somebody listens: what a broker sends to nobody is lost.
+        unit.send(signal.SIGSTOP)
+        with Broker(work, port), Subscriber(port) as after:
+            back_s = time.monotonic()
+            unit.send(signal.SIGCONT)
+            reconnected_s = after.next(lambda m: m.kind == "link").at_s - back_s
+            say("outage: the unit is back")
+            for _ in range(5):
+                tent.something_happens()
+            after.next(tent.is_shown_by)
+            unit.wait_until(lambda status: status["buffer"]["rows"] == 0)
+            time.sleep(1.0)
+    return {"outage": _judge(tent, before.messages + after.messages, down_s, reconnected_s)}
+
+
+def _judge(
+    tent: Tent, messages: list[Message], down_s: float, reconnected_s: float
+) -> dict[str, Any]:
+    got: dict[tuple[int, int], dict[str, Any]] = {}
+    sent_again = ambiguous = disordered = in_history = 0
+    newest = (0, 0)
+    for message, record in records(messages):
+        key = record["boot"], record["seq"]
+        if key in got:
+            sent_again += 1
+            ambiguous += record != got[key]
+            continue
+        got[key] = record
+        if message.kind == "history":
+            in_history += 1
+            disordered += key < newest
+            newest = max(newest, key)
+    last: dict[int, int] = {}
+    for boot, seq in got:
+        last[boot] = max(last.get(boot, 0), seq)
+    lost = sum(last.values()) - len(got)  # seq counts from 1
+    events = [record["event"] for record in got.values() if "event" in record]
+    capacity = max((key, r["capacity"]) for key, r in got.items() if "capacity" in r)[1]
+    reported = {
+        "entered": capacity["entered_total"],
+        "left": capacity["left_total"],
+        "mains_lost": events.count("mains_lost"),
+        "mains_restored": events.count("mains_restored"),
+    }
+    happened = {name: getattr(tent, name) for name in reported}
+    return figure(
+        "0 lost, 0 ambiguous, 0 disordered, every change reported once",
+        lost == ambiguous == disordered == 0 and reported == happened,
+        f"passages and power changes throughout; the broker gets SIGTERM and another takes its "
+        f"port {down_s:.0f} s later; half way the unit gets SIGKILL and is started again. Lost: "
+        f"gaps in seq; ambiguous: (id, boot, seq) with two meanings; disordered: older in history "
+        f"than one before it; reported: from all that arrived, each (boot, seq) once",
+        lost=lost,
+        ambiguous=ambiguous,
+        disordered=disordered,
+        records=len(got),
+        in_history=in_history,
+        sent_again=sent_again,
+        happened=happened,
+        reported=reported,
+        reconnected_after_s=round(reconnected_s, 1),
+    )
+
+
+def frozen(work: Path, quick: bool) -> Figures:
+    """A broker that keeps its connections and says nothing more."""
+    took = {}
+    with stage(work, 60.0, 1.0) as (broker, _, unit):
+        tent = Tent(unit)
+        for what in ("busy", "idle"):
+            unit.wait_until(lambda status: status["link"]["connected"])
+            time.sleep(tent.chance.uniform(5.0, 15.0))
+            broker.freeze()
+            frozen_s = time.monotonic()
+            if what == "busy":
+                tent.someone_passes()
+            took[what] = unit.wait_until(lambda status: not status["link"]["connected"]) - frozen_s
+            broker.thaw()
+    return {
+        "frozen_broker_noticed_s": figure(
+            "<= 30",
+            max(took.values()) <= 30,
+            "SIGSTOP of the broker to `connected: false` in the status, asked for ten times a "
+            "second; busy: somebody passes right afterwards, idle: nothing happens",
+            **{what: round(value, 1) for what, value in took.items()},
+        )
+    }
+
+
+#: In this order one after the other, but for those of RELAXED, which take time and no speed.
+MEASUREMENTS = {
+    "start": start,
+    "latency": latency,
+    "latency_1s": latency_1s,
+    "disk": disk,
+    "soak": soak,
+    "soak_1s": soak_1s,
+    "outage": outage,
+    "frozen": frozen,
+}
+RELAXED = ("soak", "soak_1s", "outage", "frozen")
+
+
+def measure(name: str, work: Path, quick: bool) -> Figures:
+    """Run one measurement in a directory of its own."""
+    say(f"{name} …")
+    directory = work / name
+    directory.mkdir()
+    try:
+        found = MEASUREMENTS[name](directory, quick)
+    except (Failed, BrokerError, ControlError, OSError) as error:
+        found = {name: {"error": f"{type(error).__name__}: {error}", "met": False}}
+    for key, value in found.items():
+        short = {k: v for k, v in value.items() if k not in ("how", "bar", "met")}
+        say(f"{key}: {'met' if value['met'] else 'NOT MET'} {json.dumps(short)}")
+    return found
+
+
+def machine(work: Path) -> dict[str, Any]:
+    """Return what the figures depend on."""
+    cpu = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    program = (
+        shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin") or "mosquitto"
+    )
+    version = subprocess.run([program, "-h"], capture_output=True, text=True).stdout
+    mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "mosquitto": version.splitlines()[0].removeprefix("mosquitto version "),
+        "file_system": max(
+            (m for m in mounts if work.is_relative_to(m[0])), key=lambda m: len(m[0])
+        )[1],
+        "write_and_sync_ms": _sync_ms(work),
+        "load_1min_before": os.getloadavg()[0],
+    }
+
+
+def _sync_ms(work: Path) -> float:
+    """Return the median time to append 4 KiB to a file and have them on the disk."""
+    took = []
+    with (work / "sync").open("wb", buffering=0) as file:
+        for _ in range(100):
+            began_s = time.monotonic()
+            file.write(bytes(4096))
+            os.fdatasync(file.fileno())
+            took.append(1000 * (time.monotonic() - began_s))
+    return round(statistics.median(took), 2)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="tests.bench", description=__doc__)
+    parser.add_argument("--only", choices=MEASUREMENTS, action="append", help="may be repeated")
+    parser.add_argument("--quick", action="store_true", help="shorter and fewer; no real figures")
+    parser.add_argument("--profile", type=Path, metavar="DIR",
+                        help="have the units write profiles here, which slows them")  # fmt: skip
+    options = parser.parse_args()
+    Unit.profiles = options.profile and options.profile.resolve()
+    names = [name for name in MEASUREMENTS if name in (options.only or MEASUREMENTS)]
+    figures: Figures = {}
+    # /var/tmp, because /tmp may be in memory, where a write costs nothing.
+    with TemporaryDirectory(prefix="tentwatch-bench-", dir="/var/tmp") as directory:
+        work = Path(directory)
+        date, facts = datetime.now(UTC).date().isoformat(), machine(work)
+        for name in names:
+            if name not in RELAXED:
+                figures |= measure(name, work, options.quick)
+        with ThreadPoolExecutor(max_workers=2) as pool:  # the long soak, and the others beside it
+            relaxed = [name for name in names if name in RELAXED]
+            for found in pool.map(lambda name: measure(name, work, options.quick), relaxed):
+                figures |= found
+    document = {
+        "date": date,
+        "quick": options.quick,
+        "profiled": options.profile is not None,
+        "machine": facts,
+        "figures": figures,
+    }
+    print(json.dumps(document, ensure_ascii=False, indent=2))  # noqa: T201
+    return 1 if any("error" in found for found in figures.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

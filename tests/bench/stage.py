@@ -1,0 +1,222 @@
+"""What the measurements stand on: a broker, a subscriber that notes when, and the unit's process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Event
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from paho.mqtt.client import Client, MQTTMessage, MQTTv5
+from paho.mqtt.enums import CallbackAPIVersion
+
+from publisher import control
+from publisher.mosquitto import Mosquitto, free_port
+
+ROOT = Path(__file__).parents[2]
+#: No wait is expected to come near it; it only ends a measurement that has failed.
+PATIENCE_S = 120.0
+
+
+class Failed(Exception):
+    """The figure could not be measured."""
+
+
+class Broker(Mosquitto):
+    """A mosquitto that can be frozen and thawed."""
+
+    def __init__(self, directory: Path, port: int | None = None) -> None:
+        super().__init__(directory, free_port() if port is None else port)
+
+    def __enter__(self) -> "Broker":
+        super().__enter__()
+        return self
+
+    def freeze(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        self.thaw()  # a frozen process hears no SIGTERM
+        super().close()
+
+
+class Message(NamedTuple):
+    """A message as it arrived; `late` where the broker had retained it."""
+
+    at_s: float
+    kind: str
+    late: bool
+    content: dict[str, Any]
+
+
+class Subscriber:
+    """A dashboard that keeps everything, each message with the moment of its arrival."""
+
+    def __init__(self, port: int) -> None:
+        self.messages: list[Message] = []
+        self._arrived: SimpleQueue[Message] = SimpleQueue()
+        subscribed = Event()
+        client = self._client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
+        client.on_subscribe = lambda *_: subscribed.set()
+        client.on_message = self._take
+        client.on_connect = _subscribe
+        client.connect("127.0.0.1", port)
+        client.loop_start()
+        if not subscribed.wait(PATIENCE_S):
+            raise Failed("no subscription")
+
+    def __enter__(self) -> "Subscriber":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _take(self, client: Client, userdata: Any, raw: MQTTMessage) -> None:
+        at_s = time.monotonic()
+        content = json.loads(raw.payload)
+        message = Message(at_s, raw.topic.rpartition("/")[2], raw.retain, content)
+        self.messages.append(message)
+        self._arrived.put(message)
+
+    def next(self, fits: Callable[[Message], bool]) -> Message:
+        """Return the next message that fits; those before it are passed over."""
+        limit_s = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                message = self._arrived.get(timeout=max(0.0, limit_s - time.monotonic()))
+            except Empty:
+                raise Failed("the message waited for did not come") from None
+            if fits(message):
+                return message
+
+    def settled(self) -> Message:
+        """Wait for the first live state in which every sensor has spoken."""
+        return self.next(lambda m: m.kind == "state" and not m.late and _all_speak(m.content))
+
+
+def _subscribe(client: Client, *_: Any) -> None:
+    # With QoS 0 the broker's second message would wait for TCP's delayed acknowledgement of the first.
+    client.subscribe("tents/v1/#", qos=1)
+
+
+def _all_speak(state: dict[str, Any]) -> bool:
+    power = state["power"]
+    blocks = state["capacity"], power["mains"], power["generator"], power["battery"]
+    return all(block["quality"] in ("ok", "estimated") for block in blocks)
+
+
+def records(messages: list[Message]) -> Iterator[tuple[Message, dict[str, Any]]]:
+    """Go through all states and events, live or in history, each with the message it came in."""
+    for message in messages:
+        for record in message.content.get("records", [message.content]):
+            if "seq" in record:
+                yield message, record
+
+
+class Unit:
+    """The process that runs the agent on simulated devices."""
+
+    #: Where every unit writes its threads' profiles; a profiled unit is slow.
+    profiles: Path | None = None
+
+    def __init__(
+        self, state_dir: Path, port: int, *, interval_s: float = 60.0, speed: float = 1.0
+    ) -> None:
+        self.state_dir = state_dir
+        state_dir.mkdir(exist_ok=True)
+        command = [sys.executable, "-m", "tests.bench.unit", "--state-dir", str(state_dir)]
+        command += [f"--port={port}", f"--interval={interval_s}", f"--speed={speed}"]
+        if self.profiles is not None:
+            command += ["--profile", str(self.profiles / state_dir.parent.name)]
+        with (state_dir / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
+            )
+
+    def __enter__(self) -> "Unit":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.send(signal.SIGTERM)
+        self.wait()
+
+    def tell(self, command: str) -> float:
+        """Have something happen at the devices; return the moment that completed it."""
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None and stdout is not None
+        stdin.write(f"{command}\n".encode())
+        stdin.flush()
+        answer = stdout.readline()
+        if not answer:
+            raise Failed(f"the unit has ended: {(self.state_dir / 'log').read_text()[-2000:]}")
+        return float(answer)
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def wait(self) -> None:
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def status(self) -> dict[str, Any]:
+        return control.ask(self.state_dir, {"command": "status"})
+
+    def wait_until(self, fits: Callable[[dict[str, Any]], bool], pause_s: float = 0.1) -> float:
+        """Ask for the status until it fits; return the moment of the answer that did."""
+        limit_s = time.monotonic() + PATIENCE_S
+        while time.monotonic() < limit_s:
+            try:
+                if fits(self.status()):
+                    return time.monotonic()
+            except control.ControlError:
+                pass  # not up yet
+            time.sleep(pause_s)
+        raise Failed("the unit's status did not become what was waited for")
+
+    # What the kernel says of the process
+
+    def cpu_s(self) -> float:
+        """User and system time so far."""
+        fields = self._proc("stat").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def memory_mib(self) -> tuple[float, float]:
+        """Resident memory now and at its peak, in MiB."""
+        status = self._table("status")
+        now, peak = (int(status[key].split()[0]) / 1024 for key in ("VmRSS", "VmHWM"))
+        return round(now, 1), round(peak, 1)
+
+    def written_bytes(self) -> int:
+        """Bytes that the process has caused to be written to storage."""
+        return int(self._table("io")["write_bytes"])
+
+    def _proc(self, name: str) -> str:
+        return Path(f"/proc/{self._process.pid}/{name}").read_text()
+
+    def _table(self, name: str) -> dict[str, str]:
+        lines = (line.partition(":") for line in self._proc(name).splitlines())
+        return {key: value.strip() for key, _, value in lines}

@@ -1,0 +1,124 @@
+"""A unit to be measured: the real agent in a process of its own, on devices that the bench moves.
+
+It takes a command a line on standard input, `in`, `out`, `mains 0|1` or `generator AMPERES`, and
+answers with the moment that completed the change: time.monotonic(), which on Linux is the same clock
+in every process. SIGTERM ends it as it ends the service; so does the end of standard input.
+"""
+
+import argparse
+import itertools
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from publisher.agent import Agent
+from publisher.clock import Clock, DemoClock
+from publisher.demo import configuration
+from sensors.simulated.hardware import SimulatedHardware
+
+#: A person at 1.2 m/s: after how many seconds which beam (False: the one met first) is broken.
+PASSAGE = ((0.0, False, True), (0.12, True, True), (0.25, False, False), (0.37, True, False))
+
+
+class Devices:
+    """The simulated devices, and a battery monitor that speaks once a second."""
+
+    def __init__(self, directory: Path, clock: Clock) -> None:
+        self.hardware = SimulatedHardware(directory, clock)
+        self._clock = clock
+        self.hardware.set_mains(True)
+        self.hardware.set_generator(0.0, 13.0)
+        threading.Thread(target=self._speak, name="monitor", daemon=True).start()
+
+    def _speak(self) -> None:
+        pause = threading.Event()
+        while not pause.wait(self._clock.real_s(max(1.0, self._clock.speed / 50))):
+            self.hardware.monitor.report(13.1, -5.0, 80.0, 600)
+
+    def obey(self, command: str) -> float:
+        """Carry out a command; return the moment that completed the change."""
+        what, _, argument = command.partition(" ")
+        if what in ("in", "out"):
+            return self._walk(inward=what == "in")
+        at_s = time.monotonic()
+        if what == "mains":
+            self.hardware.set_mains(argument == "1")
+        elif what == "generator":
+            self.hardware.set_generator(float(argument), 13.0)
+        else:
+            raise ValueError(f"{command!r} is no command")
+        return at_s
+
+    def _walk(self, *, inward: bool) -> float:
+        start_s = self._clock.now_s()
+        at_s = 0.0
+        for offset_s, second, blocked in PASSAGE:
+            due_s = start_s + offset_s
+            time.sleep(self._clock.real_s(due_s - self._clock.now_s()))
+            at_s = time.monotonic()
+            self.hardware.set_beam(inner=second == inward, blocked=blocked, at_s=due_s)
+        return at_s
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="tests.bench.unit", description=__doc__)
+    parser.add_argument("--port", type=int, required=True, help="the broker's, on this machine")
+    parser.add_argument("--state-dir", type=Path, required=True)
+    parser.add_argument("--interval", type=float, default=60.0, help="seconds between snapshots")
+    parser.add_argument("--speed", type=float, default=1.0, help="of the simulated time")
+    parser.add_argument("--profile", type=Path, help="profile each thread into a file here")
+    options = parser.parse_args()
+
+    clock = Clock() if options.speed == 1 else DemoClock(options.speed)
+    with TemporaryDirectory(prefix="bench-devices-") as directory:
+        if options.profile is not None:
+            _profile_threads(options.profile)
+        devices = Devices(Path(directory), clock)
+        config = configuration(devices.hardware, "127.0.0.1", options.port, options.speed)
+        config = replace(config, report=replace(config.report, interval_s=options.interval))
+        agent = Agent(config, options.state_dir, devices.hardware, clock)
+        signal.signal(signal.SIGTERM, lambda *_: agent.stop())
+
+        def listen() -> None:
+            for line in sys.stdin:
+                print(devices.obey(line.strip()), flush=True)  # noqa: T201
+            agent.stop()
+
+        threading.Thread(target=listen, name="commands", daemon=True).start()
+        (agent.run if options.profile is None else _profiled(agent.run, options.profile, "agent"))()
+        devices.hardware.close()
+
+
+def _profiled(run: Callable[[], None], directory: Path, name: str) -> Callable[[], None]:
+    import cProfile  # here, so that a unit whose memory is measured does not hold it
+
+    def profiled() -> None:
+        profile = cProfile.Profile(time.thread_time)
+        try:
+            profile.runcall(run)
+        finally:
+            profile.dump_stats(directory / f"{name}.prof")
+
+    return profiled
+
+
+def _profile_threads(directory: Path) -> None:
+    """Have every thread started from now on write its own profile; a profile knows one thread only."""
+    directory.mkdir(parents=True, exist_ok=True)
+    plain, number = threading.Thread.start, itertools.count()
+
+    def start(thread: threading.Thread) -> None:
+        name = f"{thread.name}-{next(number)}"
+        thread.run = _profiled(thread.run, directory, name)  # type: ignore[method-assign]
+        plain(thread)
+
+    threading.Thread.start = start  # type: ignore[method-assign,assignment]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,285 @@
+"""What the tests share: real brokers, subscribers that check every message, whole units."""
+
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from queue import Empty, Queue
+from typing import Any, NamedTuple
+
+import pytest
+from paho.mqtt.client import Client, MQTTMessage, MQTTv5
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from publisher.agent import Agent
+from publisher.clock import Clock, DemoClock
+from publisher.config import Broker as BrokerSettings
+from publisher.config import Config, Report
+from publisher.demo import configuration
+from publisher.mosquitto import free_port, listens
+from sensors.simulated.hardware import SimulatedHardware
+from tests import contract
+
+#: No wait in a test is expected to come near it; it only ends a test that has failed.
+PATIENCE_S = 20.0
+
+
+class Broker:
+    """A real mosquitto that can be stopped, frozen and started again on its port."""
+
+    def __init__(self, directory: Path, settings: str = "allow_anonymous true") -> None:
+        self.directory = directory
+        self.settings = settings
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> "Broker":
+        program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+        assert program is not None, "mosquitto is not installed"
+        config = self.directory / "mosquitto.conf"
+        config.write_text(
+            # It keeps the subscribers' sessions over a restart: they miss nothing.
+            f"user root\nlistener {self.port} 127.0.0.1\nmax_queued_messages 0\n"
+            f"persistence true\npersistence_location {self.directory}/\n{self.settings}\n"
+        )
+        with (self.directory / "mosquitto.log").open("ab") as log:
+            self._process = subprocess.Popen([program, "-c", str(config)], stdout=log, stderr=log)
+        wait_for(lambda: listens(self.port), "mosquitto to listen")
+        return self
+
+    def stop(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+            process.wait()
+
+    def freeze(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+
+class Message(NamedTuple):
+    topic: str
+    content: dict[str, Any]
+    retained: bool
+    properties: Any
+
+
+class Subscriber:
+    """A dashboard: gets everything, and finds fault with whatever breaks the contract.
+
+    Its session lives on while it or the broker is away.
+    """
+
+    def __init__(self, port: int, topic: str = "tents/v1/#", **login: Any) -> None:
+        self.faults: list[str] = []
+        self.messages: list[Message] = []
+        self._arrived: Queue[Message] = Queue()
+        self._seen: set[tuple[Any, Any]] = set()
+        self._subscribed = threading.Event()
+        name = f"dashboard-{id(self)}"
+        self.client = Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=MQTTv5)
+        if login:
+            self.client.username_pw_set(login["username"], login["password"])
+        self.client.on_connect = lambda client, *_: client.subscribe(topic, 1)
+        self.client.on_subscribe = lambda *_: self._subscribed.set()
+        self.client.on_message = self._take
+        self.client.reconnect_delay_set(1, 1)
+        session: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        session.SessionExpiryInterval = 3600
+        self.client.connect("127.0.0.1", port, clean_start=False, properties=session)
+        self.client.loop_start()
+        assert self._subscribed.wait(PATIENCE_S), "no subscription"
+
+    def _take(self, client: Client, userdata: Any, message: MQTTMessage) -> None:
+        if "/cmd/" in message.topic or not message.payload:
+            return
+        try:
+            content = contract.check(message.topic, bytes(message.payload))
+        except (AssertionError, ValueError) as fault:
+            self.faults.append(str(fault))
+            return
+        found = Message(message.topic, content, message.retain, message.properties)
+        if not message.retain:
+            # QoS 1 may deliver twice, most of all around a restart of the broker.
+            if "seq" in content and (content["boot"], content["seq"]) in self._seen:
+                return
+            self._seen.add((content.get("boot"), content.get("seq")))
+        self.messages.append(found)
+        self._arrived.put(found)
+
+    def next(
+        self,
+        kind: str,
+        where: Callable[[dict[str, Any]], bool] = lambda _: True,
+        *,
+        retained: bool = False,
+    ) -> Message:
+        """Return the next message of a kind that fits; those before it are passed over.
+
+        `retained` asks for one that the broker had kept; otherwise it must have been sent just now.
+        """
+        limit_s = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                message = self._arrived.get(timeout=max(0.01, limit_s - time.monotonic()))
+            except Empty:
+                self.check()
+                raise AssertionError(f"no fitting {kind} came") from None
+            if (
+                contract.kind_of(message.topic) == kind
+                and message.retained == retained
+                and where(message.content)
+            ):
+                return message
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return every state and event so far, live or late, each once, by boot and seq."""
+        found: dict[tuple[int, int], dict[str, Any]] = {}
+        for message in list(self.messages):
+            content = message.content
+            for record in content.get("records", [content]):
+                if "seq" in record:
+                    found[record["boot"], record["seq"]] = record
+        return [found[key] for key in sorted(found)]
+
+    def send(self, topic: str, payload: str | bytes, **how: Any) -> None:
+        self.client.publish(topic, payload, qos=1, **how)
+
+    def check(self) -> None:
+        assert not self.faults, self.faults
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+class Unit:
+    """A whole unit: the real agent and drivers on simulated devices."""
+
+    def __init__(self, directory: Path, port: int, speed: float = 1.0, **broker: Any) -> None:
+        self.state_dir = directory
+        self.clock: Clock = DemoClock(speed)
+        self.hardware = SimulatedHardware(directory, self.clock)
+        config = configuration(self.hardware, "127.0.0.1", port, speed)
+        settings: BrokerSettings = replace(
+            config.broker, spread_s=0.0, longest_wait_s=1.0, **broker
+        )
+        self.config: Config = replace(config, broker=settings)
+        self.sent: list[tuple[str, str]] = []
+        self.agent: Agent | None = None
+        self._thread: threading.Thread | None = None
+        self._talking = threading.Event()
+        self.hardware.set_mains(True)
+        self.hardware.set_generator(0.0, 13.0)
+        self.charge_pct = 80.0
+
+    def reporting(self, **changes: Any) -> "Unit":
+        """Change the `[report]` section."""
+        report: Report = replace(self.config.report, **changes)
+        self.config = replace(self.config, report=report)
+        return self
+
+    def start(self) -> "Unit":
+        self.agent = Agent(
+            self.config,
+            self.state_dir,
+            self.hardware,
+            self.clock,
+            on_sent=lambda topic, payload: self.sent.append((topic, payload)),
+        )
+        self._thread = threading.Thread(target=self.agent.run, name="unit", daemon=True)
+        self._thread.start()
+        self._talking.clear()
+        threading.Thread(target=self._monitor, daemon=True).start()
+        return self
+
+    def _monitor(self) -> None:
+        """Let the battery monitor speak once a second, as the real one does."""
+        while not self._talking.wait(self.clock.real_s(1.0)):
+            self.hardware.monitor.report(13.1, -5.0, self.charge_pct, 600)
+
+    def walk(self, *, inward: bool) -> None:
+        """Let one person pass the door, in the simulated time that it takes."""
+        first, second = (False, True) if inward else (True, False)
+        at_s = self.clock.now_s()
+        for offset_s, inner, blocked in (
+            (0.0, first, True),
+            (0.12, second, True),
+            (0.25, first, False),
+            (0.37, second, False),
+        ):
+            self.hardware.set_beam(inner=inner, blocked=blocked, at_s=at_s + offset_s)
+
+    def status(self) -> dict[str, Any]:
+        assert self.agent is not None
+        return self.agent.status()
+
+    def stop(self) -> None:
+        self._talking.set()
+        agent, self.agent = self.agent, None
+        if agent is not None and self._thread is not None:
+            agent.stop()
+            self._thread.join(PATIENCE_S)
+            assert not self._thread.is_alive(), "the agent does not stop"
+        for topic, payload in self.sent:
+            contract.check(topic, payload)
+
+    def close(self) -> None:
+        self.stop()
+        self.hardware.close()
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    """Wait until `condition` holds; for what cannot be waited upon in any better way."""
+    pause = threading.Event()
+    limit_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < limit_s, f"waited in vain for {what}"
+        pause.wait(0.02)
+
+
+@pytest.fixture
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    broker = Broker(tmp_path_factory.mktemp("broker")).start()
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def subscriber(broker: Broker) -> Iterator[Subscriber]:
+    subscriber = Subscriber(broker.port)
+    yield subscriber
+    subscriber.close()
+    subscriber.check()
+
+
+@pytest.fixture
+def make_unit(tmp_path: Path) -> Iterator[Callable[..., Unit]]:
+    """Makes units, as `Unit` does, and takes them down again."""
+    units: list[Unit] = []
+
+    def make(port: int, **settings: Any) -> Unit:
+        units.append(Unit(tmp_path, port, **settings))
+        return units[-1]
+
+    yield make
+    for unit in units:
+        unit.close()
+
+
+@pytest.fixture
+def unit(make_unit: Callable[..., Unit], broker: Broker) -> Unit:
+    """A unit that has not been started."""
+    return make_unit(broker.port)

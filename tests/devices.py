@@ -1,0 +1,311 @@
+"""Devices for the tests of the drivers: a battery monitor's bytes, and each driver's device and faults."""
+
+import os
+import random
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, ClassVar
+
+from sensors import registry
+from sensors.clock import Monotonic
+from sensors.reading import Driver, Reading, SensorError
+from sensors.simulated.hardware import (
+    I2C_ADDRESS,
+    INNER_GPIO,
+    MAINS_GPIO,
+    OUTER_GPIO,
+    SHUNT_OHMS,
+    SimulatedHardware,
+)
+
+#: No wait in a test is expected to come near it; it only ends a test that has failed.
+PATIENCE_S = 20.0
+
+# Bytes of a battery monitor
+
+Fields = Mapping[str, str | int]
+
+
+def block(fields: Fields) -> bytes:
+    """Return a text block as a Victron monitor sends it: its bytes sum to a multiple of 256."""
+    lines = [f"\r\n{label}\t{value}" for label, value in fields.items()]
+    body = "".join([*lines, "\r\nChecksum\t"]).encode("ascii")
+    return body + bytes([(256 - sum(body) % 256) % 256])
+
+
+def block_ending_with(checksum: int) -> bytes:
+    """Return a block of V and some filler whose checksum byte is `checksum`."""
+    for length in range(512):
+        # Each 'a' takes 97 off the checksum, and 97 has no factor in common with 256.
+        found = block({"V": 12_800, "FILL": "a" * length})
+        if found[-1] == checksum:
+            return found
+    raise AssertionError("no filler gives this checksum")
+
+
+def shunt_fields(dice: random.Random) -> Fields:
+    """Return the fields of a SmartShunt's first block with figures that fit each other."""
+    volts, amperes = dice.randint(11_500, 14_600), dice.randint(-60_000, 40_000)
+    return {
+        "PID": "0xA389",
+        "V": volts,
+        "VS": dice.randint(0, 50),
+        "I": amperes,
+        "P": round(volts * amperes / 1e6),
+        "CE": -dice.randint(0, 90_000),
+        "SOC": dice.randint(150, 1000),
+        "TTG": dice.randint(30, 9_000) if amperes < 0 else -1,
+        "Alarm": "OFF",
+        "AR": 0,
+        "BMV": "SmartShunt 500A/50mV",
+        "FW": "0419",
+        "MON": 0,
+    }
+
+
+def figures(fields: Fields) -> dict[str, float | None]:
+    """Return what the battery's figures in `fields` mean."""
+    minutes = float(fields["TTG"])
+    return {
+        "voltage_v": round(float(fields["V"]) * 0.001, 3),
+        "current_a": round(float(fields["I"]) * 0.001, 3),
+        "power_w": float(fields["P"]),
+        "charge_pct": round(float(fields["SOC"]) * 0.1, 3),
+        "time_to_empty_min": None if minutes < 0 else minutes,
+    }
+
+
+# Each driver's device
+
+
+class Device:
+    """One driver's device on simulated hardware: healthy at first, and failing as it is told."""
+
+    driver: ClassVar[str]
+    #: What the driver measures and of which type each value is.
+    quantities: ClassVar[Mapping[str, type]]
+    #: How the device can fail under a driver that has opened it.
+    faults: ClassVar[Sequence[str]] = ("unplugged",)
+    #: How messages name the device, for whoever has to find it.
+    name: str
+
+    def __init__(self, hardware: SimulatedHardware, clock: Monotonic) -> None:
+        self.hardware = hardware
+        self.clock = clock
+        self.fault = ""
+
+    def settings(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def build(self) -> Driver:
+        config = registry.config_class(self.driver)(**self.settings())
+        return registry.build(self.driver, config, self.hardware, self.clock)
+
+    def speak(self) -> None:
+        """Do what the device does by itself once a second."""
+
+    def fail(self, fault: str) -> None:
+        assert fault in self.faults
+        self.fault = fault
+        if fault == "unplugged":
+            self.unplug()
+
+    def mend(self) -> None:
+        if self.fault == "unplugged":
+            self.plug()
+        self.fault = ""
+
+    def unplug(self) -> None:
+        raise NotImplementedError
+
+    def plug(self) -> None:
+        raise NotImplementedError
+
+
+class _Lines(Device):
+    """A device on GPIO lines; unplugged is the whole GPIO chip, since a cut cable is no fault."""
+
+    def unplug(self) -> None:
+        self.hardware.pins.failure = OSError("the GPIO chip is gone")
+
+    def plug(self) -> None:
+        self.hardware.pins.failure = None
+
+
+class ContactDevice(_Lines):
+    driver = "contact"
+    quantities: ClassVar[Mapping[str, type]] = {"present": bool}
+    name = f"GPIO {MAINS_GPIO}"
+
+    def settings(self) -> dict[str, Any]:
+        return {"gpio": MAINS_GPIO}
+
+    def speak(self) -> None:
+        self.hardware.set_mains(not self.hardware.pins.is_high(MAINS_GPIO))
+
+
+class BeamsDevice(_Lines):
+    driver = "beams"
+    quantities: ClassVar[Mapping[str, type]] = {"obstructed": bool, "entered": int, "left": int}
+    name = f"GPIO {OUTER_GPIO}"
+
+    def settings(self) -> dict[str, Any]:
+        return {"outer_gpio": OUTER_GPIO, "inner_gpio": INNER_GPIO}
+
+    def speak(self) -> None:
+        now_s = self.clock.now_s()
+        walk(self.hardware, now_s, inward=True)
+        walk(self.hardware, now_s + 0.5, inward=False)
+
+
+class Ina219Device(Device):
+    driver = "ina219"
+    quantities: ClassVar[Mapping[str, type]] = {
+        "current_a": float,
+        "voltage_v": float,
+        "power_w": float,
+    }
+    faults = ("unplugged", "naks", "stuck low", "stuck high", "supply dips")
+    name = f"0x{I2C_ADDRESS:02X}"
+
+    def settings(self) -> dict[str, Any]:
+        return {"shunt_ohms": SHUNT_OHMS, "max_current_a": 50, "address": I2C_ADDRESS}
+
+    def fail(self, fault: str) -> None:
+        super().fail(fault)
+        bus, chip = self.hardware.bus, self.hardware.chip
+        if fault == "naks":
+            bus.naks = 1_000_000
+        elif fault == "supply dips":
+            chip.supply_dips = True
+            chip.brown_out()
+        elif fault.startswith("stuck"):
+            bus.stuck = fault == "stuck high"
+
+    def mend(self) -> None:
+        super().mend()
+        self.hardware.bus.naks = 0
+        self.hardware.bus.stuck = None
+        self.hardware.chip.supply_dips = False
+
+    def unplug(self) -> None:
+        del self.hardware.bus.chips[I2C_ADDRESS]
+
+    def plug(self) -> None:
+        self.hardware.bus.chips[I2C_ADDRESS] = self.hardware.chip
+
+
+class VeDirectDevice(Device):
+    driver = "vedirect"
+    quantities: ClassVar[Mapping[str, type]] = dict.fromkeys(
+        ("voltage_v", "current_a", "power_w", "charge_pct", "time_to_empty_min"), float
+    )
+    faults = ("unplugged", "silent", "garbage", "bad checksums", "impossible figures", "no figures")
+
+    def __init__(self, hardware: SimulatedHardware, clock: Monotonic) -> None:
+        super().__init__(hardware, clock)
+        self._dice = random.Random(7)
+        self.name = str(hardware.port)
+
+    def settings(self) -> dict[str, Any]:
+        return {"port": str(self.hardware.port)}
+
+    def speak(self) -> None:
+        fields = shunt_fields(self._dice)
+        good = block(fields)
+        said = {
+            "silent": b"",
+            "garbage": self._dice.randbytes(len(good)),
+            "bad checksums": good[:-1] + bytes([good[-1] ^ 0x20]),
+            "impossible figures": block({**fields, "SOC": 1001}),
+            "no figures": block({"H1": -1200, "H2": -15}),
+        }
+        self.hardware.monitor.send(said.get(self.fault, good))
+
+    def unplug(self) -> None:
+        self.hardware.monitor.unplug()
+
+    def plug(self) -> None:
+        self.hardware.monitor.plug()
+
+
+DEVICES = {
+    device.driver: device for device in (ContactDevice, BeamsDevice, Ina219Device, VeDirectDevice)
+}
+
+
+def walk(hardware: SimulatedHardware, at_s: float, *, inward: bool) -> None:
+    """Let one person pass the door: 1.2 m/s, 15 cm from beam to beam, 30 cm of body."""
+    for offset_s, second, blocked in (
+        (0.0, False, True),
+        (0.125, True, True),
+        (0.25, False, False),
+        (0.375, True, False),
+    ):
+        hardware.set_beam(inner=second == inward, blocked=blocked, at_s=at_s + offset_s)
+
+
+@contextmanager
+def simulated(directory: Path, speed: float = 1.0) -> Iterator[tuple[SimulatedHardware, Monotonic]]:
+    clock = Monotonic(speed)
+    hardware = SimulatedHardware(directory, clock)
+    try:
+        yield hardware, clock
+    finally:
+        hardware.close()
+
+
+@contextmanager
+def speaking(device: Device) -> Iterator[None]:
+    """Let a device speak once a second of its clock."""
+    over = threading.Event()
+
+    def run() -> None:
+        while not over.wait(device.clock.real_s(1.0)):
+            device.speak()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+class Listener:
+    """Takes what a Sensor delivers."""
+
+    def __init__(self) -> None:
+        self._readings: SimpleQueue[Reading] = SimpleQueue()
+
+    def __call__(self, readings: Sequence[Reading]) -> None:
+        for reading in readings:
+            self._readings.put(reading)
+
+    def until(self, wanted: Callable[[Reading], bool]) -> list[Reading]:
+        """Return the readings up to the first that is wanted, which comes last."""
+        passed = []
+        try:
+            while True:
+                passed.append(self._readings.get(timeout=PATIENCE_S))
+                if wanted(passed[-1]):
+                    return passed
+        except Empty:
+            raise AssertionError(f"waited in vain; last heard: {passed[-5:]}") from None
+
+
+def refusal(driver: Driver) -> str:
+    """Return what a driver says that cannot open its device."""
+    try:
+        driver.open()
+    except SensorError as error:
+        return str(error)
+    raise AssertionError("the device could be opened")
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a Path would be opened in between

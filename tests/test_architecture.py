@@ -1,0 +1,133 @@
+"""Who may know whom: the rules of docs/architecture.md, read off the source."""
+
+import ast
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SHIPPED = ("sensors", "publisher")
+FILES = sorted(f for package in SHIPPED for f in (ROOT / package).rglob("*.py"))
+
+#: A library → the one module that imports it. Simulated devices stand on the devices' side.
+ONE_PLACE = {
+    "adafruit_extended_bus": {"sensors.hardware"},
+    "adafruit_ina219": {"sensors.ina219"},
+    "adafruit_register": {"sensors.ina219"},
+    "gpiozero": {"sensors.gpio", "sensors.simulated.pins"},
+    "paho": {"publisher.link"},
+    "rich": {"publisher.screen", "publisher.cli"},
+    "serial": {"sensors.vedirect"},
+    "sqlite3": {"publisher.store"},
+}
+#: Imported only when they are needed: they cost a unit's memory and start-up time.
+LATE = {"adafruit_extended_bus", "adafruit_ina219", "adafruit_register", "gpiozero", "serial"}
+#: Modules that compute: no clock, no thread, no file, no socket.
+PURE = (
+    "publisher.commands", "publisher.messages", "publisher.occupancy", "publisher.power",
+    "publisher.tent", "sensors.passage", "sensors.reading", "sensors.shunt",
+    "sensors.vedirect_frames",
+)  # fmt: skip
+IMPURE = {"io", "os", "pathlib", "queue", "random", "socket", "subprocess", "threading", "time"}
+
+
+def name_of(file: Path) -> str:
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute here"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imports_at_load(tree: ast.Module) -> set[str]:
+    statements = [n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
+    return {name.partition(".")[0] for statement in statements for name in imports(statement)}
+
+
+@pytest.fixture(scope="module")
+def trees() -> dict[str, ast.Module]:
+    assert FILES
+    return {name_of(file): ast.parse(file.read_text(encoding="utf-8")) for file in FILES}
+
+
+def test_sensors_know_nothing_of_the_publisher(trees: dict[str, ast.Module]) -> None:
+    for name, tree in trees.items():
+        if name.startswith("sensors"):
+            assert not [i for i in imports(tree) if i.partition(".")[0] == "publisher"], name
+
+
+def test_drivers_do_not_know_each_other(trees: dict[str, ast.Module]) -> None:
+    from sensors.registry import DRIVERS
+
+    drivers = {entry.module for entry in DRIVERS.values()}
+    for driver in drivers:
+        assert not set(imports(trees[driver])) & drivers - {driver}, driver
+
+
+def test_only_the_demonstration_knows_simulated_devices(trees: dict[str, ast.Module]) -> None:
+    for name, tree in trees.items():
+        if not name.startswith("sensors.simulated") and name != "publisher.demo":
+            assert not [i for i in imports(tree) if i.startswith("sensors.simulated")], name
+
+
+def test_each_library_is_imported_in_one_place(trees: dict[str, ast.Module]) -> None:
+    for library, places in ONE_PLACE.items():
+        users = {
+            n for n, t in trees.items() if library in {i.partition(".")[0] for i in imports(t)}
+        }
+        assert users == places, library
+
+
+def test_heavy_libraries_are_imported_when_they_are_needed(trees: dict[str, ast.Module]) -> None:
+    for name, tree in trees.items():
+        if not name.startswith("sensors.simulated"):
+            assert not imports_at_load(tree) & LATE, name
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_pure_modules_do_no_io_and_read_no_clock(trees: dict[str, ast.Module], name: str) -> None:
+    used = {i.partition(".")[0] for i in imports(trees[name])}
+    assert not used & IMPURE
+    calls = {ast.unparse(node.func) for node in ast.walk(trees[name]) if isinstance(node, ast.Call)}
+    assert not calls & {"open", "print", "input", "datetime.now"}
+
+
+def test_broad_excepts_stand_only_where_a_thread_must_survive(trees: dict[str, ast.Module]) -> None:
+    def is_broad(node: ast.AST) -> bool:
+        return isinstance(node, ast.ExceptHandler) and (
+            node.type is None or ast.unparse(node.type) in ("Exception", "BaseException")
+        )
+
+    broad = {name for name, tree in trees.items() if any(map(is_broad, ast.walk(tree)))}
+    assert broad <= {"sensors.sensor", "publisher.link", "publisher.store"}
+
+
+def test_the_agents_modules_load_no_heavy_library() -> None:
+    """What the source promises holds for what is loaded, in a process of its own."""
+    import subprocess
+    import sys
+
+    code = "import sys, publisher.agent; print(*sorted(m.partition('.')[0] for m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not set(done.stdout.split()) & (LATE | {"rich"})
+
+
+def test_every_package_that_is_shipped_is_listed() -> None:
+    from configparser import ConfigParser
+
+    settings = ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    listed = set(settings["options"]["packages"].split())
+    assert listed == {name_of(f) for f in FILES if f.name == "__init__.py"}
+    for package in listed:
+        importlib.import_module(package)

@@ -1,0 +1,324 @@
+"""The whole unit on simulated devices, as a dashboard and a technician see it."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from publisher import control
+from publisher.agent import Agent, StartError
+from tests.conftest import Broker, Subscriber, Unit, wait_for
+
+
+def all_well(state: dict[str, Any]) -> bool:
+    blocks = [state["capacity"], *(state["power"][k] for k in ("mains", "generator", "battery"))]
+    return all(block["quality"] == "ok" for block in blocks)
+
+
+def command(name: str, cid: str, minutes: float = 5, **argument: Any) -> tuple[str, str]:
+    expires = (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat()
+    return f"tents/v1/demo/cmd/{name}", json.dumps({"cid": cid, "expires": expires, **argument})
+
+
+def test_people_who_pass_the_door_are_reported(unit: Unit, subscriber: Subscriber) -> None:
+    unit.start()
+    subscriber.next("state", all_well)
+    unit.walk(inward=True)
+    subscriber.next("state", lambda m: m["capacity"]["people"] == 1)
+    unit.walk(inward=True)
+    state = subscriber.next("state", lambda m: m["capacity"]["people"] == 2).content
+    assert state["capacity"]["free"] == 58
+    unit.walk(inward=False)
+    state = subscriber.next("state", lambda m: m["capacity"]["people"] == 1).content
+    assert (state["capacity"]["entered_total"], state["capacity"]["left_total"]) == (2, 1)
+
+
+def test_the_source_follows_mains_generator_and_battery(unit: Unit, subscriber: Subscriber) -> None:
+    unit.start()
+    subscriber.next("state", lambda m: m["power"]["source"] == "mains" and all_well(m))
+    unit.hardware.set_mains(False)
+    assert subscriber.next("event").content["event"] == "mains_lost"
+    subscriber.next("state", lambda m: m["power"]["source"] == "battery")
+    unit.hardware.set_generator(12.0, 13.8)
+    assert subscriber.next("event").content["event"] == "generator_started"
+    state = subscriber.next("state", lambda m: m["power"]["source"] == "generator").content
+    generator = state["power"]["generator"]
+    assert generator["running"] is True
+    assert generator["current_a"] == pytest.approx(12.0, abs=0.01)
+    assert generator["voltage_v"] == pytest.approx(13.8, abs=0.01)
+    assert generator["frequency_hz"] is None
+    unit.hardware.set_mains(True)
+    assert subscriber.next("event").content["event"] == "mains_restored"
+    subscriber.next("state", lambda m: m["power"]["source"] == "mains")
+
+
+@pytest.mark.parametrize("sensor", ["battery", "generator"])
+def test_a_device_that_goes_and_comes_back(
+    make_unit: Callable[..., Unit], broker: Broker, subscriber: Subscriber, sensor: str
+) -> None:
+    unit = make_unit(broker.port, speed=5).start()
+    subscriber.next("state", all_well)
+    if sensor == "battery":
+        unit.hardware.monitor.unplug()
+    else:
+        unit.hardware.bus.chips.clear()
+    failed = subscriber.next("event", lambda m: m["event"] == "sensor_failed").content
+    assert failed["detail"]["sensor"] == sensor
+    state = subscriber.next("state", lambda m: m["power"][sensor]["quality"] == "fault").content
+    block = state["power"][sensor]
+    assert block["voltage_v"] is None and block["current_a"] is None
+    assert state["power"]["mains"]["quality"] == state["capacity"]["quality"] == "ok"
+    unit.walk(inward=True)
+    subscriber.next("state", lambda m: m["capacity"]["people"] == 1)
+    if sensor == "battery":
+        unit.hardware.monitor.plug()
+    else:
+        unit.hardware.bus.chips[0x40] = unit.hardware.chip
+    recovered = subscriber.next("event", lambda m: m["event"] == "sensor_recovered").content
+    assert recovered["detail"]["sensor"] == sensor
+    subscriber.next("state", all_well)
+    unit.stop()
+    events = [r["event"] for r in subscriber.records() if "event" in r]
+    assert events.count("sensor_failed") == events.count("sensor_recovered") == 1
+
+
+def test_a_silent_monitor_becomes_a_fault_and_never_keeps_its_last_value(
+    make_unit: Callable[..., Unit], broker: Broker, subscriber: Subscriber
+) -> None:
+    unit = make_unit(broker.port, speed=20).start()
+    subscriber.next("state", all_well)
+    unit._talking.set()
+    state = subscriber.next("state", lambda m: m["power"]["battery"]["quality"] != "ok").content
+    measured = {
+        k: v for k, v in state["power"]["battery"].items() if k not in ("quality", "method")
+    }
+    assert set(measured.values()) == {None}
+    assert "silent" in next(s for s in unit.status()["sensors"] if s["name"] == "battery")["error"]
+    unit.stop()
+
+
+def test_counts_and_hours_survive_a_restart(unit: Unit, subscriber: Subscriber) -> None:
+    unit.start()
+    subscriber.next("state", all_well)
+    unit.walk(inward=True)
+    before = subscriber.next("state", lambda m: m["capacity"]["people"] == 1).content
+    unit.stop()
+    unit.start()
+    after = subscriber.next(
+        "state", lambda m: m["seq"] > before["seq"] and m["capacity"]["people"] is not None
+    ).content
+    assert after["boot"] == before["boot"]
+    assert after["capacity"]["people"] == 1
+    assert after["capacity"]["entered_total"] == 1
+    assert after["capacity"]["quality"] == "estimated", "who passed meanwhile was not seen"
+
+
+def test_two_agents_never_share_a_state_directory(unit: Unit) -> None:
+    unit.start()
+    with pytest.raises(StartError, match="another tentwatch"):
+        Agent(unit.config, unit.state_dir, unit.hardware, unit.clock)
+    assert unit.status()["ok"]
+
+
+# Commands
+
+
+def test_a_headcount_over_mqtt_corrects_people_and_not_the_totals(
+    unit: Unit, subscriber: Subscriber
+) -> None:
+    unit.start()
+    subscriber.next("state", all_well)
+    subscriber.send(*command("headcount", "c1", people=23))
+    assert subscriber.next("answer").content == {"v": 1, "cid": "c1", "ok": True, "people": 23}
+    event = subscriber.next("event", lambda m: m["event"] == "headcount_set").content
+    assert event["detail"] == {"people": 23, "counted": 0, "correction": 23}
+    wait_for(lambda: unit.status()["capacity"]["people"] == 23, "the headcount")
+    assert unit.status()["capacity"]["entered_total"] == 0
+
+
+def test_a_command_is_run_once_and_answered_as_often_as_it_comes(
+    unit: Unit, subscriber: Subscriber
+) -> None:
+    unit.start()
+    subscriber.next("state", all_well)
+    message = command("headcount", "again", people=5)
+    subscriber.send(*message)
+    first = subscriber.next("answer").content
+    unit.walk(inward=True)
+    subscriber.next("state", lambda m: m["capacity"]["people"] == 6)
+    subscriber.send(*message)
+    assert subscriber.next("answer").content == first
+    assert unit.status()["capacity"]["people"] == 6
+
+
+def test_response_topic_and_correlation_data_are_honoured(
+    unit: Unit, subscriber: Subscriber
+) -> None:
+    unit.start()
+    subscriber.next("state")
+    properties: Any = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    properties.ResponseTopic = "tents/v1/demo/res/mine"
+    properties.CorrelationData = b"42"
+    subscriber.send(*command("report", "c2"), properties=properties)
+    answer = subscriber.next("answer")
+    assert answer.topic == "tents/v1/demo/res/mine"
+    assert answer.properties.CorrelationData == b"42"
+
+
+def test_a_report_brings_a_snapshot_at_once(unit: Unit, subscriber: Subscriber) -> None:
+    unit.reporting(interval_s=3600.0, ttl_s=7200).start()
+    seq = subscriber.next("state", all_well).content["seq"]
+    subscriber.send(*command("report", "c3"))
+    subscriber.next("state", lambda m: m["seq"] > seq)
+
+
+def test_identify_lights_the_lamp_for_its_time(
+    make_unit: Callable[..., Unit], broker: Broker, subscriber: Subscriber
+) -> None:
+    unit = make_unit(broker.port, speed=10).start()
+    subscriber.next("state")
+    subscriber.send(*command("identify", "c4", minutes=60, seconds=5))
+    assert subscriber.next("answer").content["ok"] is True
+    lamp = unit.config.tent.lamp_gpio
+    assert lamp is not None
+    assert unit.hardware.pins.is_high(lamp)
+    wait_for(lambda: not unit.hardware.pins.is_high(lamp), "the lamp to go out")
+    unit.stop()
+
+
+def test_bad_commands_change_nothing(unit: Unit, subscriber: Subscriber) -> None:
+    unit.start()
+    subscriber.next("state", all_well)
+    before = unit.status()["capacity"]
+    topic, good = command("headcount", "c5", people=9)
+    for payload in (
+        b"",
+        b"{",
+        b"[]",
+        b"\xff\xfe",
+        b"nul" * 9000,
+        b'{"people":9}',
+        good[:-1].encode(),
+    ):
+        subscriber.send(topic, payload)
+    for name, cid, minutes, argument in (
+        ("headcount", "e1", -1, {"people": 9}),
+        ("headcount", "e2", 5, {"people": -1}),
+        ("headcount", "e3", 5, {"people": 601}),
+        ("headcount", "e4", 5, {"people": True}),
+        ("explode", "e5", 5, {}),
+    ):
+        subscriber.send(*command(name, cid, minutes, **argument))
+        answer = subscriber.next("answer").content
+        assert (answer["cid"], answer["ok"]) == (cid, False)
+        assert answer["error"]
+    assert unit.status()["capacity"] == before
+
+
+def test_a_retained_command_is_refused_whenever_it_arrives(
+    unit: Unit, broker: Broker, subscriber: Subscriber
+) -> None:
+    topic, payload = command("headcount", "ghost", people=9)
+    subscriber.send(topic, payload, retain=True)
+    unit.start()
+    assert subscriber.next("answer").content["ok"] is False
+    assert unit.status()["capacity"]["entered_total"] == 0
+    subscriber.send(topic, payload, retain=True)
+    assert subscriber.next("answer").content["ok"] is False
+    assert unit.status()["capacity"]["people"] == 0
+
+
+def test_commands_over_the_control_socket(unit: Unit, subscriber: Subscriber) -> None:
+    unit.start()
+    subscriber.next("state", all_well)
+    assert control.ask(unit.state_dir, {"command": "headcount", "people": 7})["ok"]
+    subscriber.next("state", lambda m: m["capacity"]["people"] == 7)
+    assert not control.ask(unit.state_dir, {"command": "headcount", "people": "7"})["ok"]
+    assert not control.ask(unit.state_dir, {"command": "format"})["ok"]
+    assert control.ask(unit.state_dir, {"command": "identify", "seconds": 1})["ok"]
+    status = control.ask(unit.state_dir, {"command": "status"})
+    assert status["link"]["connected"] is True
+    assert {s["name"] for s in status["sensors"]} == {"mains", "generator", "battery", "door"}
+
+
+def test_the_control_socket_is_for_owner_and_group_only(unit: Unit) -> None:
+    unit.start()
+    assert (unit.state_dir / control.FILE).stat().st_mode & 0o777 == 0o660
+
+
+def test_nobody_to_ask_is_said_plainly(tmp_path: Path) -> None:
+    with pytest.raises(control.ControlError, match="not running"):
+        control.ask(tmp_path, {"command": "status"})
+    stale = control.Control(tmp_path, lambda _: {})
+    stale._socket.close()  # as a power cut leaves it: a file that nobody listens on
+    with pytest.raises(control.ControlError, match="does not answer"):
+        control.ask(tmp_path, {"command": "status"})
+    control.Control(tmp_path, lambda _: {}).close()
+
+
+# The store
+
+
+def refuse_writes(unit: Unit) -> None:
+    """Do to the open file what a card does that has gone read-only."""
+    assert unit.agent is not None
+    db = unit.agent._store._db
+    assert isinstance(db, sqlite3.Connection)
+    with unit.agent._store._lock:
+        db.execute("PRAGMA query_only = ON")
+
+
+def test_with_a_store_that_cannot_be_written_the_unit_reports_live_and_says_so(
+    unit: Unit, subscriber: Subscriber
+) -> None:
+    unit.start()
+    boot = subscriber.next("state", all_well).content["boot"]
+    refuse_writes(unit)
+    unit.walk(inward=True)
+    state = subscriber.next("state", lambda m: m["capacity"]["people"] == 1).content
+    assert state["boot"] > boot, "numbers that are not stored must not come again"
+    subscriber.next("state", lambda m: "store_failed" in m["alerts"])
+    assert "readonly" in unit.status()["store"]["error"]
+
+
+def test_when_the_store_can_be_written_again_nothing_is_lost_and_the_alert_goes(
+    make_unit: Callable[..., Unit], broker: Broker, subscriber: Subscriber
+) -> None:
+    unit = make_unit(broker.port, speed=30).start()
+    subscriber.next("state", all_well)
+    refuse_writes(unit)
+    unit.walk(inward=True)
+    subscriber.next("state", lambda m: "store_failed" in m["alerts"])
+    subscriber.next("state", lambda m: "store_failed" not in m["alerts"])
+    unit.stop()
+    unit.start()
+    state = subscriber.next("state", lambda m: m["capacity"]["quality"] == "estimated").content
+    assert state["capacity"]["entered_total"] == 1
+    unit.stop()
+
+
+def test_a_state_directory_that_cannot_be_used_stops_nothing(
+    make_unit: Callable[..., Unit], tmp_path: Path, broker: Broker, subscriber: Subscriber
+) -> None:
+    unit = make_unit(broker.port)
+    unit.state_dir = tmp_path / "in-the-way" / "state"
+    (tmp_path / "in-the-way").write_text("a file where a directory should be")
+    unit.start()
+    state = subscriber.next("state", lambda m: m["alerts"] == ["store_failed"]).content
+    assert state["capacity"]["quality"] == "estimated", "earlier counts are out of reach"
+    unit.walk(inward=True)
+    subscriber.next("state", lambda m: m["capacity"]["people"] == 1)
+    unit.stop()
+
+
+def test_a_damaged_store_is_set_aside_and_reported(unit: Unit, subscriber: Subscriber) -> None:
+    (unit.state_dir / "tentwatch.db").write_bytes(b"this is not a database" * 300)
+    unit.start()
+    event = subscriber.next("event", lambda m: m["event"] == "store_quarantined").content
+    assert (unit.state_dir / event["detail"]["file"]).exists()

@@ -1,0 +1,251 @@
+"""The command line as a technician meets it: in a process of its own, with its exit codes."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import contract
+from tests.conftest import PATIENCE_S, Broker, Subscriber, wait_for
+
+TENTWATCH = [str(Path(sys.executable).parent / "tentwatch")]
+
+MINIMAL = """
+[tent]
+id = "UA-32-0417"
+seats = 60
+
+[broker]
+host = "127.0.0.1"
+port = {port}
+{more}
+"""
+
+
+def tentwatch(*arguments: object) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [*TENTWATCH, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "Traceback" not in done.stderr + done.stdout
+    return done
+
+
+def started(*arguments: object, log: Path) -> subprocess.Popen[str]:
+    with log.open("a") as output:
+        return subprocess.Popen(
+            [*TENTWATCH, *map(str, arguments)], stdout=subprocess.PIPE, stderr=output, text=True
+        )
+
+
+def ended(process: subprocess.Popen[str], log: Path) -> int:
+    process.communicate(timeout=PATIENCE_S)
+    assert "Traceback" not in log.read_text()
+    return process.returncode
+
+
+def test_without_a_command_the_usage_is_shown() -> None:
+    assert tentwatch().returncode == 2
+    done = tentwatch("--help")
+    assert done.returncode == 0
+    for command in ("run", "demo", "status", "headcount", "check-config"):
+        assert command in done.stdout
+
+
+def test_check_config_names_every_fault_with_its_key(tmp_path: Path) -> None:
+    file = tmp_path / "tentwatch.toml"
+    file.write_text(
+        '[tent]\nid = "a b"\nseets = 5\n[broker]\nport = 0\n[sensors.door]\ndriver = "x"\n'
+    )
+    done = tentwatch("check-config", "--config", file)
+    assert done.returncode == 2
+    for key in (
+        "tent.id",
+        "tent.seats",
+        "tent.seets",
+        "broker.host",
+        "broker.port",
+        "sensors.door.driver",
+    ):
+        assert f"{file}: {key}: " in done.stderr
+    assert "did you mean seats?" in done.stderr
+    as_json = tentwatch("check-config", "--json", "--config", file)
+    found = json.loads(as_json.stdout)
+    assert as_json.returncode == 2
+    assert found["ok"] is False
+    assert len(found["faults"]) == len(done.stderr.splitlines())
+
+
+def test_check_config_is_content_with_a_good_file(tmp_path: Path) -> None:
+    file = tmp_path / "tentwatch.toml"
+    file.write_text(MINIMAL.format(port=1883, more=""))
+    done = tentwatch("check-config", "--config", file)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("command", ["run", "check-config"])
+def test_a_missing_configuration_is_named(tmp_path: Path, command: str) -> None:
+    done = tentwatch(command, "--config", tmp_path / "none.toml")
+    assert done.returncode == 2
+    assert "none.toml" in done.stderr
+
+
+@pytest.mark.parametrize("command", [("status",), ("headcount", "5"), ("report",), ("identify",)])
+def test_with_no_agent_running_the_commands_say_so(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    done = tentwatch(*command, "--state-dir", tmp_path)
+    assert done.returncode == 1
+    assert "not running" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("demo", "--speed", "0"), ("demo", "--speed", "nan"), ("demo", "--broker", "nowhere"),
+        ("demo", "--seconds", "-1"), ("headcount",), ("headcount", "many"), ("dance",),
+    ],
+)  # fmt: skip
+def test_wrong_usage_is_refused(arguments: tuple[str, ...]) -> None:
+    done = tentwatch(*arguments)
+    assert done.returncode == 2
+    assert "usage:" in done.stderr
+
+
+def test_a_unit_whose_sensors_are_all_missing_runs_and_says_what_is_wrong(
+    tmp_path: Path, broker: Broker, subscriber: Subscriber
+) -> None:
+    """What `run` does on a machine that is no Raspberry Pi and has nothing connected."""
+    config = tmp_path / "tentwatch.toml"
+    config.write_text(
+        MINIMAL.format(port=broker.port, more="")
+        + '[sensors.mains]\ndriver = "contact"\ngpio = 17\n'
+        + '[sensors.generator]\ndriver = "ina219"\nshunt_ohms = 0.0015\nmax_current_a = 50\nbus = 99\n'
+        + '[sensors.battery]\ndriver = "vedirect"\nport = "/dev/no-such-port"\n'
+        + '[sensors.door]\ndriver = "beams"\nouter_gpio = 23\ninner_gpio = 24\n'
+    )
+    log = tmp_path / "log"
+    process = started("run", "--config", config, "--state-dir", tmp_path / "state", log=log)
+
+    def all_failed(m: dict[str, Any]) -> bool:
+        blocks = [m["capacity"], *(m["power"][k] for k in ("mains", "generator", "battery"))]
+        return all(block["quality"] == "fault" for block in blocks)
+
+    state = subscriber.next("state", all_failed).content
+    assert state["power"]["source"] == "unknown"
+    assert state["capacity"]["people"] is None
+    done = tentwatch("status", "--state-dir", tmp_path / "state")
+    assert done.returncode == 0
+    assert "/dev/no-such-port" in re.sub(r"[\s│]+", "", done.stdout) or "vedirect" in done.stdout
+    answer = json.loads(tentwatch("status", "--json", "--state-dir", tmp_path / "state").stdout)
+    errors = {s["name"]: s["error"] for s in answer["sensors"]}
+    assert "/dev/no-such-port" in errors["battery"]
+    assert "I2C bus 99" in errors["generator"]
+    assert "GPIO 17" in errors["mains"]
+    assert tentwatch("headcount", "12", "--state-dir", tmp_path / "state").returncode == 0
+    refused = tentwatch("headcount", "601", "--state-dir", tmp_path / "state")
+    assert refused.returncode == 1
+    assert "0 to 600" in refused.stderr
+    process.send_signal(signal.SIGTERM)
+    assert ended(process, log) == 0
+    assert subscriber.next("link", lambda m: not m["online"])
+
+
+def test_nothing_is_lost_when_the_agent_is_killed_while_the_broker_is_away(
+    tmp_path: Path, broker: Broker
+) -> None:
+    """kill -9 in the middle of an outage; every record comes, once, in order."""
+    state_dir, log = tmp_path / "state", tmp_path / "log"
+    arguments = (
+        "demo",
+        "--broker",
+        f"127.0.0.1:{broker.port}",
+        "--state-dir",
+        state_dir,
+        "--speed",
+        60,
+    )
+    dashboard = Subscriber(broker.port)
+    process = started(*arguments, "--truth", tmp_path / "truth1", log=log)
+    dashboard.next("state", lambda m: m["seq"] >= 5)
+    broker.stop()
+
+    def status() -> dict[str, Any]:
+        done = tentwatch("status", "--json", "--state-dir", state_dir)
+        found: dict[str, Any] = json.loads(done.stdout or '{"buffer": {"rows": 0}}')
+        return found
+
+    wait_for(lambda: status()["buffer"]["rows"] >= 5, "a backlog")
+    stored = status()["buffer"]["rows"]
+    process.kill()
+    process.communicate()
+    again = started(*arguments, "--truth", tmp_path / "truth2", log=log)
+    wait_for(lambda: status()["buffer"]["rows"] > stored, "the backlog of both runs")
+    broker.start()
+    dashboard.next("state")
+    wait_for(lambda: status()["buffer"]["rows"] <= 1, "the backlog to drain")
+    again.send_signal(signal.SIGINT)
+    assert ended(again, log) == 0
+    dashboard.next("link", lambda m: not m["online"])
+    seqs = [r["seq"] for r in dashboard.records()]
+    assert seqs == list(range(1, len(seqs) + 1))
+    for message in dashboard.messages:
+        if message.topic.endswith("/history"):
+            order = [(r["boot"], r["seq"]) for r in message.content["records"]]
+            assert order == sorted(order)
+    dashboard.close()
+    dashboard.check()
+
+
+def test_a_killed_unit_is_shown_as_offline_by_its_will(tmp_path: Path, broker: Broker) -> None:
+    config = tmp_path / "tentwatch.toml"
+    config.write_text(MINIMAL.format(port=broker.port, more='protocol = "3.1.1"'))
+    dashboard = Subscriber(broker.port)
+    log = tmp_path / "log"
+    process = started("run", "--config", config, "--state-dir", tmp_path / "state", log=log)
+    born = dashboard.next("link").content
+    process.kill()
+    process.communicate()
+    will = dashboard.next("link").content
+    assert (will["online"], will["conn"]) == (False, born["conn"])
+    assert "ts" not in will
+    dashboard.close()
+    dashboard.check()
+
+
+def test_the_demonstration_reports_what_truly_happens(tmp_path: Path) -> None:
+    """An hour and more of the simulated tent: counts and power events equal the truth."""
+    truth_file = tmp_path / "truth.jsonl"
+    done = tentwatch("demo", "--speed", 600, "--seconds", 12, "--seed", 3, "--truth", truth_file)
+    assert done.returncode == 0, done.stderr
+    truth = [json.loads(line) for line in truth_file.read_text().splitlines()]
+    records: dict[int, dict[str, Any]] = {}
+    for line in done.stdout.splitlines():
+        topic, _, payload = line.partition(" ")
+        message = contract.check(topic, payload)
+        for record in message.get("records", [message]):
+            if "seq" in record:
+                records[record["seq"]] = record
+    assert sorted(records) == list(range(1, len(records) + 1))
+    last = max((r for r in records.values() if "capacity" in r), key=lambda r: r["seq"])
+    happened = [t["what"] for t in truth]
+    assert happened.count("entered") > 10
+    assert last["capacity"]["entered_total"] == happened.count("entered")
+    assert last["capacity"]["left_total"] == happened.count("left")
+    events = [r["event"] for r in records.values() if "event" in r]
+    for name in ("mains_lost", "generator_started"):
+        assert events.count(name) == happened.count(name)
+
+
+def test_the_demonstration_ends_soon_after_ctrl_c(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    process = started("demo", "--state-dir", tmp_path / "state", log=log)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    assert ended(process, log) == 0
+    assert not (tmp_path / "state" / "control.sock").exists()

@@ -1,0 +1,91 @@
+"""The time of day: what is believed, and what it is called before it is known."""
+
+import subprocess
+import time
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from publisher import clock
+from publisher.clock import EPOCH, Clock, DemoClock, boot_id, kernel_is_synced, timestamp
+
+
+def test_the_monotonic_clock_and_the_uptime_are_the_kernels() -> None:
+    earlier_s, earlier_up_s = time.monotonic(), time.clock_gettime(time.CLOCK_BOOTTIME)
+    now = Clock().now()
+    assert earlier_s <= now.monotonic_s <= time.monotonic()
+    assert earlier_up_s <= now.uptime_s <= time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def test_it_never_goes_back() -> None:
+    clock = Clock()
+    seen = [clock.now() for _ in range(1000)]
+    assert [now.monotonic_s for now in seen] == sorted(now.monotonic_s for now in seen)
+    assert [now.uptime_s for now in seen] == sorted(now.uptime_s for now in seen)
+
+
+def test_the_kernel_says_the_same_as_adjtimex_elsewhere() -> None:
+    """`kernel_is_synced` reads a C struct by hand; systemd reads the same one."""
+    try:
+        done = subprocess.run(
+            ["timedatectl", "show", "-p", "NTPSynchronized", "--value"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no timedatectl that answers")
+    assert kernel_is_synced() is (done.stdout.strip() == "yes")
+
+
+@pytest.fixture(params=[True, False])
+def synced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """A kernel whose clock is synchronised, or not; the test machine's is as it is."""
+    is_synced: bool = request.param
+    monkeypatch.setattr(clock, "kernel_is_synced", lambda: is_synced)
+    return is_synced
+
+
+def test_a_time_that_can_be_is_told_with_what_it_is_worth(synced: bool) -> None:
+    now = Clock().now()
+    assert now.wall is not None
+    assert abs(now.wall - datetime.now(UTC)) < timedelta(minutes=1)
+    assert now.synced is synced
+
+
+def test_a_time_before_the_last_record_is_none_unless_the_kernel_vouches_for_it(
+    synced: bool,
+) -> None:
+    clock = Clock()
+    clock.trust_from(datetime.now(UTC) + timedelta(days=1))
+    assert (clock.now().wall is not None) is synced
+    clock.trust_from(EPOCH)  # an earlier record changes nothing
+    assert (clock.now().wall is not None) is synced
+
+
+def test_the_demonstrations_clock_runs_faster_from_the_present_on() -> None:
+    clock = DemoClock(speed=1e6)
+    first, began = clock.now(), datetime.now(UTC)
+    assert first.wall is not None
+    assert first.synced
+    second = clock.now()
+    while second.monotonic_s < first.monotonic_s + 3600:  # 3.6 ms of real time
+        second = clock.now()
+    assert second.wall is not None
+    passed_s = second.monotonic_s - first.monotonic_s
+    assert (second.wall - first.wall).total_seconds() == pytest.approx(passed_s, abs=0.01)
+    assert second.uptime_s - first.uptime_s == pytest.approx(passed_s, abs=0.01)
+    assert clock.uptime_at(second.monotonic_s) == pytest.approx(second.uptime_s)
+    assert first.wall - began < timedelta(days=1)
+
+
+def test_a_boot_has_one_name() -> None:
+    assert boot_id() == boot_id()
+    assert len(boot_id()) == 36
+
+
+def test_timestamps_are_utc_with_milliseconds() -> None:
+    wall = datetime(2026, 11, 22, 20, 4, 10, 120_999, tzinfo=timezone(timedelta(hours=2)))
+    assert timestamp(wall) == "2026-11-22T18:04:10.120Z"
+    assert timestamp(datetime(2026, 1, 1, tzinfo=UTC)) == "2026-01-01T00:00:00.000Z"
+    assert timestamp(None) is None

@@ -1,0 +1,519 @@
+"""The configuration file: everything that is wrong with it is named at once, with its key and fix."""
+
+import random
+from dataclasses import fields
+from datetime import date
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+
+from publisher.config import (
+    Broker,
+    Config,
+    ConfigError,
+    Power,
+    Report,
+    Store,
+    Tent,
+    keys_of,
+    load,
+    parse,
+)
+from sensors.registry import DRIVERS, config_class
+
+MINIMAL = '[tent]\nid = "UA-32-0417"\nseats = 60\n[broker]\nhost = "broker.example"\n'
+
+FULL = """\
+[tent]
+id = "UA-32-0417"
+seats = 60
+name = "Bucha, sports centre"
+latitude = 50.5469
+longitude = 30
+region = "UA-32"
+lamp_gpio = 22
+
+[broker]
+host = "broker.example"
+port = 8883
+protocol = "3.1.1"
+username = "UA-32-0417"
+password_file = "/etc/tentwatch/password"
+tls = true
+ca_file = "/etc/tentwatch/ca.pem"
+
+[report]
+interval_s = 30
+ttl_s = 120
+
+[power]
+generator_rated_w = 5000
+battery_low_pct = 25.5
+
+[store]
+max_rows = 5000
+
+[sensors.mains]
+driver = "contact"
+gpio = 17
+
+[sensors.generator]
+driver = "ina219"
+shunt_ohms = 0.0015
+max_current_a = 50
+
+[sensors.battery]
+driver = "vedirect"
+port = "/dev/ttyUSB0"
+
+[sensors.door]
+driver = "beams"
+outer_gpio = 5
+inner_gpio = 6
+"""
+
+SECTIONS = {"tent": Tent, "broker": Broker, "report": Report, "power": Power, "store": Store}
+
+
+def faults(text: str) -> dict[str, str]:
+    """Return key → fix of what is wrong; empty where nothing is."""
+    try:
+        parse(text)
+    except ConfigError as error:
+        assert str(error).count("\n") == len(error.faults) - 1
+        return dict(error.faults)
+    return {}
+
+
+def with_line(line: str, after: str, text: str = FULL) -> str:
+    """Return a text with a line put in, or one of the same key replaced, below a section's head."""
+    head, _, tail = text.partition(f"[{after}]\n")
+    own, bracket, rest = tail.partition("\n[")
+    key = line.partition("=")[0].strip()
+    own = "\n".join(have for have in own.split("\n") if have.partition("=")[0].strip() != key)
+    return f"{head}[{after}]\n{line}\n{own}{bracket}{rest}"
+
+
+# What is right
+
+
+def test_the_least_that_is_needed_is_an_id_seats_and_a_broker(tmp_path: Path) -> None:
+    path = tmp_path / "tentwatch.toml"
+    path.write_text(MINIMAL)
+    config = load(path)
+    assert (config.tent.id, config.tent.seats) == ("UA-32-0417", 60)
+    assert config.broker.host == "broker.example"
+    assert config.tent.timezone == "Europe/Kyiv"
+    assert (config.report.interval_s, config.report.ttl_s) == (60.0, 180)
+    assert config.sensors == ()
+
+
+def test_a_full_configuration_is_taken_as_written() -> None:
+    config = parse(FULL)
+    assert config.tent.longitude == 30.0
+    assert isinstance(config.tent.longitude, float)
+    assert config.power.battery_low_pct == 25.5
+    assert [(s.name, s.driver) for s in config.sensors] == [
+        ("mains", "contact"),
+        ("generator", "ina219"),
+        ("battery", "vedirect"),
+        ("door", "beams"),
+    ]
+    assert config.sensors[3].config.outer_gpio == 5
+
+
+def test_the_digest_tells_texts_apart_and_is_the_same_for_the_same_text() -> None:
+    assert parse(FULL).digest == parse(FULL).digest
+    assert parse(FULL).digest != parse(FULL + "# moved\n").digest
+    assert len(parse(FULL).digest) == 8
+
+
+def test_a_file_from_an_editor_that_marks_utf_8_and_ends_lines_its_own_way(tmp_path: Path) -> None:
+    path = tmp_path / "tentwatch.toml"
+    text = MINIMAL.replace("seats", 'name = "Буча"\nseats').replace("\n", "\r\n")
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert load(path).tent.name == "Буча"
+
+
+# Files
+
+
+def file_fault(path: Path) -> tuple[str, str]:
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    ((key, fix),) = caught.value.faults
+    assert str(caught.value) == f"{path}: {key}: {fix}"
+    return key, fix
+
+
+def test_a_file_that_does_not_exist(tmp_path: Path) -> None:
+    key, fix = file_fault(tmp_path / "none.toml")
+    assert (key, "sample" in fix) == ("file", True)
+
+
+def test_a_directory_instead_of_a_file(tmp_path: Path) -> None:
+    key, fix = file_fault(tmp_path)
+    assert (key, "directory" in fix) == ("file", True)
+
+
+@pytest.mark.parametrize("content", [b'[tent]\nname = "\xe9t\xe9"\n', b"\xff\xfe[\0t\0", b"\x80"])
+def test_a_file_that_is_not_utf_8(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "tentwatch.toml"
+    path.write_bytes(content)
+    key, fix = file_fault(path)
+    assert (key, "UTF-8" in fix) == ("file", True)
+
+
+def test_an_empty_file_lacks_what_is_needed(tmp_path: Path) -> None:
+    path = tmp_path / "tentwatch.toml"
+    path.touch()
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert {key for key, _ in caught.value.faults} == {"tent.id", "tent.seats", "broker.host"}
+    assert all(fix.startswith("is missing") for _, fix in caught.value.faults)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tent",
+        "[tent",
+        '[tent]\nid = "a"\nid = "b"',
+        "[tent]\n[tent]",
+        "a = " + "[" * 100_000,
+        "a = " + "{a = " * 100_000,
+        "a = " + "9" * 5000,
+        'a = "\\ud800"',
+        "a = 2026-13-45",
+        "\0",
+    ],
+)
+def test_what_is_not_toml_says_so(text: str) -> None:
+    assert list(faults(text)) == ["syntax"]
+
+
+# All faults at once
+
+
+def test_every_fault_is_named_with_its_key_and_its_fix() -> None:
+    found = faults("""\
+[tent]
+id = "no spaces"
+seats = true
+latitude = 91.0
+timezone = 3
+
+[broker]
+hots = "b"
+port = 0
+
+[report]
+interval_s = nan
+
+[power]
+battery_low_pct = "20"
+
+[reprot]
+ttl_s = 5
+
+[sensors.mains]
+gpio = 17
+
+[sensors.genrator]
+driver = "ina219"
+
+[sensors.battery]
+driver = "bms"
+
+[sensors.door]
+driver = "beams"
+outer_gpio = 28
+""")
+    assert set(found) == {
+        "tent.id",
+        "tent.seats",
+        "tent.latitude",
+        "tent.timezone",
+        "broker.hots",
+        "broker.host",
+        "broker.port",
+        "report.interval_s",
+        "power.battery_low_pct",
+        "reprot",
+        "sensors.mains.driver",
+        "sensors.genrator",
+        "sensors.battery.driver",
+        "sensors.door.outer_gpio",
+        "sensors.door.inner_gpio",
+    }
+    assert "must match" in found["tent.id"]
+    assert "whole number" in found["tent.seats"]
+    assert "-90 to 90" in found["tent.latitude"]
+    assert "text in quotes" in found["tent.timezone"]
+    assert "did you mean host?" in found["broker.hots"]
+    assert found["broker.host"].startswith("is missing")
+    assert "1 to 65535" in found["broker.port"]
+    assert "1 to 3600" in found["report.interval_s"]
+    assert "must be a number" in found["power.battery_low_pct"]
+    assert "did you mean report?" in found["reprot"]
+    assert "one of contact" in found["sensors.mains.driver"]
+    assert "did you mean generator?" in found["sensors.genrator"]
+    assert "'bms'" in found["sensors.battery.driver"]
+    assert "one of vedirect" in found["sensors.battery.driver"]
+
+
+def test_the_message_has_a_line_a_fault_and_each_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "tentwatch.toml"
+    path.write_text("[tent]\nseats = 0\n")
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    lines = str(caught.value).splitlines()
+    assert [line.split(": ")[1] for line in lines] == ["tent.id", "tent.seats", "broker.host"]
+    assert all(line.startswith(f"{path}: ") for line in lines)
+
+
+@pytest.mark.parametrize("section", [*SECTIONS, "sensors.mains", "sensors.door"])
+def test_a_key_that_nobody_knows_is_refused_in_every_section(section: str) -> None:
+    text = with_line("wholly_unlike = 1", section, FULL + "\n")
+    assert "wholly_unlike" in " ".join(faults(text)), text
+    text = with_line("", section, FULL)
+    assert not faults(text)
+
+
+def test_a_key_that_resembles_none_is_answered_with_those_there_are() -> None:
+    fix = faults(with_line("qqq = 1", "store"))["store.qqq"]
+    assert "max_rows, max_mib" in fix
+
+
+# Types and ranges, of every key there is
+
+
+def every_key() -> list[tuple[str, str, Any, Any]]:
+    """Return (section, key, type, rule) of each key of each section and driver."""
+    from publisher.config import _plain_type
+
+    served = {"contact": "mains", "ina219": "generator", "vedirect": "battery", "beams": "door"}
+    assert set(served) == set(DRIVERS), "a new driver: add it to the full configuration above"
+    kinds = list(SECTIONS.items())
+    kinds += [(f"sensors.{served[name]}", config_class(name)) for name in DRIVERS]
+    return [
+        (section, name, _plain_type(get_type_hints(kind)[name]), rule)
+        for section, kind in kinds
+        for name, _, rule in keys_of(kind)
+    ]
+
+
+KEYS = every_key()
+NUMBERS = [entry for entry in KEYS if entry[2] in (int, float)]
+
+
+def test_every_key_says_what_it_means_and_every_number_has_bounds() -> None:
+    for section, name, kind, rule in KEYS:
+        assert rule.doc, f"{section}.{name}"
+        if kind in (int, float):
+            assert rule.low is not None, f"{section}.{name}"
+            assert rule.high is not None, f"{section}.{name}"
+
+
+LITERALS = {
+    "5": int,
+    "5.5": float,
+    "inf": float,
+    "true": bool,
+    '"5"': str,
+    "[1]": list,
+    "{a = 1}": dict,
+    "2026-11-22": date,
+}
+
+
+@pytest.mark.parametrize(("section", "name", "kind", "rule"), KEYS)
+def test_a_value_of_another_type_is_refused(section: str, name: str, kind: Any, rule: Any) -> None:
+    for literal, its_kind in LITERALS.items():
+        fix = faults(with_line(f"{name} = {literal}", section)).get(f"{section}.{name}", "")
+        fits = its_kind is kind or (its_kind is int and kind is float)
+        assert fix.startswith("must be ") is not fits, literal
+
+
+@pytest.mark.parametrize(("section", "name", "kind", "rule"), KEYS)
+def test_a_value_beyond_all_bounds_is_refused_in_few_words(
+    section: str, name: str, kind: Any, rule: Any
+) -> None:
+    for literal in ("1" + "0" * 400, "0x" + "f" * 9000, "[" * 100 + "]" * 100):
+        fix = faults(with_line(f"{name} = {literal}", section))[f"{section}.{name}"]
+        assert fix.startswith(("must be ", "is "))
+        assert len(fix) < 400
+
+
+@pytest.mark.parametrize(("section", "name", "kind", "rule"), NUMBERS)
+def test_a_number_is_taken_up_to_its_bounds_and_not_beyond(
+    section: str, name: str, kind: Any, rule: Any
+) -> None:
+    key = f"{section}.{name}"
+
+    def is_refused(value: float) -> bool:
+        text = str(int(value)) if kind is int else f"{float(value)!r}"
+        return "to" in faults(with_line(f"{name} = {text}", section)).get(key, "").split()
+
+    step = 1 if kind is int else max(1e-9, abs(rule.high - rule.low) * 1e-9)
+    assert is_refused(rule.low - step)
+    assert is_refused(rule.high + step)
+    own = faults(with_line(f"{name} = {int(rule.low) if kind is int else rule.low!r}", section))
+    assert f"({rule.low:g} to {rule.high:g})" not in own.get(key, "")
+    own = faults(with_line(f"{name} = {int(rule.high) if kind is int else rule.high!r}", section))
+    assert f"({rule.low:g} to {rule.high:g})" not in own.get(key, "")
+    if kind is float:
+        for value in ("nan", "inf", "-inf", "-nan"):
+            assert key in faults(with_line(f"{name} = {value}", section))
+
+
+@pytest.mark.parametrize(
+    ("section", "line"),
+    [
+        ("tent", 'id = ""'),
+        ("tent", f'id = "{"a" * 65}"'),
+        ("tent", 'id = "a/b"'),
+        ("tent", 'id = "Буча"'),
+        ("tent", 'id = "a\\n"'),
+        ("tent", 'region = "ua-32"'),
+        ("tent", 'timezone = "Europe/Kiev/../Kyiv"'),
+        ("tent", 'timezone = "../../etc/passwd"'),
+        ("tent", 'timezone = "Europe"'),
+        ("tent", 'timezone = ""'),
+        ("tent", 'timezone = "Europe/Nowhere"'),
+        ("tent", 'timezone = "a\\u0000b"'),
+        ("tent", f'timezone = "{"a" * 5000}"'),
+        ("broker", 'host = ""'),
+        ("broker", 'host = "two words"'),
+        ("broker", 'prefix = ""'),
+        ("broker", 'prefix = "/tents"'),
+        ("broker", 'prefix = "tents/"'),
+        ("broker", 'prefix = "tents//v1"'),
+        ("broker", 'prefix = "tents/+"'),
+        ("broker", 'prefix = "tents/#"'),
+        ("broker", 'prefix = "$SYS/tents"'),
+        ("broker", 'protocol = "4"'),
+    ],
+)
+def test_text_that_does_not_fit_is_refused(section: str, line: str) -> None:
+    key = f"{section}.{line.partition(' ')[0]}"
+    assert list(faults(with_line(line, section))) == [key]
+
+
+def test_text_that_fits_is_taken() -> None:
+    for section, line in (
+        ("tent", f'id = "{"a" * 64}"'),
+        ("tent", 'timezone = "UTC"'),
+        ("broker", 'prefix = "a"'),
+        ("broker", 'prefix = "países/ñ $/v1"'),
+        ("broker", 'host = "::1"'),
+    ):
+        assert faults(with_line(line, section)) == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'tent = "x"\n[broker]\nhost = "b"',
+        "broker = 5\n" + MINIMAL.partition("[broker]")[0],
+        "sensors = 5\n" + MINIMAL,
+        "[[sensors]]\n" + MINIMAL,
+        MINIMAL + "[sensors]\nmains = 5",
+        MINIMAL + "[[sensors.mains]]\ndriver = 'contact'",
+        MINIMAL + "[sensors.mains]\ndriver = ['contact']",
+        MINIMAL + "[sensors.mains]\ndriver = {a = 1}",
+        MINIMAL + "[sensors.mains]\ndriver = 'ina219'",
+        MINIMAL + "[sensors.'']\ndriver = 'contact'",
+        MINIMAL + "['']\n",
+    ],
+)
+def test_tables_in_the_wrong_place_are_faults(text: str) -> None:
+    assert faults(text)
+
+
+# Several keys together
+
+
+@pytest.mark.parametrize(
+    ("section", "line", "key"),
+    [
+        ("broker", "tls = false", "broker.tls"),
+        ("broker", 'cert_file = "c.pem"', "broker.cert_file"),
+        ("broker", 'key_file = "k.pem"', "broker.cert_file"),
+        ("report", "ttl_s = 29", "report.ttl_s"),
+        ("report", "interval_s = 121", "report.ttl_s"),
+        ("sensors.generator", "max_current_a = 500", "sensors.generator.max_current_a"),
+        ("sensors.generator", "period_s = 15", "sensors.generator.period_s"),
+        ("sensors.door", "inner_gpio = 5", "sensors.door.inner_gpio"),
+        ("sensors.mains", "gpio = 6", "sensors.door.inner_gpio"),
+        ("sensors.mains", "gpio = 22", "sensors.mains.gpio"),
+        ("tent", "lamp_gpio = 5", "sensors.door.outer_gpio"),
+        ("tent", "lamp_gpio = 17", "sensors.mains.gpio"),
+    ],
+)
+def test_keys_that_do_not_go_together(section: str, line: str, key: str) -> None:
+    assert list(faults(with_line(line, section))) == [key]
+
+
+def test_a_line_that_two_use_is_told_with_both_names_beside_other_faults() -> None:
+    text = with_line("settle_s = 9.0", "sensors.mains", with_line("gpio = 5", "sensors.mains"))
+    found = faults(text)
+    assert set(found) == {"sensors.mains.settle_s", "sensors.door.outer_gpio"}
+    assert "sensors.mains.gpio" in found["sensors.door.outer_gpio"]
+    assert "GPIO 5" in found["sensors.door.outer_gpio"]
+
+
+def test_a_latitude_goes_with_a_longitude() -> None:
+    for given in ("latitude = 50.5", "longitude = 30.2"):
+        found = faults(MINIMAL.replace("seats", f"{given}\nseats"))
+        assert list(found) == ["tent.latitude"]
+
+
+def test_a_password_goes_with_a_user() -> None:
+    found = faults(MINIMAL + 'password_file = "/etc/tentwatch/password"\n')
+    assert list(found) == ["broker.username"]
+
+
+# Whatever else
+
+
+def test_a_damaged_text_is_a_configuration_error_or_a_configuration() -> None:
+    chance = random.Random(417)
+    pieces = [
+        "[", "]", "[[", "{", "}", '"', "'''", "=", ".", "\n", "\0", "é", "nan", "inf", "-1",
+        "0x" + "f" * 6000, "1e400", "true", "[]", "{}", "sensors",
+        "driver", "gpio", "0", "9" * 20, "2026-11-22",
+        '"\\udfff"', "[sensors.door]\n", "[tent]\n", "#", "\ufeff", "a.b.c = 1\n",
+    ]  # fmt: skip
+    refused = 0
+    for _ in range(3000):
+        text = FULL
+        for _ in range(chance.randrange(1, 4)):
+            start = chance.randrange(len(text))
+            end = min(len(text), start + chance.choice((0, 0, 1, 3, 20)))
+            text = text[:start] + chance.choice((*pieces, "")) + text[end:]
+        try:
+            config = parse(text)
+        except ConfigError as error:
+            refused += 1
+            assert error.faults
+            assert all(key and fix for key, fix in error.faults)
+        else:
+            assert isinstance(config, Config)
+            assert all(getattr(config, f.name) is not None for f in fields(config))
+    assert refused > 1000
+
+
+def test_a_damaged_file_is_a_configuration_error_or_a_configuration(tmp_path: Path) -> None:
+    chance = random.Random(32)
+    path = tmp_path / "tentwatch.toml"
+    for _ in range(200):
+        content = bytearray(FULL.encode())
+        for _ in range(chance.randrange(1, 6)):
+            content[chance.randrange(len(content))] = chance.randrange(256)
+        path.write_bytes(content)
+        try:
+            load(path)
+        except ConfigError as error:
+            assert error.faults

@@ -1,0 +1,289 @@
+"""The link against a real broker: nothing lost, nothing late called new, every failure named."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from publisher import link
+from publisher.clock import boot_id
+from publisher.store import Store
+from tests.conftest import Broker, Subscriber, Unit, wait_for
+
+
+def is_connected(unit: Unit) -> bool:
+    return bool(unit.status()["link"]["connected"])
+
+
+def error_of(unit: Unit) -> str:
+    return str(unit.status()["link"]["error"])
+
+
+def assert_gapless(records: list[dict[str, Any]]) -> None:
+    assert records
+    assert [r["seq"] for r in records] == list(range(1, len(records) + 1))
+
+
+def test_a_unit_introduces_itself_then_shows_its_state(unit: Unit, subscriber: Subscriber) -> None:
+    unit.start()
+    birth = subscriber.next("link")
+    assert birth.content["online"] is True
+    assert subscriber.next("about").content["seats"] == 60
+    state = subscriber.next("state").content
+    assert state["boot"] == birth.content["boot"]
+    unit.stop()
+    goodbye = subscriber.next("link").content
+    assert (goodbye["online"], goodbye["conn"]) == (False, birth.content["conn"])
+
+
+def test_who_subscribes_late_gets_link_about_and_state(unit: Unit, broker: Broker) -> None:
+    unit.start()
+    wait_for(lambda: any(topic.endswith("/state") for topic, _ in unit.sent), "a state")
+    late = Subscriber(broker.port)
+    late.next("link", retained=True)
+    late.close()
+    kinds = {m.topic.rpartition("/")[2] for m in late.messages if m.retained}
+    assert kinds <= {"link", "about", "state"}
+    late.check()
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_events_and_states_flow(
+    make_unit: Callable[..., Unit], broker: Broker, protocol: str
+) -> None:
+    subscriber = Subscriber(broker.port)
+    unit = make_unit(broker.port, protocol=protocol).start()
+    subscriber.next("state", lambda m: m["power"]["source"] == "mains")
+    unit.hardware.set_mains(False)
+    event = subscriber.next("event", lambda m: m["event"] == "mains_lost").content
+    state = subscriber.next("state", lambda m: m["power"]["mains"]["present"] is False)
+    assert state.content["seq"] > event["seq"]
+    if protocol == "5":
+        assert state.properties.ContentType == "application/json"
+        assert 0 < state.properties.MessageExpiryInterval <= 7 * 86_400
+    unit.stop()
+    subscriber.close()
+    subscriber.check()
+
+
+def test_what_happened_while_the_broker_was_away_comes_as_history_in_order(
+    unit: Unit, broker: Broker, subscriber: Subscriber
+) -> None:
+    unit.start()
+    subscriber.next("state", lambda m: m["capacity"]["quality"] == "ok")
+    broker.stop()
+    wait_for(lambda: not is_connected(unit), "the loss of the link")
+    for count in range(1, 4):
+        unit.walk(inward=True)
+        wait_for(lambda n=count: unit.status()["capacity"]["people"] == n, "a person counted")  # type: ignore[misc]
+        wait_for(lambda n=count: unit.status()["buffer"]["rows"] >= n, "a record")  # type: ignore[misc]
+    broker.start()
+    first = subscriber.next("state")
+    assert first.content["capacity"]["people"] == 3, "the newest state comes first"
+    history = subscriber.next("history").content["records"]
+    order = [(r["boot"], r["seq"]) for r in history]
+    assert order == sorted(order)
+    wait_for(lambda: unit.status()["buffer"]["rows"] == 0, "the backlog to drain")
+    unit.stop()
+    subscriber.next("link", lambda m: not m["online"])
+    assert_gapless(subscriber.records())
+
+
+def test_late_records_never_appear_as_state(
+    unit: Unit, broker: Broker, subscriber: Subscriber
+) -> None:
+    unit.start()
+    subscriber.next("state")
+    broker.stop()
+    wait_for(lambda: not is_connected(unit), "the loss of the link")
+    unit.walk(inward=True)
+    wait_for(lambda: unit.status()["buffer"]["rows"] >= 1, "a record")
+    broker.start()
+    wait_for(lambda: unit.status()["buffer"]["rows"] == 0, "the backlog to drain")
+    seqs = [m.content["seq"] for m in subscriber.messages if m.topic.endswith("/state")]
+    assert seqs == sorted(seqs)
+
+
+def test_the_newest_state_overtakes_a_long_backlog(
+    unit: Unit, broker: Broker, subscriber: Subscriber
+) -> None:
+    store = Store(unit.state_dir, 100_000, 1 << 30)
+    now = unit.clock.now()
+    store.open(boot_id(), now)
+    made = 3000
+    store.append(
+        lambda boot, seq: [("event", backlog_event(boot, seq + i)) for i in range(made)], {}, now
+    )
+    store.close(now, {})
+    unit.start()
+    subscriber.next("state")
+    drained = [m for m in subscriber.messages if m.topic.endswith("/history")]
+    assert sum(len(m.content["records"]) for m in drained) < made
+    wait_for(lambda: unit.status()["buffer"]["rows"] == 0, "the backlog to drain")
+    wait_for(lambda: len(subscriber.records()) >= made, "all records")
+    assert_gapless(subscriber.records())
+    order = [
+        r["seq"]
+        for m in subscriber.messages
+        if m.topic.endswith("/history")
+        for r in m.content["records"]
+    ]
+    assert order == sorted(order)
+
+
+def backlog_event(boot: int, seq: int) -> str:
+    return json.dumps(
+        {
+            "v": 1, "id": "demo", "boot": boot, "seq": seq, "ts": "2026-11-22T10:00:00.000Z",
+            "clock": "synced", "uptime_s": 1.0, "event": "headcount_set",
+            "detail": {"people": 1, "counted": 0, "correction": 1},
+        }
+    )  # fmt: skip
+
+
+def test_no_history_message_is_larger_than_the_contract_allows(
+    unit: Unit, subscriber: Subscriber
+) -> None:
+    store = Store(unit.state_dir, 100_000, 1 << 30)
+    now = unit.clock.now()
+    store.open(boot_id(), now)
+    store.append(
+        lambda boot, seq: [("event", backlog_event(boot, seq + i)) for i in range(1000)], {}, now
+    )
+    store.close(now, {})
+    unit.start()
+    wait_for(lambda: len(subscriber.records()) >= 1000, "all records")
+    sizes = [len(payload.encode()) for topic, payload in unit.sent if topic.endswith("/history")]
+    assert max(sizes) <= 64 * 1024
+
+
+def test_a_new_link_number_and_birth_on_every_connection(
+    unit: Unit, broker: Broker, subscriber: Subscriber
+) -> None:
+    unit.start()
+    first = subscriber.next("link", lambda m: m["online"])
+    broker.stop()
+    broker.start()
+    second = subscriber.next("link", lambda m: m["online"] and m["conn"] != first.content["conn"])
+    assert second.content["conn"] > first.content["conn"]
+    subscriber.next("state")
+
+
+def test_a_frozen_broker_is_noticed_and_nothing_is_lost(
+    unit: Unit, broker: Broker, subscriber: Subscriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "PUBACK_LIMIT_S", 1.0)
+    monkeypatch.setattr(link, "CONNECT_LIMIT_S", 1.0)
+    unit.start()
+    subscriber.next("state", lambda m: m["capacity"]["quality"] == "ok")
+    broker.freeze()
+    unit.walk(inward=True)
+    wait_for(lambda: not is_connected(unit), "the frozen broker to be noticed")
+    assert "confirmed nothing" in error_of(unit) or "MQTT" in error_of(unit)
+    broker.thaw()
+    subscriber.next("state", lambda m: m["capacity"]["people"] == 1)
+    wait_for(lambda: unit.status()["buffer"]["rows"] == 0, "the backlog to drain")
+    assert_gapless(subscriber.records())
+
+
+def test_nobody_listening_is_named_and_retried(unit: Unit, broker: Broker) -> None:
+    broker.stop()
+    unit.start()
+    wait_for(lambda: "refuses connections" in error_of(unit), "the error")
+    assert unit.status()["link"]["connected"] is False
+    broker.start()
+    wait_for(lambda: is_connected(unit), "the connection")
+    assert unit.status()["link"]["error"] is None
+
+
+def test_an_unknown_host_is_named(
+    make_unit: Callable[..., Unit],
+) -> None:
+    unit = make_unit(1883, host="no-such-broker.invalid").start()
+    wait_for(lambda: "is not found" in error_of(unit), "the error")
+    unit.stop()
+
+
+@pytest.fixture
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A broker with one user, `demo`, who may do what the contract says."""
+    import subprocess
+
+    directory = tmp_path_factory.mktemp("guarded")
+    passwords, rights = directory / "passwords", directory / "rights"
+    for user in ("demo", "dashboard"):
+        subprocess.run(
+            [
+                "mosquitto_passwd",
+                "-b",
+                *([] if passwords.exists() else ["-c"]),
+                passwords,
+                user,
+                "right",
+            ],
+            check=True,
+            capture_output=True,
+        )
+    topics = "".join(
+        f"topic write tents/v1/demo/{kind}\n"
+        for kind in ("link", "about", "state", "event", "res/#")
+    )
+    rights.write_text(
+        f"user demo\n{topics}topic read tents/v1/demo/cmd/#\nuser dashboard\ntopic read tents/#\n"
+    )
+    broker = Broker(
+        directory, f"allow_anonymous false\npassword_file {passwords}\nacl_file {rights}"
+    )
+    yield broker.start()
+    broker.stop()
+
+
+def test_a_wrong_password_is_named_and_the_right_one_then_works(
+    make_unit: Callable[..., Unit], tmp_path: Path, guarded: Broker
+) -> None:
+    password = tmp_path / "password"
+    password.write_text("wrong\n")
+    unit = make_unit(guarded.port, username="demo", password_file=str(password)).start()
+    wait_for(lambda: "password" in error_of(unit), "the error")
+    password.write_text("right\n")
+    wait_for(lambda: is_connected(unit), "the connection")
+
+
+def test_a_missing_password_file_is_named(
+    make_unit: Callable[..., Unit], tmp_path: Path, broker: Broker
+) -> None:
+    missing = tmp_path / "nowhere"
+    unit = make_unit(broker.port, username="demo", password_file=str(missing)).start()
+    wait_for(lambda: str(missing) in error_of(unit), "the error")
+    unit.stop()
+
+
+def test_what_the_broker_refuses_is_kept(
+    make_unit: Callable[..., Unit], tmp_path: Path, guarded: Broker
+) -> None:
+    """The broker lets the unit log in but not publish history: the rows must stay."""
+    password = tmp_path / "password"
+    password.write_text("right\n")
+    dashboard = Subscriber(guarded.port, username="dashboard", password="right")
+    guarded.stop()
+    unit = make_unit(guarded.port, username="demo", password_file=str(password)).start()
+    wait_for(lambda: unit.status()["buffer"]["rows"] >= 1, "a backlog")
+    guarded.start()
+    wait_for(lambda: "rights" in error_of(unit), "the refusal")
+    assert unit.status()["buffer"]["rows"] >= 1
+    rights = guarded.directory / "rights"
+    rights.write_text(
+        rights.read_text().replace(
+            "user dash", "user demo\ntopic write tents/v1/demo/history\nuser dash"
+        )
+    )
+    guarded.stop()
+    guarded.start()
+    wait_for(lambda: unit.status()["buffer"]["rows"] == 0, "the backlog to drain")
+    unit.stop()
+    dashboard.next("link", lambda m: not m["online"])
+    dashboard.close()
+    assert_gapless(dashboard.records())
+    dashboard.check()
