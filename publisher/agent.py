@@ -80,7 +80,6 @@ class Agent:
         self._answers: OrderedDict[str, str] = OrderedDict()
         self._lamp: Any = None
         self._lamp_until_s: float | None = None
-        self._dropped_told = 0
         self._watchdog_s = 0.0
         self._log_errors: dict[str, str] = {}
 
@@ -98,6 +97,7 @@ class Agent:
         if opened.quarantined is not None:
             log.error("the store was damaged: set aside as %s, begun anew", opened.quarantined)
             self._pending.append(Happening("store_quarantined", {"file": opened.quarantined}))
+        self._dropped_told = self._store.buffer(now)["dropped"]
         self._fingerprint = self.tent.fingerprint()
         self._tick_due_s = self._interval_due_s = self._retry_due_s = now.monotonic_s
         self._change_s = now.monotonic_s - CHANGE_PAUSE_S
@@ -277,7 +277,9 @@ class Agent:
         except Refused as refusal:
             log.warning("command %s refused: %s", request.command[:40], refusal.error)
             if refusal.cid is not None:
-                answer = messages.answer(refusal.cid, refusal.error)
+                # One that was carried out and comes again, late by now, still gets its answer.
+                done = None if request.retained else self._answers.get(refusal.cid)
+                answer = done or messages.answer(refusal.cid, refusal.error)
                 self._link.respond(request, refusal.cid, answer)
             return
         answer = self._answers.get(command.cid, "")

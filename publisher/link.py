@@ -361,12 +361,13 @@ class _Session:
         properties = self._properties()
         if properties is not None and request.correlation is not None:
             properties.CorrelationData = request.correlation
-        self._send(
-            request.response_topic or self._link._topics.of(f"res/{cid}"),
-            answer,
-            (),
-            properties=properties,
-        )
+        topics = self._link._topics
+        topic = request.response_topic or ""
+        # Whoever commands does not get to speak in the tent's name.
+        is_ours = topic.startswith(topics.of("")) and not topic.startswith(topics.of("res/"))
+        if not topic or is_ours or set(topic) & set("+#"):
+            topic = topics.of(f"res/{cid}")
+        self._send(topic, answer, (), is_answer=True, properties=properties)
 
     def _pump(self, now_s: float) -> None:
         """Send what the window has room for: live rows, then a piece of the backlog."""
@@ -448,12 +449,13 @@ class _Session:
         *,
         retain: bool = False,
         history: bool = False,
+        is_answer: bool = False,
         properties: Any,
     ) -> None:
         assert self._client is not None
         info = self._client.publish(topic, payload, qos=1, retain=retain, properties=properties)
         ids = tuple(row.id for row in rows)
-        self._in_flight[info.mid] = _Sent(topic, payload, ids, history, time.monotonic())
+        self._in_flight[info.mid] = _Sent(topic, payload, ids, history, is_answer, time.monotonic())
 
     def _check_progress(self, now_s: float) -> None:
         oldest = next(iter(self._in_flight.values()), None)
@@ -514,6 +516,9 @@ class _Session:
         sent = self._in_flight.pop(mid, None)
         if sent is None:
             return
+        if reason.is_failure and sent.is_answer:
+            log.warning("the broker refused an answer on %s (%s)", sent.topic, reason)
+            return
         if reason.is_failure:
             self._ended = (
                 f"{self._link._health.broker} refused a message on {sent.topic} ({reason}): "
@@ -547,6 +552,7 @@ class _Sent:
     payload: str
     ids: tuple[int, ...]
     history: bool
+    is_answer: bool
     at_s: float
 
 

@@ -219,7 +219,7 @@ class Store:
                 row = Row._make(values)
                 if row.id in self._confirmed:
                     continue
-                if not _is_record(row.body):  # a bad spot on the card: nobody could read it
+                if not _is_record(row):  # a bad spot on the card: nobody could read it
                     self._confirmed.add(row.id)
                     self._ledger.dropped += 1
                     continue
@@ -492,9 +492,10 @@ def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "replace")  # a bad spot on the card is no reason to fail
 
 
-def _is_record(body: str) -> bool:
+def _is_record(row: Row) -> bool:
+    kinds = (int, str, int, float, int, str)
     try:
-        return isinstance(json.loads(body), dict)
+        return [*map(type, row)] == [*kinds] and isinstance(json.loads(row.body), dict)
     except ValueError:
         return False
 

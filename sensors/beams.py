@@ -69,8 +69,9 @@ class Beams:
         while (edge := inputs.next_edge(0.0 if any(ways) else self._wait_s(inputs))) is not None:
             ways.append(self._change(edge))
         now_s = inputs.now_s()
-        for gpio, high in inputs.levels().items():  # an edge that got lost shows here
-            ways.append(self._change(Edge(now_s, gpio, high)))
+        if not any(ways):
+            for gpio, high in inputs.levels().items():  # an edge that got lost shows here
+                ways.append(self._change(Edge(now_s, gpio, high)))
         ways.append(self._passages.tick(now_s))
         self._reported_s = self._clock.now_s()
         found = [Measurement("obstructed", self._passages.obstructed)]

@@ -97,7 +97,7 @@ class Subscriber:
         self.client.on_message = self._take
         self.client.reconnect_delay_set(1, 1)
         session: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        session.SessionExpiryInterval = 3600
+        session.SessionExpiryInterval = 0xFFFFFFFF  # for ever
         self.client.connect("127.0.0.1", port, clean_start=False, properties=session)
         self.client.loop_start()
         assert self._subscribed.wait(PATIENCE_S), "no subscription"

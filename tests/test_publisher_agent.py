@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -103,6 +104,30 @@ def test_a_silent_monitor_becomes_a_fault_and_never_keeps_its_last_value(
     unit.stop()
 
 
+def test_a_device_that_hangs_for_ever_harms_no_other_sensor_and_no_stop(
+    make_unit: Callable[..., Unit], broker: Broker, subscriber: Subscriber
+) -> None:
+    unit = make_unit(broker.port, speed=20).start()
+    subscriber.next("state", all_well)
+    for_ever = threading.Event()
+
+    def hang() -> bool:
+        for_ever.wait()
+        return True
+
+    unit.hardware.bus.try_lock = hang  # type: ignore[method-assign]
+    state = subscriber.next(
+        "state", lambda m: m["power"]["generator"]["quality"] == "stale"
+    ).content
+    assert state["power"]["generator"]["current_a"] is None
+    assert state["power"]["generator"]["running"] is None
+    unit.walk(inward=True)
+    subscriber.next("state", lambda m: m["capacity"]["people"] == 1)
+    assert state["power"]["mains"]["quality"] == state["power"]["battery"]["quality"] == "ok"
+    unit.stop()
+    for_ever.set()
+
+
 def test_counts_and_hours_survive_a_restart(unit: Unit, subscriber: Subscriber) -> None:
     unit.start()
     subscriber.next("state", all_well)
@@ -169,6 +194,18 @@ def test_response_topic_and_correlation_data_are_honoured(
     answer = subscriber.next("answer")
     assert answer.topic == "tents/v1/demo/res/mine"
     assert answer.properties.CorrelationData == b"42"
+
+
+@pytest.mark.parametrize("topic", ["tents/v1/demo/state", "tents/v1/other/+", "tents/#"])
+def test_an_answer_never_goes_where_it_could_mislead(
+    unit: Unit, subscriber: Subscriber, topic: str
+) -> None:
+    unit.start()
+    subscriber.next("state")
+    properties: Any = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    properties.ResponseTopic = topic
+    subscriber.send(*command("report", "c9"), properties=properties)
+    assert subscriber.next("answer").topic == "tents/v1/demo/res/c9"
 
 
 def test_a_report_brings_a_snapshot_at_once(unit: Unit, subscriber: Subscriber) -> None:

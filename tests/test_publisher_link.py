@@ -1,6 +1,8 @@
 """The link against a real broker: nothing lost, nothing late called new, every failure named."""
 
 import json
+import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -209,30 +211,18 @@ def test_an_unknown_host_is_named(
 @pytest.fixture
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """A broker with one user, `demo`, who may do what the contract says."""
-    import subprocess
-
     directory = tmp_path_factory.mktemp("guarded")
     passwords, rights = directory / "passwords", directory / "rights"
-    for user in ("demo", "dashboard"):
-        subprocess.run(
-            [
-                "mosquitto_passwd",
-                "-b",
-                *([] if passwords.exists() else ["-c"]),
-                passwords,
-                user,
-                "right",
-            ],
-            check=True,
-            capture_output=True,
-        )
+    subprocess.run(
+        ["mosquitto_passwd", "-b", "-c", passwords, "demo", "right"],
+        check=True,
+        capture_output=True,
+    )
     topics = "".join(
         f"topic write tents/v1/demo/{kind}\n"
         for kind in ("link", "about", "state", "event", "res/#")
     )
-    rights.write_text(
-        f"user demo\n{topics}topic read tents/v1/demo/cmd/#\nuser dashboard\ntopic read tents/#\n"
-    )
+    rights.write_text(f"user demo\n{topics}topic read tents/v1/demo/cmd/#\n")
     broker = Broker(
         directory, f"allow_anonymous false\npassword_file {passwords}\nacl_file {rights}"
     )
@@ -266,24 +256,159 @@ def test_what_the_broker_refuses_is_kept(
     """The broker lets the unit log in but not publish history: the rows must stay."""
     password = tmp_path / "password"
     password.write_text("right\n")
-    dashboard = Subscriber(guarded.port, username="dashboard", password="right")
     guarded.stop()
     unit = make_unit(guarded.port, username="demo", password_file=str(password)).start()
     wait_for(lambda: unit.status()["buffer"]["rows"] >= 1, "a backlog")
     guarded.start()
     wait_for(lambda: "rights" in error_of(unit), "the refusal")
     assert unit.status()["buffer"]["rows"] >= 1
-    rights = guarded.directory / "rights"
-    rights.write_text(
-        rights.read_text().replace(
-            "user dash", "user demo\ntopic write tents/v1/demo/history\nuser dash"
-        )
-    )
+    with (guarded.directory / "rights").open("a") as rights:
+        rights.write("user demo\ntopic write tents/v1/demo/history\n")
     guarded.stop()
     guarded.start()
     wait_for(lambda: unit.status()["buffer"]["rows"] == 0, "the backlog to drain")
     unit.stop()
-    dashboard.next("link", lambda m: not m["online"])
-    dashboard.close()
-    assert_gapless(dashboard.records())
-    dashboard.check()
+    confirmed = {
+        record["seq"]
+        for message in (json.loads(payload) for _, payload in unit.sent)
+        for record in message.get("records", [message])
+        if "seq" in record
+    }
+    assert confirmed == set(range(1, len(confirmed) + 1))
+
+
+# TLS
+
+
+class Certificates:
+    """An authority, a broker's certificate, a unit's, and a stranger authority."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        for authority in ("ca", "stranger"):
+            self._openssl(
+                "req", "-x509", "-nodes", "-days", "2", "-newkey", "ec",
+                "-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", f"/CN=test {authority}",
+                "-keyout", self.path(f"{authority}.key"), "-out", self.path(f"{authority}.crt"),
+            )  # fmt: skip
+        for name, subject in (("broker", "localhost"), ("unit", "demo")):
+            self._openssl(
+                "req", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+                "-subj", f"/CN={subject}", "-addext", f"subjectAltName=DNS:{subject}",
+                "-keyout", self.path(f"{name}.key"), "-out", self.path(f"{name}.csr"),
+            )  # fmt: skip
+            self._openssl(
+                "x509", "-req", "-days", "2", "-CAcreateserial", "-copy_extensions", "copy",
+                "-CA", self.path("ca.crt"), "-CAkey", self.path("ca.key"),
+                "-in", self.path(f"{name}.csr"), "-out", self.path(f"{name}.crt"),
+            )  # fmt: skip
+
+    def path(self, name: str) -> str:
+        return str(self.directory / name)
+
+    def _openssl(self, *arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def tls_broker(
+    tmp_path_factory: pytest.TempPathFactory, certificates: Certificates
+) -> Iterator[Broker]:
+    """A broker that speaks TLS only and knows units by their certificates."""
+    broker = Broker(
+        tmp_path_factory.mktemp("tls"),
+        f"cafile {certificates.path('ca.crt')}\ncertfile {certificates.path('broker.crt')}\n"
+        f"keyfile {certificates.path('broker.key')}\nrequire_certificate true\n"
+        "use_identity_as_username true\nallow_anonymous false",
+    )
+    yield broker.start()
+    broker.stop()
+
+
+def tls(
+    certificates: Certificates, authority: str = "ca", unit: str | None = "unit"
+) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "host": "localhost", "tls": True, "ca_file": certificates.path(f"{authority}.crt"),
+    }  # fmt: skip
+    if unit is not None:
+        settings["cert_file"] = certificates.path(f"{unit}.crt")
+        settings["key_file"] = certificates.path(f"{unit}.key")
+    return settings
+
+
+def test_a_unit_with_a_certificate_reports_over_tls(
+    make_unit: Callable[..., Unit], tls_broker: Broker, certificates: Certificates
+) -> None:
+    unit = make_unit(tls_broker.port, **tls(certificates)).start()
+    wait_for(lambda: any(topic.endswith("/state") for topic, _ in unit.sent), "a state")
+    assert unit.status()["link"]["connected"] is True
+
+
+def test_a_long_backlog_drains_over_tls(
+    make_unit: Callable[..., Unit], tls_broker: Broker, certificates: Certificates
+) -> None:
+    unit = make_unit(tls_broker.port, **tls(certificates))
+    store = Store(unit.state_dir, 100_000, 1 << 30)
+    now = unit.clock.now()
+    store.open(boot_id(), now)
+    store.append(
+        lambda boot, seq: [("event", backlog_event(boot, seq + i)) for i in range(2000)], {}, now
+    )
+    store.close(now, {})
+    unit.start()
+    wait_for(lambda: unit.status()["buffer"]["rows"] == 0, "the backlog to drain")
+
+
+def test_a_certificate_of_an_unknown_authority_is_named(
+    make_unit: Callable[..., Unit], tls_broker: Broker, certificates: Certificates
+) -> None:
+    unit = make_unit(tls_broker.port, **tls(certificates, authority="stranger")).start()
+    wait_for(lambda: "cannot be trusted" in error_of(unit), "the error")
+    assert "ca_file" in error_of(unit)
+    assert unit.status()["link"]["connected"] is False
+
+
+def test_a_certificate_of_another_name_is_named(
+    make_unit: Callable[..., Unit], tls_broker: Broker, certificates: Certificates
+) -> None:
+    unit = make_unit(tls_broker.port, **tls(certificates) | {"host": "127.0.0.1"}).start()
+    wait_for(lambda: "cannot be trusted" in error_of(unit), "the error")
+
+
+def test_a_missing_client_certificate_is_an_error_and_not_a_crash(
+    make_unit: Callable[..., Unit], tls_broker: Broker, certificates: Certificates
+) -> None:
+    unit = make_unit(tls_broker.port, **tls(certificates, unit=None)).start()
+    wait_for(lambda: unit.status()["link"]["failures"] > 0, "the refusal")
+    assert unit.status()["link"]["connected"] is False
+
+
+def test_plain_mqtt_to_a_tls_port_is_an_error_and_not_a_crash(
+    make_unit: Callable[..., Unit], tls_broker: Broker
+) -> None:
+    unit = make_unit(tls_broker.port).start()
+    wait_for(lambda: unit.status()["link"]["failures"] > 0, "the failure")
+    assert unit.status()["link"]["connected"] is False
+
+
+@pytest.mark.parametrize("reply", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x20\x02", b"\xff" * 50])
+def test_something_else_than_a_broker_is_an_error_and_not_a_crash(
+    make_unit: Callable[..., Unit], monkeypatch: pytest.MonkeyPatch, reply: bytes
+) -> None:
+    monkeypatch.setattr(link, "CONNECT_LIMIT_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        unit = make_unit(server.getsockname()[1]).start()
+        for _ in range(2):
+            peer, _ = server.accept()
+            peer.sendall(reply)
+            wait_for(lambda: not unit.status()["link"]["connected"], "the end of it")
+            peer.close()
+        wait_for(lambda: unit.status()["link"]["failures"] >= 1, "the failure")
+        assert unit.agent is not None
+        assert unit.agent._link.is_alive()

@@ -474,7 +474,7 @@ def machine(work: Path) -> dict[str, Any]:
             (m for m in mounts if work.is_relative_to(m[0])), key=lambda m: len(m[0])
         )[1],
         "write_and_sync_ms": _sync_ms(work),
-        "load_1min_before": os.getloadavg()[0],
+        "load_before": round(os.getloadavg()[0], 2),
     }
 
 
@@ -511,6 +511,7 @@ def main() -> int:
             relaxed = [name for name in names if name in RELAXED]
             for found in pool.map(lambda name: measure(name, work, options.quick), relaxed):
                 figures |= found
+        facts["load_after"] = round(os.getloadavg()[0], 2)  # the bench itself makes hardly any
     document = {
         "date": date,
         "quick": options.quick,

@@ -1,0 +1,459 @@
+"""What every driver promises, on its own and at work in a Sensor; a new one is tested from here."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sensors import registry
+from sensors.clock import Monotonic
+from sensors.reading import (
+    ERRORS,
+    FAULT,
+    READ_DURATION_S,
+    READS,
+    Driver,
+    Measurement,
+    Quality,
+    Reading,
+    SensorError,
+)
+from sensors.sensor import TOLERATED_FAILURES, Sensor
+from sensors.simulated.hardware import MAINS_GPIO, SimulatedHardware
+from tests.devices import (
+    DEVICES,
+    PATIENCE_S,
+    Device,
+    Listener,
+    descriptors,
+    refusal,
+    simulated,
+    speaking,
+)
+
+HEALTH = {FAULT, READS, ERRORS, READ_DURATION_S}
+EVERY_FAULT = [(name, fault) for name in DEVICES for fault in DEVICES[name].faults]
+
+MakeDevice = Callable[..., Device]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[MakeDevice]:
+    """Makes a driver's device, once, on a clock of some speed."""
+    opened = []
+
+    def make(driver: str, speed: float = 100.0) -> Device:
+        context = simulated(tmp_path, speed)
+        hardware, clock = context.__enter__()
+        opened.append(context)
+        return DEVICES[driver](hardware, clock)
+
+    yield make
+    for context in opened:
+        context.__exit__(None, None, None)
+
+
+every_driver = pytest.mark.parametrize("name", registry.DRIVERS)
+
+
+def within_patience(work: Callable[[], Any]) -> None:
+    """Do `work` in a thread; it must end."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive(), "it never ended"
+
+
+def heard(driver: Driver, device: Device, quantity: str) -> list[Measurement]:
+    """Read until a quantity comes; return all that was heard."""
+    found: list[Measurement] = []
+
+    def read() -> None:
+        with speaking(device):
+            while quantity not in [m.quantity for m in found]:
+                with suppress(SensorError):  # a busy machine can keep the device silent
+                    found.extend(driver.read())
+
+    within_patience(read)
+    return found
+
+
+def is_released(device: Device) -> bool:
+    """Say whether nobody holds the device: whether another driver can have it."""
+    other = device.build()
+    other.open()
+    other.close()
+    return device.hardware.bus.users == 0
+
+
+def test_every_driver_has_a_device_here() -> None:
+    assert set(DEVICES) == set(registry.DRIVERS)
+    assert {s for entry in registry.DRIVERS.values() for s in entry.serves} == set(registry.SENSORS)
+
+
+# A driver on its own
+
+
+@every_driver
+def test_closing_what_is_not_open_is_harmless(name: str, make: MakeDevice) -> None:
+    device = make(name)
+    driver = device.build()
+    driver.close()
+    driver.open()
+    driver.close()
+    driver.close()
+    assert is_released(device)
+
+
+@every_driver
+def test_interrupting_what_is_not_open_is_harmless(name: str, make: MakeDevice) -> None:
+    driver = make(name).build()
+    driver.interrupt()
+    driver.open()
+    driver.close()
+    driver.interrupt()
+
+
+@every_driver
+def test_a_driver_can_be_opened_again_and_again(name: str, make: MakeDevice) -> None:
+    device = make(name)
+    driver = device.build()
+    for _ in range(3):
+        driver.open()
+        assert heard(driver, device, next(iter(device.quantities)))
+        driver.close()
+        assert is_released(device)
+
+
+@every_driver
+def test_a_device_that_is_not_there_is_named_and_nothing_stays_open(
+    name: str, make: MakeDevice
+) -> None:
+    device = make(name)
+    driver = device.build()
+    device.unplug()
+    said = refusal(driver)
+    assert device.name in said
+    assert "check" in said, "the message says what to do"
+    device.plug()
+    assert is_released(device), "without a close"
+    driver.close()
+    driver.open()
+    driver.close()
+
+
+@every_driver
+def test_no_descriptor_is_leaked_whether_opening_succeeds_or_fails(
+    name: str, make: MakeDevice
+) -> None:
+    device = make(name)
+    driver = device.build()
+    driver.open()  # what is imported and cached now is not opened again
+    driver.close()
+    device.unplug()
+    before = descriptors()
+    for _ in range(10):
+        refusal(driver)
+        driver.close()
+    assert descriptors() == before
+    device.plug()
+    before = descriptors()
+    for _ in range(10):
+        driver.open()
+        driver.close()
+    assert descriptors() == before
+
+
+@every_driver
+def test_readings_are_known_quantities_of_the_right_type(name: str, make: MakeDevice) -> None:
+    device = make(name)
+    driver = device.build()
+    driver.open()
+    try:
+        found = [m for q in device.quantities for m in heard(driver, device, q)]
+    finally:
+        driver.close()
+    for measurement in found:
+        assert measurement.quality is Quality.OK
+        assert type(measurement.value) in (device.quantities[measurement.quantity], type(None))
+    assert {m.quantity for m in found if m.value is not None} == set(device.quantities)
+
+
+@every_driver
+def test_a_read_of_a_silent_device_ends_by_itself(name: str, make: MakeDevice) -> None:
+    driver = make(name).build()
+    driver.open()
+    try:
+        within_patience(lambda: [driver.read() for _ in range(3)])
+    finally:
+        driver.close()
+
+
+@every_driver
+def test_a_waiting_read_can_be_interrupted(name: str, make: MakeDevice) -> None:
+    """A read of one second takes a quarter of an hour on this clock."""
+    driver = make(name, speed=0.001).build()
+    driver.open()
+    over = threading.Event()
+
+    def read() -> None:
+        while not over.is_set():
+            driver.read()
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    thread.join(0.2)
+    assert thread.is_alive()
+    over.set()
+    driver.interrupt()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    driver.close()
+
+
+@pytest.mark.parametrize(("name", "fault"), EVERY_FAULT)
+def test_a_failing_device_raises_and_no_value_is_made_up(
+    name: str, fault: str, make: MakeDevice
+) -> None:
+    device = make(name)
+    driver = device.build()
+    driver.open()
+    heard(driver, device, next(iter(device.quantities)))
+    device.fail(fault)
+    with speaking(device):
+        said: list[str] = []
+        made_up: list[Measurement] = []
+
+        def read() -> None:
+            while len(said) < 5:
+                try:
+                    found = driver.read()
+                    made_up.extend(found if said else ())  # some may still have been on the way
+                except (SensorError, OSError) as error:
+                    said.append(str(error))
+
+        within_patience(read)
+    assert made_up == []
+    assert all(device.name in message for message in said), said
+    driver.close()
+
+
+# A driver at work in a Sensor
+
+
+def is_value(reading: Reading) -> bool:
+    return reading.quantity not in HEALTH
+
+
+def is_fault(reading: Reading) -> bool:
+    return reading.quantity == FAULT
+
+
+def at_work(device: Device, listener: Listener) -> Sensor:
+    sensor = Sensor("it", device.build(), device.clock, listener)
+    sensor.start()
+    return sensor
+
+
+def ended(sensor: Sensor) -> bool:
+    sensor.stop()
+    return sensor.join(PATIENCE_S)
+
+
+@pytest.mark.parametrize(("name", "fault"), EVERY_FAULT)
+def test_a_sensor_tells_of_a_failure_and_recovers_when_the_device_does(
+    name: str, fault: str, make: MakeDevice
+) -> None:
+    device, listener = make(name), Listener()
+    sensor = at_work(device, listener)
+    with speaking(device):
+        healthy = listener.until(is_value)[-1]
+        assert (healthy.sensor, healthy.quality) == ("it", Quality.OK)
+        for _ in range(2):
+            device.fail(fault)
+            told = listener.until(is_fault)[-1]
+            assert (told.value, told.quality) == (None, Quality.FAULT)
+            assert device.name in told.detail
+            assert "please report" not in told.detail
+            meanwhile = listener.until(is_fault)
+            assert not list(filter(is_value, meanwhile)), "no value is made up"
+            device.mend()
+            assert listener.until(is_value)[-1].quality is Quality.OK
+        assert ended(sensor)
+    assert is_released(device)
+
+
+@every_driver
+def test_a_sensor_starts_without_its_device_and_finds_it_later(name: str, make: MakeDevice) -> None:
+    device, listener = make(name), Listener()
+    device.unplug()
+    sensor = at_work(device, listener)
+    for expected in (1, 2, 3):
+        before = listener.until(is_fault)
+        assert device.name in before[-1].detail
+        assert listener.until(lambda r: r.quantity == ERRORS)[-1].value == expected
+    device.plug()
+    with speaking(device):
+        listener.until(is_value)
+        assert ended(sensor)
+
+
+@every_driver
+def test_a_sensor_that_waits_for_its_device_can_be_stopped(name: str, make: MakeDevice) -> None:
+    device = make(name, speed=0.001)
+    listener = Listener()
+    sensor = at_work(device, listener)
+    assert ended(sensor)
+    assert is_released(device)
+
+
+@every_driver
+def test_a_sensor_that_waits_to_try_again_can_be_stopped(name: str, make: MakeDevice) -> None:
+    device, listener = make(name, speed=0.001), Listener()
+    device.unplug()
+    sensor = at_work(device, listener)
+    listener.until(is_fault)
+    assert ended(sensor)
+
+
+@every_driver
+def test_a_sensor_counts_its_reads(name: str, make: MakeDevice) -> None:
+    device, listener = make(name), Listener()
+    sensor = at_work(device, listener)
+    with speaking(device):
+        counts = [listener.until(lambda r: r.quantity == READS)[-1].value for _ in range(3)]
+        assert counts == [1, 2, 3]
+        assert ended(sensor)
+
+
+def test_failed_reads_are_tolerated_and_counted_and_then_told(make: MakeDevice) -> None:
+    device, listener = make("ina219"), Listener()
+    sensor = at_work(device, listener)
+    listener.until(is_value)
+    device.hardware.bus.naks = TOLERATED_FAILURES - 1
+    passed = listener.until(lambda r: r.quantity == ERRORS and bool(r.value))
+    assert not list(filter(is_fault, passed))
+    assert passed[-1].value == TOLERATED_FAILURES - 1
+    device.hardware.bus.naks = TOLERATED_FAILURES
+    listener.until(is_fault)
+    errors = listener.until(lambda r: r.quantity == ERRORS)[-1].value
+    assert errors == 2 * TOLERATED_FAILURES - 1
+    listener.until(is_value)
+    assert ended(sensor)
+
+
+def test_a_sensor_measures_how_long_its_reads_take(make: MakeDevice) -> None:
+    device, listener = make("ina219"), Listener()
+    sensor = at_work(device, listener)
+    duration = listener.until(lambda r: r.quantity == READ_DURATION_S)[-1]
+    assert isinstance(duration.value, float)
+    assert duration.value >= 0
+    assert ended(sensor)
+
+
+class Moody(SimulatedHardware):
+    """Hardware whose library fails in a way that nobody has foreseen."""
+
+    failure: Exception | None = None
+
+    def pin_factory(self) -> Any:
+        if self.failure is not None:
+            raise self.failure
+        return super().pin_factory()
+
+
+def test_an_unexpected_exception_is_contained_and_asks_to_be_reported(tmp_path: Path) -> None:
+    clock = Monotonic(50)
+    hardware = Moody(tmp_path, clock)
+    hardware.failure = RuntimeError("the library is broken")
+    device, listener = DEVICES["contact"](hardware, clock), Listener()
+    sensor = at_work(device, listener)
+    told = listener.until(is_fault)[-1]
+    assert told.detail == "RuntimeError: the library is broken (please report this)"
+    hardware.failure = None
+    listener.until(is_value)
+    hardware.pins.failure = ZeroDivisionError("while it reads")
+    assert "ZeroDivisionError" in listener.until(is_fault)[-1].detail
+    hardware.pins.failure = None
+    listener.until(is_value)
+    assert ended(sensor)
+    hardware.close()
+
+
+# What only some drivers can suffer
+
+
+def test_a_serial_port_in_use_is_refused_each_time_and_its_user_goes_on(make: MakeDevice) -> None:
+    device = make("vedirect")
+    first, second = device.build(), device.build()
+    first.open()
+    before = descriptors()
+    for _ in range(2):
+        said = refusal(second)
+        assert device.name in said
+        assert "nothing else uses it" in said
+        second.close()
+    assert descriptors() == before
+    assert heard(first, device, "voltage_v")
+    first.close()
+    second.open()
+    second.close()
+
+
+@pytest.mark.parametrize("kind", ["file", "directory", "null device"])
+def test_a_port_that_is_no_serial_port_is_refused(
+    kind: str, make: MakeDevice, tmp_path: Path
+) -> None:
+    device = make("vedirect")
+    port = {"file": tmp_path / "file", "directory": tmp_path, "null device": Path("/dev/null")}
+    (tmp_path / "file").touch()
+    config = registry.config_class("vedirect")(port=str(port[kind]))
+    driver = registry.build("vedirect", config, device.hardware, device.clock)
+    before = descriptors()
+    assert str(port[kind]) in refusal(driver)
+    assert descriptors() == before
+
+
+def test_a_line_in_use_is_refused_and_the_other_line_given_back(make: MakeDevice) -> None:
+    device = make("beams")
+    config = registry.config_class("beams")(outer_gpio=5, inner_gpio=MAINS_GPIO)
+    beams = registry.build("beams", config, device.hardware, device.clock)
+    user = DEVICES["contact"](device.hardware, device.clock).build()
+    user.open()
+    for _ in range(2):
+        assert f"GPIO {MAINS_GPIO}" in refusal(beams)
+    config = registry.config_class("contact")(gpio=5)
+    other = registry.build("contact", config, device.hardware, device.clock)
+    other.open()
+    assert other.read()
+    other.close()
+    user.close()
+    beams.open()
+    beams.close()
+
+
+def test_stopping_and_closing_at_once_does_not_collide(make: MakeDevice) -> None:
+    """Whoever interrupts must never write to a descriptor that has been closed."""
+    device = make("vedirect")
+    driver = device.build()
+    over = threading.Event()
+    raised: list[Exception] = []
+
+    def interrupt() -> None:
+        while not over.is_set():
+            try:
+                driver.interrupt()
+            except Exception as error:
+                raised.append(error)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    for _ in range(100):
+        driver.open()
+        driver.close()
+    over.set()
+    thread.join()
+    assert raised == []

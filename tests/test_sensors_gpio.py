@@ -1,0 +1,455 @@
+"""The drivers on GPIO lines: edges and levels, bounce, lost edges, and libraries that fail."""
+
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import gpiozero
+import pytest
+
+from sensors.beams import Beams
+from sensors.beams import Config as BeamsConfig
+from sensors.clock import Monotonic
+from sensors.contact import Config as ContactConfig
+from sensors.contact import Contact
+from sensors.gpio import Edge, Inputs, Lamp
+from sensors.hardware import Hardware
+from sensors.reading import SensorError
+from sensors.simulated.hardware import (
+    INNER_GPIO,
+    LAMP_GPIO,
+    MAINS_GPIO,
+    OUTER_GPIO,
+    SimulatedHardware,
+)
+from sensors.simulated.pins import Pins
+from tests.devices import PATIENCE_S, simulated, walk
+
+BEAMS = BeamsConfig(outer_gpio=OUTER_GPIO, inner_gpio=INNER_GPIO)
+
+
+class Tent:
+    """Simulated lines, and drivers on them that are closed in the end."""
+
+    def __init__(self, hardware: SimulatedHardware, clock: Monotonic) -> None:
+        self.hardware = hardware
+        self.clock = clock
+        self.close: list[Callable[[], None]] = []
+
+    def contact(self, config: ContactConfig | None = None) -> Contact:
+        contact = Contact(config or ContactConfig(gpio=MAINS_GPIO), self.hardware, self.clock)
+        contact.open()
+        self.close.append(contact.close)
+        return contact
+
+    def beams(self, config: BeamsConfig = BEAMS) -> Beams:
+        beams = Beams(config, self.hardware, self.clock)
+        beams.open()
+        self.close.append(beams.close)
+        return beams
+
+    def inputs(self, *gpios: int) -> Inputs:
+        inputs = Inputs(gpios, self.hardware)
+        self.close.append(inputs.close)
+        return inputs
+
+
+@pytest.fixture
+def at_speed(tmp_path: Path) -> Iterator[Callable[[float], Tent]]:
+    contexts, tents = [], []
+
+    def at_speed(speed: float) -> Tent:
+        context = simulated(tmp_path, speed)
+        contexts.append(context)
+        tents.append(Tent(*context.__enter__()))
+        return tents[-1]
+
+    yield at_speed
+    for close in [c for tent in tents for c in tent.close]:
+        close()
+    for context in contexts:
+        context.__exit__(None, None, None)
+
+
+@pytest.fixture
+def tent(at_speed: Callable[[float], Tent]) -> Tent:
+    return at_speed(100.0)
+
+
+def present(contact: Contact) -> object:
+    [measurement] = contact.read()
+    assert measurement.quantity == "present"
+    return measurement.value
+
+
+def people(beams: Beams, reads: int = 5) -> Counter[str]:
+    """Return how many people were counted in some reads."""
+    found: Counter[str] = Counter()
+    for _ in range(reads):
+        for quantity, value, *_ in beams.read():
+            if quantity != "obstructed":
+                found[quantity] += int(value or 0)
+    return found
+
+
+# Lines
+
+
+def test_edges_come_with_their_line_level_and_time(tent: Tent) -> None:
+    inputs = tent.inputs(5, 6)
+    for gpio, high, at_s in ((5, False, 1.5), (6, False, 1.6), (5, True, 1.7)):
+        tent.hardware.pins.set_cable(gpio, high, at_s)
+    assert [inputs.next_edge(PATIENCE_S) for _ in range(3)] == [
+        Edge(1.5, 5, False),
+        Edge(1.6, 6, False),
+        Edge(1.7, 5, True),
+    ]
+    assert inputs.next_edge(0.0) is None
+
+
+def test_edges_and_the_present_are_on_one_clock(tent: Tent) -> None:
+    inputs = tent.inputs(5)
+    before_s = inputs.now_s()
+    tent.hardware.pins.set_cable(5, False)
+    edge = inputs.next_edge(PATIENCE_S)
+    assert edge is not None
+    assert before_s <= edge.at_s <= inputs.now_s()
+
+
+def test_an_unconnected_line_is_pulled_up(tent: Tent) -> None:
+    tent.hardware.pins.set_cable(5, None)
+    assert tent.inputs(5).is_high(5)
+
+
+def test_no_edge_is_lost_or_disordered_where_many_threads_move_the_lines(tent: Tent) -> None:
+    gpios, each = (5, 6, 12, 13), 500
+    inputs = tent.inputs(*gpios)
+
+    def move(gpio: int) -> None:
+        for number in range(each):
+            tent.hardware.pins.set_cable(gpio, number % 2 == 1, float(number))
+
+    movers = [threading.Thread(target=move, args=(gpio,)) for gpio in gpios]
+    for mover in movers:
+        mover.start()
+    edges = [inputs.next_edge(PATIENCE_S) for _ in range(each * len(gpios))]
+    for mover in movers:
+        mover.join()
+    assert inputs.next_edge(0.0) is None
+    for gpio in gpios:
+        assert [e for e in edges if e is not None and e.gpio == gpio] == [
+            Edge(float(number), gpio, number % 2 == 1) for number in range(each)
+        ]
+
+
+def test_levels_are_not_told_while_edges_wait(tent: Tent) -> None:
+    inputs = tent.inputs(5, 6)
+    tent.hardware.pins.set_cable(5, False)
+    assert inputs.levels() == {}
+    assert inputs.next_edge(0.0) is not None
+    assert inputs.levels() == {5: False, 6: True}
+
+
+def test_an_interruption_ends_a_wait_once(tent: Tent) -> None:
+    inputs = tent.inputs(5)
+    inputs.interrupt()
+    tent.hardware.pins.set_cable(5, False)
+    assert inputs.next_edge(PATIENCE_S) is None
+    assert inputs.next_edge(PATIENCE_S) is not None
+
+
+def test_closed_lines_send_nothing_and_can_be_taken_again(tent: Tent) -> None:
+    first = tent.inputs(5)
+    first.close()
+    tent.hardware.pins.set_cable(5, False)
+    assert first.next_edge(0.0) is None
+    with pytest.raises(SensorError):
+        first.now_s()
+    second = tent.inputs(5)
+    tent.hardware.pins.set_cable(5, True)
+    assert second.next_edge(0.0) is not None
+
+
+def test_lines_close_all_even_where_one_fails(tent: Tent, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = tent.inputs(5, 6)
+    pin_class = type(tent.hardware.pins.pin("GPIO6"))
+    real_close = pin_class.close
+
+    def close(pin: object) -> None:
+        real_close(pin)
+        if repr(pin) == "GPIO6":
+            raise OSError("it does not close")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pin_class, "close", close)
+        with pytest.raises(OSError, match="it does not close"):
+            inputs.close()
+    assert tent.inputs(5).is_high(5)
+
+
+class LgpioError(Exception):
+    """As lgpio has it: neither an OSError nor one of gpiozero's."""
+
+
+def test_what_lgpio_raises_is_told_as_a_line_that_cannot_be_used(
+    tent: Tent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lgpio = ModuleType("lgpio")
+    lgpio.error = LgpioError  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "lgpio", lgpio)
+    lamp = Lamp(LAMP_GPIO, tent.hardware)
+    inputs = tent.inputs(5)
+    tent.hardware.pins.failure = LgpioError("GPIO busy")
+    for use in (
+        lambda: tent.inputs(6),
+        lambda: Lamp(7, tent.hardware),
+        lambda: inputs.is_high(5),
+        inputs.levels,
+    ):
+        with pytest.raises(SensorError, match=r"GPIO [567] .*GPIO busy.*group gpio"):
+            use()
+    tent.hardware.pins.failure = None
+    lamp.close()
+
+
+def test_two_sensors_that_open_at_once_share_one_pin_factory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a Pi, gpiozero makes the factory when it is first needed."""
+    made: list[Pins] = []
+    another = threading.Event()
+
+    def default_factory() -> Pins:
+        if made:
+            another.set()
+        made.append(Pins(Monotonic().now_s))
+        another.wait(0.2)  # give another thread the time to come in here too
+        return made[0]
+
+    monkeypatch.setattr(gpiozero.Device, "pin_factory", None)
+    monkeypatch.setattr(gpiozero.Device, "_default_pin_factory", staticmethod(default_factory))
+    opened: list[Inputs] = []
+    threads = [
+        threading.Thread(target=lambda gpio=gpio: opened.append(Inputs((gpio,), Hardware())))
+        for gpio in (5, 6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(opened), len(made)) == (2, 1)
+    for inputs in opened:
+        inputs.close()
+
+
+def test_off_a_pi_a_line_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpiozero.Device, "pin_factory", None)
+    monkeypatch.setenv("GPIOZERO_PIN_FACTORY", "none-such")
+    with pytest.raises(SensorError, match=r"GPIO 5 cannot be used .*python3-lgpio"):
+        Inputs((5,), Hardware())
+
+
+def test_a_lamp_lights_and_is_dark_when_it_is_closed(tent: Tent) -> None:
+    lamp = Lamp(LAMP_GPIO, tent.hardware)
+    assert not tent.hardware.pins.is_high(LAMP_GPIO)
+    lamp.light(True)
+    assert tent.hardware.pins.is_high(LAMP_GPIO)
+    lamp.light(False)
+    assert not tent.hardware.pins.is_high(LAMP_GPIO)
+    lamp.light(True)
+    lamp.close()
+    assert not tent.hardware.pins.is_high(LAMP_GPIO)
+
+
+# The mains contact
+
+
+def test_a_contact_tells_its_state_at_once_and_once_a_second(tent: Tent) -> None:
+    contact = tent.contact()
+    assert [present(contact) for _ in range(3)] == [False] * 3
+    tent.hardware.set_mains(True)
+    assert [present(contact) for _ in range(3)] == [True] * 3
+
+
+def test_a_contact_tells_of_a_change_without_waiting_for_the_second(
+    at_speed: Callable[[float], Tent],
+) -> None:
+    """A second of this clock takes a quarter of an hour, and a millisecond one second."""
+    tent = at_speed(0.001)
+    contact = tent.contact(ContactConfig(gpio=MAINS_GPIO, settle_s=0.0001))
+    assert present(contact) is False
+    tent.hardware.set_mains(True)
+    assert present(contact) is True
+
+
+@pytest.mark.parametrize("bounces", [1, 2, 20])
+def test_bouncing_gives_one_change(at_speed: Callable[[float], Tent], bounces: int) -> None:
+    tent = at_speed(10.0)
+    contact = tent.contact(ContactConfig(gpio=MAINS_GPIO, settle_s=1.0))
+    told = [present(contact)]
+    for closing in (True, False):
+        for _ in range(bounces):
+            tent.hardware.set_mains(closing)
+            tent.hardware.set_mains(not closing)
+        tent.hardware.set_mains(closing)
+        told += [present(contact) for _ in range(2)]
+    assert told == [False, True, True, False, False]
+
+
+def test_a_pulse_shorter_than_it_takes_to_settle_changes_nothing(
+    at_speed: Callable[[float], Tent],
+) -> None:
+    tent = at_speed(10.0)
+    contact = tent.contact(ContactConfig(gpio=MAINS_GPIO, settle_s=1.0))
+    told = [present(contact)]
+    tent.hardware.set_mains(True)
+    tent.hardware.set_mains(False)
+    told += [present(contact) for _ in range(2)]
+    assert told == [False] * 3
+
+
+def test_a_contact_that_never_settles_is_a_fault_and_no_value(
+    at_speed: Callable[[float], Tent],
+) -> None:
+    tent = at_speed(2.0)
+    contact = tent.contact(ContactConfig(gpio=MAINS_GPIO, settle_s=1.0))
+    assert present(contact) is False
+    over = threading.Event()
+
+    def chatter() -> None:
+        while not over.wait(0.002):
+            tent.hardware.set_mains(not tent.hardware.pins.is_high(MAINS_GPIO))
+
+    thread = threading.Thread(target=chatter)
+    thread.start()
+    with pytest.raises(SensorError, match=f"GPIO {MAINS_GPIO} does not come to rest"):
+        contact.read()
+    over.set()
+    thread.join()
+    tent.hardware.set_mains(True)
+    assert present(contact) is True
+
+
+def test_a_cut_cable_reads_as_no_mains(tent: Tent) -> None:
+    contact = tent.contact()
+    tent.hardware.set_mains(True)
+    assert [present(contact) for _ in range(2)] == [True, True]
+    tent.hardware.pins.set_cable(MAINS_GPIO, None)
+    assert [present(contact) for _ in range(2)] == [False, False]
+
+
+def test_a_contact_may_be_wired_the_other_way_round(tent: Tent) -> None:
+    contact = tent.contact(ContactConfig(gpio=MAINS_GPIO, present_level="high"))
+    assert present(contact) is True
+    tent.hardware.set_mains(True)
+    assert present(contact) is False
+
+
+def test_a_change_whose_edge_is_lost_shows_within_a_second(tent: Tent) -> None:
+    contact = tent.contact()
+    assert present(contact) is False
+    tent.hardware.pins.deaf = True
+    tent.hardware.set_mains(True)
+    assert present(contact) is True
+
+
+# The beams
+
+
+def test_people_are_counted_once_in_the_right_direction(tent: Tent) -> None:
+    beams = tent.beams()
+    at_s = tent.clock.now_s()
+    for number, inward in enumerate((True, True, False, True, False)):
+        walk(tent.hardware, at_s + number, inward=inward)
+    assert people(beams, 12) == {"entered": 3, "left": 2}
+
+
+def test_a_crowd_is_one_reading(tent: Tent) -> None:
+    beams = tent.beams()
+    beams.read()
+    for number in range(50):
+        walk(tent.hardware, tent.clock.now_s() - 100.0 + number, inward=True)
+    tent.hardware.set_beam(inner=False, blocked=True)  # the next one, so that the last is past
+    assert [(m.quantity, m.value) for m in beams.read()] == [("obstructed", False), ("entered", 50)]
+
+
+def test_beams_may_be_wired_the_other_way_round(tent: Tent) -> None:
+    swapped = BeamsConfig(outer_gpio=INNER_GPIO, inner_gpio=OUTER_GPIO)
+    beams = tent.beams(swapped)
+    walk(tent.hardware, tent.clock.now_s(), inward=True)
+    assert people(beams) == {"left": 1}
+
+
+def test_a_level_that_means_broken_can_be_chosen(tent: Tent) -> None:
+    for gpio in (OUTER_GPIO, INNER_GPIO):
+        tent.hardware.pins.set_cable(gpio, True)
+    beams = tent.beams(BeamsConfig(OUTER_GPIO, INNER_GPIO, blocked_level="low"))
+    at_s = tent.clock.now_s()
+    for offset_s, gpio, high in (
+        (0.0, OUTER_GPIO, False),
+        (0.1, INNER_GPIO, False),
+        (0.2, OUTER_GPIO, True),
+        (0.3, INNER_GPIO, True),
+    ):
+        tent.hardware.pins.set_cable(gpio, high, at_s + offset_s)
+    assert people(beams) == {"entered": 1}
+
+
+@pytest.mark.parametrize("gpio", [OUTER_GPIO, INNER_GPIO])
+def test_a_cut_cable_is_an_obstruction_and_never_a_person(tent: Tent, gpio: int) -> None:
+    beams = tent.beams()
+    beams.read()
+    tent.hardware.pins.set_cable(gpio, None)
+    found: Counter[str] = Counter()
+    for _ in range(100):
+        readings = {m.quantity: m.value for m in beams.read()}
+        found.update(readings.keys() - {"obstructed"})
+        if readings["obstructed"]:
+            break
+    assert readings["obstructed"] is True
+    tent.hardware.pins.set_cable(gpio, False)
+    for _ in range(3):
+        readings = {m.quantity: m.value for m in beams.read()}
+        found.update(readings.keys() - {"obstructed"})
+    assert readings["obstructed"] is False
+    assert not found
+
+
+def test_who_stands_in_the_door_when_the_driver_opens_is_not_counted(tent: Tent) -> None:
+    tent.hardware.set_beam(inner=True, blocked=True)
+    beams = tent.beams()
+    tent.hardware.set_beam(inner=True, blocked=False)
+    assert people(beams) == {}
+    walk(tent.hardware, tent.clock.now_s(), inward=False)
+    assert people(beams) == {"left": 1}
+
+
+def test_a_beam_whose_edge_is_lost_is_not_broken_for_ever(tent: Tent) -> None:
+    beams = tent.beams()
+    beams.read()
+    tent.hardware.set_beam(inner=False, blocked=True)
+    beams.read()
+    tent.hardware.pins.deaf = True
+    tent.hardware.set_beam(inner=False, blocked=False)
+    tent.hardware.pins.deaf = False
+    assert people(beams) == {}
+    walk(tent.hardware, tent.clock.now_s(), inward=True)
+    assert people(beams) == {"entered": 1}
+
+
+def test_people_counted_before_the_lines_fail_are_not_lost(tent: Tent) -> None:
+    beams = tent.beams()
+    beams.read()
+    at_s = tent.clock.now_s() - 10.0
+    walk(tent.hardware, at_s, inward=True)
+    walk(tent.hardware, at_s + 2.0, inward=True)
+    tent.hardware.pins.failure = OSError("gone")
+    found = {m.quantity: m.value for m in beams.read()}
+    assert found["entered"] == 1, "the second may still turn out to be a flicker"
+    with pytest.raises(SensorError, match="gone"):
+        beams.read()
+    tent.hardware.pins.failure = None
+    assert people(beams) == {"entered": 1}
