@@ -181,7 +181,9 @@ class Agent:
         for what, thing in work:
             self._handle(what, thing, now)
         if now.monotonic_s >= self._tick_due_s:
-            self._tick(now)
+            self._settle(self.tent.tick(now))
+            self._tick_due_s = now.monotonic_s + TICK_S
+        self._do_chores(now)
         if now.monotonic_s >= self._interval_due_s:
             self._record(now)
         elif self._has_changed() and now.monotonic_s >= self._change_s + CHANGE_PAUSE_S:
@@ -192,6 +194,7 @@ class Agent:
         if what == "readings":
             readings: Sequence[Reading] = thing
             self._settle(self.tent.apply(readings, now))
+            self._tick_due_s = now.monotonic_s + TICK_S  # time has passed for the tent just now
         elif what == "up":
             self._record(now)
         elif what == "request":
@@ -202,9 +205,7 @@ class Agent:
         else:
             self._stopping = True
 
-    def _tick(self, now: Now) -> None:
-        self._tick_due_s = now.monotonic_s + TICK_S
-        self._settle(self.tent.tick(now))
+    def _do_chores(self, now: Now) -> None:
         if self._lamp_until_s is not None and now.monotonic_s >= self._lamp_until_s:
             self._lamp_until_s = None
             self._lamp.light(False)
@@ -264,6 +265,7 @@ class Agent:
         if self._store.failure is None:
             log.warning("the store can be written again")
             self._record(now)
+            self._link.look_again()
 
     # Commands
 
@@ -366,6 +368,8 @@ class Agent:
                 what, thing = self._inbox.get_nowait()
                 if what == "readings":
                     self._settle(self.tent.apply(thing, now))
+        if self._store.failure is not None:  # what is in memory only would be lost
+            self._retry_store(now)
         if self._has_changed():
             self._record(now)
         self._link.stop(STOP_LINK_S)

@@ -40,10 +40,13 @@ class _Timex(ctypes.Structure):
     )
 
 
+_libc = ctypes.CDLL(None)
+
+
 def kernel_is_synced() -> bool:
     """Ask the kernel whether a time service disciplines its clock (adjtimex(2), STA_UNSYNC)."""
     timex = _Timex()
-    if ctypes.CDLL(None).adjtimex(ctypes.byref(timex)) < 0:
+    if _libc.adjtimex(ctypes.byref(timex)) < 0:
         return False
     return not timex.status & _STA_UNSYNC
 

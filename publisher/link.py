@@ -129,6 +129,10 @@ class Link:
         """Send stored rows now if the link is up; otherwise they wait in the store."""
         self._post("rows", tuple(rows))
 
+    def look_again(self) -> None:
+        """Send rows of the store that were out of reach before."""
+        self._post("again", None)
+
     def respond(self, request: Request, cid: str, answer: str) -> None:
         """Answer a command."""
         self._post("answer", (request, cid, answer))
@@ -272,6 +276,9 @@ class _Session:
         if broker.tls:
             context = ssl.create_default_context(cafile=broker.ca_file)
             context.minimum_version = ssl.TLSVersion.TLSv1_2
+            # Python 3.13 began to refuse authorities without all extensions of RFC 5280, which many
+            # home-made ones lack: a certificate that serves on Debian 12 must serve on Debian 13.
+            context.verify_flags &= ~ssl.VERIFY_X509_STRICT
             if broker.cert_file is not None:
                 context.load_cert_chain(broker.cert_file, broker.key_file)
             client.tls_set_context(context)
@@ -354,6 +361,8 @@ class _Session:
             if what == "rows":
                 if self._born:
                     self._live.extend(row for row in thing if row.id > self._until)
+            elif what == "again":
+                self._cursor, self._drained = 0, False
             elif self.is_up:
                 self._answer(*thing)
 
@@ -401,10 +410,8 @@ class _Session:
         else:
             self._drained = True
             rows = []
-            while self._late and room - len(self._late[0].body.encode()) - 1 >= 0:
-                row = self._late.popleft()
-                room -= len(row.body.encode()) + 1
-                rows.append(row)
+            while self._late and (room := room - self._late[0].room) >= 0:
+                rows.append(self._late.popleft())
         if rows:
             records = [self._stamp(row) for row in rows]
             self._publish("history", messages.history(link._id, records), rows, history=True)

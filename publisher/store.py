@@ -33,6 +33,8 @@ MEMORY_ROWS = 5000
 IDS_PER_BOOT = 1 << 30
 #: Fresh boot numbers stay below (which leaves room until the year 2162).
 BOOT_LIMIT = 1 << 32
+#: Boot numbers among which chance chooses where the time of day cannot.
+BOOT_CHANCE = 1_000_000
 #: By how many bytes a row at most grows when it is stamped.
 STAMP_BYTES = 24
 #: Confirmed rows that may wait for the next record before they are deleted on their own.
@@ -66,6 +68,11 @@ class Row(NamedTuple):
     uptime_s: float
     stamped: int
     body: str
+
+    @property
+    def room(self) -> int:
+        """Bytes that it takes at most in a history message."""
+        return len(self.body.encode()) + 1 + (0 if self.stamped else STAMP_BYTES)
 
 
 @dataclass(slots=True)
@@ -223,7 +230,7 @@ class Store:
                     self._confirmed.add(row.id)
                     self._ledger.dropped += 1
                     continue
-                size += len(row.body.encode()) + 1 + (0 if row.stamped else STAMP_BYTES)
+                size += row.room
                 if found and size > max_bytes:
                     break
                 found.append(row)
@@ -528,13 +535,14 @@ def _fresh_boot(known: int, now: Now) -> int:
     """Return a boot number that nobody has seen: larger than `known` and than any of the past.
 
     It is taken from the time of day, in seconds, so that a unit whose card was replaced does not
-    use its old numbers again. A clock that is not synchronised may repeat a past second; chance
-    keeps such numbers apart.
+    use its old numbers again. A clock that is not synchronised may repeat a past second, and boots
+    counted on from `known` may come to a second that is near: chance keeps such numbers apart.
     """
     since = 0 if now.wall is None else int((now.wall - EPOCH).total_seconds())
-    if now.synced and known < since < BOOT_LIMIT:
+    if now.synced and known + BOOT_CHANCE < since < BOOT_LIMIT:
         return since
-    return max(known, since if 0 <= since < BOOT_LIMIT else 0) + random.randrange(1, 1_000_000)
+    since = since if 0 <= since < BOOT_LIMIT else 0
+    return max(known, since) + random.randrange(1, BOOT_CHANCE)
 
 
 def _gap(before: Ledger, now: Now) -> dict[str, Any]:

@@ -68,17 +68,23 @@ class Beams:
         # Take everything that is there, then report: a crowd costs one report, not one a person.
         while (edge := inputs.next_edge(0.0 if any(ways) else self._wait_s(inputs))) is not None:
             ways.append(self._change(edge))
-        now_s = inputs.now_s()
-        if not any(ways):
-            for gpio, high in inputs.levels().items():  # an edge that got lost shows here
-                ways.append(self._change(Edge(now_s, gpio, high)))
-        ways.append(self._passages.tick(now_s))
+        if not any(ways):  # lines that fail now must not cost the people counted above
+            ways += self._catch_up(inputs)
         self._reported_s = self._clock.now_s()
         found = [Measurement("obstructed", self._passages.obstructed)]
         for quantity, way in (("entered", Way.IN), ("left", Way.OUT)):
             if way in ways:
                 found.append(Measurement(quantity, ways.count(way)))
         return found
+
+    def _catch_up(self, inputs: Inputs) -> list[Way | None]:
+        """Let time pass, and look at the levels, where an edge that got lost shows."""
+        now_s = inputs.now_s()
+        levels = inputs.levels()
+        if not levels:  # edges have come meanwhile: they are first
+            return []
+        ways = [self._change(Edge(now_s, gpio, high)) for gpio, high in levels.items()]
+        return [*ways, self._passages.tick(now_s)]
 
     def _wait_s(self, inputs: Inputs) -> float:
         """Return for how many real seconds there is nothing to do unless an edge comes."""

@@ -1,7 +1,7 @@
 """Two beams across a door: from timed changes to people who came in or went out.
 
 The state is outer | inner << 1. In: 0 → 1 → 3 → 2 → 0, out: 0 → 2 → 3 → 1 → 0. A person is counted
-when both beams have been free for GLITCH_S: sooner, a flicker cannot be told from the end.
+when both beams have been free for END_S: sooner, a flicker cannot be told from the end.
 """
 
 from enum import IntEnum
@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 #: States shorter than this are electrical noise: a runner at 4 m/s needs 37 ms from beam to beam.
 GLITCH_S = 0.01
+#: Both beams must be free for so long; receivers flicker for less than half a millisecond.
+END_S = 0.004
 #: A thin body that never breaks both beams at once must break the second within this time …
 THIN_GAP_S = 0.3
 #: … and each of them for at least this long.
@@ -74,10 +76,10 @@ class Passages:
     def due_s(self) -> float | None:
         """When both beams will have been free for long enough; None where nothing is to be told."""
         ended = not self._state and (self._track or self._blind)
-        return self._since_s + GLITCH_S if ended else None
+        return self._since_s + END_S if ended else None
 
     def _may_flicker(self, now_s: float) -> bool:
-        return abs(now_s - self._since_s) < GLITCH_S
+        return abs(now_s - self._since_s) < END_S
 
     def _note(self, stay: _Stay) -> None:
         track = self._track

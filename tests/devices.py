@@ -144,7 +144,7 @@ class ContactDevice(_Lines):
         return {"gpio": MAINS_GPIO}
 
     def speak(self) -> None:
-        self.hardware.set_mains(not self.hardware.pins.is_high(MAINS_GPIO))
+        self.hardware.set_mains(self.hardware.pins.is_high(MAINS_GPIO))
 
 
 class BeamsDevice(_Lines):
@@ -296,6 +296,14 @@ class Listener:
                     return passed
         except Empty:
             raise AssertionError(f"waited in vain; last heard: {passed[-5:]}") from None
+
+
+def within_patience(work: Callable[[], Any]) -> None:
+    """Do `work` in a thread; it must end."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive(), "it never ended"
 
 
 def refusal(driver: Driver) -> str:

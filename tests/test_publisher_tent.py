@@ -517,6 +517,19 @@ def test_hours_are_booked_on_what_ran_in_them(well: Unit) -> None:
     assert power["generator"]["hours_total"] == 0.2
 
 
+def test_the_time_up_to_a_change_is_booked_on_what_was_before_it() -> None:
+    unit = Unit(config("mains", "battery"))
+    unit.hear("battery", charge_pct=80.0)
+    unit.hear("mains", present=True)
+    for passed_s, present in ((10, False), (4, True)):
+        unit.now_s += passed_s
+        unit.take(
+            unit.reading("battery", "charge_pct", 80.0), unit.reading("mains", "present", present)
+        )
+    day = unit.tent.totals.day
+    assert (day.mains_s, day.battery_s) == (10, 4)
+
+
 def test_each_second_is_booked_on_one_source_only(well: Unit) -> None:
     for second in range(100):
         present = second % 3 == 0

@@ -32,6 +32,7 @@ from tests.devices import (
     refusal,
     simulated,
     speaking,
+    within_patience,
 )
 
 HEALTH = {FAULT, READS, ERRORS, READ_DURATION_S}
@@ -57,14 +58,6 @@ def make(tmp_path: Path) -> Iterator[MakeDevice]:
 
 
 every_driver = pytest.mark.parametrize("name", registry.DRIVERS)
-
-
-def within_patience(work: Callable[[], Any]) -> None:
-    """Do `work` in a thread; it must end."""
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(PATIENCE_S)
-    assert not thread.is_alive(), "it never ended"
 
 
 def heard(driver: Driver, device: Device, quantity: str) -> list[Measurement]:

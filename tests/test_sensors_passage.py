@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from sensors.passage import GLITCH_S, Passages, Way
+from sensors.passage import END_S, Passages, Way
 
 SPACING_M, BODY_M = 0.15, 0.3
 PULSE_S = 0.0001
@@ -84,7 +84,7 @@ def test_a_person_counts_once_in_the_right_direction_at_any_speed(way: Way, spee
 def test_a_person_counts_as_soon_as_the_door_is_known_to_be_free(way: Way) -> None:
     door = passing(way)
     [(at_s, _)] = counted(door)
-    assert at_s - max(door.outer + door.inner) == pytest.approx(GLITCH_S)
+    assert at_s - max(door.outer + door.inner) == pytest.approx(END_S)
 
 
 @BOTH_WAYS

@@ -74,9 +74,10 @@ class World:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop the world; returns when it stands still."""
+        """Stop the world; returns when it stands still, or at once where `truth` calls it."""
         self._stopping.set()
-        self._thread.join()
+        if self._thread is not threading.current_thread():
+            self._thread.join()
 
     def _plan(self, at_s: float, what: Callable[[float], None]) -> None:
         heapq.heappush(self._agenda, (at_s, next(self._order), what))
