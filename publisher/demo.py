@@ -139,6 +139,7 @@ def demonstration(options: Options, on_sent: Callable[[str, str], None]) -> Iter
             hour_of_day=local.astimezone().hour + local.minute / 60,
             people=agent.tent.totals.occupancy.people,
             step_s=max(1.0, options.speed / 50),
+            await_drivers=True,
         )
         world.start()
         stack.callback(world.stop)

@@ -39,6 +39,10 @@ class SimulatedHardware(Hardware):
         """Return the simulated pins."""
         return self.pins
 
+    def is_watched(self) -> bool:
+        """Say whether drivers wait for the contact's and both beams' edges."""
+        return all(map(self.pins.is_watched, (MAINS_GPIO, OUTER_GPIO, INNER_GPIO)))
+
     def set_mains(self, present: bool, at_s: float | None = None) -> None:
         """Close (mains present) or open the relay's contact to ground."""
         self.pins.set_cable(MAINS_GPIO, not present, at_s)

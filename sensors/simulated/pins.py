@@ -76,6 +76,10 @@ class Pins(MockFactory):  # type: ignore[misc]
         pin.edge_s = self.ticks() if at_s is None else at_s
         pin.follow()
 
+    def is_watched(self, gpio: int) -> bool:
+        """Say whether a driver wants to hear of a line's edges."""
+        return super().pin(f"GPIO{gpio}").when_changed is not None
+
     def is_high(self, gpio: int) -> bool:
         """Read a line, a lamp's for example."""
         return bool(super().pin(f"GPIO{gpio}")._state)

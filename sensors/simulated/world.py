@@ -42,20 +42,22 @@ class World:
         hour_of_day: float,
         people: int = 0,
         step_s: float = 1.0,
+        await_drivers: bool = False,
     ) -> None:
-        """Begin at `hour_of_day` (0 to 24) with `people` in the tent."""
+        """Begin at `hour_of_day` (0 to 24) with `people` in the tent.
+
+        `await_drivers` holds everything back until the door is watched: nobody comes unseen.
+        """
         self._hardware = hardware
         self._clock = clock
         self._truth = truth
         self._random = random.Random(seed)
         self._seats = seats
-        self._start_s = clock.now_s()
+        self._start_s = self._door_free_s = 0.0
         self._start_hour = hour_of_day
         self._step_s = step_s
         self._agenda: list[tuple[float, int, Callable[[float], None]]] = []
         self._order = itertools.count()
-        self._door_free_s = self._start_s
-        self._people = 0
         self.mains = False
         self.generator = False
         self.charge_ah = CAPACITY_AH * self._random.uniform(0.6, 0.9)
@@ -63,11 +65,7 @@ class World:
         self._thread = threading.Thread(target=self._run, name="world", daemon=True)
 
         self._people = people
-        for _ in range(people):
-            self._plan(self._start_s + self._stay_s(), self._leave)
-        self._plan(self._start_s + self._random.uniform(1, 4), self._arrive)
-        self._plan_mains()
-        self._plan(self._start_s, self._physics)
+        self._await_drivers = await_drivers
 
     def start(self) -> None:
         """Let time pass."""
@@ -82,7 +80,19 @@ class World:
     def _plan(self, at_s: float, what: Callable[[float], None]) -> None:
         heapq.heappush(self._agenda, (at_s, next(self._order), what))
 
+    def _begin(self) -> None:
+        self._start_s = self._door_free_s = self._clock.now_s()
+        for _ in range(self._people):
+            self._plan(self._start_s + self._stay_s(), self._leave)
+        self._plan(self._start_s + self._random.uniform(1, 4), self._arrive)
+        self._plan_mains()
+        self._plan(self._start_s, self._physics)
+
     def _run(self) -> None:
+        while self._await_drivers and not self._hardware.is_watched():
+            if self._stopping.wait(0.01):
+                return
+        self._begin()
         while self._agenda:
             at_s, _, what = heapq.heappop(self._agenda)
             self._hardware.pins.horizon_s = at_s
