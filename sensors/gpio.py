@@ -1,9 +1,10 @@
 """GPIO lines by gpiozero: inputs that report each edge with its time, and a lamp."""
 
+import gc
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
@@ -53,8 +54,6 @@ class Inputs:
 
     def __init__(self, gpios: tuple[int, ...], hardware: Hardware) -> None:
         """Raises SensorError where a line cannot be had."""
-        from gpiozero import InputDevice
-
         self._edges: SimpleQueue[Edge | None] = SimpleQueue()
         self._lines: dict[int, Any] = {}
         self._watchers: list[_Watcher] = []  # gpiozero holds its callbacks weakly
@@ -62,8 +61,7 @@ class Inputs:
             undo.callback(self.close)
             for gpio in gpios:
                 with _explained(f"GPIO {gpio}"):
-                    line = InputDevice(gpio, pull_up=True, pin_factory=hardware.pin_factory())
-                    self._lines[gpio] = line
+                    line = self._lines[gpio] = _take_line(gpio, hardware)
                     watcher = _Watcher(gpio, self._edges)
                     self._watchers.append(watcher)
                     line.pin.bounce = None
@@ -107,6 +105,17 @@ class Inputs:
         with ExitStack() as closing:  # each of them, even where one fails
             for line in lines.values():
                 closing.callback(line.close)
+
+
+def _take_line(gpio: int, hardware: Hardware) -> Any:
+    from gpiozero import GPIOPinInUse, InputDevice
+
+    with suppress(GPIOPinInUse):
+        return InputDevice(gpio, pull_up=True, pin_factory=hardware.pin_factory())
+    # It may be our own last attempt, which failed half-way: gpiozero frees its line when it is
+    # collected, and its exception's traceback can put that off.
+    gc.collect()
+    return InputDevice(gpio, pull_up=True, pin_factory=hardware.pin_factory())
 
 
 class _Watcher:

@@ -54,7 +54,8 @@ class Pins(MockFactory):  # type: ignore[misc]
     def check(self) -> None:
         """Raise the failure that is set."""
         if self.failure is not None:
-            raise self.failure
+            # A new one each time: an exception that lives on keeps its traceback's objects alive.
+            raise type(self.failure)(*self.failure.args)
 
     def pin(self, name: Any, *args: Any, **kwargs: Any) -> Any:
         """Return a pin for a driver. Raises the failure that is set."""
