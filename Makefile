@@ -29,4 +29,4 @@ $(READY): setup.cfg pyproject.toml Makefile
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -38,8 +39,8 @@ STORE_RETRY_S = 60.0
 WATCHDOG_S = 5.0
 #: Answers kept to tell a repeated command from a new one.
 MOST_CIDS = 200
-STOP_LINK_S = 0.7
-STOP_SENSOR_S = 0.1
+STOP_LINK_S = 0.6
+STOP_SENSORS_S = 0.2
 
 
 class StartError(Exception):
@@ -81,7 +82,7 @@ class Agent:
         self._lamp: Any = None
         self._lamp_until_s: float | None = None
         self._watchdog_s = 0.0
-        self._log_errors: dict[str, str] = {}
+        self._failure_told = False
 
         self._lock = _lock(state_dir)
         now = clock.now()
@@ -208,7 +209,10 @@ class Agent:
     def _do_chores(self, now: Now) -> None:
         if self._lamp_until_s is not None and now.monotonic_s >= self._lamp_until_s:
             self._lamp_until_s = None
-            self._lamp.light(False)
+            try:
+                self._lamp.light(False)
+            except SensorError as error:
+                log.warning("%s", error)
         if self._store.failure is not None and now.monotonic_s >= self._retry_due_s:
             self._retry_store(now)
         if now.uptime_s - self._watchdog_s >= WATCHDOG_S and self._link.is_alive():
@@ -242,17 +246,18 @@ class Agent:
             last = seq + len(made)
             return [*made, ("state", messages.state(config, boot, last, now, blocks, buffer))]
 
-        failed_before = self._store.failure is not None
         rows: list[Row] = self._store.append(records, tent.totals.as_dict(), now)
         self._link.offer(rows)
-        if self._store.failure is not None and not failed_before:
+        failed = self._store.failure is not None
+        if failed and not self._failure_told:
             log.error(
                 "the store cannot be written (%s): going on in memory; free space on the disk or "
                 "replace the card",
                 self._store.failure,
             )
             self._retry_due_s = now.monotonic_s + STORE_RETRY_S
-        self._settle(tent.alert("store_failed", self._store.failure is not None, now))
+        self._failure_told = failed
+        self._settle(tent.alert("store_failed", failed, now))
         if buffer["dropped"] > self._dropped_told:
             dropped, self._dropped_told = buffer["dropped"] - self._dropped_told, buffer["dropped"]
             self._settle([Happening("records_dropped", {"records": dropped})])
@@ -360,8 +365,9 @@ class Agent:
         notify("STOPPING=1")
         for sensor in self._sensors:
             sensor.stop()
+        limit_s = time.monotonic() + STOP_SENSORS_S
         for sensor in self._sensors:
-            sensor.join(STOP_SENSOR_S)
+            sensor.join(max(0.0, limit_s - time.monotonic()))
         now = self._clock.now()
         with contextlib.suppress(Empty):  # people who passed in the last moment count as well
             while True:
@@ -373,11 +379,11 @@ class Agent:
         if self._has_changed():
             self._record(now)
         self._link.stop(STOP_LINK_S)
+        self._store.close(self._clock.now(), self.tent.totals.as_dict())
         if self._control is not None:
             self._control.close()
         if self._lamp is not None:
             self._lamp.close()
-        self._store.close(self._clock.now(), self.tent.totals.as_dict())
         if self._lock is not None:
             os.close(self._lock)
 

@@ -1,6 +1,7 @@
 """The command line: `tentwatch <command>`. Exit codes: 0 done, 1 it failed, 2 usage or configuration."""
 
 import argparse
+import io
 import json
 import logging
 import os
@@ -17,6 +18,11 @@ DONE, FAILED, USAGE = 0, 1, 2
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a letter gets another
+            stream.reconfigure(errors="replace")
+    if sys.stdout is None:  # started with its output closed
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
     options = _parser().parse_args(argv)
     command = {
         "run": _run,
@@ -33,6 +39,9 @@ def main(argv: list[str] | None = None) -> int:
         return FAILED
     except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except OSError as error:
+        _complain(str(error))
         return FAILED
 
 
@@ -135,6 +144,7 @@ def _run(options: argparse.Namespace) -> int:
         _complain(str(error))
         return USAGE
     _log_to_stderr(logging.INFO)
+    os.umask(os.umask(0) | 0o027)  # what the tent counts is for its user and group at most
     from publisher.agent import Agent, StartError
     from publisher.clock import Clock
     from sensors.hardware import Hardware
@@ -208,11 +218,13 @@ def _status(options: argparse.Namespace) -> int:
         _say(json.dumps(answer, ensure_ascii=False, indent=2))
         return DONE
     from rich.console import Console
+    from rich.text import Text
 
     from publisher.screen import clock_text, tables
 
     console = Console(width=None if sys.stdout.isatty() else 100)
-    console.print(f"{answer['name']} ({answer['id']}) · {clock_text(answer)}", highlight=False)
+    name = f"{answer['name']} ({answer['id']})" if answer["name"] else answer["id"]
+    console.print(Text(f"{name} · {clock_text(answer)}"))
     console.print(tables(answer))
     return DONE
 

@@ -15,8 +15,6 @@ from sensors.gpio import HIGHEST_GPIO
 from sensors.registry import DRIVERS, SENSORS, config_class
 from sensors.settings import Rule, setting
 
-DEFAULT_PATH = Path("/etc/tentwatch/tentwatch.toml")
-
 #: Characters of a wrong value that a message repeats.
 LONGEST_SHOWN = 60
 #: MQTT levels that stand in the topics' way.
@@ -32,7 +30,9 @@ class Tent:
     name: str = setting("", doc="name for people, such as a place")
     latitude: float | None = setting(None, doc="degrees north", low=-90, high=90)
     longitude: float | None = setting(None, doc="degrees east", low=-180, high=180)
-    region: str | None = setting(None, doc="ISO 3166-2 code of the region", pattern=r"[A-Z]{2}-\w+")
+    region: str | None = setting(
+        None, doc="ISO 3166-2 code of the region", pattern=r"[A-Z]{2}-[A-Z0-9]{1,3}"
+    )
     timezone: str = setting("Europe/Kyiv", doc="IANA name of the zone in which the day ends")
     lamp_gpio: int | None = setting(
         None, doc="GPIO number (BCM) of the lamp that `identify` lights", low=0, high=HIGHEST_GPIO
@@ -77,6 +77,8 @@ class Broker:
             found.append(("cert_file", "goes with key_file: give both or neither"))
         if not self.tls and (self.ca_file or self.cert_file):
             found.append(("tls", "must be true for ca_file and cert_file to have an effect"))
+        if len(self.prefix) > 200 or self.prefix.count("/") > 20:
+            found.append(("prefix", "is too long for a topic: at most 200 letters and 20 levels"))
         if self.password_file and not self.username:
             found.append(("username", "is missing: a password alone is not sent"))
         return found

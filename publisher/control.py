@@ -47,7 +47,8 @@ class Control:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
-        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # on a card gone read-only it stays, and is replaced
+            self._path.unlink()
 
     def _run(self) -> None:
         while True:

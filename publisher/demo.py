@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+from zoneinfo import ZoneInfo
 
 from publisher.agent import Agent
 from publisher.clock import DemoClock
@@ -26,7 +27,6 @@ from sensors.simulated.hardware import (
 )
 
 SEATS = 60
-FASTEST = 600
 
 _CONFIG = """\
 [tent]
@@ -128,15 +128,16 @@ def demonstration(options: Options, on_sent: Callable[[str, str], None]) -> Iter
                 at = round(clock.uptime_at(at_s), 3)
                 output.write(json.dumps({"uptime_s": at, "what": what}) + "\n")
 
-        local = clock.now().wall
-        assert local is not None
+        wall = clock.now().wall
+        assert wall is not None
+        local = wall.astimezone(ZoneInfo(config.tent.timezone))
         world = World(
             hardware,
             clock,
             truth,
             seed=options.seed,
             seats=SEATS,
-            hour_of_day=local.astimezone().hour + local.minute / 60,
+            hour_of_day=local.hour + local.minute / 60,
             people=agent.tent.totals.occupancy.people,
             step_s=max(1.0, options.speed / 50),
             await_drivers=True,
@@ -167,9 +168,15 @@ def run(options: Options) -> None:
         with demonstration(options, screen.sent) as agent, screen.showing(agent.status):
             agent.run()
     else:
-        with demonstration(options, _print_line) as agent:
+        listening: list[Agent] = []
+
+        def print_line(topic: str, payload: str) -> None:
+            try:
+                print(topic, payload, flush=True)  # noqa: T201
+            except OSError:  # nobody reads any more
+                for agent in listening:
+                    agent.stop()
+
+        with demonstration(options, print_line) as agent:
+            listening.append(agent)
             agent.run()
-
-
-def _print_line(topic: str, payload: str) -> None:
-    print(topic, payload, flush=True)  # noqa: T201

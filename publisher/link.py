@@ -267,7 +267,10 @@ class _Session:
         client.on_disconnect = self._disconnected
         client.on_publish = self._confirmed
         client.on_message = self._arrived
+        client.on_subscribe = self._subscribed
         client.on_socket_open = _limit_tcp
+        for key in ("password_file", "ca_file", "cert_file", "key_file"):
+            _check_file(key, getattr(broker, key))
         if broker.username is not None:
             password = None
             if broker.password_file is not None:
@@ -372,9 +375,10 @@ class _Session:
             properties.CorrelationData = request.correlation
         topics = self._link._topics
         topic = request.response_topic or ""
-        # Whoever commands does not get to speak in the tent's name.
-        is_ours = topic.startswith(topics.of("")) and not topic.startswith(topics.of("res/"))
-        if not topic or is_ours or set(topic) & set("+#"):
+        # Whoever commands does not get to speak in a tent's name, nor to upset the broker.
+        is_tents = topic.startswith(topics.prefix + "/") and not topic.startswith(topics.of("res/"))
+        is_odd = len(topic) > 200 or topic.count("/") > 20 or set(topic) & set("+#")
+        if not topic or is_tents or is_odd:
             topic = topics.of(f"res/{cid}")
         self._send(topic, answer, (), is_answer=True, properties=properties)
 
@@ -409,7 +413,6 @@ class _Session:
             self._cursor = rows[-1].id
         else:
             self._drained = True
-            rows = []
             while self._late and (room := room - self._late[0].room) >= 0:
                 rows.append(self._late.popleft())
         if rows:
@@ -511,6 +514,16 @@ class _Session:
         else:
             client.subscribe(topic, qos=1)
 
+    def _subscribed(
+        self, client: Client, userdata: Any, mid: int, reasons: Any, properties: Any
+    ) -> None:
+        if any(reason.is_failure for reason in reasons):
+            log.warning(
+                "%s lets this user receive no commands: allow it to read %s",
+                self._link._health.broker,
+                self._link._topics.of("cmd/#"),
+            )
+
     def _disconnected(
         self, client: Client, userdata: Any, flags: Any, reason: Any, properties: Any
     ) -> None:
@@ -563,6 +576,22 @@ class _Sent:
     at_s: float
 
 
+def _check_file(key: str, name: str | None) -> None:
+    """Raise _Ended where a file that the configuration names cannot be used: ssl does not say which."""
+    if name is None:
+        return
+    try:
+        if not Path(name).is_file():  # a FIFO would keep us waiting for ever
+            raise OSError("there is no such file")
+        content = Path(name).read_bytes()
+        if key == "password_file":
+            content.decode()
+    except (OSError, ValueError) as error:
+        raise _Ended(
+            f"{name} cannot be used ({error}): check {key} in [broker], and the file's rights"
+        ) from error
+
+
 def _properties(packet: int) -> Any:
     return Properties(packet)  # type: ignore[no-untyped-call]
 
@@ -600,8 +629,10 @@ def explain(error: Exception, broker: Broker) -> str:
         return f"{where} refuses connections: is the broker running, and is the port right?"
     if isinstance(error, TimeoutError):
         return f"{where} does not answer: check the network and the broker's firewall"
-    if isinstance(error, FileNotFoundError | PermissionError) and error.filename:
-        return f"{error.filename} cannot be read ({error.strerror}): check its path and its rights"
+    if isinstance(error, UnicodeError):
+        return f"{broker.host!r} is no name of a host: check host"
+    if isinstance(error, ConnectionResetError) and broker.tls:
+        return f"{where} does not agree on TLS (it hung up): check tls, port, cert_file"
     if isinstance(error, OSError):
         return f"{where} cannot be reached ({error})"
     return f"{where} does not speak MQTT as it should ({type(error).__name__}: {error})"

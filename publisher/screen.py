@@ -6,7 +6,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -14,11 +14,12 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from publisher.demo import Options
+if TYPE_CHECKING:
+    from publisher.demo import Options
 
 REFRESH_S = 0.5
 #: Lines of the screen that are not messages; the rest of the terminal shows the last ones.
-OTHER_LINES = 18
+OTHER_LINES = 20
 FEWEST_MESSAGES, MOST_MESSAGES = 2, 12
 _COLOURS = {
     "ok": "green",
@@ -32,7 +33,7 @@ _COLOURS = {
 class Screen:
     """Redraws itself twice a second from the agent's status."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: "Options") -> None:
         self._options = options
         self._console = Console()
         self._messages: deque[tuple[str, str]] = deque(maxlen=MOST_MESSAGES)
@@ -116,7 +117,8 @@ def tables(status: dict[str, Any]) -> Table:
 def _facts(title: str, rows: list[tuple[str, str | Text]]) -> Panel:
     table = Table.grid(padding=(0, 2))
     for name, value in rows:
-        table.add_row(Text(name, style="dim"), value)
+        # As text, not as markup: a tent's name or an error may hold brackets.
+        table.add_row(Text(name, style="dim"), Text(value) if isinstance(value, str) else value)
     return Panel(table, title=title, title_align="left")
 
 
@@ -173,7 +175,7 @@ def _sensors(status: dict[str, Any]) -> Panel:
             Text(sensor["name"], style="dim"),
             Text(sensor["driver"]),
             quality_text(sensor["quality"]),
-            Text(sensor["error"] or f"{sensor['reads']} readings"),
+            Text(sensor["error"] or f"{sensor['reads']} reads"),
         )
     return Panel(table, title="Sensors", title_align="left")
 
@@ -188,6 +190,8 @@ def _link(status: dict[str, Any]) -> Panel:
     ]
     if link["error"]:
         rows.append(("error", link["error"]))
+    if status["store"]["error"]:
+        rows.append(("store", f"cannot be written: {status['store']['error']}"))
     return _facts("Link", rows)
 
 

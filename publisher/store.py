@@ -12,6 +12,7 @@ again after a crash, so it is numbered under a boot of its own.
 import contextlib
 import json
 import logging
+import os
 import random
 import sqlite3
 import sys
@@ -27,6 +28,7 @@ from publisher.clock import EPOCH, Now, timestamp
 log = logging.getLogger("tentwatch.store")
 
 FILE = "tentwatch.db"
+BOOT_FILE = "boot"
 #: Rows kept in memory while the file cannot be written.
 MEMORY_ROWS = 5000
 #: Ids given in memory begin at the boot number times this: above all that the file can hold.
@@ -148,13 +150,16 @@ class Store:
                 power_cut = _gap(ledger, now)
             # What a damaged file says may be old: its boot may have gone further.
             is_fresh = not ledger.boot or quarantined is not None
-            is_new = is_fresh or ledger.boot_id != boot_id
+            noted = self._noted_boot()  # higher where a run ended while it worked in memory
+            is_new = is_fresh or ledger.boot_id != boot_id or noted > ledger.boot
             if is_new and self.failure is None:  # in memory it has a boot of its own already
-                ledger.boot = _fresh_boot(ledger.boot, now) if is_fresh else ledger.boot + 1
+                known = max(ledger.boot, noted)
+                ledger.boot = _fresh_boot(known, now) if is_fresh else known + 1
                 ledger.seq = ledger.conn = 0
             ledger.boot_id = boot_id
             ledger.clean = False
             self._conn_limit = ledger.conn
+            self._note_boot()
             self._write(now, None)
             return Opened(totals, power_cut, quarantined)
 
@@ -189,9 +194,12 @@ class Store:
             if self._db is None:
                 return
             sent = set(ids)
-            self._confirmed |= sent
             if self.failure is not None:
-                self._gone.update(i for i in sent if i < self._memory_from)
+                in_file = {i for i in sent if i < self._memory_from}
+                self._left = max(0, self._left - len(in_file - self._gone))
+                self._gone |= in_file
+                sent -= in_file
+            self._confirmed |= sent
             if len(self._confirmed) >= MOST_CONFIRMED:
                 self._write(self._now, None)
 
@@ -278,9 +286,11 @@ class Store:
             try:
                 aside = self._load(damaged=self._damaged)
                 found = self._ledger
+                boot = max(ledger.boot, found.boot + 1)
                 self._ledger = replace(
                     ledger,
-                    boot=max(ledger.boot, found.boot + 1),
+                    boot=boot,
+                    seq=ledger.seq if boot == ledger.boot else 0,
                     wall=ledger.wall or found.wall,
                     dropped=ledger.dropped + (self._left if aside else 0),
                 )
@@ -306,6 +316,27 @@ class Store:
             if aside is not None:
                 log.error("the store was damaged: set aside as %s, begun anew", aside)
             return unread
+
+    # The highest boot, in a file of its own, for when the store is lost or out of reach
+
+    def _noted_boot(self) -> int:
+        try:
+            return min(int(self._path.with_name(BOOT_FILE).read_text()), BOOT_LIMIT)
+        except (OSError, ValueError):
+            return 0
+
+    def _note_boot(self) -> None:
+        """Note the present boot if it is the highest; in place, which a full disk allows too."""
+        boot = self._ledger.boot
+        if self._noted_boot() >= boot:
+            return
+        with contextlib.suppress(OSError):
+            file = os.open(self._path.with_name(BOOT_FILE), os.O_RDWR | os.O_CREAT, 0o640)
+            try:
+                os.write(file, f"{boot:012d}\n".encode())
+                os.fsync(file)
+            finally:
+                os.close(file)
 
     # The file
 
@@ -396,8 +427,9 @@ class Store:
         self._damaged = _is_damage(error)
         self._left = max(0, self._rows - len(self._confirmed))
         self._gone, self._confirmed = self._confirmed, set()
-        self._ledger.boot = _fresh_boot(self._ledger.boot, self._now)
-        self._ledger.seq = 0
+        self._ledger.boot = _fresh_boot(max(self._ledger.boot, self._noted_boot()), self._now)
+        self._ledger.seq = self._ledger.conn = self._conn_limit = 0
+        self._note_boot()
         self._next_id = max(self._next_id, self._ledger.boot * IDS_PER_BOOT)
         self._memory_from = self._next_id
         self._disconnect()
@@ -517,8 +549,8 @@ def _ledger(body: str) -> Ledger:
         for name in Ledger.__slots__:
             if name in saved:
                 setattr(ledger, name, _checked(name, saved[name], getattr(ledger, name)))
-        if ledger.wall is not None:
-            datetime.fromisoformat(ledger.wall)
+        if ledger.wall is not None and datetime.fromisoformat(ledger.wall).tzinfo is None:
+            raise ValueError(f"wall is {ledger.wall!r}, without a zone")
     except (ValueError, TypeError) as error:
         raise _Damaged(f"the ledger is damaged: {error}") from error
     return ledger

@@ -71,8 +71,9 @@ class Contact:
 
     def interrupt(self) -> None:
         """End a waiting read."""
-        if self._inputs is not None:
-            self._inputs.interrupt()
+        inputs = self._inputs  # once: the sensor's own thread may be closing it
+        if inputs is not None:
+            inputs.interrupt()
 
     def close(self) -> None:
         """Give the line back."""

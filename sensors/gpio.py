@@ -3,6 +3,7 @@
 import gc
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from queue import Empty, SimpleQueue
@@ -108,8 +109,10 @@ class Inputs:
 
 
 def _take_line(gpio: int, hardware: Hardware) -> Any:
-    from gpiozero import GPIOPinInUse, InputDevice
+    from gpiozero import GPIOPinInUse, InputDevice, PinFactoryFallback
 
+    # Without lgpio it tries other libraries and says so each time, in a dozen lines.
+    warnings.filterwarnings("ignore", category=PinFactoryFallback)
     with suppress(GPIOPinInUse):
         return InputDevice(gpio, pull_up=True, pin_factory=hardware.pin_factory())
     # It may be our own last attempt, which failed half-way: gpiozero frees its line when it is

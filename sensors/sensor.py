@@ -1,5 +1,6 @@
 """A sensor at work: one thread that owns one driver, and never gives up."""
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 
@@ -15,6 +16,8 @@ from sensors.reading import (
     Reading,
     SensorError,
 )
+
+log = logging.getLogger("tentwatch.sensors")
 
 #: Failed reads in a row after which the device counts as failed and is opened anew.
 TOLERATED_FAILURES = 3
@@ -87,11 +90,12 @@ class Sensor:
                 due_s = began_s + self._driver.period_s
             try:
                 found = self._driver.read()
-            except (SensorError, OSError):
+            except (SensorError, OSError) as error:
                 failures += 1
                 if failures >= TOLERATED_FAILURES:
                     raise
                 self._errors += 1
+                log.warning("%s: %s", self.name, error)
                 continue
             failures = 0
             if found:

@@ -37,9 +37,8 @@ class VeDirect:
         self._config = config
         self._clock = clock
         self._serial: Any = None
-        self._closing = (
-            Lock()
-        )  # `interrupt` must not write to a descriptor that is another's by now
+        # `interrupt` comes from another thread: a descriptor closed meanwhile may be another's.
+        self._closing = Lock()
         self._blocks = Blocks()
         self._heard_s = 0.0
         self._good_s = 0.0

@@ -3,8 +3,9 @@
 import os
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, ClassVar
@@ -288,14 +289,14 @@ class Listener:
 
     def until(self, wanted: Callable[[Reading], bool]) -> list[Reading]:
         """Return the readings up to the first that is wanted, which comes last."""
-        passed = []
-        try:
-            while True:
-                passed.append(self._readings.get(timeout=PATIENCE_S))
+        passed: list[Reading] = []
+        limit_s = time.monotonic() + PATIENCE_S
+        with suppress(Empty):
+            while (left_s := limit_s - time.monotonic()) > 0:
+                passed.append(self._readings.get(timeout=left_s))
                 if wanted(passed[-1]):
                     return passed
-        except Empty:
-            raise AssertionError(f"waited in vain; last heard: {passed[-5:]}") from None
+        raise AssertionError(f"waited in vain; last heard: {passed[-5:]}")
 
 
 def within_patience(work: Callable[[], Any]) -> None:

@@ -452,7 +452,7 @@ def test_the_file_is_safe_against_power_cuts_and_others(tmp_path: Path) -> None:
     assert unit.connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert unit.connection.execute("PRAGMA synchronous").fetchone() == (2,)
     files = sorted(path.name for path in tmp_path.iterdir())
-    assert files == [FILE, f"{FILE}-shm", f"{FILE}-wal"]
+    assert files == ["boot", FILE, f"{FILE}-shm", f"{FILE}-wal"]
     for name in files:
         assert (tmp_path / name).stat().st_mode & 0o022 == 0, "only its owner may write"
 
@@ -461,7 +461,7 @@ def test_a_clean_stop_leaves_one_file(tmp_path: Path) -> None:
     unit = Unit(tmp_path)
     unit.append()
     unit.close()
-    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["boot", FILE]
     unit.close()  # harmless
     unit.store.confirm([1])
     assert unit.waiting() == []
@@ -1007,3 +1007,24 @@ def test_damage_that_shows_later_costs_the_rows_and_nothing_else(
     again = Unit(cut_power(unit), second=9000)
     assert again.waiting() == new
     assert again.totals == {"n": 3003}
+
+
+def test_a_boot_used_in_memory_is_never_followed_by_a_lower_one(tmp_path: Path) -> None:
+    """A run that worked in memory and was killed leaves a file that knows nothing of its boot."""
+    now = Now(10.0, 10.0, datetime(2026, 11, 22, tzinfo=UTC), synced=False)
+    store = Store(tmp_path, 1000, 1 << 20)
+    store.open("boot-a", now)
+    first = store.boot
+    db = store._db
+    assert db is not None
+    db.execute("PRAGMA query_only = ON")
+    store.append(lambda boot, seq: [("event", "{}")], {}, now)
+    in_memory = store.boot
+    assert in_memory > first
+    again = Store(tmp_path, 1000, 1 << 20)  # the first one was killed: it never closed
+    again.open("boot-a", now)
+    assert again.boot > in_memory
+    (tmp_path / FILE).write_bytes(b"garbage" * 1000)
+    last = Store(tmp_path, 1000, 1 << 20)
+    last.open("boot-a", now)
+    assert last.boot > again.boot

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import serial
 
 from sensors import registry
 from sensors.clock import Monotonic
@@ -428,25 +429,27 @@ def test_a_line_in_use_is_refused_and_the_other_line_given_back(make: MakeDevice
     beams.close()
 
 
-def test_stopping_and_closing_at_once_does_not_collide(make: MakeDevice) -> None:
-    """Whoever interrupts must never write to a descriptor that has been closed."""
-    device = make("vedirect")
-    driver = device.build()
-    over = threading.Event()
-    raised: list[Exception] = []
+def test_a_port_is_not_closed_while_another_thread_interrupts_its_read(
+    make: MakeDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The interruption writes to a descriptor, which after a close may be somebody else's."""
+    inside, closed = threading.Event(), threading.Event()
+    was_open: list[bool] = []
+    cancel_read = serial.Serial.cancel_read
 
-    def interrupt() -> None:
-        while not over.is_set():
-            try:
-                driver.interrupt()
-            except Exception as error:
-                raised.append(error)
+    def slow_cancel_read(port: serial.Serial) -> None:
+        inside.set()
+        closed.wait(0.2)
+        was_open.append(port.is_open)
+        cancel_read(port)
 
-    thread = threading.Thread(target=interrupt)
+    monkeypatch.setattr(serial.Serial, "cancel_read", slow_cancel_read)
+    driver = make("vedirect").build()
+    driver.open()
+    thread = threading.Thread(target=driver.interrupt)
     thread.start()
-    for _ in range(100):
-        driver.open()
-        driver.close()
-    over.set()
+    assert inside.wait(PATIENCE_S)
+    driver.close()
+    closed.set()
     thread.join()
-    assert raised == []
+    assert was_open == [True]
