@@ -252,7 +252,8 @@ class Store:
         """Return the contract's `buffer`: what waits for the broker, and what was given up."""
         with self._lock:
             oldest_s = 0
-            oldest = self.backlog(0, self._next_id, 0)
+            waits = self._rows > len(self._confirmed)
+            oldest = self.backlog(0, self._next_id, 0) if waits else []
             rows = max(0, self._rows - len(self._confirmed)) + self._left
             if rows:
                 if oldest and oldest[0].boot == self.boot:

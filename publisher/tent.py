@@ -70,7 +70,7 @@ class Totals:
 
     @classmethod
     def restore(cls, saved: dict[str, Any]) -> "Totals":
-        """Build totals from `asdict` of older ones.
+        """Build totals from `as_dict` of older ones.
 
         Keys that this version lacks are left out, and so are values that cannot be: what is left of
         a damaged ledger is worth more than a unit that does not start.
@@ -96,7 +96,7 @@ class Totals:
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as plain values for JSON."""
-        # By hand: `asdict` copies deeply, at a third of the cost of a whole record.
+        # By hand: `asdict` copies deeply, which a record a second feels.
         saved = {name: getattr(self, name) for name in self.__slots__}
         for name in ("occupancy", "day"):
             part = saved[name]
@@ -174,6 +174,8 @@ class Tent:
 
     def alert(self, name: str, on: bool, now: Now) -> list[Happening]:
         """Raise or clear an alert that something outside the tent's rules has noticed."""
+        if on == (name in self._outside):
+            return []
         (self._outside.add if on else self._outside.discard)(name)
         return self.tick(now)
 
