@@ -22,6 +22,16 @@ def all_well(state: dict[str, Any]) -> bool:
     return all(block["quality"] == "ok" for block in blocks)
 
 
+def recorded(subscriber: Subscriber, event: str) -> dict[str, Any]:
+    """Return an event, whether it came live, before something else, or as history."""
+
+    def found() -> list[dict[str, Any]]:
+        return [r for r in subscriber.records() if r.get("event") == event]
+
+    wait_for(lambda: bool(found()), event)
+    return found()[0]
+
+
 def command(name: str, cid: str, minutes: float = 5, **argument: Any) -> tuple[str, str]:
     expires = (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat()
     return f"tents/v1/demo/cmd/{name}", json.dumps({"cid": cid, "expires": expires, **argument})
@@ -161,7 +171,7 @@ def test_a_headcount_over_mqtt_corrects_people_and_not_the_totals(
     subscriber.next("state", all_well)
     subscriber.send(*command("headcount", "c1", people=23))
     assert subscriber.next("answer").content == {"v": 1, "cid": "c1", "ok": True, "people": 23}
-    event = subscriber.next("event", lambda m: m["event"] == "headcount_set").content
+    event = recorded(subscriber, "headcount_set")
     assert event["detail"] == {"people": 23, "counted": 0, "correction": 23}
     wait_for(lambda: unit.status()["capacity"]["people"] == 23, "the headcount")
     assert unit.status()["capacity"]["entered_total"] == 0
@@ -359,5 +369,5 @@ def test_a_state_directory_that_cannot_be_used_stops_nothing(
 def test_a_damaged_store_is_set_aside_and_reported(unit: Unit, subscriber: Subscriber) -> None:
     (unit.state_dir / "tentwatch.db").write_bytes(b"this is not a database" * 300)
     unit.start()
-    event = subscriber.next("event", lambda m: m["event"] == "store_quarantined").content
+    event = recorded(subscriber, "store_quarantined")
     assert (unit.state_dir / event["detail"]["file"]).exists()
