@@ -15,12 +15,12 @@ END_S = 0.004
 THIN_GAP_S = 0.3
 #: … and each of them for at least this long.
 THIN_BLOCK_S = 0.03
-#: A beam that has been broken for this long is obstructed; the count stops.
+#: A door that has not been wholly free for this long is obstructed; the count stops.
 OBSTRUCTED_S = 30.0
 
 
 class Way(IntEnum):
-    """Which way a person went; OUT is negative so that ways add up to people."""
+    """Which way a person went."""
 
     IN = 1
     OUT = -1
