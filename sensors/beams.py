@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sensors.capture import no_tap
 from sensors.clock import Monotonic
 from sensors.gpio import HIGHEST_GPIO, Edge, Inputs
 from sensors.hardware import Hardware
@@ -38,6 +39,7 @@ class Beams:
     period_s = 0.0
 
     def __init__(self, config: Config, hardware: Hardware, clock: Monotonic) -> None:
+        self.tap = no_tap
         self._config = config
         self._hardware = hardware
         self._clock = clock

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sensors import shunt
+from sensors.capture import no_tap
 from sensors.clock import Monotonic
 from sensors.hardware import Hardware, I2CBus
 from sensors.reading import Measurement, Quality, SensorError
@@ -39,6 +40,7 @@ class Ina219:
 
     def __init__(self, config: Config, hardware: Hardware, clock: Monotonic) -> None:
         self.period_s = config.period_s
+        self.tap = no_tap
         self._config = config
         self._hardware = hardware
         self._gain = shunt.gain_for(config.max_current_a, config.shunt_ohms)

@@ -1,6 +1,6 @@
 """What a sensor says: one value of one quantity, how far it can be believed, and when."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -55,6 +55,8 @@ class Driver(Protocol):
 
     #: Seconds between two reads; 0 where `read` itself blocks until the device says something.
     period_s: float
+    #: Hears what the device says, before it is parsed (`sensors.capture`).
+    tap: Callable[[bytes], None]
 
     def open(self) -> None:
         """Take hold of the device. Raises SensorError or OSError; may be called again after close."""

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from threading import Lock
-from typing import Any
 
+from sensors.capture import Decoded, no_tap
 from sensors.clock import Monotonic
 from sensors.hardware import Hardware
 from sensors.reading import Measurement, SensorError
+from sensors.serial_port import SerialPort
 from sensors.settings import setting
 from sensors.vedirect_frames import Blocks, FrameError, measurements
 
@@ -36,9 +36,8 @@ class VeDirect:
     def __init__(self, config: Config, hardware: Hardware, clock: Monotonic) -> None:
         self._config = config
         self._clock = clock
-        self._serial: Any = None
-        # `interrupt` comes from another thread: a descriptor closed meanwhile may be another's.
-        self._closing = Lock()
+        self._port = SerialPort(config.port, BAUD)
+        self.tap = no_tap
         self._blocks = Blocks()
         self._heard_s = 0.0
         self._good_s = 0.0
@@ -46,31 +45,15 @@ class VeDirect:
 
     def open(self) -> None:
         """Open the port. Raises SensorError."""
-        import termios
-
-        import serial
-
-        wait_s = self._clock.real_s(WAIT_S)
-        try:
-            self._serial = serial.Serial(self._config.port, BAUD, timeout=wait_s, exclusive=True)
-        except (OSError, ValueError, termios.error) as error:
-            raise SensorError(
-                f"{self._config.port} cannot be opened ({error}): check the cable, the name under "
-                f"/dev/serial/by-id, membership of group dialout and that nothing else uses it"
-            ) from error
+        self._port.open()
         self._blocks = Blocks()
         self._heard_s = self._good_s = self._clock.now_s()
         self._flaw = ""
 
     def read(self) -> Sequence[Measurement]:
         """Wait for bytes; return the figures of the blocks that they complete."""
-        port = self._serial
-        try:
-            data = port.read(1)
-            if data and port.in_waiting:
-                data += port.read(port.in_waiting)
-        except OSError as error:
-            raise SensorError(f"{self._config.port} is gone ({error}): check the cable") from error
+        data = self._port.read(self._clock.real_s(WAIT_S))
+        self.tap(data)
         now_s = self._clock.now_s()
         found: dict[str, float | None] = {}
         if data:
@@ -99,13 +82,19 @@ class VeDirect:
 
     def interrupt(self) -> None:
         """End a waiting read."""
-        with self._closing:
-            if self._serial is not None:
-                self._serial.cancel_read()
+        self._port.interrupt()
 
     def close(self) -> None:
         """Close the port."""
-        with self._closing:
-            port, self._serial = self._serial, None
-            if port is not None:
-                port.close()
+        self._port.close()
+
+
+def decode(capture: bytes) -> Decoded:
+    """Return what the device said in a capture of its bytes."""
+    blocks, frames, flawed = Blocks(), [], 0
+    for block in blocks.feed(capture):
+        try:
+            frames.append(measurements(block))
+        except FrameError:
+            flawed += 1
+    return Decoded(frames, blocks.bad + flawed)

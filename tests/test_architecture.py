@@ -19,7 +19,7 @@ ONE_PLACE = {
     "gpiozero": {"sensors.gpio", "sensors.simulated.pins"},
     "paho": {"publisher.link"},
     "rich": {"publisher.screen", "publisher.cli"},
-    "serial": {"sensors.vedirect"},
+    "serial": {"sensors.serial_port"},
     "sqlite3": {"publisher.store"},
 }
 #: Imported only when they are needed: they cost a unit's memory and start-up time.

@@ -1,0 +1,75 @@
+"""A serial cable with a simulated device at its far end: a pseudo-terminal."""
+
+import contextlib
+import os
+import select
+import threading
+import tty
+from collections.abc import Callable
+from pathlib import Path
+
+#: How often a device that waits for requests looks whether its cable is still there.
+_LOOK_S = 0.1
+
+
+class Cable:
+    """A cable that can be unplugged; `path` is where its near end is found.
+
+    With `answer`, a thread hands it what the near end sends and sends back what it returns.
+    """
+
+    def __init__(self, path: Path, answer: Callable[[bytes], bytes] | None = None) -> None:
+        """Plug the cable in at `path`, which must not exist yet."""
+        self._path = path
+        self._answer = answer
+        self._near: int | None = None
+        self._far: int | None = None
+        self._lock = threading.Lock()  # who sends and who unplugs may be two
+        self.plug()
+
+    def plug(self) -> None:
+        """Plug the cable in (again)."""
+        with self._lock:
+            if self._far is not None:
+                return
+            far, self._near = os.openpty()
+            self._far = far
+            tty.setraw(self._near)
+            os.set_blocking(far, False)
+            self._path.unlink(missing_ok=True)
+            self._path.symlink_to(os.ttyname(self._near))
+        if self._answer is not None:
+            threading.Thread(target=self._serve, args=(far,), daemon=True).start()
+
+    def unplug(self) -> None:
+        """Pull the cable: the device disappears under whoever reads it."""
+        with self._lock:
+            ends, self._far, self._near = (self._far, self._near), None, None
+            self._path.unlink(missing_ok=True)
+            for end in ends:
+                if end is not None:
+                    os.close(end)
+
+    def send(self, data: bytes) -> None:
+        """Send raw bytes; those that nobody reads in time are lost, as on a real line."""
+        with self._lock, contextlib.suppress(BlockingIOError):
+            if self._far is not None:
+                os.write(self._far, data)
+
+    def _serve(self, far: int) -> None:
+        assert self._answer is not None
+        while True:
+            with contextlib.suppress(OSError, ValueError):
+                select.select([far], [], [], _LOOK_S)
+            with self._lock:
+                if self._far != far:
+                    return
+                request = b""
+                with contextlib.suppress(OSError):
+                    request = os.read(far, 1024)
+            if request:
+                self.send(self._answer(request))
+
+    def close(self) -> None:
+        """Take the cable away for good."""
+        self.unplug()
