@@ -24,6 +24,7 @@ class Cable:
         self._answer = answer
         self._near: int | None = None
         self._far: int | None = None
+        self._times_plugged = 0  # a descriptor's number may come again
         self._lock = threading.Lock()  # who sends and who unplugs may be two
         self.plug()
 
@@ -34,12 +35,14 @@ class Cable:
                 return
             far, self._near = os.openpty()
             self._far = far
+            self._times_plugged += 1
+            plugged = self._times_plugged
             tty.setraw(self._near)
             os.set_blocking(far, False)
             self._path.unlink(missing_ok=True)
             self._path.symlink_to(os.ttyname(self._near))
         if self._answer is not None:
-            threading.Thread(target=self._serve, args=(far,), daemon=True).start()
+            threading.Thread(target=self._serve, args=(far, plugged), daemon=True).start()
 
     def unplug(self) -> None:
         """Pull the cable: the device disappears under whoever reads it."""
@@ -56,13 +59,13 @@ class Cable:
             if self._far is not None:
                 os.write(self._far, data)
 
-    def _serve(self, far: int) -> None:
+    def _serve(self, far: int, plugged: int) -> None:
         assert self._answer is not None
         while True:
             with contextlib.suppress(OSError, ValueError):
                 select.select([far], [], [], _LOOK_S)
             with self._lock:
-                if self._far != far:
+                if self._far is None or self._times_plugged != plugged:
                     return
                 request = b""
                 with contextlib.suppress(OSError):
