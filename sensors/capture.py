@@ -20,8 +20,12 @@ class Decoded(NamedTuple):
     bad: int
 
 
-def no_tap(_: bytes) -> None:
-    """Hear nothing."""
+def _deaf(_: bytes) -> None:
+    pass
+
+
+#: Hears nothing: what a driver has until somebody wants to know.
+no_tap: Tap = _deaf
 
 
 def line(record: Mapping[str, Any]) -> bytes:

@@ -1,17 +1,19 @@
 """Driver: DC current and voltage by an INA219 on a shunt of any size."""
 
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sensors import shunt
-from sensors.capture import no_tap
+from sensors.capture import Decoded, line, lines, no_tap
 from sensors.clock import Monotonic
 from sensors.hardware import Hardware, I2CBus
 from sensors.reading import Measurement, Quality, SensorError
 from sensors.settings import setting
+from sensors.shunt import CONVERSION_READY, Flow, Shunt, configuration, gain_for
 
-BUS_LSB_V = 0.004  # bus register, bits 15-3 (datasheet SBOS448G, 8.6.3.2)
+#: The register library has one buffer for all chips, and each sensor has a thread of its own.
+_registers = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -25,85 +27,100 @@ class Config:
     period_s: float = setting(1.0, doc="time between two readings", low=0.1, high=60.0)
     zero_a: float = setting(0.0, doc="what it reads when no current flows", low=-10.0, high=10.0)
     dead_band_a: float = setting(0.1, doc="smaller currents count as none", low=0.0, high=10.0)
+    reversed: bool = setting(
+        False, doc="the shunt was wired the other way round: turn the sign of its current"
+    )
 
     def faults(self) -> list[tuple[str, str]]:
         """Return (key, what to do) of each fault that no single key shows."""
         try:
-            shunt.gain_for(self.max_current_a, self.shunt_ohms)
+            gain_for(self.max_current_a, self.shunt_ohms)
         except ValueError as error:
             return [("max_current_a", str(error))]
         return []
 
 
 class Ina219:
-    """An INA219, read every `period_s`; gives current_a, voltage_v and power_w."""
+    """An INA219, read every `period_s`; gives current_a, voltage_v, power_w and uncorrected_a.
+
+    The last is the current before zero and dead band, from which a zero can be found.
+    """
 
     def __init__(self, config: Config, hardware: Hardware, clock: Monotonic) -> None:
         self.period_s = config.period_s
         self.tap = no_tap
         self._config = config
         self._hardware = hardware
-        self._gain = shunt.gain_for(config.max_current_a, config.shunt_ohms)
+        self._clock = clock
+        self._shunt = Shunt(
+            config.shunt_ohms,
+            gain_for(config.max_current_a, config.shunt_ohms),
+            config.zero_a,
+            config.dead_band_a,
+            config.reversed,
+        )
+        self._configuration = configuration(self._shunt.gain)
         self._bus: I2CBus | None = None
         self._chip: Any = None
+
+    def set_zero(self, zero_a: float) -> None:
+        """Take `zero_a` for what it reads when no current flows; any thread may call it."""
+        self._shunt = replace(self._shunt, zero_a=zero_a)
 
     def open(self) -> None:
         """Find the chip and set it up. Raises SensorError."""
         from adafruit_ina219 import INA219
-        from adafruit_register.i2c_struct import UnaryStruct
+        from adafruit_register.i2c_struct import ROUnaryStruct, UnaryStruct
 
         class Chip(INA219):  # type: ignore[misc]  # the library carries no types
             configuration = UnaryStruct(0x00, ">H")  # the whole word at once, to read it back
+            bus_register = ROUnaryStruct(0x02, ">H")  # voltage and conversion ready in one go
 
         self._bus = self._hardware.i2c(self._config.bus)
         try:
-            self._chip = Chip(self._bus, self._config.address)
-            self._set_up()
+            with _registers:
+                self._chip = Chip(self._bus, self._config.address)
+                self._chip.configuration = self._configuration
         except (OSError, ValueError) as error:
             self.close()
             raise self._silent(error) from error
-
-    def _set_up(self) -> None:
-        self._chip.configuration = shunt.configuration(self._gain)
+        if self.tap is not no_tap:
+            self.tap(line({"driver": "ina219", **asdict(self._shunt)}))
 
     def read(self) -> Sequence[Measurement]:
         """Return current, voltage and power, or nothing while the first conversion runs."""
-        config, chip = self._config, self._chip
+        chip = self._chip
         try:
-            ready = chip.conversion_ready
-            raw_shunt, raw_bus = chip.raw_shunt_voltage, chip.raw_bus_voltage
-            # Read back last: a chip that restarted in between has spoilt the values above.
-            configuration = chip.configuration
-            if configuration != shunt.configuration(self._gain):
-                self._set_up()
+            with _registers:
+                raw_bus, raw_shunt = chip.bus_register, chip.raw_shunt_voltage
+                # Read back last: a chip that restarted in between has spoilt the values above.
+                found = chip.configuration
+                if found != self._configuration:
+                    chip.configuration = self._configuration
         except OSError as error:
             raise self._silent(error) from error
-        if configuration != shunt.configuration(self._gain):
+        if self.tap is not no_tap:
+            at_s = round(self._clock.now_s(), 3)
+            said = {"at_s": at_s, "configuration": found, "shunt": raw_shunt, "bus": raw_bus}
+            self.tap(line(said))
+        if found != self._configuration:
             raise SensorError(
-                f"{self._where()} had lost its settings (0x{configuration:04X}) and was set up "
-                f"anew: check its supply"
+                f"{self._where()} had lost its settings (0x{found:04X}) and was set up anew: check "
+                f"its supply"
             )
-        if not ready:
+        if not raw_bus & CONVERSION_READY:
             return ()
-        voltage_v = round(raw_bus * BUS_LSB_V, 3)
-        if shunt.is_clipped(raw_shunt, self._gain):
+        flow = self._shunt.flow(raw_shunt, raw_bus)
+        if flow.current_a is None:
             detail = (
                 f"{self._where()} is at the end of its range: the current is more than "
-                f"{shunt.FULL_SCALE_V[self._gain] / config.shunt_ohms:.1f} A; raise max_current_a"
+                f"{self._shunt.largest_a:.1f} A; raise max_current_a"
             )
-            return (
-                Measurement("current_a", None, Quality.FAULT, detail),
-                Measurement("voltage_v", voltage_v),
-                Measurement("power_w", None, Quality.FAULT, detail),
-            )
-        current_a = shunt.current_a(raw_shunt, config.shunt_ohms) - config.zero_a
-        if abs(current_a) < config.dead_band_a:
-            current_a = 0.0
-        return (
-            Measurement("current_a", round(current_a, 3)),
-            Measurement("voltage_v", voltage_v),
-            Measurement("power_w", round(current_a * voltage_v, 1)),
-        )
+            return [
+                Measurement(quantity, value, Quality.FAULT if value is None else Quality.OK, detail)
+                for quantity, value in flow._asdict().items()
+            ]
+        return [Measurement(quantity, value) for quantity, value in flow._asdict().items()]
 
     def interrupt(self) -> None:
         """Do nothing: a read never waits."""
@@ -119,3 +136,45 @@ class Ina219:
 
     def _where(self) -> str:
         return f"INA219 at 0x{self._config.address:02X} on I2C bus {self._config.bus}"
+
+
+def decode(capture: bytes) -> Decoded:
+    """Return what the registers in a capture mean; bad are lines that make none, and restarts."""
+    shunt: Shunt | None = None
+    frames: list[dict[str, float | None]] = []
+    bad = 0
+    for said in lines(capture):
+        try:
+            if said is None:
+                raise ValueError("no JSON object")
+            if said.get("driver") == "ina219":
+                shunt = _shunt(said)
+                continue
+            if shunt is None:
+                raise ValueError("no settings yet")
+            registers = [_word(said[name]) for name in ("configuration", "bus")]
+            raw_shunt = _word(said["shunt"], low=-0x8000, high=0x7FFF)
+            at_s = float(said["at_s"])
+        except (ValueError, TypeError, KeyError, OverflowError):
+            bad += 1
+            continue
+        if registers[0] != configuration(shunt.gain):
+            bad += 1
+        elif registers[1] & CONVERSION_READY:
+            flow: Flow = shunt.flow(raw_shunt, registers[1])
+            frames.append({"at_s": at_s, **flow._asdict()})
+    return Decoded(frames, bad)
+
+
+def _shunt(said: dict[str, Any]) -> Shunt:
+    numbers = [float(said[name]) for name in ("shunt_ohms", "zero_a", "dead_band_a")]
+    if not (1e-5 <= numbers[0] <= 1 and abs(numbers[1]) <= 10 and 0 <= numbers[2] <= 10):
+        raise ValueError("no such shunt")
+    gain = _word(said["gain"], high=3)
+    return Shunt(numbers[0], gain, numbers[1], numbers[2], said["reversed"] is True)
+
+
+def _word(value: object, low: int = 0, high: int = 0xFFFF) -> int:
+    if type(value) is not int or not low <= value <= high:
+        raise ValueError("no register")
+    return value

@@ -1,11 +1,65 @@
 """From an INA219's registers to amperes, for any shunt (TI datasheet SBOS448G, section 8.6)."""
 
+from dataclasses import dataclass
+from typing import NamedTuple
+
 #: Shunt register, 10 µV a bit whatever the gain (8.6.3.1).
 SHUNT_LSB_V = 1e-5
+#: Bus register: 4 mV a bit in bits 15-3; bit 1 says that a conversion is done (8.6.3.2).
+BUS_LSB_V = 0.004
+CONVERSION_READY = 0x2
 #: Full scale of the four gain settings PG = 0 … 3, in volts (table 4).
 FULL_SCALE_V = (0.04, 0.08, 0.16, 0.32)
-#: What the configuration register holds after power-on (8.6.2.1).
-POWER_ON_CONFIGURATION = 0x399F
+
+
+class Flow(NamedTuple):
+    """What the registers mean: `current_a` and `power_w` are None where the amplifier clips."""
+
+    current_a: float | None
+    voltage_v: float
+    power_w: float | None
+    uncorrected_a: float | None
+
+
+@dataclass(frozen=True)
+class Shunt:
+    """A shunt and how its chip is set up.
+
+    `gain` is PG, 0 to 3; `zero_a` is what it reads when no current flows; currents smaller than
+    `dead_band_a` count as none; `reversed` says that it was wired the other way round.
+    """
+
+    shunt_ohms: float
+    gain: int
+    zero_a: float = 0.0
+    dead_band_a: float = 0.0
+    reversed: bool = False
+
+    @property
+    def largest_a(self) -> float:
+        """The largest current that can be told from a larger one, in amperes."""
+        return FULL_SCALE_V[self.gain] / self.shunt_ohms
+
+    def is_clipped(self, raw_shunt: int) -> bool:
+        """Say whether the shunt register stands at full scale, where the current is unknown.
+
+        OVF tells of arithmetic overflow only; the amplifier clips in silence (8.6.3.2).
+        """
+        return abs(raw_shunt) >= round(FULL_SCALE_V[self.gain] / SHUNT_LSB_V) - 1
+
+    def flow(self, raw_shunt: int, raw_bus: int) -> Flow:
+        """Return current, voltage and power from the signed shunt and the bus register."""
+        voltage_v = round((raw_bus >> 3) * BUS_LSB_V, 3)
+        if self.is_clipped(raw_shunt):
+            return Flow(None, voltage_v, None, None)
+        sign = -1 if self.reversed else 1
+        uncorrected_a = sign * raw_shunt * SHUNT_LSB_V / self.shunt_ohms
+        current_a = uncorrected_a - self.zero_a
+        if abs(current_a) < self.dead_band_a:
+            current_a = 0.0
+        return Flow(
+            round(current_a, 3), voltage_v, round(current_a * voltage_v, 1), round(uncorrected_a, 4)
+        )
 
 
 def gain_for(max_current_a: float, shunt_ohms: float) -> int:
@@ -26,19 +80,7 @@ def gain_for(max_current_a: float, shunt_ohms: float) -> int:
 def configuration(gain: int) -> int:
     """Return the configuration word: 32 V bus range, `gain`, 128-sample means, continuous.
 
-    A mean of 128 samples takes 68.1 ms (table 5) and averages a charger's ripple.
+    A mean of 128 samples takes 68.1 ms (table 5) and averages a charger's ripple. It never equals
+    what the register holds after power-on (0x399F), so a restart of the chip shows.
     """
     return 1 << 13 | gain << 11 | 0xF << 7 | 0xF << 3 | 0x7
-
-
-def current_a(raw_shunt: int, shunt_ohms: float) -> float:
-    """Return the current in amperes from the signed shunt register."""
-    return raw_shunt * SHUNT_LSB_V / shunt_ohms
-
-
-def is_clipped(raw_shunt: int, gain: int) -> bool:
-    """Say whether the shunt register stands at full scale, where the true current is unknown.
-
-    OVF tells of arithmetic overflow only; the amplifier clips in silence (8.6.3.2).
-    """
-    return abs(raw_shunt) >= round(FULL_SCALE_V[gain] / SHUNT_LSB_V) - 1
