@@ -1,4 +1,4 @@
-"""Driver: a Victron battery monitor (SmartShunt, BMV) on its VE.Direct port, in text mode."""
+"""Driver: a Victron battery monitor (SmartShunt, BMV) or solar charger (MPPT) on its VE.Direct port."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from sensors.hardware import Hardware
 from sensors.reading import Measurement, SensorError
 from sensors.serial_port import SerialPort
 from sensors.settings import setting
-from sensors.vedirect_frames import Blocks, FrameError, measurements
+from sensors.vedirect_frames import HISTORY, Blocks
 
 BAUD = 19200  # fixed by the protocol
 WAIT_S = 1.0
@@ -22,14 +22,14 @@ class Config:
     port: str = setting(doc="serial device, best by its stable name under /dev/serial/by-id")
     silence_s: float = setting(
         5.0,
-        doc="time without a good block after which the monitor counts as failed",
+        doc="time without a good block after which the device counts as failed",
         low=2,
         high=600,
     )
 
 
 class VeDirect:
-    """A battery monitor that speaks about once a second; its figures are taken as sent."""
+    """A device that speaks about once a second, in text mode; its figures are taken as sent."""
 
     period_s = 0.0
 
@@ -38,45 +38,39 @@ class VeDirect:
         self._clock = clock
         self._port = SerialPort(config.port, BAUD)
         self.tap = no_tap
-        self._blocks = Blocks()
+        self._blocks = Blocks()  # one for all times: a bad line is as bad after it was opened anew
         self._heard_s = 0.0
         self._good_s = 0.0
-        self._flaw = ""
 
     def open(self) -> None:
         """Open the port. Raises SensorError."""
         self._port.open()
-        self._blocks = Blocks()
+        self._blocks.start_over()
         self._heard_s = self._good_s = self._clock.now_s()
-        self._flaw = ""
 
     def read(self) -> Sequence[Measurement]:
-        """Wait for bytes; return the figures of the blocks that they complete."""
+        """Wait for bytes; return the figures of the blocks that they complete, but no history."""
         data = self._port.read(self._clock.real_s(WAIT_S))
         self.tap(data)
         now_s = self._clock.now_s()
-        found: dict[str, float | None] = {}
+        found: dict[str, float | bool | None] = {}
         if data:
             self._heard_s = now_s
-            for block in self._blocks.feed(data):
-                try:
-                    figures = measurements(block)
-                except FrameError as error:
-                    self._flaw = str(error)
-                    continue
-                if figures:  # a block of history alone says nothing of the battery's state
-                    found |= figures
-                    self._good_s, self._flaw = now_s, ""
+            for figures in self._blocks.feed(data):
+                found |= {n: value for n, value in figures.items() if n not in HISTORY}
+        if found:  # a block of history alone says nothing of how things are
+            self._good_s = now_s
         silence_s = self._config.silence_s
         if now_s - self._heard_s > silence_s:
             raise SensorError(
-                f"{self._config.port} has been silent for {silence_s:g} s: is the monitor powered "
-                f"and the VE.Direct cable plugged in?"
+                f"{self._config.port} has been silent for {silence_s:g} s: check that the device is "
+                f"powered and the VE.Direct cable plugged in"
             )
         if now_s - self._good_s > silence_s:
             raise SensorError(
-                f"{self._config.port} sends, but nothing that makes sense ({self._flaw or 'no block'}"
-                f" in {silence_s:g} s): is it a VE.Direct device in text mode?"
+                f"{self._config.port} sends nothing that can be believed "
+                f"({self._blocks.flaw or 'no block of figures'} in {silence_s:g} s): check the cable, "
+                f"and that the device speaks VE.Direct in text mode"
             )
         return [Measurement(name, value) for name, value in found.items()]
 
@@ -91,10 +85,6 @@ class VeDirect:
 
 def decode(capture: bytes) -> Decoded:
     """Return what the device said in a capture of its bytes."""
-    blocks, frames, flawed = Blocks(), [], 0
-    for block in blocks.feed(capture):
-        try:
-            frames.append(measurements(block))
-        except FrameError:
-            flawed += 1
-    return Decoded(frames, blocks.bad + flawed)
+    blocks = Blocks()
+    frames = blocks.feed(capture)
+    return Decoded(frames, blocks.bad)

@@ -1,152 +1,294 @@
-"""VE.Direct text blocks: bytes in, checked blocks out (Victron, VE.Direct Protocol, version 3.33).
+"""VE.Direct text blocks: bytes in, checked figures out (Victron, VE.Direct Protocol, version 3.33).
 
 A block is a run of `\\r\\n<label>\\t<value>` fields that ends with the field `Checksum`, whose value
 is one byte of any kind; all bytes of the block, the leading line end included, sum to 0 modulo 256.
-HEX frames (`:` … `\\n`) may stand between two blocks and are passed over.
+HEX frames (`:` … `\\n`) that stand between blocks, or between the fields of one, are passed over.
 """
 
 import re
 from collections.abc import Mapping
-from enum import Enum
+from typing import NamedTuple
+
+from sensors.line_trust import LineTrust
 
 #: No real block is longer; whatever is, is noise.
 LONGEST_BLOCK = 1024
 
-#: What an undamaged field looks like. An 8-bit sum lets some damage through, two opposite bit errors
-#: for example, so a block is checked for all that is known of it.
-_FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_#]*\t[ -~]*")
-_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)")
+#: What a block means: quantity → value, None where the device does not know it.
+Figures = dict[str, float | bool | None]
 
-#: The battery's figures: label on the wire → name here, factor, lowest, highest.
-_NUMBERS: Mapping[str, tuple[str, float, float, float]] = {
-    "V": ("voltage_v", 0.001, 0.0, 80.0),
-    "I": ("current_a", 0.001, -2000.0, 2000.0),
-    "P": ("power_w", 1.0, -100_000.0, 100_000.0),
-    "SOC": ("charge_pct", 0.1, 0.0, 100.0),
-    "TTG": ("time_to_empty_min", 1.0, -1.0, 14_400.0),  # the device stops at ten days
+_END = b"Checksum\t"  # and one byte
+_HEX = re.compile(rb":[0-9A-F]{3,}\n")  # a command and the two digits of a sum at least
+_FIELDS = re.compile(rb"(?:\r\n[A-Za-z][A-Za-z0-9_#]*\t[ -~]*)+\r\n")
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,11})|0x[0-9A-Fa-f]{1,8}")
+_MOST_TOLD = 50  # labels and names kept: damage adds one now and then
+_UNKNOWN = "---"
+_SWITCH: Mapping[str, bool | None] = {"ON": True, "OFF": False, _UNKNOWN: None}
+
+
+class _Number(NamedTuple):
+    """A field that holds a whole number; the limits are in the quantity's own unit.
+
+    The limits are as wide as the whole range of products needs: what no device can say is damage,
+    but a device whose blocks were refused for an odd figure could not be read at all.
+    """
+
+    quantity: str
+    per_unit: int  # 1000 where the field is in mV and the quantity in V
+    lowest: float
+    highest: float
+
+
+#: The fields that are numbers, in a block of a battery monitor: the label on the wire → its meaning.
+_NUMBERS: Mapping[str, _Number] = {
+    "V": _Number("voltage_v", 1000, 0, 500),  # a BMV-700H takes 385 V
+    "I": _Number("current_a", 1000, -10_000, 10_000),  # the largest shunt is of 9999 A
+    "P": _Number("power_w", 1, -1e6, 1e6),
+    "CE": _Number("consumed_ah", 1000, -1e5, 1e5),
+    "SOC": _Number("charge_pct", 10, 0, 100),
+    "TTG": _Number("time_to_empty_min", 1, -1, 14_400),  # it stops at ten days; -1 is infinite
+    "VS": _Number("starter_voltage_v", 1000, -10, 500),  # an open input reads some mV below zero
+    "VM": _Number("midpoint_voltage_v", 1000, -10, 500),
+    "DM": _Number("midpoint_deviation_pct", 10, -200, 200),
+    "T": _Number("temperature_c", 1, -60, 150),
+    "AR": _Number("alarm_reasons", 1, 0, 0xFFFF),
+    "MON": _Number("monitor_mode", 1, -99, 99),
+    "H1": _Number("deepest_discharge_ah", 1000, -1e5, 1e5),
+    "H2": _Number("last_discharge_ah", 1000, -1e5, 1e5),
+    "H3": _Number("average_discharge_ah", 1000, -1e5, 1e5),
+    "H4": _Number("charge_cycles", 1, 0, 1e6),
+    "H5": _Number("full_discharges", 1, 0, 1e6),
+    "H6": _Number("cumulative_drawn_ah", 1000, -1e8, 1e8),
+    "H7": _Number("lowest_voltage_v", 1000, -10, 500),
+    "H8": _Number("highest_voltage_v", 1000, -10, 500),
+    "H9": _Number("seconds_since_full_s", 1, 0, 1e9),
+    "H10": _Number("synchronisations", 1, 0, 1e6),
+    "H11": _Number("low_voltage_alarms", 1, 0, 1e6),
+    "H12": _Number("high_voltage_alarms", 1, 0, 1e6),
+    "H13": _Number("low_starter_voltage_alarms", 1, 0, 1e6),
+    "H14": _Number("high_starter_voltage_alarms", 1, 0, 1e6),
+    "H15": _Number("lowest_starter_voltage_v", 1000, -10, 500),
+    "H16": _Number("highest_starter_voltage_v", 1000, -10, 500),
+    "H17": _Number("discharged_kwh", 100, -1e7, 1e7),
+    "H18": _Number("charged_kwh", 100, -1e7, 1e7),
 }
+
+#: … in one of a charger, whose `I` is its own output and says little of the battery's current.
+_CHARGER_NUMBERS: Mapping[str, _Number] = {
+    **_NUMBERS,
+    "I": _Number("charger_current_a", 1000, -1000, 1000),
+    "P": _Number("charger_power_w", 1, -1e5, 1e5),
+    "VPV": _Number("panel_voltage_v", 1000, -10, 1000),
+    "PPV": _Number("panel_power_w", 1, 0, 1e5),
+    "IL": _Number("load_current_a", 1000, -1000, 1000),
+    "CS": _Number("charger_state", 1, 0, 255),
+    "MPPT": _Number("tracker_mode", 1, 0, 255),
+    "OR": _Number("off_reasons", 1, 0, 0x0FFFFFFF),
+    "ERR": _Number("charger_error", 1, 0, 255),
+    "H19": _Number("yield_total_kwh", 100, 0, 1e7),
+    "H20": _Number("yield_today_kwh", 100, 0, 1e5),
+    "H21": _Number("highest_power_today_w", 1, 0, 1e5),
+    "H22": _Number("yield_yesterday_kwh", 100, 0, 1e5),
+    "H23": _Number("highest_power_yesterday_w", 1, 0, 1e5),
+    "HSDS": _Number("day_number", 1, 0, 366),
+}
+
+#: … in one of a shunt that is set up as a meter of some load or source and watches no battery.
+_METER_NUMBERS: Mapping[str, _Number] = {
+    **_NUMBERS,
+    "I": _Number("metered_current_a", 1000, -10_000, 10_000),
+    "P": _Number("metered_power_w", 1, -1e6, 1e6),
+}
+
+#: The fields that are ON or OFF.
+_SWITCHES: Mapping[str, str] = {"Alarm": "alarm", "Relay": "relay_on", "LOAD": "load_on"}
+
+#: Fields that say what the device is: they stay as they are.
+_NAMES = frozenset({"PID", "FW", "FWE", "BMV"})
+
+#: Fields for which there is no use here, most of them other products'.
+_OTHERS = frozenset(
+    {"SER#", "V2", "V3", "I2", "I3", "MODE", "AC_OUT_V", "AC_OUT_I", "AC_OUT_S", "WARN"}
+    | {"DC_IN_V", "DC_IN_I", "DC_IN_P"}
+)
+_KNOWN = _CHARGER_NUMBERS.keys() | _SWITCHES.keys() | _OTHERS
+
+#: What a device remembers; the other quantities are of now.
+HISTORY = frozenset(n.quantity for label, n in _CHARGER_NUMBERS.items() if label.startswith("H"))
+
+#: P is V times I of the same moment, rounded to a watt. More is let pass: a device whose P was
+#: refused time and again could not be read at all.
+_SLACK_W, _SLACK = 2.0, 0.02
 
 
 class FrameError(ValueError):
-    """A block passed its checksum and yet holds what cannot be."""
-
-
-class _At(Enum):
-    NOWHERE = 0  # waiting for the line end that begins a field
-    LABEL = 1
-    VALUE = 2
-    CHECKSUM = 3
-    HEX = 4
+    """A block is damaged, or holds what cannot be."""
 
 
 class Blocks:
-    """Cuts a stream into blocks. Any bytes may be fed; memory is bounded by LONGEST_BLOCK."""
+    """Cuts a stream into blocks and hands on what can be believed of them.
+
+    Any bytes may be fed; memory is bounded by LONGEST_BLOCK. `bad` counts the blocks that were not
+    believed, and `flaw` says what was wrong with the last one, empty after a block that was.
+    """
 
     def __init__(self) -> None:
-        self.good = 0
         self.bad = 0
-        self._at = _At.NOWHERE
-        self._start_over()
+        self._trust = LineTrust()
+        self.start_over()
 
-    def _start_over(self) -> None:
-        self._sum = 0
-        self._length = 0
-        self._label = bytearray()
-        self._value = bytearray()
-        self._fields: dict[str, str] = {}
-        self._flawed = False
+    def start_over(self) -> None:
+        """Forget an unfinished block: the line was interrupted. How far it is trusted stays."""
+        self.flaw = ""
+        self._rest = b""
+        self._too_long = False
+        self._before: Mapping[str, str] = {}
+        self._told: set[str] = set()
 
-    def feed(self, data: bytes) -> list[dict[str, str]]:
-        """Return the blocks that `data` completes, each as label → text, without the checksum."""
-        blocks = []
-        for byte in data:
-            block = self._feed(byte)
-            if block is not None:
-                blocks.append(block)
-        return blocks
+    def feed(self, data: bytes) -> list[Figures]:
+        """Return what the blocks that `data` completes mean, those that can be believed."""
+        found = []
+        looked = max(0, len(self._rest) - len(_END))  # the label may have come in pieces
+        rest = self._rest + data
+        begin = 0
+        while (at := rest.find(_END, looked)) >= 0 and (looked := at + len(_END) + 1) <= len(rest):
+            figures = self._take(rest[begin:looked])
+            if figures is not None:
+                found.append(figures)
+            begin = looked
+        self._rest = rest[begin:]
+        if len(self._rest) > LONGEST_BLOCK:
+            self._shorten()
+        return found
 
-    def _feed(self, byte: int) -> dict[str, str] | None:
-        if self._at is _At.HEX:
-            if byte == 0x0A:
-                self._at = _At.NOWHERE
+    def _shorten(self) -> None:
+        self._rest = _HEX.sub(b"", self._rest)
+        if len(self._rest) > LONGEST_BLOCK:
+            if not self._too_long:
+                self._refuse("no end of a block")
+            self._too_long = True  # what comes up to the next end is the end of the noise
+            self._rest = self._rest[-len(_END) :]
+
+    def _take(self, block: bytes) -> Figures | None:
+        if self._too_long:
+            self._too_long = False
             return None
-        if byte == 0x3A and self._at is not _At.CHECKSUM:  # ':' begins a HEX frame
-            if self._length:
-                self.bad += 1
-                self._start_over()
-            self._at = _At.HEX
+        try:
+            fields = _fields(block)
+            figures = measurements(fields, self._before)
+        except FrameError as error:
+            self._refuse(str(error))
             return None
-        self._sum = (self._sum + byte) & 0xFF
-        self._length += 1
-        if self._length > LONGEST_BLOCK:
+        believed = self._trust.good()
+        self.flaw = self._news(fields)
+        if not self.flaw and not believed:
+            self.flaw = "too many blocks are damaged to believe the others"
+        if self.flaw:
             self.bad += 1
-            self._start_over()
-            self._at = _At.NOWHERE
             return None
-        if self._at is _At.CHECKSUM:
-            block, fits = self._fields, self._sum == 0 and not self._flawed
-            self._start_over()
-            self._at = _At.NOWHERE
-            if not fits:
-                self.bad += 1
-                return None
-            self.good += 1
-            return block
-        if byte == 0x0A:
-            self._end_line()
-            self._at = _At.LABEL
-        elif byte == 0x0D:
-            pass
-        elif self._at is _At.LABEL and byte == 0x09:
-            self._at = _At.CHECKSUM if self._label == b"Checksum" else _At.VALUE
-        elif self._at is _At.LABEL:
-            self._label.append(byte)
-        elif self._at is _At.VALUE:
-            self._value.append(byte)
-        else:
-            self._flawed = True  # begun in the middle of a block
-        return None
+        if "P" in fields:
+            self._before = fields
+        return figures
 
-    def _end_line(self) -> None:
-        label, value = _text(self._label), _text(self._value)
-        if self._at is _At.VALUE:
-            if label in self._fields or not _FIELD.fullmatch(f"{label}\t{value}"):
-                self._flawed = True
-            self._fields[label] = value
-        elif label:
-            self._flawed = True
-        self._label.clear()
-        self._value.clear()
+    def _news(self, fields: Mapping[str, str]) -> str:
+        """Return what makes a block unlike those before: another name, or a label of no known device.
+
+        It must be told twice to be believed. Most damage that the sum and the limits let through is
+        in a label or a name, beside the damage in a figure. On a spotless line a new label is one of
+        a newer device's other block.
+        """
+        told, news = self._told, ""
+        first = not told
+        for label in fields.keys() - _KNOWN:
+            said = f"{label}\t{fields[label]}" if label in _NAMES else label
+            unlike = label in told if label in _NAMES else not self._trust.is_spotless()
+            if said not in told and not first and unlike:
+                news = f"{label[:20]} is new: damage, or another device"
+            told |= {label, said}
+        if len(told) > _MOST_TOLD:
+            told.clear()
+        return news
+
+    def _refuse(self, flaw: str) -> None:
+        self.bad += 1
+        self.flaw = flaw
+        self._trust.bad()
 
 
-def _text(data: bytearray) -> str:
-    return data.decode("ascii", "replace")
+def _fields(block: bytes) -> dict[str, str]:
+    """Return the fields of a block, label → text, without the checksum. Raises FrameError."""
+    if b":" in block:
+        block = _HEX.sub(b"", block)
+    if len(block) > LONGEST_BLOCK:
+        raise FrameError("no end of a block")
+    if sum(block) & 0xFF:
+        raise FrameError("a checksum does not fit")
+    body = block[: -len(_END) - 1]
+    if not _FIELDS.fullmatch(body):
+        raise FrameError("a line is no field")
+    lines = body[2:-2].decode("ascii").split("\r\n")
+    fields = dict(line.split("\t") for line in lines)
+    if len(fields) < len(lines):
+        raise FrameError("a label comes twice")
+    return fields
 
 
-def measurements(block: Mapping[str, str]) -> dict[str, float | None]:
-    """Return the battery's quantities in a block, by name; None where the device says `---`.
+def measurements(block: Mapping[str, str], before: Mapping[str, str] | None = None) -> Figures:
+    """Return the quantities in a block (label → text), by name; None where the device says `---`.
 
-    A block without any (a BMV alternates two kinds) gives an empty dict. A time to empty of -1
-    (charging, or no load) is None. Raises FrameError where a number is none, is out of range, or
-    does not fit the others.
+    A time to empty of -1 (charging, or no load) is None. `before` is an earlier block: while the
+    load steps, P may still be of then. Raises FrameError where a field is not what it must be, is
+    out of range, or does not fit the others.
     """
-    found: dict[str, float | None] = {}
-    for label, (name, factor, low, high) in _NUMBERS.items():
-        text = block.get(label)
-        if text is None:
-            continue
-        if text == "---":
-            found[name] = None
-            continue
-        if not _NUMBER.fullmatch(text):
-            raise FrameError(f"{label} is {text[:20]!r}, not a number")
-        value = float(text) * factor
-        if not low <= value <= high:
-            raise FrameError(f"{label} is {text[:20]}, out of range")
-        found[name] = None if name == "time_to_empty_min" and value < 0 else round(value, 3)
-    voltage_v, current_a, power_w = (found.get(k) for k in ("voltage_v", "current_a", "power_w"))
-    if voltage_v is not None and current_a is not None and power_w is not None:
-        product_w = voltage_v * current_a
-        if abs(product_w - power_w) > 2.0 + 0.02 * abs(product_w):
-            raise FrameError(f"P is {power_w:g} W where V times I is {product_w:.0f} W")
+    numbers = _NUMBERS
+    if "CS" in block and "SOC" not in block:
+        numbers = _CHARGER_NUMBERS
+    elif block.get("MON", "0") != "0":
+        numbers = _METER_NUMBERS
+    found: Figures = {}
+    for label, text in block.items():
+        if label in numbers:
+            number = numbers[label]
+            found[number.quantity] = None if text == _UNKNOWN else _value(label, text, number)
+        elif label in _SWITCHES:
+            if text not in _SWITCH:
+                raise FrameError(f"{label} is {text[:20]!r}, neither ON nor OFF")
+            found[_SWITCHES[label]] = _SWITCH[text]
+    if block.get("TTG") == "-1":
+        found["time_to_empty_min"] = None
+    if numbers is not _CHARGER_NUMBERS:
+        _check_power(block, before or {})
+    lowest_v, highest_v = found.get("lowest_voltage_v"), found.get("highest_voltage_v")
+    if lowest_v is not None and highest_v is not None and lowest_v > highest_v:
+        raise FrameError(f"H7 is {lowest_v:g} V and H8 less, {highest_v:g} V")
     return found
+
+
+def _value(label: str, text: str, number: _Number) -> float:
+    if not _NUMBER.fullmatch(text):
+        raise FrameError(f"{label} is {text[:20]!r}, not a number")
+    value = int(text, 0) / number.per_unit
+    if not number.lowest <= value <= number.highest:
+        raise FrameError(f"{label} is {text}, out of range")
+    return value
+
+
+def _check_power(block: Mapping[str, str], before: Mapping[str, str]) -> None:
+    power = block.get("P", _UNKNOWN)
+    product_w = _product_w(block)
+    if power == _UNKNOWN or product_w is None:
+        return
+    power_w = int(power, 0)
+    then_w = _product_w(before)
+    ends_w = (product_w, product_w if then_w is None else then_w)
+    slack_w = _SLACK_W + _SLACK * abs(product_w)
+    if not min(ends_w) - slack_w <= power_w <= max(ends_w) + slack_w:
+        raise FrameError(f"P is {power_w} W where V times I is {product_w:.0f} W")
+
+
+def _product_w(block: Mapping[str, str]) -> float | None:
+    """Return V times I of a block whose fields are in order; None where one is not known."""
+    volts, amperes = block.get("V", _UNKNOWN), block.get("I", _UNKNOWN)
+    if _UNKNOWN in (volts, amperes):
+        return None
+    return int(volts, 0) * int(amperes, 0) / 1e6
