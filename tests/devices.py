@@ -21,6 +21,8 @@ from sensors.simulated.hardware import (
     SHUNT_OHMS,
     SimulatedHardware,
 )
+from sensors.simulated.jbd import Bms, Pack
+from sensors.simulated.pzem004t import Line, Meter
 
 #: No wait in a test is expected to come near it; it only ends a test that has failed.
 PATIENCE_S = 20.0
@@ -67,16 +69,29 @@ def shunt_fields(dice: random.Random) -> Fields:
     }
 
 
-def figures(fields: Fields) -> dict[str, float | None]:
-    """Return what the battery's figures in `fields` mean."""
+def figures(fields: Fields) -> dict[str, float | bool | None]:
+    """Return what the fields of a SmartShunt's first block mean."""
     minutes = float(fields["TTG"])
     return {
         "voltage_v": round(float(fields["V"]) * 0.001, 3),
+        "starter_voltage_v": round(float(fields["VS"]) * 0.001, 3),
         "current_a": round(float(fields["I"]) * 0.001, 3),
         "power_w": float(fields["P"]),
+        "consumed_ah": round(float(fields["CE"]) * 0.001, 3),
         "charge_pct": round(float(fields["SOC"]) * 0.1, 3),
         "time_to_empty_min": None if minutes < 0 else minutes,
+        "alarm": fields["Alarm"] == "ON",
+        "alarm_reasons": float(fields["AR"]),
+        "monitor_mode": float(fields["MON"]),
     }
+
+
+def flipped(dice: random.Random, data: bytes) -> bytes:
+    """Return `data` with a few of its bits flipped."""
+    hurt = bytearray(data)
+    for at in dice.sample(range(len(hurt)), dice.randint(1, 4)):
+        hurt[at] ^= 1 << dice.randrange(8)
+    return bytes(hurt)
 
 
 # Each driver's device
@@ -90,6 +105,8 @@ class Device:
     quantities: ClassVar[Mapping[str, type]]
     #: How the device can fail under a driver that has opened it.
     faults: ClassVar[Sequence[str]] = ("unplugged",)
+    #: Those that the driver tells as values of quality `fault`; it raises for the others.
+    told_by_values: ClassVar[Sequence[str]] = ()
     #: How messages name the device, for whoever has to find it.
     name: str
 
@@ -124,6 +141,9 @@ class Device:
 
     def plug(self) -> None:
         raise NotImplementedError
+
+    def close(self) -> None:
+        """Take away what the device has brought to the hardware."""
 
 
 class _Lines(Device):
@@ -168,6 +188,7 @@ class Ina219Device(Device):
         "current_a": float,
         "voltage_v": float,
         "power_w": float,
+        "uncorrected_a": float,
     }
     faults = ("unplugged", "naks", "stuck low", "stuck high", "supply dips")
     name = f"0x{I2C_ADDRESS:02X}"
@@ -201,10 +222,18 @@ class Ina219Device(Device):
 
 class VeDirectDevice(Device):
     driver = "vedirect"
-    quantities: ClassVar[Mapping[str, type]] = dict.fromkeys(
-        ("voltage_v", "current_a", "power_w", "charge_pct", "time_to_empty_min"), float
-    )
-    faults = ("unplugged", "silent", "garbage", "bad checksums", "impossible figures", "no figures")
+    quantities: ClassVar[Mapping[str, type]] = {
+        **dict.fromkeys(
+            ("voltage_v", "starter_voltage_v", "current_a", "power_w", "consumed_ah", "charge_pct",
+             "time_to_empty_min", "alarm_reasons", "monitor_mode"),
+            float,
+        ),
+        "alarm": bool,
+    }  # fmt: skip
+    faults = (
+        "unplugged", "silent", "garbage", "bad checksums", "bit flips", "impossible figures",
+        "no figures",
+    )  # fmt: skip
 
     def __init__(self, hardware: SimulatedHardware, clock: Monotonic) -> None:
         super().__init__(hardware, clock)
@@ -221,6 +250,7 @@ class VeDirectDevice(Device):
             "silent": b"",
             "garbage": self._dice.randbytes(len(good)),
             "bad checksums": good[:-1] + bytes([good[-1] ^ 0x20]),
+            "bit flips": flipped(self._dice, good),
             "impossible figures": block({**fields, "SOC": 1001}),
             "no figures": block({"H1": -1200, "H2": -15}),
         }
@@ -233,9 +263,110 @@ class VeDirectDevice(Device):
         self.hardware.monitor.plug()
 
 
+class _Asked(Device):
+    """A device on a serial line of its own that speaks when it is asked."""
+
+    cable: Meter | Bms
+    _IMPOSSIBLE = "impossible figures"
+
+    def __init__(self, hardware: SimulatedHardware, clock: Monotonic) -> None:
+        super().__init__(hardware, clock)
+        self.name = str(hardware.port.with_name(f"tty-{self.driver}"))
+
+    def settings(self) -> dict[str, Any]:
+        return {"port": self.name}
+
+    def fail(self, fault: str) -> None:
+        super().fail(fault)
+        if fault in self.cable.FAULTS:
+            self.cable.fault = fault
+
+    def mend(self) -> None:
+        super().mend()
+        self.cable.fault = ""
+
+    def unplug(self) -> None:
+        self.cable.unplug()
+
+    def plug(self) -> None:
+        self.cable.plug()
+
+    def close(self) -> None:
+        self.cable.close()
+
+
+class Pzem004tDevice(_Asked):
+    driver = "pzem004t"
+    quantities: ClassVar[Mapping[str, type]] = {
+        **dict.fromkeys(
+            ("voltage_v", "current_a", "power_w", "energy_wh", "frequency_hz", "power_factor"),
+            float,
+        ),
+        "alarm": bool,
+    }
+    told_by_values = (
+        "no AC", "silent", "short replies", "bit flips", "garbage", "wrong address",
+        "wrong function", "refusals", _Asked._IMPOSSIBLE,
+    )  # fmt: skip
+    faults = ("unplugged", *told_by_values)
+    _LINE = Line(voltage_v=231.4, current_a=11.8, power_factor=0.97, frequency_hz=49.9)
+
+    def __init__(self, hardware: SimulatedHardware, clock: Monotonic) -> None:
+        super().__init__(hardware, clock)
+        self.cable: Meter = Meter(Path(self.name), address=1)
+        self.cable.line = self._LINE
+
+    def settings(self) -> dict[str, Any]:
+        return super().settings() | {"address": self.cable.address}
+
+    def fail(self, fault: str) -> None:
+        super().fail(fault)
+        self.cable.powered = fault != "no AC"
+        if fault == self._IMPOSSIBLE:
+            self.cable.line = Line(voltage_v=400.0)
+
+    def mend(self) -> None:
+        super().mend()
+        self.cable.powered = True
+        self.cable.line = self._LINE
+
+
+class JbdDevice(_Asked):
+    driver = "jbd"
+    quantities: ClassVar[Mapping[str, type]] = {
+        **dict.fromkeys(
+            ("voltage_v", "current_a", "power_w", "charge_pct", "remaining_ah", "nominal_ah",
+             "cell_min_v", "cell_max_v", "temperature_1_c", "temperature_2_c"),
+            float,
+        ),
+        **dict.fromkeys(("cycles", "protection"), int),
+        **dict.fromkeys(("alarm", "charge_on", "discharge_on"), bool),
+    }  # fmt: skip
+    faults = (
+        "unplugged", "silent", "short replies", "bit flips", "garbage", "wrong code", "refusals",
+        _Asked._IMPOSSIBLE,
+    )  # fmt: skip
+
+    def __init__(self, hardware: SimulatedHardware, clock: Monotonic) -> None:
+        super().__init__(hardware, clock)
+        self.cable: Bms = Bms(Path(self.name))
+
+    def fail(self, fault: str) -> None:
+        super().fail(fault)
+        if fault == self._IMPOSSIBLE:
+            self.cable.pack = Pack(cells_v=(0.3,) * 4)
+
+    def mend(self) -> None:
+        super().mend()
+        self.cable.pack = Pack()
+
+
 DEVICES = {
-    device.driver: device for device in (ContactDevice, BeamsDevice, Ina219Device, VeDirectDevice)
-}
+    device.driver: device
+    for device in (
+        ContactDevice, BeamsDevice, Ina219Device, JbdDevice, Pzem004tDevice, VeDirectDevice,
+    )
+}  # fmt: skip
 
 
 def walk(hardware: SimulatedHardware, at_s: float, *, inward: bool) -> None:

@@ -46,14 +46,18 @@ MakeDevice = Callable[..., Device]
 def make(tmp_path: Path) -> Iterator[MakeDevice]:
     """Makes a driver's device, once, on a clock of some speed."""
     opened = []
+    devices: list[Device] = []
 
     def make(driver: str, speed: float = 100.0) -> Device:
         context = simulated(tmp_path, speed)
         hardware, clock = context.__enter__()
         opened.append(context)
-        return DEVICES[driver](hardware, clock)
+        devices.append(DEVICES[driver](hardware, clock))
+        return devices[-1]
 
     yield make
+    for device in devices:
+        device.close()
     for context in opened:
         context.__exit__(None, None, None)
 
@@ -209,7 +213,7 @@ def test_a_waiting_read_can_be_interrupted(name: str, make: MakeDevice) -> None:
 
 
 @pytest.mark.parametrize(("name", "fault"), EVERY_FAULT)
-def test_a_failing_device_raises_and_no_value_is_made_up(
+def test_a_failing_device_raises_or_tells_and_no_value_is_made_up(
     name: str, fault: str, make: MakeDevice
 ) -> None:
     device = make(name)
@@ -219,18 +223,28 @@ def test_a_failing_device_raises_and_no_value_is_made_up(
     device.fail(fault)
     with speaking(device):
         said: list[str] = []
+        told: list[Measurement] = []
         made_up: list[Measurement] = []
 
         def read() -> None:
             while len(said) < 5:
                 try:
                     found = driver.read()
-                    made_up.extend(found if said else ())  # some may still have been on the way
                 except (SensorError, OSError) as error:
                     said.append(str(error))
+                    continue
+                unknown = [m for m in found if m.quality is Quality.FAULT]
+                if not unknown:
+                    made_up.extend(found if said else ())  # some may still have been on the way
+                    continue
+                said.extend({m.detail for m in unknown})
+                told.extend(found)
 
         within_patience(read)
     assert made_up == []
+    assert all((m.value, m.quality) == (None, Quality.FAULT) for m in told), told
+    expected = set(device.quantities) if fault in device.told_by_values else set()
+    assert {m.quantity for m in told} == expected
     assert all(device.name in message for message in said), said
     driver.close()
 
@@ -239,11 +253,11 @@ def test_a_failing_device_raises_and_no_value_is_made_up(
 
 
 def is_value(reading: Reading) -> bool:
-    return reading.quantity not in HEALTH
+    return reading.quantity not in HEALTH and reading.quality is not Quality.FAULT
 
 
 def is_fault(reading: Reading) -> bool:
-    return reading.quantity == FAULT
+    return reading.quality is Quality.FAULT
 
 
 def at_work(device: Device, listener: Listener) -> Sensor:
@@ -270,6 +284,7 @@ def test_a_sensor_tells_of_a_failure_and_recovers_when_the_device_does(
             device.fail(fault)
             told = listener.until(is_fault)[-1]
             assert (told.value, told.quality) == (None, Quality.FAULT)
+            assert (told.quantity == FAULT) == (fault not in device.told_by_values)
             assert device.name in told.detail
             assert "please report" not in told.detail
             meanwhile = listener.until(is_fault)

@@ -1,0 +1,116 @@
+"""Driver: a JBD battery management system (JBD, LLT, Overkill Solar, Xiaoxiang) on its serial port."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sensors.capture import Decoded, no_tap
+from sensors.clock import Monotonic
+from sensors.hardware import Hardware
+from sensors.jbd_frames import CELLS, STATE, Replies, Reply, request
+from sensors.reading import Measurement, SensorError
+from sensors.serial_port import SerialPort
+from sensors.settings import setting
+
+BAUD = 9600  # fixed by the BMS
+
+# Real seconds, both: the line is real however fast a simulation runs.
+REPLY_S = 0.4  # it answers within 0.3 s
+REST_S = 0.1  # what still comes after something wrong comes soon
+
+#: The quantities of a reply to CELLS that are told; a capture holds each cell.
+_OF_CELLS = ("cell_min_v", "cell_max_v")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Keys of a sensor with `driver = "jbd"`."""
+
+    port: str = setting(doc="serial device, best by its stable name under /dev/serial/by-id")
+    period_s: float = setting(1.0, doc="time between two readings", low=0.2, high=60.0)
+    silence_s: float = setting(
+        10.0, doc="time without a good reply after which the BMS counts as failed", low=2, high=600
+    )
+
+
+class Jbd:
+    """A BMS, read every `period_s`: the pack's state, then its cells. Nothing is ever written to it.
+
+    Its figures are taken as sent; its current is positive while the battery charges.
+    """
+
+    def __init__(self, config: Config, hardware: Hardware, clock: Monotonic) -> None:
+        self.period_s = config.period_s
+        self.tap = no_tap
+        self._config = config
+        self._clock = clock
+        self._port = SerialPort(config.port, BAUD)
+        self._replies = (
+            Replies()
+        )  # one for all times: a bad line is as bad after it was opened anew
+        self._good_s = 0.0
+
+    def open(self) -> None:
+        """Open the port. Raises SensorError."""
+        self._port.open()
+        self._good_s = self._clock.now_s()
+
+    def read(self) -> Sequence[Measurement]:
+        """Ask the BMS; return the pack's figures and its lowest and highest cell.
+
+        Nothing is returned where a reply is missed: a BMS that slept does not hear the first
+        request. Raises SensorError where the port is gone, and after `silence_s` without a reply.
+        """
+        state = self._ask(STATE)
+        flaw = self._replies.flaw
+        cells = self._ask(CELLS) if state else None
+        now_s = self._clock.now_s()
+        if state and state.figures:
+            self._good_s = now_s
+            figures = dict(state.figures)
+            if cells and cells.figures:
+                figures |= {name: cells.figures[name] for name in _OF_CELLS}
+            return [Measurement(name, value) for name, value in figures.items()]
+        if now_s - self._good_s > self._config.silence_s:
+            raise SensorError(self._failure(flaw))
+        return ()
+
+    def _ask(self, code: int) -> Reply | None:
+        self._replies.flaw = ""
+        self._port.ask(request(code))
+        until_s = self._clock.now_s() + REPLY_S * self._clock.speed
+        while left_s := self._clock.real_s(until_s - self._clock.now_s()):
+            data = self._port.read(min(left_s, REST_S) if self._replies.flaw else left_s)
+            self.tap(data)
+            for reply in self._replies.feed(data) if data else self._replies.end():
+                if reply.code == code:
+                    return reply
+            if not data:  # silent, or interrupted
+                break
+        return None
+
+    def _failure(self, flaw: str) -> str:
+        config = self._config
+        if flaw:
+            return (
+                f"{config.port} gives nothing that can be believed for {config.silence_s:g} s "
+                f"({flaw}): check the cable, and that it leads to a JBD BMS alone"
+            )
+        return (
+            f"the BMS on {config.port} has not answered for {config.silence_s:g} s: check its cable, "
+            f"and whether it sleeps (a load or a charger wakes it)"
+        )
+
+    def interrupt(self) -> None:
+        """End a waiting read."""
+        self._port.interrupt()
+
+    def close(self) -> None:
+        """Close the port."""
+        self._port.close()
+
+
+def decode(capture: bytes) -> Decoded:
+    """Return what a BMS said in a capture of its bytes; requests in between are passed over."""
+    replies = Replies()
+    said = replies.feed(capture) + replies.end()
+    return Decoded([reply.figures for reply in said if reply.figures is not None], replies.bad)

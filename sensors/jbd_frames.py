@@ -1,0 +1,231 @@
+"""Frames of a JBD battery management system: bytes in, checked figures out (JBD's serial protocol, V4).
+
+A request is `DD A5 code length data checksum 77`, a reply `DD code status length data checksum 77`.
+The checksum makes the sum of it and of all that stands between it and the second byte 0 modulo 65536.
+A reply's code is outside its checksum.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from operator import ne
+from struct import Struct
+from typing import Any, NamedTuple
+
+from sensors.framing import Cutter, FrameError
+from sensors.line_trust import LineTrust
+
+#: What can be asked for: the battery's state, the voltage of each cell, the name of the hardware.
+STATE, CELLS, HARDWARE = 0x03, 0x04, 0x05
+
+_START, _END = 0xDD, 0x77
+_REQUESTS = (0xA5, 0x5A)  # read and write; this driver only reads
+_DONE = 0x00
+_REFUSALS = range(0x80, 0x84)
+_AROUND = 7  # bytes of a frame that are not its data
+_MOST_DATA = 64  # 32 cells
+_USUAL = 40  # bytes of a reply, about
+
+#: Voltage, current, remaining and nominal capacity, cycles, date, balancing (2), protection,
+#: version, charge, FETs, cells, temperature sensors.
+_STATE = Struct(">HhHHHHHHHBBBBB")
+#: Newer boards say more behind the temperatures (9 bytes: humidity, warnings, learned capacity …).
+_MOST_EXTRA = 16
+_WORD = Struct(">H")
+
+_MOST_CELLS = 32
+_CELL_V = (0.5, 5.0)
+#: How far the cells' sum may be off the pack's voltage: the load may change between two replies.
+_SUM_OFF_V, _SUM_OFF = 0.1, 0.05
+_CHARGE_FET, _DISCHARGE_FET = 1, 2
+_ZERO_C = 2731  # 0 °C in tenths of a kelvin, as the BMS takes it
+_TEMPERATURE_C = (-60.0, 150.0)
+
+#: Where the data of STATE says what stays the same for months: nominal capacity, date of production,
+#: version, numbers of cells and temperature sensors. Damage changes a byte or two, which are believed
+#: when they come again; where more have changed it is another BMS.
+_CELLS_AT = 21
+_FIXED = (6, 7, 10, 11, 18, _CELLS_AT, 22)
+_FEW_BYTES = 2
+
+#: Two bits that flip opposite ways leave the sum as it is: of the replies that are hurt twice, one in
+#: some hundred passes all checks. So a line must be good in the long run, too: of so many frames so
+#: many may be bad.
+_LATELY, _LATELY_TOLERATED = 60, 4
+
+Figures = dict[str, float | bool | None]
+
+
+def request(code: int) -> bytes:
+    """Return the request to read STATE, CELLS or HARDWARE. Nothing is ever written to a BMS."""
+    body = bytes((code, 0))
+    return bytes((_START, _REQUESTS[0])) + body + checksum(body) + bytes((_END,))
+
+
+def checksum(body: bytes) -> bytes:
+    """Return what is sent behind `body`, the bytes from the third to the last of the data."""
+    return (-sum(body) & 0xFFFF).to_bytes(2, "big")
+
+
+def _length(head: bytes) -> int | None:
+    """Return how long the frame is that begins so."""
+    if head[0] != _START:
+        return None
+    if len(head) < 4:
+        return 4
+    _, code, status, size = head
+    if code not in _REQUESTS and status != _DONE and status not in _REFUSALS:
+        return None
+    return _AROUND + size if size <= _MOST_DATA else None
+
+
+def _is_whole(frame: bytes) -> bool:
+    return frame[-1] == _END and checksum(frame[2:-3]) == frame[-3:-1]
+
+
+def state(data: bytes) -> Figures:
+    """Return the quantities in a reply to STATE; None for a temperature without a sensor.
+
+    Raises FrameError where one is out of its range or the reply is not as long as it says.
+    """
+    if len(data) < _STATE.size:
+        raise FrameError(f"{len(data)} bytes are too few")
+    (
+        centivolts, centiamperes, remaining, nominal, cycles, _, _, _, protection,
+        _, charge_pct, fets, cell_count, sensors,
+    ) = _STATE.unpack_from(data)  # fmt: skip
+    if not 0 <= len(data) - _STATE.size - 2 * sensors <= _MOST_EXTRA:
+        raise FrameError(f"{len(data)} bytes do not fit {sensors} temperature sensors")
+    if not 1 <= cell_count <= _MOST_CELLS:
+        raise FrameError(f"{cell_count} cells")
+    voltage_v, current_a = centivolts / 100, centiamperes / 100
+    if not _CELL_V[0] <= voltage_v / cell_count <= _CELL_V[1]:
+        raise FrameError(f"{voltage_v:g} V do not fit {cell_count} cells")
+    if charge_pct > 100:
+        raise FrameError(f"the charge is {charge_pct} %")
+    found: Figures = {
+        "voltage_v": voltage_v,
+        "current_a": current_a,
+        "power_w": round(voltage_v * current_a, 1),
+        "charge_pct": float(charge_pct),
+        "remaining_ah": remaining / 100,
+        "nominal_ah": nominal / 100,
+        "cycles": cycles,
+        "protection": protection,
+        "alarm": protection != 0,
+        "charge_on": bool(fets & _CHARGE_FET),
+        "discharge_on": bool(fets & _DISCHARGE_FET),
+    }
+    for number in range(sensors):
+        (kelvin,) = _WORD.unpack_from(data, _STATE.size + 2 * number)
+        celsius = round((kelvin - _ZERO_C) / 10, 1)
+        if kelvin and not _TEMPERATURE_C[0] <= celsius <= _TEMPERATURE_C[1]:
+            raise FrameError(f"a temperature of {celsius:g} °C")
+        found[f"temperature_{number + 1}_c"] = celsius if kelvin else None
+    return found
+
+
+def cells(data: bytes, pack: tuple[float, int] | None = None) -> Figures:
+    """Return the voltage of each cell in a reply to CELLS, and the lowest and highest.
+
+    `pack` is the voltage and the number of cells in a reply to STATE from about the same time.
+    Raises FrameError where a voltage is no cell's, or they do not add up to the pack's.
+    """
+    if not data or len(data) % 2:
+        raise FrameError(f"{len(data)} bytes of cell voltages")
+    volts = [millivolts / 1000 for (millivolts,) in _WORD.iter_unpack(data)]
+    if not _CELL_V[0] <= min(volts) <= max(volts) <= _CELL_V[1]:
+        raise FrameError(f"cells of {min(volts):g} to {max(volts):g} V")
+    if pack is not None:
+        pack_v, number = pack
+        if len(volts) == number and abs(sum(volts) - pack_v) > _SUM_OFF_V + _SUM_OFF * pack_v:
+            raise FrameError(f"cells of together {sum(volts):.2f} V in a pack of {pack_v:g} V")
+    found: Figures = {f"cell_{number}_v": value for number, value in enumerate(volts, 1)}
+    return found | {"cell_min_v": min(volts), "cell_max_v": max(volts)}
+
+
+def hardware(data: bytes) -> dict[str, str]:
+    """Return the name of the hardware in a reply to HARDWARE. Raises FrameError where it is none."""
+    if not data or not all(0x20 <= byte < 0x7F for byte in data):
+        raise FrameError("a name that cannot be read")
+    return {"hardware": data.decode("ascii").strip()}
+
+
+class Reply(NamedTuple):
+    """A reply that passed all checks: to what, and its figures (a text for HARDWARE).
+
+    Its figures are None where the line is too bad to believe it.
+    """
+
+    code: int
+    figures: dict[str, Any] | None
+
+
+class Replies:
+    """What is said on a BMS's line: bytes in, checked replies out.
+
+    `bad` counts those that are not believed, and `flaw` says what was wrong last; whoever reads it
+    may clear it.
+    """
+
+    def __init__(self) -> None:
+        self.bad = 0
+        self.flaw = ""
+        self._cutter = Cutter(_length, _is_whole, shortest=_AROUND, usual=_USUAL)
+        self._trust = LineTrust()
+        self._lately: deque[bool] = deque(maxlen=_LATELY)  # True for a bad frame
+        self._fixed: deque[bytes] = deque(maxlen=2)  # of the last two, since one may be damaged
+        self._pack: tuple[float, int] | None = None  # volts and cells of the last STATE
+
+    def feed(self, data: bytes) -> list[Reply]:
+        """Return the replies that `data` completes."""
+        return self._checked(self._cutter.feed(data))
+
+    def end(self) -> list[Reply]:
+        """Return the replies that are left where nothing more follows."""
+        return self._checked(self._cutter.end())
+
+    def _checked(self, frames: Iterable[bytes | None]) -> list[Reply]:
+        checked = []
+        for frame in frames:
+            if frame is None:
+                self._refuse("a damaged reply")
+                continue
+            code, status, data = frame[1], frame[2], frame[4:-3]
+            if code in _REQUESTS:
+                continue
+            if status != _DONE or code not in (STATE, CELLS, HARDWARE):
+                self.flaw = f"a reply with code 0x{code:02X} and status 0x{status:02X}"
+                continue
+            try:
+                figures = self._figures(code, data)
+            except FrameError as error:
+                self._refuse(str(error))
+                continue
+            self._lately.append(False)
+            if self._trust.good() and sum(self._lately) <= _LATELY_TOLERATED:
+                checked.append(Reply(code, figures))
+            else:
+                checked.append(Reply(code, None))
+                self.bad += 1
+                self.flaw = "too many replies are damaged to believe the others"
+        return checked
+
+    def _figures(self, code: int, data: bytes) -> dict[str, Any]:
+        if code == CELLS:
+            return cells(data, self._pack)
+        if code == HARDWARE:
+            return hardware(data)
+        figures = state(data)
+        fixed = bytes(data[at] for at in _FIXED)
+        changed = [sum(map(ne, before, fixed)) for before in self._fixed]
+        self._fixed.append(fixed)
+        if changed and all(0 < number <= _FEW_BYTES for number in changed):
+            raise FrameError("what never changes has changed: capacity, date, version or cells")
+        self._pack = _STATE.unpack_from(data)[0] / 100, data[_CELLS_AT]
+        return figures
+
+    def _refuse(self, flaw: str) -> None:
+        self._trust.bad()
+        self._lately.append(True)
+        self.bad += 1
+        self.flaw = flaw

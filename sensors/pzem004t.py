@@ -1,0 +1,117 @@
+"""Driver: a PZEM-004T v3 AC meter on a serial port (Modbus RTU)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sensors.capture import Decoded, no_tap
+from sensors.clock import Monotonic
+from sensors.hardware import Hardware
+from sensors.pzem004t_frames import GENERAL_ADDRESS, QUANTITIES, Figures, Replies, request
+from sensors.reading import Measurement, Quality
+from sensors.serial_port import SerialPort
+from sensors.settings import setting
+
+BAUD = 9600  # fixed by the meter
+
+# Real seconds, both: the line is real however fast a simulation runs.
+REPLY_S = 0.3  # it answers within 0.1 s
+REST_S = 0.1  # what still comes after something wrong comes soon
+
+
+@dataclass(frozen=True)
+class Config:
+    """Keys of a sensor with `driver = "pzem004t"`."""
+
+    port: str = setting(doc="serial device, best by its stable name under /dev/serial/by-id")
+    address: int = setting(
+        GENERAL_ADDRESS,
+        doc="Modbus address of the meter; 0xF8 is any meter that is alone on its line",
+        low=0x01,
+        high=GENERAL_ADDRESS,
+    )
+    period_s: float = setting(1.0, doc="time between two readings", low=0.2, high=60.0)
+    silence_s: float = setting(
+        10.0, doc="time without a good reply after which nothing is known", low=2, high=600
+    )
+
+
+class Pzem004t:
+    """An AC meter, read every `period_s`. It is only ever asked for its measurements.
+
+    Its measuring side is powered by the AC that it measures, so a meter without AC does not answer.
+    That is not a fault of the port: each quantity is then told as unknown, with quality `fault`, and
+    nothing is raised. Whether the AC or the meter failed is for others to judge.
+    """
+
+    def __init__(self, config: Config, hardware: Hardware, clock: Monotonic) -> None:
+        self.period_s = config.period_s
+        self.tap = no_tap
+        self._config = config
+        self._clock = clock
+        self._port = SerialPort(config.port, BAUD)
+        # One for all times: a bad line is as bad after it was opened anew.
+        self._replies = Replies(config.address)
+        self._good_s = 0.0
+
+    def open(self) -> None:
+        """Open the port. Raises SensorError."""
+        self._port.open()
+        self._good_s = self._clock.now_s()
+
+    def read(self) -> Sequence[Measurement]:
+        """Ask the meter; return its figures, or nothing where a reply is missed.
+
+        After `silence_s` without a good reply each quantity is unknown. Raises SensorError where the
+        port is gone.
+        """
+        figures = self._ask()
+        now_s = self._clock.now_s()
+        if figures is not None:
+            self._good_s = now_s
+            return [Measurement(name, value) for name, value in figures.items()]
+        if now_s - self._good_s <= self._config.silence_s:
+            return ()
+        detail = self._failure()
+        return [Measurement(name, None, Quality.FAULT, detail) for name in QUANTITIES]
+
+    def _ask(self) -> Figures | None:
+        self._replies.flaw = ""
+        self._port.ask(request(self._config.address))
+        until_s = self._clock.now_s() + REPLY_S * self._clock.speed
+        found: list[Figures] = []
+        while not found and (left_s := self._clock.real_s(until_s - self._clock.now_s())):
+            data = self._port.read(min(left_s, REST_S) if self._replies.flaw else left_s)
+            self.tap(data)
+            found = self._replies.feed(data) if data else self._replies.end()
+            if not data:  # silent, or interrupted
+                break
+        return found[-1] if found else None
+
+    def _failure(self) -> str:
+        config = self._config
+        if self._replies.flaw:
+            return (
+                f"{config.port} gives nothing that can be believed for {config.silence_s:g} s "
+                f"({self._replies.flaw}): check the cable, the meter's address (0x"
+                f"{config.address:02X}) and that it is a PZEM-004T v3"
+            )
+        return (
+            f"the meter on {config.port} has not answered for {config.silence_s:g} s: it works only "
+            f"while there is AC at its terminals; if there is, check its cable and its address (0x"
+            f"{config.address:02X})"
+        )
+
+    def interrupt(self) -> None:
+        """End a waiting read."""
+        self._port.interrupt()
+
+    def close(self) -> None:
+        """Close the port."""
+        self._port.close()
+
+
+def decode(capture: bytes) -> Decoded:
+    """Return what meters said in a capture of their bytes; requests in between are passed over."""
+    replies = Replies()
+    frames = replies.feed(capture) + replies.end()
+    return Decoded(frames, replies.bad)

@@ -1,0 +1,181 @@
+"""Frames of a PZEM-004T v3 AC meter: bytes in, checked figures out (its manual, V3.0, section 2).
+
+Modbus RTU: address, function, contents, CRC-16 with the low byte first. The meter's measurements are
+its input registers 0 to 9.
+"""
+
+from collections.abc import Iterable
+from struct import Struct
+
+from sensors.framing import Cutter, FrameError
+from sensors.line_trust import LineTrust
+
+#: Whoever is alone on the line answers to it, and by it.
+GENERAL_ADDRESS = 0xF8
+
+_READ = 0x04  # input registers
+_READ_OTHERS = 0x03  # holding registers; here, as what follows, for lines that others use as well
+_WRITE = 0x06
+_REFUSED = 0x80  # on top of the function
+_REGISTERS = 10
+_REPLY = 5 + 2 * _REGISTERS
+_REQUEST = 8
+_REFUSAL = 5
+
+#: Voltage, current and power and energy with the low word first, frequency, power factor, alarm.
+_FIGURES = Struct(">HHHHHHHHHH")
+
+#: What the meter measures, as it sends it → factor, lowest, highest. The measuring range
+#: (manual, section 1) and some room, since what lies just outside is still worth knowing.
+_RANGES = {
+    "voltage_v": (0.1, 60.0, 300.0),
+    "current_a": (0.001, 0.0, 110.0),
+    "power_w": (0.1, 0.0, 30_000.0),
+    "energy_wh": (1.0, 0.0, 10_000_000.0),
+    "frequency_hz": (0.1, 40.0, 70.0),
+    "power_factor": (0.01, 0.0, 1.0),
+}
+#: Every quantity that `measurements` returns.
+QUANTITIES = (*_RANGES, "alarm")
+Figures = dict[str, float | bool]
+
+#: How far power may be off voltage times current times power factor. The factor is rounded to 0.01,
+#: and the three are not measured at the very same time.
+_POWER_OFF_W, _POWER_OFF = 5.0, 0.05
+_NO_ALARM, _ALARM = 0x0000, 0xFFFF
+
+
+def crc(data: bytes) -> bytes:
+    """Return the CRC-16 of Modbus as it is sent: polynomial 0xA001, from 0xFFFF, low byte first."""
+    found = 0xFFFF
+    for byte in data:
+        found = found >> 8 ^ _CRC[(found ^ byte) & 0xFF]
+    return found.to_bytes(2, "little")
+
+
+def _crc_of(byte: int) -> int:
+    for _ in range(8):
+        byte = byte >> 1 ^ (0xA001 if byte & 1 else 0)
+    return byte
+
+
+_CRC = tuple(map(_crc_of, range(256)))
+
+
+def request(address: int) -> bytes:
+    """Return the request for all measurements. Nothing else is ever sent to a meter."""
+    body = bytes((address, _READ, 0, 0, 0, _REGISTERS))
+    return body + crc(body)
+
+
+def _length(head: bytes) -> int | None:
+    """Return how long the frame is that begins so: a request, a reply or a refusal."""
+    if not 1 <= head[0] <= GENERAL_ADDRESS:
+        return None
+    function = head[1] if len(head) > 1 else _READ
+    third = head[2] if len(head) > 2 else None
+    if function in (_READ, _READ_OTHERS):
+        if third is None:
+            return 3
+        if third == 0:  # the high byte of a register's number
+            return _REQUEST
+        return 5 + third if third <= 2 * _REGISTERS and third % 2 == 0 else None
+    if function == _WRITE and not third:
+        return _REQUEST
+    if function in (_REFUSED | _READ, _REFUSED | _READ_OTHERS, _REFUSED | _WRITE):
+        return _REFUSAL if third is None or 1 <= third <= 4 else None
+    return None
+
+
+def _is_whole(frame: bytes) -> bool:
+    return crc(frame[:-2]) == frame[-2:]
+
+
+def measurements(reply: bytes) -> Figures:
+    """Return the quantities in a whole reply to `request`, by name.
+
+    Raises FrameError where one is out of its range or does not fit the others.
+    """
+    if len(reply) != _REPLY:
+        raise FrameError(f"{len(reply)} bytes")
+    volts, low_a, high_a, low_w, high_w, low_wh, high_wh, hertz, factor, alarm = (
+        _FIGURES.unpack_from(reply, 3)
+    )
+    raw = (
+        volts,
+        high_a << 16 | low_a,
+        high_w << 16 | low_w,
+        high_wh << 16 | low_wh,
+        hertz,
+        factor,
+    )
+    found: Figures = {}
+    for (name, (unit, low, high)), number in zip(_RANGES.items(), raw, strict=True):
+        value = round(number * unit, 3)
+        if not low <= value <= high:
+            raise FrameError(f"{name} is {value:g}, out of range")
+        found[name] = value
+    apparent_va = found["voltage_v"] * found["current_a"]
+    product_w = apparent_va * found["power_factor"]
+    if abs(found["power_w"] - product_w) > _POWER_OFF_W + _POWER_OFF * apparent_va:
+        raise FrameError(
+            f"power_w is {found['power_w']:g} where voltage, current and power factor make "
+            f"{product_w:.0f} W"
+        )
+    if alarm not in (_NO_ALARM, _ALARM):
+        raise FrameError(f"the alarm is 0x{alarm:04X}, neither on nor off")
+    found["alarm"] = alarm == _ALARM
+    return found
+
+
+class Replies:
+    """What is said on a meter's line: bytes in, figures that can be believed out.
+
+    `bad` counts the other replies, and `flaw` says what was wrong last; whoever reads it may clear it.
+    """
+
+    def __init__(self, address: int = GENERAL_ADDRESS) -> None:
+        """Listen to the meter at `address`, or to any that answers, by the general address."""
+        self.bad = 0
+        self.flaw = ""
+        self._address = address
+        self._cutter = Cutter(_length, _is_whole, shortest=_REFUSAL, usual=_REPLY)
+        self._trust = LineTrust()
+
+    def feed(self, data: bytes) -> list[Figures]:
+        """Return the figures of each reply that `data` completes."""
+        return self._believed(self._cutter.feed(data))
+
+    def end(self) -> list[Figures]:
+        """Return the figures that are left where nothing more follows."""
+        return self._believed(self._cutter.end())
+
+    def _believed(self, frames: Iterable[bytes | None]) -> list[Figures]:
+        believed = []
+        for frame in frames:
+            if frame is None:
+                self._refuse("a damaged reply")
+                continue
+            if frame[1] & _REFUSED:
+                self.flaw = f"a refusal, exception {frame[2]}"
+            if len(frame) != _REPLY or frame[1] != _READ:
+                continue  # a request, or about other registers
+            if self._address not in (GENERAL_ADDRESS, frame[0]):
+                self.flaw = f"a reply from address 0x{frame[0]:02X}"
+                continue
+            try:
+                figures = measurements(frame)
+            except FrameError as error:
+                self._refuse(str(error))
+                continue
+            if self._trust.good():
+                believed.append(figures)
+            else:
+                self.bad += 1
+                self.flaw = "too many replies are damaged to believe the others"
+        return believed
+
+    def _refuse(self, flaw: str) -> None:
+        self._trust.bad()
+        self.bad += 1
+        self.flaw = flaw
