@@ -1,5 +1,6 @@
 # make run   the demonstration       make test  style, types and all tests
 # make bench the figures as JSON     make clean what this file has made
+# make accuracy  how right the sensors are, as JSON     make fuzz  the parsers on much noise
 #
 # Each sets up what it needs: Debian's mosquitto, and everything else in .venv.
 
@@ -8,7 +9,7 @@ SPEED ?= 60
 VENV := .venv
 READY := $(VENV)/.ready
 
-.PHONY: run test bench clean
+.PHONY: run test bench accuracy fuzz clean
 
 run: $(READY)
 	@$(VENV)/bin/tentwatch demo --speed $(SPEED)
@@ -21,6 +22,12 @@ test: $(READY)
 
 bench: $(READY)
 	@$(VENV)/bin/python -m tests.bench
+
+accuracy: $(READY)
+	@$(VENV)/bin/python -m tests.accuracy
+
+fuzz: $(READY)
+	HYPOTHESIS_PROFILE=fuzz $(VENV)/bin/python -m pytest tests/test_fuzz.py
 
 $(READY): setup.cfg pyproject.toml Makefile
 	@tests/prepare-machine

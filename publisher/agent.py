@@ -113,10 +113,15 @@ class Agent:
             on_request=lambda request: self._inbox.put(("request", request)),
             on_sent=on_sent,
         )
+        self._drivers = {
+            s.name: registry.build(s.driver, s.config, hardware, clock) for s in config.sensors
+        }
+        for name, zero_a in self.tent.zeros().items():
+            self._set_zero(name, zero_a)
         self._sensors = [
             Sensor(
                 s.name,
-                registry.build(s.driver, s.config, hardware, clock),
+                self._drivers[s.name],
                 clock,
                 lambda readings: self._inbox.put(("readings", readings)),
             )
@@ -311,15 +316,40 @@ class Agent:
     def _carry_out(self, command: Command, now: Now) -> dict[str, Any]:
         """Do what a command asks; return its result, with an `error` where it failed."""
         if command.name == "headcount":
-            assert command.argument is not None
+            assert isinstance(command.argument, int)
             self._settle(self.tent.headcount(command.argument, now))
             self._record(now)
             return {"people": self.tent.totals.occupancy.people}
         if command.name == "report":
             self._record(now)
             return {}
-        assert command.argument is not None
+        if command.name == "serviced":
+            return self._note_service(now)
+        if command.name == "zero":
+            return self._zero(str(command.argument), now)
+        assert isinstance(command.argument, int)
         return self._identify(command.argument, now)
+
+    def _note_service(self, now: Now) -> dict[str, Any]:
+        try:
+            self._settle(self.tent.serviced(now))
+        except ValueError as error:
+            return {"error": str(error)}
+        self._record(now)
+        return {"hours_total": self.tent.snapshot()["power"]["generator"]["hours_total"]}
+
+    def _zero(self, name: str, now: Now) -> dict[str, Any]:
+        try:
+            zero_a = self.tent.zero(name)
+        except ValueError as error:
+            return {"error": str(error)}
+        self._set_zero(name, zero_a)
+        self._record(now)
+        return {"sensor": name, "zero_a": zero_a}
+
+    def _set_zero(self, name: str, zero_a: float) -> None:
+        driver: Any = self._drivers[name]  # one that has a zero: the tent has looked
+        driver.set_zero(zero_a)
 
     def _identify(self, seconds: int, now: Now) -> dict[str, Any]:
         gpio = self._config.tent.lamp_gpio

@@ -1,6 +1,7 @@
 """The command line: `tentwatch <command>`. Exit codes: 0 done, 1 it failed, 2 usage or configuration."""
 
 import argparse
+import contextlib
 import io
 import json
 import logging
@@ -9,6 +10,8 @@ import signal
 import sys
 from pathlib import Path
 from typing import Any
+
+from sensors.registry import DRIVERS
 
 DEFAULT_CONFIG = Path("/etc/tentwatch/tentwatch.toml")
 DEFAULT_STATE_DIR = Path("/var/lib/tentwatch")
@@ -31,7 +34,11 @@ def main(argv: list[str] | None = None) -> int:
         "headcount": _headcount,
         "report": _report,
         "identify": _identify,
+        "zero": _zero,
+        "serviced": _serviced,
         "check-config": _check_config,
+        "record": _record,
+        "decode": _decode,
     }[options.command]
     try:
         return command(options)
@@ -89,9 +96,28 @@ def _parser() -> argparse.ArgumentParser:
     command("report", "Have the unit publish a snapshot now.")
     identify = command("identify", "Light the unit's lamp.")
     identify.add_argument("seconds", type=int, nargs="?", default=30)
+    zero = command("zero", "Take what a current sensor reads now, without a current, for its zero.")
+    zero.add_argument("sensor", help="the sensor, such as generator or battery")
+    command("serviced", "Tell the unit that the generator has been serviced.")
     check = command("check-config", "Check a configuration.", state=False)
     config(check)
     check.add_argument("--json", action="store_true", help="print one JSON document")
+    record = command("record", "Capture what a device says, as it says it.", state=False)
+    record.add_argument("driver", choices=sorted(DRIVERS), metavar="DRIVER",
+                        help=f"one of {', '.join(sorted(DRIVERS))}")  # fmt: skip
+    config(record)
+    record.add_argument("--sensor", metavar="NAME",
+                        help="which sensor, where several have this driver")  # fmt: skip
+    record.add_argument("--port", metavar="DEVICE",
+                        help="a serial device, in place of the configuration")  # fmt: skip
+    record.add_argument("--seconds", type=_positive, default=60.0, metavar="N",
+                        help="end after N seconds (default: %(default)g)")  # fmt: skip
+    record.add_argument("-o", "--output", type=Path, required=True, metavar="FILE",
+                        help="a new file for the capture")  # fmt: skip
+    decode = command("decode", "Read a capture: a JSON object a good frame.", state=False)
+    decode.add_argument("driver", choices=sorted(DRIVERS), metavar="DRIVER",
+                        help=f"one of {', '.join(sorted(DRIVERS))}")  # fmt: skip
+    decode.add_argument("file", type=Path, metavar="FILE", help="the capture")
     return parser
 
 
@@ -161,7 +187,6 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    import contextlib
     import tempfile
 
     from publisher import demo
@@ -251,20 +276,115 @@ def _identify(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _zero(options: argparse.Namespace) -> int:
+    answer = _ask(options, {"command": "zero", "sensor": options.sensor})
+    if answer is None:
+        return FAILED
+    _say(f"the zero of {options.sensor} is {answer['zero_a']:g} A now")
+    return DONE
+
+
+def _serviced(options: argparse.Namespace) -> int:
+    answer = _ask(options, {"command": "serviced"})
+    if answer is None:
+        return FAILED
+    _say(f"noted: the generator was serviced after {answer['hours_total']:g} hours")
+    return DONE
+
+
 def _check_config(options: argparse.Namespace) -> int:
     from publisher.config import ConfigError, load
 
     faults: list[tuple[str, str]] = []
+    rules: list[tuple[str, str, str]] = []
     try:
-        load(options.config)
+        rules = load(options.config).rules()
     except ConfigError as error:
         faults = error.faults
     if options.json:
-        found = [{"key": key, "fix": fix} for key, fix in faults]
-        _say(json.dumps({"file": str(options.config), "ok": not faults, "faults": found}))
+        document = {
+            "file": str(options.config),
+            "ok": not faults,
+            "faults": [{"key": key, "fix": fix} for key, fix in faults],
+            "rules": [
+                {"name": n, "enters": enters, "leaves": leaves} for n, enters, leaves in rules
+            ],
+        }
+        _say(json.dumps(document, ensure_ascii=False))
     elif faults:
         for key, fix in faults:
             _complain(f"{options.config}: {key}: {fix}")
     else:
+        for name, enters, leaves in rules:
+            _say(f"{name}\n    when   {enters}" + (f"\n    until  {leaves}" if leaves else ""))
         _say(f"{options.config} is in order")
     return USAGE if faults else DONE
+
+
+def _record(options: argparse.Namespace) -> int:
+    from sensors import registry
+    from sensors.capture import record
+    from sensors.clock import Monotonic
+    from sensors.hardware import Hardware
+    from sensors.reading import SensorError
+
+    try:
+        settings = _device(options)
+    except ValueError as error:
+        _complain(str(error))
+        return USAGE
+    _log_to_stderr(logging.WARNING)
+    clock = Monotonic()
+    driver = registry.build(options.driver, settings, Hardware(), clock)
+    try:
+        with options.output.open("xb", buffering=0) as file:
+            with contextlib.suppress(KeyboardInterrupt):  # what was captured is there
+                record(driver, clock, options.seconds, file.write)
+            size = file.tell()
+    except FileExistsError:
+        _complain(f"{options.output} exists: give a new file with -o")
+        return FAILED
+    except SensorError as error:
+        options.output.unlink()
+        _complain(f"{error} (a running tentwatch service has its devices to itself: stop it first)")
+        return FAILED
+    _say(
+        f"{size} bytes in {options.output}; read: tentwatch decode {options.driver} {options.output}"
+    )
+    return DONE if size else FAILED
+
+
+def _device(options: argparse.Namespace) -> Any:
+    """Return the driver's settings for `record`. Raises ValueError with what to do."""
+    from publisher.config import ConfigError, load
+    from sensors.registry import config_class
+
+    if options.port is not None:
+        kind = config_class(options.driver)
+        if "port" not in kind.__dataclass_fields__:
+            raise ValueError(f"{options.driver} is on no serial port: leave out --port")
+        return kind(port=options.port)
+    try:
+        sensors = load(options.config).sensors
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+    fitting = [s for s in sensors if s.driver == options.driver]
+    if options.sensor is not None:
+        fitting = [s for s in fitting if s.name == options.sensor]
+    if len(fitting) == 1:
+        return fitting[0].config
+    names = ", ".join(s.name for s in fitting) or "none"
+    raise ValueError(
+        f"{options.config} has {len(fitting)} such sensors with driver {options.driver} ({names}): "
+        f"name one with --sensor, or a serial device with --port"
+    )
+
+
+def _decode(options: argparse.Namespace) -> int:
+    from sensors.registry import decode
+
+    frames, bad = decode(options.driver, options.file.read_bytes())
+    for frame in frames:
+        _say(json.dumps(frame, ensure_ascii=False, allow_nan=False))
+    print(f"{len(frames)} good and {bad} bad frames", file=sys.stderr)  # noqa: T201
+    return DONE

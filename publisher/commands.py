@@ -1,17 +1,20 @@
 """Commands: bytes from the broker or the control socket in, a checked command or a refusal out."""
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from publisher.clock import Now
 
+NAMES = ("headcount", "report", "identify", "zero", "serviced")
 #: A larger payload is refused (contract, Commands); it is still read for its cid, up to a limit.
 MAX_BYTES = 4096
 MOST_READ_BYTES = 64 * 1024
 #: An answer's topic ends with the cid, so a cid must be one topic level.
 MAX_CID = 64
+_SENSOR = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,7 @@ class Command:
 
     name: str
     cid: str
-    argument: int | None = None
+    argument: int | str | None = None
 
 
 class Refused(Exception):
@@ -78,9 +81,14 @@ def _checked(name: str, cid: str, message: dict[str, Any], seats: int) -> Comman
         return Command(name, cid, _whole_number(cid, message, "people", 0, 10 * seats))
     if name == "identify":
         return Command(name, cid, _whole_number(cid, message, "seconds", 1, 600))
-    if name == "report":
+    if name == "zero":
+        sensor = message.get("sensor")
+        if not isinstance(sensor, str) or not _SENSOR.fullmatch(sensor):
+            raise Refused(cid, "sensor must be the name of a sensor, such as generator")
+        return Command(name, cid, sensor)
+    if name in ("report", "serviced"):
         return Command(name, cid)
-    raise Refused(cid, f"unknown command {name[:40]!r}: known are headcount, report, identify")
+    raise Refused(cid, f"unknown command {name[:40]!r}: known are {', '.join(NAMES)}")
 
 
 def _whole_number(cid: str, message: dict[str, Any], key: str, low: int, high: int) -> int:

@@ -1,5 +1,6 @@
 """The configuration file: read, and checked whole, so that all its faults are named at once."""
 
+import math
 import re
 import tomllib
 import types
@@ -11,6 +12,9 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 from zoneinfo import ZoneInfo
 
+from publisher.charge import Battery
+from publisher.generator import Generator
+from publisher.occupancy import Door
 from sensors.gpio import HIGHEST_GPIO
 from sensors.registry import DRIVERS, SENSORS, config_class
 from sensors.settings import Rule, setting
@@ -102,27 +106,23 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Power:
-    """`[power]`: what the readings mean."""
-
-    generator_running_a: float = setting(
-        1.0, doc="current from which the generator counts as running", low=0.05, high=500
-    )
-    generator_hold_s: float = setting(
-        2.0, doc="time that a start or stop must last to count", low=0, high=600
-    )
-    generator_rated_w: float | None = setting(
-        None, doc="rated power at the point of measurement; gives load_pct", low=10, high=1e6
-    )
-    battery_low_pct: float = setting(20.0, doc="charge below which to warn", low=1, high=90)
-
-
-@dataclass(frozen=True)
 class Store:
     """`[store]`: how much is kept while the broker cannot be reached."""
 
     max_rows: int = setting(100_000, doc="records; the oldest go first", low=1000, high=10_000_000)
     max_mib: int = setting(200, doc="size of the records in MiB", low=4, high=100_000)
+
+
+#: The sections besides the sensors' own.
+SECTIONS: dict[str, type[Any]] = {
+    "tent": Tent,
+    "broker": Broker,
+    "report": Report,
+    "generator": Generator,
+    "battery": Battery,
+    "door": Door,
+    "store": Store,
+}
 
 
 @dataclass(frozen=True)
@@ -141,10 +141,17 @@ class Config:
     tent: Tent
     broker: Broker
     report: Report
-    power: Power
+    generator: Generator
+    battery: Battery
+    door: Door
     store: Store
     sensors: tuple[Sensor, ...]
     digest: str
+
+    def rules(self) -> list[tuple[str, str, str]]:
+        """Return (state or alert, when it comes, until when it stands) of the generator, if fitted."""
+        fitted = any(sensor.name == "generator" for sensor in self.sensors)
+        return self.generator.rules() if fitted else []
 
 
 class ConfigError(Exception):
@@ -182,19 +189,12 @@ def parse(text: str, where: str = "configuration") -> Config:
         raise ConfigError(where, [("syntax", f"is not TOML: {error}")]) from error
     reader = _Reader()
     sections = {
-        name: reader.section(kind, document.pop(name, {}), name)
-        for name, kind in (
-            ("tent", Tent),
-            ("broker", Broker),
-            ("report", Report),
-            ("power", Power),
-            ("store", Store),
-        )
+        name: reader.section(kind, document.pop(name, {}), name) for name, kind in SECTIONS.items()
     }
     sensors = reader.sensors(document.pop("sensors", {}))
     for name in document:
         reader.unknown(name, (*sections, "sensors"), "")
-    reader.compare(sections["report"], sensors)
+    reader.compare(sections["report"], sections["generator"], sections["battery"], sensors)
     if reader.faults:
         raise ConfigError(where, reader.faults)
     return Config(**sections, sensors=sensors, digest=f"{zlib.crc32(text.encode()):08x}")
@@ -272,13 +272,33 @@ class _Reader:
             fix = f"is GPIO {gpio}, which {other} has taken: give each its own line"
             self.faults.append((path, fix))
 
-    def compare(self, report: Report | None, sensors: tuple[Sensor, ...]) -> None:
+    def compare(
+        self,
+        report: Report | None,
+        generator: Generator | None,
+        battery: Battery | None,
+        sensors: tuple[Sensor, ...],
+    ) -> None:
         """Find what no single section shows."""
+        drivers = {sensor.name: sensor.driver for sensor in sensors}
+        for name in ("mains", "generator"):
+            line = f"{name}_line"
+            if line in drivers and name not in drivers:
+                fix = f"goes with a meter: add [sensors.{name}], or name this one {name}"
+                self.faults.append((f"sensors.{line}", fix))
+        if battery and battery.capacity_ah is None and drivers.get("battery") == "ina219":
+            fix = "is missing: without it no charge can be told from the battery's current"
+            self.faults.append(("battery.capacity_ah", fix))
         for sensor in sensors:
             period_s = getattr(sensor.config, "period_s", 0.0)
             if report is not None and period_s >= report.stale_after_s:
                 fix = f"must be less than report.stale_after_s ({report.stale_after_s:g})"
                 self.faults.append((f"sensors.{sensor.name}.period_s", fix))
+            unknown_after_s = math.inf if generator is None else generator.unknown_after_s
+            if (sensor.name, sensor.driver) == ("generator", "pzem004t") and sensor.config:
+                if period_s >= unknown_after_s:
+                    fix = f"must be less than generator.unknown_after_s ({unknown_after_s:g})"
+                    self.faults.append((f"sensors.{sensor.name}.period_s", fix))
 
     def sensors(self, tables: object) -> tuple[Sensor, ...]:
         if not isinstance(tables, Mapping):

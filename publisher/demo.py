@@ -43,8 +43,8 @@ port = {port}
 [report]
 stale_after_s = {stale_after_s}
 
-[power]
-generator_rated_w = 600
+[generator]
+rated_w = 600
 
 [sensors.mains]
 driver = "contact"

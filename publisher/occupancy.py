@@ -3,8 +3,33 @@
 import math
 from dataclasses import dataclass
 
-#: Share of passages that two beams miss, in each direction, until the door's own rates are known.
-MISS_RATE = 0.03
+from sensors.settings import setting
+
+#: Standard deviations that the stated uncertainty covers: 95 % of all cases.
+COVERED_SIGMA = 2.0
+
+
+@dataclass(frozen=True)
+class Door:
+    """`[door]`: how far the count at the door can be believed, and when it may be set to zero."""
+
+    missed_in: float = setting(
+        0.05, doc="share of the people coming in whom the door misses", low=0, high=0.5
+    )
+    missed_out: float = setting(
+        0.05, doc="share of the people going out whom the door misses", low=0, high=0.5
+    )
+    auto_zero_at: str | None = setting(
+        None,
+        doc="closing time, HH:MM in the tent's zone: from then on a quiet tent counts as empty",
+        pattern=r"([01][0-9]|2[0-3]):[0-5][0-9]",
+    )
+    auto_zero_quiet_h: float = setting(
+        2.0, doc="hours without anybody in the door after which the tent is quiet", low=0.5, high=12
+    )
+    auto_zero_most: int = setting(
+        10, doc="a larger count is not set to zero: people may be asleep", low=1, high=10_000
+    )
 
 
 @dataclass(slots=True)
@@ -14,21 +39,36 @@ class Occupancy:
     people: int = 0
     entered_total: int = 0
     left_total: int = 0
-    passages_since_headcount: int = 0
+    passed_total: int = 0  # people whose way is not known: all of them where there is one beam only
+    entered_since: int = 0  # since the last headcount
+    left_since: int = 0
 
-    def apply(self, entered: int, left: int) -> None:
-        """Count people who came in and went out; fewer than nobody is a missed arrival."""
+    def apply(self, entered: int, left: int, passed: int = 0) -> None:
+        """Count people who came in, went out or passed; fewer than nobody is a missed arrival."""
         self.entered_total += entered
         self.left_total += left
-        self.passages_since_headcount += entered + left
+        self.passed_total += passed
+        self.entered_since += entered
+        self.left_since += left
         self.people = max(0, self.people + entered - left)
 
     def headcount(self, people: int) -> None:
         """Take a person's count for the truth; the totals stay as they were counted."""
         self.people = people
-        self.passages_since_headcount = 0
+        self.entered_since = self.left_since = 0
 
-    @property
-    def uncertainty(self) -> int:
-        """How many people the count may be off: missed passages since the last headcount."""
-        return math.ceil(MISS_RATE * self.passages_since_headcount)
+    def uncertainty(self, door: Door) -> int:
+        """Return how many people the count may be off, either way, in 95 % of all cases.
+
+        Where a share p of the passages is missed, n counted ones stand for n·p/(1−p) missed ones
+        on average, with a variance of n·p/(1−p)² (the negative binomial distribution). What is
+        missed on the way in and out cancels on average, but not in its variance.
+        """
+        drift, variance = 0.0, 0.0
+        for counted, share, sign in (
+            (self.entered_since, door.missed_in, 1),
+            (self.left_since, door.missed_out, -1),
+        ):
+            drift += sign * counted * share / (1 - share)
+            variance += counted * share / (1 - share) ** 2
+        return math.ceil(abs(drift) + COVERED_SIGMA * math.sqrt(variance))

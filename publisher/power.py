@@ -39,28 +39,18 @@ def source(mains: Seen, generator: Seen, battery: Seen) -> Source:
     return Source.BATTERY if battery.on else Source.NONE
 
 
-class Running:
-    """Whether a generator runs, from a current that must stand above or below for a while."""
+class MainsVoltage:
+    """Whether mains is there, from its voltage: where no contact but a meter is fitted."""
 
-    def __init__(self, threshold_a: float, hold_s: float) -> None:
-        """It starts at `threshold_a` and stops at 70 % of it, each held for `hold_s` seconds."""
-        self._start_a = threshold_a
-        self._stop_a = 0.7 * threshold_a
-        self._hold_s = hold_s
-        self._since_s: float | None = None
-        self.on: bool | None = None
+    #: EN 50160 allows 10 % above and below 230 V; blackouts' ends and brown-outs lie between.
+    PRESENT_V, LOST_V = 180.0, 140.0
 
-    def apply(self, current_a: float | None, at_s: float) -> None:
-        """Take a current; None (not known) makes the state unknown at once."""
-        if current_a is None:
-            self.on, self._since_s = None, None
-            return
-        flows = abs(current_a) >= (self._stop_a if self.on else self._start_a)
-        if self.on is None:  # after a restart or a fault the first reading decides
-            self.on, self._since_s = flows, None
-        elif flows == self.on:
-            self._since_s = None
-        elif self._since_s is None:
-            self._since_s = at_s
-        if self._since_s is not None and at_s - self._since_s >= self._hold_s:
-            self.on, self._since_s = flows, None
+    def __init__(self) -> None:
+        self._on = False
+
+    def apply(self, voltage_v: float | None) -> bool | None:
+        """Take a voltage and say whether mains is there; None (not known) where that is None."""
+        if voltage_v is None:
+            return None
+        self._on = voltage_v >= (self.LOST_V if self._on else self.PRESENT_V)
+        return self._on

@@ -131,14 +131,17 @@ def _people(status: dict[str, Any]) -> Panel:
         [
             ("inside", Text(shown(capacity["people"]), style="bold")),
             ("free places", f"{shown(capacity['free'])} of {capacity['seats']}"),
-            (
-                "today",
-                f"{shown(capacity['entered_today'])} in, {shown(capacity['left_today'])} out",
-            ),
+            ("today", _today(capacity)),
             ("may be off by", shown(capacity["uncertainty"])),
             ("quality", quality_text(capacity["quality"])),
         ],
     )
+
+
+def _today(capacity: dict[str, Any]) -> str:
+    if capacity["entered_total"] is None:  # one beam
+        return f"{shown(capacity['passed_today'])} passed the door"
+    return f"{shown(capacity['entered_today'])} in, {shown(capacity['left_today'])} out"
 
 
 def _power(status: dict[str, Any]) -> Panel:
@@ -150,17 +153,19 @@ def _power(status: dict[str, Any]) -> Panel:
         rows.append(
             (
                 "generator",
-                f"{'running' if generator['running'] else shown(generator['running'])}, "
+                f"{generator['state']}, "
                 f"{shown(generator['current_a'], ' A')}, {shown(generator['hours_total'])} h in all",
             )
         )
     if (battery := power.get("battery")) is not None:
         left_min = battery["time_to_empty_min"]
         left = "" if left_min is None else f", {left_min / 60:.1f} h left"
+        uncertainty_pct = battery["uncertainty_pct"]
+        off = "" if uncertainty_pct is None else f" ± {uncertainty_pct:.0f}"
         rows.append(
             (
                 "battery",
-                f"{shown(battery['charge_pct'], ' %')}, {shown(battery['current_a'], ' A')}{left}",
+                f"{shown(battery['charge_pct'])}{off} %, {shown(battery['current_a'], ' A')}{left}",
             )
         )
     rows.append(("quality", quality_text(power["quality"])))

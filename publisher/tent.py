@@ -4,31 +4,48 @@
 happened. `snapshot` is what the contract's `state` says of the tent now.
 """
 
+import math
+from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, is_dataclass, replace
-from datetime import date, timedelta
-from typing import Any, NamedTuple, get_type_hints
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from publisher.charge import Estimator
 from publisher.clock import Now, timestamp
 from publisher.config import Config
-from publisher.occupancy import Occupancy
-from publisher.power import Running, Seen, Source, source
+from publisher.generator import SERVICE_DUE, Engine, Metered
+from publisher.power import MainsVoltage, Seen, Source, source
+from publisher.totals import Day, Totals
 from sensors.reading import ERRORS, FAULT, READ_DURATION_S, READS, Quality, Reading, Value
 
 #: The charge must rise this far above the warning level before the warning goes.
 BATTERY_HYSTERESIS_PCT = 5.0
-#: Load at which the generator's overload is raised, and below which it is cleared, in percent.
-OVERLOAD_PCT, OVERLOAD_CLEAR_PCT = 100.0, 80.0
 #: No quantity comes near: a driver that hands over more, or NaN, has measured nothing.
 LARGEST_VALUE = 1e9
 #: Characters kept of what a driver says of its failure, so that records stay small.
 LONGEST_DETAIL = 300
-#: Larger saved numbers than JSON readers hold exactly are damage.
-LARGEST_TOTAL = 1 << 53
-
 #: The day on which summer time ends. A day that a wrong clock has stretched says no more than this.
 LONGEST_DAY_S = 25 * 3600.0
+
+#: A count of the battery's charge that may be off by more than this many points is an estimate.
+CERTAIN_PCT = 10.0
+#: How long after closing time a tent that becomes quiet still counts as empty.
+CLOSING_S = 3 * 3600.0
+#: Readings that a zero is found from, their greatest age, and how far they may lie apart; a larger
+#: zero than the last, as a share of the largest current, is no offset but a current.
+ZERO_READINGS, ZERO_AGE_S, ZERO_SPREAD_A = 5, 15.0, 0.5
+LARGEST_ZERO_A = 2.0
+AC_METERS = {"pzem004t"}
+#: A meter that lives on a line which comes alive answers after so long at the latest.
+METER_WAKES_S = 10.0
+#: Drivers that see people pass and not which way.
+ONE_BEAM = {"beam"}
+
+#: The qualities of what is known.
+KNOWN = (Quality.OK, Quality.ESTIMATED)
+ENGINE_QUANTITIES = ("current_a", "voltage_v", "power_w", "frequency_hz")
 
 #: From best to worst; a block is as good as the worst sensor it rests on.
 _WORSE = (Quality.OK, Quality.ESTIMATED, Quality.STARTING, Quality.STALE, Quality.FAULT)
@@ -42,70 +59,6 @@ class Happening(NamedTuple):
 
 
 @dataclass(slots=True)
-class Day:
-    """One day's line of the visitor log; `date` is the tent's own, empty until it is known."""
-
-    date: str = ""
-    entered: int = 0
-    left: int = 0
-    peak: int = 0
-    mains_s: float = 0.0
-    generator_s: float = 0.0
-    battery_s: float = 0.0
-
-
-@dataclass(slots=True)
-class Totals:
-    """All that must survive a power cut."""
-
-    occupancy: Occupancy = field(default_factory=Occupancy)
-    estimated: bool = False  # people may have passed while the unit was off
-    day: Day = field(default_factory=Day)
-    generator_s: float = 0.0
-    source: str = Source.UNKNOWN.value
-    since: str | None = None
-    mains_on: bool | None = None
-    generator_on: bool | None = None
-    alerts: list[str] = field(default_factory=list)
-
-    @classmethod
-    def restore(cls, saved: dict[str, Any]) -> "Totals":
-        """Build totals from `as_dict` of older ones.
-
-        Keys that this version lacks are left out, and so are values that cannot be: what is left of
-        a damaged ledger is worth more than a unit that does not start.
-        """
-        totals = cls()
-        _fill(totals, saved)
-        return totals
-
-    def add(self, saved: dict[str, Any]) -> None:
-        """Add what an earlier run had counted and this one could not read when it began."""
-        earlier = Totals.restore(saved)
-        mine, theirs = self.occupancy, earlier.occupancy
-        if self.estimated:  # a headcount in this run knows better than both
-            mine.people = max(0, theirs.people + mine.entered_total - mine.left_total)
-            mine.passages_since_headcount += theirs.passages_since_headcount
-        mine.entered_total += theirs.entered_total
-        mine.left_total += theirs.left_total
-        self.generator_s += earlier.generator_s
-        if earlier.day.date == self.day.date:
-            for name in ("entered", "left", "mains_s", "generator_s", "battery_s"):
-                setattr(self.day, name, getattr(self.day, name) + getattr(earlier.day, name))
-            self.day.peak = max(self.day.peak, earlier.day.peak)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return everything as plain values for JSON."""
-        # By hand: `asdict` copies deeply, which a record a second feels.
-        saved = {name: getattr(self, name) for name in self.__slots__}
-        for name in ("occupancy", "day"):
-            part = saved[name]
-            saved[name] = {inner: getattr(part, inner) for inner in part.__slots__}
-        saved["alerts"] = list(self.alerts)
-        return saved
-
-
-@dataclass(slots=True)
 class _Sensor:
     """What is known of one sensor."""
 
@@ -113,12 +66,15 @@ class _Sensor:
     fitted_s: float
     heard_s: float | None = None
     fault: str = ""
+    silent: bool = False  # its port works, and the device itself says nothing
+    line_dead_s: float = -math.inf  # when the line that it lives on was last dead
     failed: bool = False
     values: dict[str, Reading] = field(default_factory=dict)
     health: dict[str, float] = field(default_factory=dict)
+    uncorrected: deque[Reading] = field(default_factory=lambda: deque(maxlen=ZERO_READINGS))
 
     def quality(self, now_s: float, stale_after_s: float) -> Quality:
-        if self.fault:
+        if self.fault and not (self.silent and now_s - self.line_dead_s <= METER_WAKES_S):
             return Quality.FAULT
         if self.heard_s is None:
             late = now_s - self.fitted_s > stale_after_s
@@ -138,11 +94,22 @@ class Tent:
         self._zone = ZoneInfo(config.tent.timezone)
         self._stale_after_s = config.report.stale_after_s
         self._sensors = {s.name: _Sensor(s.driver, now.monotonic_s) for s in config.sensors}
+        self._lined = [name for name in self._sensors if f"{name}_line" in self._sensors]
         self.totals = Totals.restore(saved or {})
         if saved is not None:
             self.totals.estimated = True
-        power = config.power
-        self._running = Running(power.generator_running_a, power.generator_hold_s)
+        driver = self._sensors["generator"].driver if "generator" in self._sensors else ""
+        self._engine = Engine(config.generator, self.totals.alerts, ac=driver in AC_METERS)
+        self._mains_voltage = MainsVoltage()
+        self._charge: Estimator | None = None
+        if config.battery.capacity_ah is not None:
+            self._charge = Estimator(config.battery, self.totals.charge)
+            if saved is not None:
+                self._charge.resume(None)
+        self._began_s = now.monotonic_s
+        self._saved = _time(self.totals.saved)  # until the time that the unit was off is known
+        self._passed_s = now.monotonic_s
+        self._blind_s: float | None = None
         self._source = Source.UNKNOWN
         self._since_s: float | None = None  # when the source changed, until the clock is set
         self._settled_s = now.monotonic_s
@@ -165,12 +132,53 @@ class Tent:
     def headcount(self, people: int, now: Now) -> list[Happening]:
         """Take a person's count of the people inside; the raw totals stay."""
         happened = self._pass_time(now)
-        occupancy = self.totals.occupancy
-        before = occupancy.people
-        occupancy.headcount(people)
-        self.totals.estimated = False
-        detail = {"people": people, "counted": before, "correction": people - before}
-        return [*happened, Happening("headcount_set", detail), *self._settle(now)]
+        return [*happened, self._set_people(people, "person"), *self._settle(now)]
+
+    def serviced(self, now: Now) -> list[Happening]:
+        """Take note that the generator has been serviced now. Raises ValueError without one."""
+        if "generator" not in self._sensors:
+            raise ValueError("this unit has no generator sensor")
+        happened = self._pass_time(now)
+        self.totals.serviced_s = self.totals.generator_s
+        return [*happened, *self._settle(now)]
+
+    def zero(self, name: str) -> float:
+        """Find the zero of a current sensor, in amperes, while no current flows, and keep it.
+
+        Raises ValueError with what to do where that cannot be.
+        """
+        sensor = self._sensors.get(name)
+        configured_a = self._configured_zeros().get(name)
+        if sensor is None or configured_a is None:
+            raise ValueError(f"{name!r} is no sensor of this unit whose zero can be set")
+        found = [
+            float(r.value)
+            for r in sensor.uncorrected
+            if r.value is not None and self._settled_s - r.at_s <= ZERO_AGE_S
+        ]
+        if len(found) < ZERO_READINGS:
+            raise ValueError(
+                f"{name} has not been read well for long enough: try again in a minute"
+            )
+        zero_a = round(sum(found) / len(found), 3)
+        if max(found) - min(found) > ZERO_SPREAD_A or abs(zero_a) > LARGEST_ZERO_A:
+            raise ValueError(
+                f"{name} reads {zero_a:g} A: a current flows; disconnect it from the shunt first"
+            )
+        self.totals.zeros[name] = [zero_a, configured_a]
+        return zero_a
+
+    def zeros(self) -> dict[str, float]:
+        """Return the zeros that were found, a sensor; a newer one in the configuration wins."""
+        configured = self._configured_zeros()
+        return {
+            name: zero_a
+            for name, (zero_a, replaced_a) in self.totals.zeros.items()
+            if configured.get(name) == replaced_a
+        }
+
+    def _configured_zeros(self) -> dict[str, float | None]:
+        return {s.name: getattr(s.config, "zero_a", None) for s in self._config.sensors}
 
     def alert(self, name: str, on: bool, now: Now) -> list[Happening]:
         """Raise or clear an alert that something outside the tent's rules has noticed."""
@@ -188,32 +196,40 @@ class Tent:
             sensor.health[reading.quantity] = float(reading.value or 0)
             return
         if reading.quantity == FAULT:
-            sensor.fault = _why(reading)
+            sensor.fault, sensor.silent = _why(reading), False
             sensor.values.clear()
             return
         sensor.heard_s = reading.at_s
         sensor.values[reading.quantity] = reading
-        sensor.fault = next(
-            (_why(r) for r in sensor.values.values() if r.quality is Quality.FAULT), ""
-        )
-        if reading.sensor == "door":
+        failed = [r for r in sensor.values.values() if r.quality is Quality.FAULT]
+        sensor.fault = _why(failed[0]) if failed else ""
+        sensor.silent = len(failed) == len(sensor.values)
+        if reading.quantity == "uncorrected_a":
+            sensor.uncorrected.append(reading)
+        elif reading.sensor == "door":
             self._count(reading)
-        elif reading.sensor == "generator" and reading.quantity == "current_a":
-            current_a = reading.value
-            self._running.apply(None if current_a is None else float(current_a), reading.at_s)
 
     def _count(self, reading: Reading) -> None:
+        if reading.quantity == "blind_s":
+            self._blind_s = None if reading.value is None else float(reading.value)
+            self.totals.estimated = True  # who passed meanwhile was not seen
+        if reading.quantity not in ("entered", "left", "passed"):
+            return
         number = max(0, int(reading.value or 0))
-        entered = number if reading.quantity == "entered" else 0
-        left = number if reading.quantity == "left" else 0
         day, occupancy = self.totals.day, self.totals.occupancy
-        occupancy.apply(entered, left)
-        day.entered += entered
-        day.left += left
+        counted = {"entered": 0, "left": 0, "passed": 0, reading.quantity: number}
+        occupancy.apply(**counted)
+        for name, people in counted.items():
+            setattr(day, name, getattr(day, name) + people)
+        if number:
+            self._passed_s = reading.at_s
 
     # The rules
 
     def _judge(self, now: Now) -> dict[str, Quality]:
+        for name in self._lined:
+            if self._line(name) is False:
+                self._sensors[name].line_dead_s = now.monotonic_s
         return {
             name: sensor.quality(now.monotonic_s, self._stale_after_s)
             for name, sensor in self._sensors.items()
@@ -222,8 +238,10 @@ class Tent:
     def _settle(self, now: Now) -> list[Happening]:
         totals = self.totals
         happened = self._settle_sensors(now)
-        if self._number("generator", "current_a") is None:
-            self._running.apply(None, now.monotonic_s)
+        self._settle_engine(now)
+        self._settle_charge(now)
+        if now.synced:
+            totals.saved = timestamp(now.wall)
 
         mains, generator, battery = self._mains(), self._generator(), self._battery()
         self._source = source(mains, generator, battery)
@@ -243,10 +261,38 @@ class Tent:
         if generator.on is not None and generator.on != totals.generator_on:
             if totals.generator_on is not None:
                 name = "generator_started" if generator.on else "generator_stopped"
+                totals.generator_starts += generator.on
                 happened.append(Happening(name, {"source": self._source.value}))
             totals.generator_on = generator.on
         totals.day.peak = max(totals.day.peak, totals.occupancy.people)
         return happened + self._settle_alerts()
+
+    def _settle_engine(self, now: Now) -> None:
+        if "generator" not in self._sensors:
+            return
+        readings = self._sensors["generator"].values.values()
+        seen = Metered(
+            max((r.at_s for r in readings if r.value is not None), default=None),
+            **self._numbers("generator", *ENGINE_QUANTITIES),
+            line=self._line("generator"),
+        )
+        self._engine.apply(seen, now.monotonic_s)
+
+    def _settle_charge(self, now: Now) -> None:
+        """Count the battery's charge, where it does not tell it itself."""
+        estimator = self._charge
+        if estimator is None or "battery" not in self._sensors:
+            return
+        if self._saved is not None and now.synced and now.wall is not None:
+            off_s = (now.wall - self._saved).total_seconds() - (now.monotonic_s - self._began_s)
+            estimator.resume(max(0.0, off_s))
+            self._saved = None
+        if self._number("battery", "charge_pct") is not None:
+            return
+        reading = self._sensors["battery"].values.get("current_a")
+        current_a = self._number("battery", "current_a")
+        at_s = now.monotonic_s if current_a is None or reading is None else reading.at_s
+        estimator.apply(current_a, self._number("battery", "voltage_v"), at_s)
 
     def _pass_time(self, now: Now) -> list[Happening]:
         """Book the time since the last call on what ran then, and begin a new day if it is one."""
@@ -255,18 +301,19 @@ class Tent:
         day = self.totals.day
         if self._mains().on:
             day.mains_s += spent_s
-        if self._running.on:
+        if self._engine.running:
             self.totals.generator_s += spent_s
             day.generator_s += spent_s
         if self._source is Source.BATTERY:
             day.battery_s += spent_s
         self._settled_s = now.monotonic_s
-        return self._roll_day(now)
-
-    def _roll_day(self, now: Now) -> list[Happening]:
         if now.wall is None:
             return []
-        today = now.wall.astimezone(self._zone).date()
+        local = now.wall.astimezone(self._zone)
+        happened = self._roll_day(local.date(), now)
+        return happened + (self._close_tent(local, now) if now.synced else [])
+
+    def _roll_day(self, today: date, now: Now) -> list[Happening]:
         closed = self.totals.day
         began = _date(closed.date)
         if began is None:  # the first day: what was counted before the clock was set is its own
@@ -284,15 +331,40 @@ class Tent:
                 "day_closed",
                 {
                     "date": closed.date,
-                    "entered": closed.entered,
-                    "left": closed.left,
-                    "peak": closed.peak,
+                    "entered": closed.entered if self._counts_both_ways() else None,
+                    "left": closed.left if self._counts_both_ways() else None,
+                    "passed": closed.entered + closed.left + closed.passed,
+                    "peak": closed.peak if self._counts_both_ways() else None,
                     "mains_h": _hours(min(closed.mains_s, LONGEST_DAY_S)),
                     "generator_h": _hours(min(closed.generator_s, LONGEST_DAY_S)),
                     "battery_h": _hours(min(closed.battery_s, LONGEST_DAY_S)),
                 },
             )
         ]
+
+    def _close_tent(self, local: datetime, now: Now) -> list[Happening]:
+        """Count the tent as empty where that is configured, it is time, and nobody has come by."""
+        door, occupancy = self._config.door, self.totals.occupancy
+        if door.auto_zero_at is None or self._door_quality() not in KNOWN:
+            return []
+        hour, minute = map(int, door.auto_zero_at.split(":"))
+        since_s = ((local.hour - hour) * 60 + local.minute - minute) * 60 % 86_400
+        if (
+            since_s > CLOSING_S
+            or now.monotonic_s - self._passed_s < door.auto_zero_quiet_h * 3600
+            or occupancy.people > door.auto_zero_most
+            or not (occupancy.people or occupancy.entered_since or self.totals.estimated)
+        ):
+            return []
+        return [self._set_people(0, "closing time")]
+
+    def _set_people(self, people: int, by: str) -> Happening:
+        occupancy = self.totals.occupancy
+        before = occupancy.people
+        occupancy.headcount(people)
+        self.totals.estimated = False
+        detail = {"people": people, "counted": before, "correction": people - before, "by": by}
+        return Happening("headcount_set", detail)
 
     def _settle_sensors(self, now: Now) -> list[Happening]:
         happened = []
@@ -306,35 +378,30 @@ class Tent:
                 happened.append(Happening("sensor_failed", detail))
             elif sensor.failed and quality is Quality.OK:
                 happened.append(Happening("sensor_recovered", {"sensor": name}))
+                if name == "door":  # who passed meanwhile was not seen
+                    self.totals.estimated = True
             if failed or quality is Quality.OK:
                 sensor.failed = failed
         return happened
 
     def _settle_alerts(self) -> list[Happening]:
         raised = set(self.totals.alerts)
-        charge_pct, load_pct = self._number("battery", "charge_pct"), self._load_pct()
-        rated = self._config.power.generator_rated_w is not None
+        charge_pct = self._charge_pct()
         was_low = "battery_low" in raised
-        low_pct = self._config.power.battery_low_pct + (BATTERY_HYSTERESIS_PCT if was_low else 0.0)
-        over_pct = OVERLOAD_CLEAR_PCT if "generator_overload" in raised else OVERLOAD_PCT
-        obstructed = self._value("door", "obstructed")
-        rules = (  # alert, whether this tent can have it, whether it is so (None: unknown)
-            (
-                "battery_low",
-                "battery" in self._sensors,
-                None if charge_pct is None else charge_pct < low_pct,
-            ),
-            (
-                "generator_overload",
-                rated and "generator" in self._sensors,
-                None if load_pct is None else load_pct > over_pct,
-            ),
-            ("door_obstructed", "door" in self._sensors, obstructed),
+        low_pct = self._config.battery.low_pct + (BATTERY_HYSTERESIS_PCT if was_low else 0.0)
+        rules = (  # alert, its sensor, whether it is so (None: unknown)
+            ("battery_low", "battery", None if charge_pct is None else charge_pct < low_pct),
+            ("battery_alarm", "battery", self._value("battery", "alarm")),
+            ("door_obstructed", "door", self._value("door", "obstructed")),
         )
         alerts = set(self._outside)
-        for alert, can_be, on in rules:
-            if can_be and (alert in raised if on is None else on):  # unknown is not well
-                alerts.add(alert)
+        for alert, sensor, on in rules:
+            if sensor in self._sensors and (alert in raised if on is None else on):
+                alerts.add(alert)  # unknown is not well
+        if "generator" in self._sensors:
+            alerts |= self._engine.alerts
+            if self._config.generator.service_due(self._since_service_h()):
+                alerts.add(SERVICE_DUE)
         low, was_obstructed = "battery_low" in alerts, "door_obstructed" in raised
 
         happened = []
@@ -342,8 +409,11 @@ class Tent:
             detail = {"charge_pct": charge_pct}
             happened.append(Happening("battery_low" if low else "battery_ok", detail))
         if ("door_obstructed" in alerts) != was_obstructed:
-            name = "door_cleared" if was_obstructed else "door_obstructed"
-            happened.append(Happening(name, {}))
+            if was_obstructed:
+                happened.append(Happening("door_cleared", {"blind_s": self._blind_s}))
+                self._blind_s = None
+            else:
+                happened.append(Happening("door_obstructed", {}))
         happened += [Happening("alert_raised", {"alert": a}) for a in sorted(alerts - raised)]
         happened += [Happening("alert_cleared", {"alert": a}) for a in sorted(raised - alerts)]
         self.totals.alerts = sorted(alerts)
@@ -362,27 +432,63 @@ class Tent:
         value = self._value(sensor, quantity)
         return None if value is None else float(value)
 
+    def _line(self, name: str) -> bool | None:
+        """Return what the contact beside a meter says: whether its line is alive, None if unknown."""
+        sensor = self._sensors.get(f"{name}_line")
+        reading = None if sensor is None else sensor.values.get("present")
+        if reading is None or self._settled_s - reading.at_s > self._stale_after_s:
+            return None
+        return None if reading.value is None else bool(reading.value)
+
     def _mains(self) -> Seen:
-        present = self._value("mains", "present") if "mains" in self._sensors else None
-        return Seen("mains" in self._sensors, None if present is None else bool(present))
+        if "mains" not in self._sensors:
+            return Seen(False, None)
+        line, present = self._line("mains"), self._value("mains", "present")
+        if line is not None:
+            return Seen(True, line)
+        if present is not None:
+            return Seen(True, bool(present))
+        return Seen(True, self._mains_voltage.apply(self._number("mains", "voltage_v")))
 
     def _generator(self) -> Seen:
-        return Seen("generator" in self._sensors, self._running.on)
+        return Seen("generator" in self._sensors, self._engine.running)
 
     def _battery(self) -> Seen:
         if "battery" not in self._sensors:
             return Seen(False, None)
-        charge_pct = self._number("battery", "charge_pct")
+        charge_pct = self._charge_pct()
         return Seen(True, None if charge_pct is None else charge_pct > 0)
 
-    def _load_pct(self) -> float | None:
-        rated_w = self._config.power.generator_rated_w
-        power_w = self._number("generator", "power_w")
-        # A shunt that was wired the wrong way round does not hide an overload.
-        return None if rated_w is None or power_w is None else round(100 * abs(power_w) / rated_w)
+    def _is_counted(self) -> bool:
+        """Say whether the battery's charge is counted here: it does not tell it itself."""
+        return self._charge is not None and self._value("battery", "charge_pct") is None
+
+    def _charge_pct(self) -> float | None:
+        if self._charge is not None and self._is_counted():
+            known = self._qualities.get("battery") is Quality.OK
+            return self._charge.charge_pct if known else None
+        return self._number("battery", "charge_pct")
+
+    def _load_pct(self) -> int | None:
+        load_pct = self._engine.load_pct
+        return None if load_pct is None else round(load_pct)
+
+    def _since_service_h(self) -> float:
+        return (self.totals.generator_s - self.totals.serviced_s) / 3600
+
+    def _counts_both_ways(self) -> bool:
+        return "door" not in self._sensors or self._sensors["door"].driver not in ONE_BEAM
 
     def _obstructed(self) -> bool:
         return "door" in self._sensors and self._value("door", "obstructed") is True
+
+    def _door_quality(self) -> Quality:
+        quality = self._qualities["door"]
+        if quality is Quality.OK and self._obstructed():
+            return Quality.STALE  # people pass unseen behind whatever blocks the beam
+        if quality is Quality.OK and self.totals.estimated:
+            return Quality.ESTIMATED
+        return quality
 
     # What goes out
 
@@ -402,7 +508,7 @@ class Tent:
         """Return what makes a snapshot due at once when it changes (contract, `state`)."""
         return (
             self._source,
-            self._running.on,
+            self._engine.running,
             tuple(self.totals.alerts),
             tuple(self._qualities.values()),
             self.totals.estimated,
@@ -432,22 +538,24 @@ class Tent:
 
     def _capacity(self) -> dict[str, Any]:
         occupancy, day = self.totals.occupancy, self.totals.day
-        quality = self._qualities["door"]
-        if quality is Quality.OK and self._obstructed():
-            quality = Quality.STALE  # people pass unseen behind whatever blocks the beam
-        if quality is Quality.OK and self.totals.estimated:
-            quality = Quality.ESTIMATED
-        known = quality in (Quality.OK, Quality.ESTIMATED)
+        both_ways = self._counts_both_ways()
+        quality = self._door_quality()
+        if not both_ways and quality is Quality.ESTIMATED:
+            quality = Quality.OK  # there is no count of the people inside that could have drifted
+        known = both_ways and quality in KNOWN
+        today = bool(day.date)
         seats = self._config.tent.seats
         return {
             "people": occupancy.people if known else None,
             "seats": seats,
             "free": max(0, seats - occupancy.people) if known else None,
-            "entered_today": day.entered if day.date else None,
-            "left_today": day.left if day.date else None,
-            "entered_total": occupancy.entered_total,
-            "left_total": occupancy.left_total,
-            "uncertainty": occupancy.uncertainty if known else None,
+            "entered_today": day.entered if both_ways and today else None,
+            "left_today": day.left if both_ways and today else None,
+            "passed_today": day.entered + day.left + day.passed if today else None,
+            "entered_total": occupancy.entered_total if both_ways else None,
+            "left_total": occupancy.left_total if both_ways else None,
+            "passed_total": occupancy.entered_total + occupancy.left_total + occupancy.passed_total,
+            "uncertainty": occupancy.uncertainty(self._config.door) if known else None,
             "quality": quality.value,
         }
 
@@ -462,36 +570,83 @@ class Tent:
             "since": self.totals.since if known else None,
             "quality": quality.value,
         }
-        day = self.totals.day
-        if "mains" in self._sensors:
-            blocks["mains"] = {
-                "present": self._mains().on,
-                "hours_today": _hours(min(day.mains_s, LONGEST_DAY_S)) if day.date else None,
-                "quality": self._qualities["mains"].value,
-            }
-        if "generator" in self._sensors:
-            blocks["generator"] = {
-                "running": self._running.on,
-                "current_a": self._number("generator", "current_a"),
-                "voltage_v": self._number("generator", "voltage_v"),
-                "power_w": self._number("generator", "power_w"),
-                "frequency_hz": self._number("generator", "frequency_hz"),
-                "load_pct": self._load_pct(),
-                "hours_total": _hours(self.totals.generator_s),
-                "quality": self._qualities["generator"].value,
-            }
-        if "battery" in self._sensors:
-            blocks["battery"] = {
-                "charge_pct": self._number("battery", "charge_pct"),
-                "uncertainty_pct": None,
-                "voltage_v": self._number("battery", "voltage_v"),
-                "current_a": self._number("battery", "current_a"),
-                "power_w": self._number("battery", "power_w"),
-                "time_to_empty_min": self._number("battery", "time_to_empty_min"),
-                "method": "monitor",
-                "quality": self._qualities["battery"].value,
-            }
+        for name, block in (
+            ("mains", self._mains_block),
+            ("generator", self._generator_block),
+            ("battery", self._battery_block),
+            ("charger", self._charger_block),
+        ):
+            if name in self._sensors:
+                blocks[name] = block()
         return blocks
+
+    def _numbers(self, sensor: str, *quantities: str) -> dict[str, float | None]:
+        return {quantity: self._number(sensor, quantity) for quantity in quantities}
+
+    def _told(self, sensor: str, on: bool | None) -> str:
+        """Return the quality of a block that says whether something is on."""
+        quality = self._qualities[sensor]
+        if on is not None and quality not in KNOWN:
+            quality = Quality.ESTIMATED  # the contact beside a meter that fails has told it
+        elif on is None and quality in KNOWN:
+            quality = Quality.ESTIMATED  # what is measured does not tell it (yet)
+        return quality.value
+
+    def _mains_block(self) -> dict[str, Any]:
+        day, present = self.totals.day, self._mains().on
+        return {
+            "present": present,
+            **self._numbers("mains", "voltage_v", "current_a", "power_w", "frequency_hz"),
+            "hours_today": _hours(min(day.mains_s, LONGEST_DAY_S)) if day.date else None,
+            "quality": self._told("mains", present),
+        }
+
+    def _generator_block(self) -> dict[str, Any]:
+        engine, totals = self._engine, self.totals
+        return {
+            "running": engine.running,
+            "state": engine.state.value,
+            **self._numbers("generator", *ENGINE_QUANTITIES),
+            "load_pct": self._load_pct(),
+            "hours_total": _hours(totals.generator_s),
+            "hours_since_service": round(self._since_service_h(), 2),
+            "starts_total": totals.generator_starts,
+            "quality": self._told("generator", engine.running),
+        }
+
+    def _battery_block(self) -> dict[str, Any]:
+        quality, counted = self._qualities["battery"], self._is_counted()
+        block: dict[str, Any] = {
+            "charge_pct": self._charge_pct(),
+            "uncertainty_pct": None,
+            **self._numbers("battery", "voltage_v", "current_a", "power_w", "time_to_empty_min"),
+            "capacity_ah": None,
+            "synchronised": None,
+            "since_full_h": None,
+            "gap": None,
+            "method": "counted" if counted else "monitor",
+        }
+        if self._charge is not None and counted and quality is Quality.OK:
+            since_full_s, gap = self._charge.since_full_s, self._charge.gap
+            block |= {
+                "uncertainty_pct": self._charge.uncertainty_pct,
+                "time_to_empty_min": self._charge.time_to_empty_min,
+                "capacity_ah": round(self._charge.capacity_ah, 1),
+                "synchronised": self._charge.synchronised,
+                "since_full_h": None if since_full_s is None else _hours(since_full_s),
+                "gap": None if gap is None else gap._asdict(),
+            }
+            if block["uncertainty_pct"] is None or block["uncertainty_pct"] > CERTAIN_PCT:
+                quality = Quality.ESTIMATED
+        return {**block, "quality": quality.value}
+
+    def _charger_block(self) -> dict[str, Any]:
+        return {
+            "voltage_v": self._number("charger", "voltage_v"),
+            "current_a": self._number("charger", "charger_current_a"),
+            "panel_power_w": self._number("charger", "panel_power_w"),
+            "quality": self._qualities["charger"].value,
+        }
 
 
 def _worst(qualities: Sequence[Quality]) -> Quality:
@@ -514,20 +669,8 @@ def _date(text: str) -> date | None:
         return None
 
 
-def _fill(part: Any, saved: object) -> None:
-    """Set the fields of a dataclass to what `saved` holds of them, where it can be."""
-    if not isinstance(saved, dict):
-        return
-    for name, kind in get_type_hints(type(part)).items():
-        if is_dataclass(kind):
-            _fill(getattr(part, name), saved.get(name))
-        elif name in saved and _can_be(saved[name], kind):
-            setattr(part, name, saved[name])
-
-
-def _can_be(value: object, kind: Any) -> bool:
-    if kind == list[str]:
-        return isinstance(value, list) and all(isinstance(item, str) for item in value)
-    if kind is int or kind is float:
-        return type(value) in (int, kind) and 0 <= value <= LARGEST_TOTAL  # type: ignore[operator]
-    return isinstance(value, kind)
+def _time(text: str | None) -> datetime | None:
+    try:
+        return None if text is None else datetime.fromisoformat(text)
+    except ValueError:
+        return None

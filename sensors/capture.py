@@ -6,8 +6,18 @@ that the rest is read with.
 """
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from threading import Event
 from typing import Any, NamedTuple
+
+from sensors.clock import Monotonic
+from sensors.reading import Driver, SensorError
+
+log = logging.getLogger("tentwatch.sensors")
+
+#: Wait after a failed read; a device that says nonsense is worth a capture as well.
+_FAILURE_WAIT_S = 0.5
 
 #: Hears everything that a device says, before it is parsed.
 Tap = Callable[[bytes], None]
@@ -41,3 +51,29 @@ def lines(capture: bytes) -> Iterator[dict[str, Any] | None]:
         except (ValueError, RecursionError):
             record = None
         yield record if isinstance(record, dict) else None
+
+
+def record(driver: Driver, clock: Monotonic, seconds: float, write: Callable[[bytes], Any]) -> None:
+    """Write what a device says within `seconds`, as it says it, whether it makes sense or not.
+
+    Raises SensorError where the device cannot be opened.
+    """
+    waiting = Event()
+    end_s = clock.now_s() + seconds
+    driver.tap = write
+    told = ""
+    try:
+        driver.open()
+        while (left_s := end_s - clock.now_s()) > 0:
+            wait_s = driver.period_s
+            try:
+                driver.read()
+            except (SensorError, OSError) as error:
+                wait_s = max(wait_s, _FAILURE_WAIT_S)
+                if str(error) != told:
+                    told = str(error)
+                    log.warning("%s", told)
+            if wait_s:
+                waiting.wait(clock.real_s(min(wait_s, left_s)))
+    finally:
+        driver.close()

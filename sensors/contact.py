@@ -1,11 +1,13 @@
 """Driver: a dry contact that says whether mains is present (a relay across the mains feed)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from sensors.capture import no_tap
+from sensors import gpio
+from sensors.capture import Decoded, no_tap
 from sensors.clock import Monotonic
-from sensors.gpio import HIGHEST_GPIO, Inputs
+from sensors.gpio import HIGHEST_GPIO, Edge, Inputs, Start
 from sensors.hardware import Hardware
 from sensors.reading import Measurement, SensorError
 from sensors.settings import setting
@@ -48,7 +50,8 @@ class Contact:
 
     def open(self) -> None:
         """Take the line. Raises SensorError."""
-        self._inputs = Inputs((self._config.gpio,), self._hardware)
+        settings = {"driver": "contact", **asdict(self._config)}
+        self._inputs = Inputs((self._config.gpio,), self._hardware, self.tap, settings)
         self._reported_s = None
 
     def read(self) -> Sequence[Measurement]:
@@ -60,6 +63,8 @@ class Contact:
             if inputs.next_edge(clock.real_s(due_s - clock.now_s())) is not None:
                 self._settle(inputs)
         self._reported_s = clock.now_s()
+        if self.tap is not no_tap:
+            inputs.lost_edges(inputs.now_s())  # a recording has them, too
         present = inputs.is_high(self._config.gpio) == (self._config.present_level == "high")
         return (Measurement("present", present),)
 
@@ -82,3 +87,53 @@ class Contact:
         inputs, self._inputs = self._inputs, None
         if inputs is not None:
             inputs.close()
+
+
+def decode(capture: bytes) -> Decoded:
+    """Return when mains was present in a capture; None stands for a contact that never settled."""
+    return gpio.decode(
+        capture, lambda start: _Recorded(start) if _fits(start) else None, LONGEST_BOUNCE_S
+    )
+
+
+def _fits(start: Start) -> bool:
+    settings = start.settings
+    settle_s = settings.get("settle_s")
+    return (
+        settings.get("driver") == "contact"
+        and settings.get("present_level") in ("low", "high")
+        and isinstance(settle_s, int | float)
+        and 0 <= settle_s <= LONGEST_BOUNCE_S
+        and list(start.high) == [settings.get("gpio")]
+    )
+
+
+class _Recorded:
+    """A contact as its edges tell: a level counts when it has stood for long enough."""
+
+    def __init__(self, start: Start) -> None:
+        settings = start.settings
+        self._settle_s = float(settings["settle_s"])
+        self._present_high = settings["present_level"] == "high"
+        self._high = start.high[settings["gpio"]]
+        self._edge_s: float | None = start.at_s - self._settle_s
+        self._bounces_since_s = self._edge_s
+        self._told: bool | str | None = "nothing"
+
+    def until(self, at_s: float, edge: Edge | None = None) -> list[dict[str, Any]]:
+        """Let time pass, and at its end take an edge; return the states that are new, as frames."""
+        frames = []
+        if self._edge_s is not None and at_s >= self._edge_s + self._settle_s:
+            frames = self._tell(self._edge_s + self._settle_s, self._high == self._present_high)
+            self._edge_s = None
+        if edge is not None:
+            if self._edge_s is None:
+                self._bounces_since_s = edge.at_s
+            elif edge.at_s - self._bounces_since_s > LONGEST_BOUNCE_S:
+                frames = self._tell(edge.at_s, None)
+            self._edge_s, self._high = edge.at_s, edge.high
+        return frames
+
+    def _tell(self, at_s: float, present: bool | None) -> list[dict[str, Any]]:
+        told, self._told = self._told, present
+        return [] if told is present else [{"at_s": round(at_s, 3), "present": present}]

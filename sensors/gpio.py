@@ -1,14 +1,16 @@
 """GPIO lines by gpiozero: inputs that report each edge with its time, and a lamp."""
 
 import gc
+import math
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
+from sensors.capture import Decoded, Tap, line, lines, no_tap
 from sensors.hardware import Hardware
 from sensors.reading import SensorError
 
@@ -53,21 +55,32 @@ class Inputs:
     come as the pin factory saw them and the caller judges them by their times.
     """
 
-    def __init__(self, gpios: tuple[int, ...], hardware: Hardware) -> None:
-        """Raises SensorError where a line cannot be had."""
+    def __init__(
+        self,
+        gpios: tuple[int, ...],
+        hardware: Hardware,
+        tap: Tap = no_tap,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`tap` hears the `settings` and then every edge. Raises SensorError where a line cannot be had."""
+        self._tap = tap
         self._edges: SimpleQueue[Edge | None] = SimpleQueue()
         self._lines: dict[int, Any] = {}
         self._watchers: list[_Watcher] = []  # gpiozero holds its callbacks weakly
+        #: The level of each line, as far as edges have been handed over.
+        self.high: dict[int, bool] = {}
         with _opening, ExitStack() as undo:
             undo.callback(self.close)
             for gpio in gpios:
                 with _explained(f"GPIO {gpio}"):
-                    line = self._lines[gpio] = _take_line(gpio, hardware)
+                    taken = self._lines[gpio] = _take_line(gpio, hardware)
                     watcher = _Watcher(gpio, self._edges)
                     self._watchers.append(watcher)
-                    line.pin.bounce = None
-                    line.pin.edges = "both"
-                    line.pin.when_changed = watcher.changed
+                    taken.pin.bounce = None
+                    taken.pin.edges = "both"
+                    taken.pin.when_changed = watcher.changed
+            self.high = {gpio: self.is_high(gpio) for gpio in gpios}
+            self._record({**(settings or {}), "high": self.high})
             undo.pop_all()
 
     def is_high(self, gpio: int) -> bool:
@@ -77,24 +90,38 @@ class Inputs:
 
     def now_s(self) -> float:
         """Return the present on the clock of the edges' times."""
-        for line in self._lines.values():
-            return float(line.pin_factory.ticks())
+        for taken in self._lines.values():
+            return float(taken.pin_factory.ticks())
         raise SensorError("the GPIO lines are closed")
 
     def next_edge(self, wait_s: float) -> Edge | None:
         """Return the next edge, or None after `wait_s` real seconds or an interruption."""
         try:
-            return self._edges.get(timeout=wait_s) if wait_s > 0 else self._edges.get_nowait()
+            edge = self._edges.get(timeout=wait_s) if wait_s > 0 else self._edges.get_nowait()
         except Empty:
             return None
+        return None if edge is None else self._hand_over(edge)
 
-    def levels(self) -> dict[int, bool]:
-        """Return the level of each line, or nothing while edges wait, which tell it better.
+    def lost_edges(self, now_s: float) -> list[Edge] | None:
+        """Return the edges that got lost, as of `now_s`; None while edges wait, which tell it better.
 
-        An edge can get lost; whoever follows the edges compares now and then. Raises SensorError.
+        Whoever follows the edges asks now and then. Raises SensorError.
         """
         levels = {gpio: self.is_high(gpio) for gpio in self._lines}
-        return levels if self._edges.empty() else {}
+        if not self._edges.empty():
+            return None
+        changed = [gpio for gpio, high in levels.items() if high != self.high[gpio]]
+        return [self._hand_over(Edge(now_s, gpio, levels[gpio])) for gpio in changed]
+
+    def _hand_over(self, edge: Edge) -> Edge:
+        self.high[edge.gpio] = edge.high
+        if self._tap is not no_tap:
+            self._tap(line({**edge._asdict(), "at_s": round(edge.at_s, 6)}))
+        return edge
+
+    def _record(self, what: Mapping[str, Any]) -> None:
+        if self._tap is not no_tap:
+            self._tap(line({"at_s": round(self.now_s(), 6), **what}))
 
     def interrupt(self) -> None:
         """Make a waiting `next_edge` return None."""
@@ -102,10 +129,92 @@ class Inputs:
 
     def close(self) -> None:
         """Give the lines back."""
-        lines, self._lines = self._lines, {}
+        taken, was_open = self._lines, bool(self.high)
         with ExitStack() as closing:  # each of them, even where one fails
-            for line in lines.values():
-                closing.callback(line.close)
+            closing.callback(taken.clear)
+            for one in taken.values():
+                closing.callback(one.close)
+            self.high = {}
+            if was_open:
+                self._record({})
+
+
+class Start(NamedTuple):
+    """A recording begins: when, with which settings, and the level of each line."""
+
+    at_s: float
+    settings: dict[str, Any]
+    high: dict[int, bool]
+
+
+class Judge(Protocol):
+    """What makes sense of edges."""
+
+    def until(self, at_s: float, edge: Edge | None = None) -> list[dict[str, Any]]:
+        """Let time pass, and at its end take an edge; return what is found meanwhile, as frames."""
+
+
+def decode(capture: bytes, begin: Callable[[Start], Judge | None], afterwards_s: float) -> Decoded:
+    """Return what `Inputs` told its tap, as the judges find it that `begin` makes of each start.
+
+    None stands for settings that make no sense. A recording ends `afterwards_s` after its last line.
+    """
+    frames: list[dict[str, Any]] = []
+    judge: Judge | None = None
+    bad, at_s = 0, 0.0
+    for moment in _recorded(capture):
+        if isinstance(moment, Start):
+            if judge is not None:
+                frames += judge.until(at_s + afterwards_s)
+            judge, at_s = begin(moment), moment.at_s
+        elif moment is not None and judge is not None:
+            at_s = moment.at_s if isinstance(moment, Edge) else moment
+            frames += judge.until(at_s, moment if isinstance(moment, Edge) else None)
+        bad += moment is None or judge is None
+    if judge is not None:
+        frames += judge.until(at_s + afterwards_s)
+    return Decoded(frames, bad)
+
+
+def _recorded(capture: bytes) -> Iterator[Start | Edge | float | None]:
+    """Return starts, edges, and times until which nothing happened; None for lines without sense.
+
+    Time never goes back after a start.
+    """
+    start: Start | None = None
+    before_s = 0.0
+    for record in lines(capture):
+        found: Start | Edge | float | None = None
+        at_s = _seconds(record.get("at_s")) if record else None
+        if record is None or at_s is None:
+            pass
+        elif isinstance(record.get("high"), dict):
+            found = start = _start(at_s, record)
+        elif start is not None and at_s >= before_s:
+            gpio, high = record.get("gpio"), record.get("high")
+            if gpio is None and high is None:
+                found = at_s
+            elif isinstance(gpio, int) and gpio in start.high and isinstance(high, bool):
+                found = Edge(at_s, gpio, high)
+        if found is not None and at_s is not None:
+            before_s = at_s
+        yield found
+
+
+def _start(at_s: float, record: dict[str, Any]) -> Start | None:
+    levels = record["high"]
+    if not all(gpio.isdecimal() and isinstance(high, bool) for gpio, high in levels.items()):
+        return None
+    return Start(at_s, record, {int(gpio): high for gpio, high in levels.items()})
+
+
+def _seconds(value: object) -> float | None:
+    """Return a time that can be one; JSON as Python reads it holds NaN and endless numbers, too."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    with suppress(OverflowError):
+        return float(value) if math.isfinite(value) else None
+    return None
 
 
 def _take_line(gpio: int, hardware: Hardware) -> Any:

@@ -1,116 +1,367 @@
-"""Two beams across a door: from timed changes to people who came in or went out.
+"""Light beams across a door: from timed changes to people who passed, and what keeps them unseen.
 
-The state is outer | inner << 1. In: 0 → 1 → 3 → 2 → 0, out: 0 → 2 → 3 → 1 → 0. A person is counted
-when both beams have been free for END_S: sooner, a flicker cannot be told from the end.
+With two beams, the one that a person breaks first and frees last tells the way: outer and then inner
+is in. Whoever comes back frees the beam last that was broken first, from any depth. What happens
+from one moment at which the door is free to the next is judged as a whole, END_S after it is free:
+sooner, a flicker cannot be told from the end.
 """
 
-from enum import IntEnum
-from typing import NamedTuple
+from collections.abc import Sequence
+from enum import StrEnum
+from itertools import pairwise
+from typing import ClassVar, NamedTuple
 
-#: States shorter than this are electrical noise: a runner at 4 m/s needs 37 ms from beam to beam.
+#: Breaks and gaps shorter than this are electrical noise: bounce, glitches, a loose contact.
 GLITCH_S = 0.01
-#: Both beams must be free for so long; receivers flicker for less than half a millisecond.
+#: The beams must be free for so long; receivers flicker for less than half a millisecond.
 END_S = 0.004
-#: A thin body that never breaks both beams at once must break the second within this time …
-THIN_GAP_S = 0.3
-#: … and each of them for at least this long.
-THIN_BLOCK_S = 0.03
-#: A door that has not been wholly free for this long is obstructed; the count stops.
+#: From beam to beam; nobody is faster. A runner at 4 m/s needs 37 ms for 15 cm.
+LEAST_LAG_S = 0.02
+#: At a walk, however slow: 15 cm at 0.3 m/s.
+WALKING_LAG_S = 0.5
+#: Two who follow so closely that the door is never free between them are told from one who steps back
+#: and on again, which breaks the beams in the same order, by what fronts and backs need from beam to
+#: beam. The first one's back and the second one's front need about as long, within PACE, and at least
+#: one of the two goes through evenly: his back needs as long as his front, within EVEN.
+PACE, EVEN = 3.0, 1.5
+#: A thin body, which never breaks both beams at once, must come to the second within this time …
+THIN_LAG_S = 0.3
+#: … break each for this long, be this deep (1 is the way between the beams) …
+THIN_BREAK_S = 0.03
+THIN_DEPTH = 0.4
+#: … and come alone: with somebody, or again and again, it is an arm, a bag or a waving hand.
+ALONE_S = 0.3
+#: A single beam that is broken again so soon is still broken by the same body (arms, a bag) …
+REBREAK_S = 0.08
+#: … which takes at least this long: 0.25 m at 4 m/s.
+BODY_S = 0.06
+#: A beam that has been broken for this long is obstructed; the count stops.
 OBSTRUCTED_S = 30.0
+#: One that has been broken for this long has failed …
+FAILED_S = 300.0
+#: … and so has one of two that is broken this many times in a row without the other.
+FAILED_TIMES = 20
+#: No more breaks of a beam are kept; a door with so many and never free is not in order.
+MOST_BREAKS = 400
+
+OUTER, INNER = 0, 1
 
 
-class Way(IntEnum):
-    """Which way a person went."""
+class Way(StrEnum):
+    """Which way a person went, in the words of the quantities that are measured."""
 
-    IN = 1
-    OUT = -1
-
-
-class _Stay(NamedTuple):
-    state: int
-    since_s: float
-    until_s: float
+    IN = "entered"
+    OUT = "left"
+    UNKNOWN = "passed"
 
 
-class Passages:
-    """The door's state; fed with changes of either beam in the order of their times."""
+class Failure(NamedTuple):
+    """Which beams have failed, and whether by being broken again and again `alone`, or for good."""
 
-    def __init__(self, outer_blocked: bool, inner_blocked: bool, at_s: float) -> None:
+    beams: tuple[int, ...]
+    alone: bool
+
+
+class Break(NamedTuple):
+    """When something was in a beam, in seconds."""
+
+    start_s: float
+    end_s: float
+
+    @property
+    def length_s(self) -> float:
+        """How long it was there."""
+        return self.end_s - self.start_s
+
+
+class _Beam:
+    """One beam's breaks since the door was last free, without the gaps that are shorter than `gap_s`."""
+
+    def __init__(self, blocked: bool, at_s: float, gap_s: float) -> None:
+        self.blocked = blocked
+        self.breaks = [Break(at_s, at_s)] if blocked else []
+        self._gap_s = gap_s
+
+    @property
+    def since_s(self) -> float:
+        """When the present break began."""
+        return self.breaks[-1].start_s
+
+    def change(self, at_s: float) -> None:
+        breaks = self.breaks
+        self.blocked = not self.blocked
+        if not self.blocked:
+            breaks[-1] = breaks[-1]._replace(end_s=at_s)
+        elif not breaks or at_s - breaks[-1].end_s >= self._gap_s:
+            if breaks and breaks[-1].length_s < GLITCH_S:
+                breaks.pop()
+            breaks.append(Break(at_s, at_s))
+
+    def take(self) -> list[Break]:
+        """Return the breaks that were no glitches, and begin anew."""
+        found = [b for b in self.breaks if b.length_s >= GLITCH_S]
+        self.breaks = []
+        return found
+
+
+class _Door:
+    """What doors have in common: beams that get stuck, and nobody counted before they are free again."""
+
+    #: Gaps in a beam shorter than this are none, and how long all beams are free before it is judged.
+    _gap_s: ClassVar[float]
+    _end_s: ClassVar[float]
+
+    def __init__(self, blocked: Sequence[bool], at_s: float) -> None:
         """Begin at `at_s`; whoever stands in the door now is not counted."""
-        self._state = outer_blocked | inner_blocked << 1
-        self._since_s = at_s
-        self._blocked_s = at_s
-        self._track: list[_Stay] = []
-        self._blind = self._state != 0
-        self._single: _Stay | None = None
+        self._beams = [_Beam(b, at_s, self._gap_s) for b in blocked]
+        self._free_s = at_s
+        self._ignoring = any(blocked)
+        self._blind_from_s: float | None = None
         self.obstructed = False
+        self.failure: Failure | None = None
+        #: For how long people could pass uncounted until just now; whoever tells it takes it away.
+        self.blind_s: float | None = None
 
-    def change(self, at_s: float, *, inner: bool, blocked: bool) -> Way | None:
-        """Take one beam's change at `at_s` (seconds); return the way of a person before it."""
-        bit = 2 if inner else 1
-        state = self._state | bit if blocked else self._state & ~bit
-        if state == self._state:
-            return None
-        way = self.tick(at_s)
-        if self._state:
-            self._note(_Stay(self._state, self._since_s, at_s))
-        elif not self._may_flicker(at_s):
-            self._blocked_s = at_s
-        self._state, self._since_s = state, at_s
-        return way
+    def change(self, at_s: float, beam: int, blocked: bool) -> list[Way]:
+        """Take a beam's change at `at_s` (seconds); return the people who had passed before it."""
+        changed = self._beams[beam]
+        if changed.blocked == blocked:
+            return []
+        ways = self.tick(at_s)
+        changed.change(at_s)
+        if len(changed.breaks) > MOST_BREAKS:
+            self._ignore(changed.breaks[0].start_s)
+            del changed.breaks[:-1]
+        if not any(b.blocked for b in self._beams):
+            self._free_s = at_s
+        return ways
 
-    def tick(self, now_s: float) -> Way | None:
-        """Let time pass until `now_s`; return the way of a person who has passed by then."""
-        if self._state:
-            if now_s - self._blocked_s > OBSTRUCTED_S:
-                self.obstructed = self._blind = True
-                self._track.clear()
-            return None
-        if self._may_flicker(now_s):
-            return None
-        track, self._track = self._track, []
-        self.obstructed = self._blind = False
-        return self._judge(track)
+    def tick(self, now_s: float) -> list[Way]:
+        """Let time pass until `now_s`; return the people who have passed by then."""
+        if any(b.blocked for b in self._beams):
+            self._watch(now_s)
+            return []
+        if not self._is_free(now_s, self._end_s) or not (self._ignoring or self._has_breaks()):
+            return []
+        breaks = [beam.take() for beam in self._beams]
+        if not self._ignoring:
+            return self._judge(breaks)
+        self._ignoring = self.obstructed = False
+        self._see()
+        return []
 
     @property
     def due_s(self) -> float | None:
-        """When both beams will have been free for long enough; None where nothing is to be told."""
-        ended = not self._state and (self._track or self._blind)
-        return self._since_s + END_S if ended else None
+        """When time alone will bring something new; None where it will not."""
+        blocked = [n for n, b in enumerate(self._beams) if b.blocked]
+        if not blocked:
+            return self._free_s + self._end_s if self._ignoring or self._has_breaks() else None
+        failed = self.failure.beams if self.failure and not self.failure.alone else ()
+        waits = [self._beams[n].since_s + FAILED_S for n in blocked if n not in failed]
+        if not self.obstructed:
+            waits += [self._beams[n].since_s + OBSTRUCTED_S for n in blocked]
+        return min(waits, default=None)
 
-    def _may_flicker(self, now_s: float) -> bool:
-        return abs(now_s - self._since_s) < END_S
+    def _has_breaks(self) -> bool:
+        return any(b.breaks for b in self._beams)
 
-    def _note(self, stay: _Stay) -> None:
-        track = self._track
-        if self._blind or stay.until_s - stay.since_s < GLITCH_S:
-            return
-        if track and track[-1].state == stay.state:
-            track[-1] = track[-1]._replace(until_s=stay.until_s)
+    def _is_free(self, now_s: float, for_s: float) -> bool:
+        # A present before the last edge is another clock's, and no reason to wait for ever.
+        return not self._free_s - for_s < now_s < self._free_s + for_s
+
+    def _watch(self, now_s: float) -> None:
+        blocked = [n for n, b in enumerate(self._beams) if b.blocked]
+        for n in blocked:
+            if now_s >= self._beams[n].since_s + OBSTRUCTED_S:
+                self.obstructed = True
+                self._ignore(self._beams[n].since_s)
+        stuck = tuple(n for n in blocked if now_s >= self._beams[n].since_s + FAILED_S)
+        if stuck:
+            self.failure = Failure(stuck, alone=False)
+
+    def _ignore(self, from_s: float) -> None:
+        self._ignoring = True
+        self._blind_from_s = from_s if self._blind_from_s is None else self._blind_from_s
+
+    def _see(self) -> None:
+        """Note that the door is in order again, and for how long it was not."""
+        if self._blind_from_s is not None:
+            self.blind_s = (self.blind_s or 0.0) + self._free_s - self._blind_from_s
+        self._blind_from_s = self.failure = None
+
+    def _judge(self, breaks: list[list[Break]]) -> list[Way]:
+        """Return who has passed, from each beam's breaks between two moments with a free door."""
+        raise NotImplementedError
+
+
+class Traffic(_Door):
+    """A door with one beam: tells that somebody passed, never which way."""
+
+    _gap_s = _end_s = REBREAK_S
+
+    def _judge(self, breaks: list[list[Break]]) -> list[Way]:
+        return [Way.UNKNOWN for b in breaks[0] if b.length_s >= BODY_S]
+
+
+class Passages(_Door):
+    """A door with two beams, OUTER and INNER."""
+
+    _gap_s, _end_s = GLITCH_S, END_S
+
+    def __init__(self, blocked: Sequence[bool], at_s: float) -> None:
+        """Begin at `at_s`; whoever stands in the door now is not counted."""
+        super().__init__(blocked, at_s)
+        # What was seen a moment ago and was nobody by itself, and who came directly after it.
+        self._held: tuple[list[Break], list[Break]] = ([], [])
+        self._waiting: list[Way] = []
+        self._counted_s = at_s
+        self._alone = OUTER  # the beam that was broken last without the other …
+        self._alone_times = 0  # … so often in a row …
+        self._alone_since_s = at_s  # … since then
+
+    def tick(self, now_s: float) -> list[Way]:
+        """Let time pass until `now_s`; return the people who have passed by then."""
+        ways = super().tick(now_s)
+        if any(self._held) and (self._ignoring or self._is_quiet(now_s)):
+            ways += self._waiting or self._thin(*self._held)
+            self._held, self._waiting = ([], []), []
+        if ways:
+            self._counted_s = self._free_s
+        return ways
+
+    @property
+    def due_s(self) -> float | None:
+        """When time alone will bring something new; None where it will not."""
+        due_s = super().due_s
+        waits = due_s is None and any(self._held) and not any(b.blocked for b in self._beams)
+        return self._free_s + ALONE_S if waits else due_s
+
+    def _is_quiet(self, now_s: float) -> bool:
+        busy = any(b.blocked or b.breaks for b in self._beams)
+        return not busy and self._is_free(now_s, ALONE_S)
+
+    def _judge(self, breaks: list[list[Break]]) -> list[Way]:
+        outer, inner = breaks
+        if not outer and not inner:
+            return []
+        self._compare(bool(outer), bool(inner))
+        found = _stream(outer, inner) or _single(outer, inner)
+        together = self._held[0] + outer, self._held[1] + inner
+        before, self._waiting = self._waiting, []
+        if before and found:
+            self._held = [], []
+            return before + found
+        if before:
+            came_back = _single(*together) != before[-1:]  # an arm, and its body only half
+            self._held = together if came_back else (outer, inner)
+            return [] if came_back else before
+        if any(self._held):
+            # An arm that comes first, or a bag that comes last, makes sense with its body only.
+            self._waiting, found = _stream(*together, with_arms=True) or found, []
+        if not found:
+            self._held = together[0][-MOST_BREAKS:], together[1][-MOST_BREAKS:]
+        return found
+
+    def _thin(self, outer: list[Break], inner: list[Break]) -> list[Way]:
+        """Return the thin body that broke one beam after the other, and came alone."""
+        way = _way(outer, inner)
+        if way is None or not len(outer) == len(inner) == 1 or self._ignoring:
+            return []
+        first, second = (outer, inner) if way is Way.IN else (inner, outer)
+        [lag] = _lags(first, second)
+        is_one = (
+            first[0].start_s - self._counted_s >= ALONE_S
+            and max(lag) <= THIN_LAG_S
+            and min(first[0].length_s, second[0].length_s) >= THIN_BREAK_S
+            and _alike(*lag, PACE)
+            and _depths(first, second)[0] >= THIN_DEPTH
+        )
+        return [way] if is_one else []
+
+    def _see(self) -> None:
+        super()._see()
+        self._alone_times = 0
+
+    def _compare(self, outer: bool, inner: bool) -> None:
+        """Count how often one beam was broken without the other."""
+        alone = OUTER if outer else INNER
+        if outer and inner:
+            self._see()
+        elif alone != self._alone or not self._alone_times:
+            self._alone, self._alone_times, self._alone_since_s = alone, 1, self._free_s
         else:
-            track.append(stay)
+            self._alone_times += 1
+            if self._alone_times >= FAILED_TIMES:
+                self.failure = Failure((alone,), alone=True)
+                self._blind_from_s = self._alone_since_s
 
-    def _judge(self, track: list[_Stay]) -> Way | None:
-        if not track:
-            return None
-        before, self._single = self._single, None
-        first, last = track[0].state, track[-1].state
-        if len(track) == 1 and first in (1, 2):
-            return self._judge_thin(before, track[0])
-        if (first, last) == (1, 2):
-            return Way.IN
-        if (first, last) == (2, 1):
-            return Way.OUT
-        return None  # came back, or both beams at once: no way is known
 
-    def _judge_thin(self, before: _Stay | None, stay: _Stay) -> Way | None:
-        if stay.until_s - stay.since_s < THIN_BLOCK_S:
-            return None
-        if (
-            before is not None
-            and before.state != stay.state
-            and stay.since_s - before.until_s <= THIN_GAP_S
-        ):
-            return Way.IN if stay.state == 2 else Way.OUT
-        self._single = stay
+class _Lag(NamedTuple):
+    """How much later a body's front and back came to the second beam, in seconds."""
+
+    front_s: float
+    back_s: float
+
+
+def _lags(first: list[Break], second: list[Break]) -> list[_Lag]:
+    return [
+        _Lag(b.start_s - a.start_s, b.end_s - a.end_s) for a, b in zip(first, second, strict=True)
+    ]
+
+
+def _depths(first: list[Break], second: list[Break]) -> list[float]:
+    """Return how deep each body is, in units of the way between the beams, at its own pace."""
+    lengths_s = [a.length_s + b.length_s for a, b in zip(first, second, strict=True)]
+    lags = _lags(first, second)
+    return [length_s / sum(lag) for length_s, lag in zip(lengths_s, lags, strict=True)]
+
+
+def _alike(one_s: float, other_s: float, factor: float) -> bool:
+    return max(one_s, other_s) <= factor * min(one_s, other_s)
+
+
+def _keep_pace(lags: list[_Lag]) -> bool:
+    """Say whether these are people who follow one another."""
+    return all(
+        _alike(one.back_s, other.front_s, PACE) and (_alike(*one, EVEN) or _alike(*other, EVEN))
+        for one, other in pairwise(lags)
+    )
+
+
+def _way(outer: list[Break], inner: list[Break]) -> Way | None:
+    """Return the way from the beam that was broken first to the one that was freed last."""
+    if not outer or not inner:
         return None
+    front_s = inner[0].start_s - outer[0].start_s
+    back_s = inner[-1].end_s - outer[-1].end_s
+    if min(front_s, back_s) >= LEAST_LAG_S:
+        return Way.IN
+    if max(front_s, back_s) <= -LEAST_LAG_S:
+        return Way.OUT
+    return None  # came back, or both beams at once
+
+
+def _single(outer: list[Break], inner: list[Break]) -> list[Way]:
+    """Return the one person who passed, with whatever to and fro."""
+    way = _way(outer, inner)
+    return [] if way is None else [way]
+
+
+def _stream(outer: list[Break], inner: list[Break], *, with_arms: bool = False) -> list[Way]:
+    """Return the people who passed one behind the other, where the second beam repeats the first.
+
+    What is less deep than the beams are apart is an arm or a bag. `with_arms` asks for at least one.
+    """
+    if len(outer) != len(inner) or len(outer) < 2:
+        return []
+    way = _way(outer, inner)
+    first, second = (outer, inner) if way is Way.IN else (inner, outer)
+    lags = _lags(first, second)
+    if way is None or min(map(min, lags)) < LEAST_LAG_S or not _keep_pace(lags):
+        return []
+    depths = _depths(first, second)
+    if with_arms:
+        arms_s = [max(lag) for lag, depth in zip(lags, depths, strict=True) if depth < 1]
+        if not arms_s or max(arms_s) > WALKING_LAG_S:
+            return []
+    return [way for depth in depths if depth >= 1]

@@ -20,6 +20,7 @@ class Entry:
 
 
 DRIVERS: dict[str, Entry] = {
+    "beam": Entry("sensors.beam", "Beam", frozenset({"door"})),
     "beams": Entry("sensors.beams", "Beams", frozenset({"door"})),
     "contact": Entry("sensors.contact", "Contact", frozenset({"mains", "mains_line", "generator_line"})),
     "ina219": Entry("sensors.ina219", "Ina219", frozenset({"generator", "battery"})),

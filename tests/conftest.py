@@ -1,5 +1,6 @@
 """What the tests share: real brokers, subscribers that check every message, whole units."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Any, NamedTuple
 
+import hypothesis
 import pytest
 from paho.mqtt.client import Client, MQTTMessage, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
@@ -28,6 +30,11 @@ from tests import contract
 
 #: No wait in a test is expected to come near it; it only ends a test that has failed.
 PATIENCE_S = 20.0
+
+# The same inputs each time, unless `make fuzz` asks for more; no input is held to a time.
+hypothesis.settings.register_profile("test", derandomize=True, deadline=None, database=None)
+hypothesis.settings.register_profile("fuzz", max_examples=20_000, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "test"))
 
 
 class Broker:

@@ -172,7 +172,7 @@ def test_a_headcount_over_mqtt_corrects_people_and_not_the_totals(
     subscriber.send(*command("headcount", "c1", people=23))
     assert subscriber.next("answer").content == {"v": 1, "cid": "c1", "ok": True, "people": 23}
     event = recorded(subscriber, "headcount_set")
-    assert event["detail"] == {"people": 23, "counted": 0, "correction": 23}
+    assert event["detail"] == {"people": 23, "counted": 0, "correction": 23, "by": "person"}
     wait_for(lambda: unit.status()["capacity"]["people"] == 23, "the headcount")
     assert unit.status()["capacity"]["entered_total"] == 0
 
@@ -237,6 +237,52 @@ def test_identify_lights_the_lamp_for_its_time(
     assert unit.hardware.pins.is_high(lamp)
     wait_for(lambda: not unit.hardware.pins.is_high(lamp), "the lamp to go out")
     unit.stop()
+
+
+def test_a_zero_is_found_at_work_and_kept(unit: Unit) -> None:
+    def reads(true_a: float) -> Callable[[], bool]:
+        def is_read() -> bool:
+            current_a = unit.status()["power"]["generator"]["current_a"]
+            return current_a is not None and abs(current_a - true_a) < 0.007
+
+        return is_read
+
+    unit.hardware.set_generator(0.4, 13.2)  # what an amplifier with an offset sees in no current
+    unit.start()
+    wait_for(reads(0.4), "the offset")
+    wait_for(
+        lambda: control.ask(unit.state_dir, {"command": "zero", "sensor": "generator"})["ok"],
+        "readings enough for a zero",
+    )
+    wait_for(reads(0.0), "the zero")
+    unit.stop()
+    unit.hardware.set_generator(10.4, 13.2)
+    unit.start()
+    wait_for(reads(10.0), "a current without the offset")
+
+
+def test_a_zero_is_refused_while_a_current_flows(unit: Unit, subscriber: Subscriber) -> None:
+    unit.hardware.set_generator(12.0, 13.2)
+    unit.start()
+    subscriber.next("state", all_well)
+
+    def refusal(sensor: str) -> str:
+        answer = control.ask(unit.state_dir, {"command": "zero", "sensor": sensor})
+        assert not answer["ok"]
+        return str(answer["error"])
+
+    wait_for(lambda: "a current flows" in refusal("generator"), "readings enough")
+    assert "no sensor of this unit" in refusal("battery")
+    subscriber.send(*command("zero", "z1", sensor="door"))
+    assert subscriber.next("answer").content["ok"] is False
+
+
+def test_a_service_is_noted(unit: Unit, subscriber: Subscriber) -> None:
+    unit.start()
+    subscriber.next("state", all_well)
+    subscriber.send(*command("serviced", "s1"))
+    answer = subscriber.next("answer").content
+    assert (answer["ok"], answer["hours_total"]) == (True, 0.0)
 
 
 def test_bad_commands_change_nothing(unit: Unit, subscriber: Subscriber) -> None:

@@ -5,11 +5,15 @@ import re
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sensors.registry import DRIVERS
+from sensors.simulated.vedirect import Monitor
 from tests import contract
 from tests.conftest import PATIENCE_S, Broker, Subscriber, wait_for
 
@@ -87,6 +91,106 @@ def test_check_config_is_content_with_a_good_file(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_check_config_prints_the_generators_rules_with_their_numbers(tmp_path: Path) -> None:
+    file = tmp_path / "tentwatch.toml"
+    meter = "[generator]\nrated_w = 4200\nsag_hz = 45.5\n[sensors.generator]\n"
+    file.write_text(MINIMAL.format(port=1883, more=meter + 'driver = "pzem004t"\nport = "p"'))
+    done = tentwatch("check-config", "--config", file)
+    assert "above 90 % of 4200 W for 60 s" in done.stdout
+    assert "below 45.5 Hz for 1 s" in done.stdout
+    assert done.stdout.endswith(f"{file} is in order\n")
+    found = json.loads(tentwatch("check-config", "--json", "--config", file).stdout)
+    names = [rule["name"] for rule in found["rules"]]
+    assert "generator_fuel_suspected" in names
+    assert all(rule["enters"] for rule in found["rules"])
+
+
+# Captures
+
+
+@pytest.fixture
+def monitor(tmp_path: Path) -> Iterator[Monitor]:
+    """A battery monitor on a serial port, which speaks all the time."""
+    device = Monitor(tmp_path / "tty")
+    over = threading.Event()
+
+    def speak() -> None:
+        while not over.wait(0.02):
+            device.report(13.2, -4.0, 71.5, 600)
+
+    thread = threading.Thread(target=speak, daemon=True)
+    thread.start()
+    yield device
+    over.set()
+    thread.join()
+    device.close()
+
+
+def test_what_is_recorded_can_be_decoded(tmp_path: Path, monitor: Monitor) -> None:
+    capture, port = tmp_path / "capture.bin", tmp_path / "tty"
+    record = ("record", "vedirect", "--port", port, "--seconds", "0.5", "-o", capture)
+    done = tentwatch(*record)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert str(capture.stat().st_size) in done.stdout
+    decoded = tentwatch("decode", "vedirect", capture)
+    assert decoded.returncode == 0
+    frames = [json.loads(line) for line in decoded.stdout.splitlines()]
+    assert frames
+    for frame in frames:
+        assert (frame["voltage_v"], frame["charge_pct"]) == (13.2, 71.5)
+    good, bad = map(int, re.findall(r"[0-9]+", decoded.stderr))
+    assert good == len(frames)
+    assert bad <= 1, "it may begin in the middle of a block"
+    again = tentwatch(*record)
+    assert again.returncode == 1, "no capture is written over"
+    assert "exists" in again.stderr
+
+
+def test_recording_takes_the_device_from_the_configuration(
+    tmp_path: Path, monitor: Monitor
+) -> None:
+    file, capture = tmp_path / "tentwatch.toml", tmp_path / "capture.bin"
+    sensor = '[sensors.{}]\ndriver = "vedirect"\nport = "{}"\n'
+    one = sensor.format("battery", tmp_path / "tty")
+    file.write_text(MINIMAL.format(port=1883, more=one))
+    record = ("record", "vedirect", "--config", file, "--seconds", "0.3", "-o", capture)
+    assert tentwatch(*record).returncode == 0
+    capture.unlink()
+    file.write_text(MINIMAL.format(port=1883, more=one + sensor.format("charger", "/dev/nowhere")))
+    refused = tentwatch(*record)
+    assert refused.returncode == 2
+    assert "battery, charger" in refused.stderr
+    assert tentwatch(*record, "--sensor", "battery").returncode == 0
+    assert tentwatch("record", "jbd", "--config", file, "-o", tmp_path / "x").returncode == 2
+
+
+def test_what_cannot_be_recorded_is_named_and_leaves_no_file(tmp_path: Path) -> None:
+    capture = tmp_path / "capture.bin"
+    done = tentwatch("record", "jbd", "--port", tmp_path / "none", "-o", capture)
+    assert done.returncode == 1
+    assert str(tmp_path / "none") in done.stderr
+    assert "stop it first" in done.stderr
+    assert not capture.exists()
+    for wrong in (
+        ("record", "beams", "--port", "p", "-o", capture),
+        ("record", "toaster", "-o", capture),
+        ("record", "jbd", "--config", tmp_path / "none.toml", "-o", capture),
+    ):
+        assert tentwatch(*wrong).returncode == 2
+
+
+def test_noise_is_decoded_to_nothing_and_a_missing_file_is_named(tmp_path: Path) -> None:
+    noise = tmp_path / "noise"
+    noise.write_bytes(bytes(range(256)) * 20)
+    for driver in DRIVERS:
+        done = tentwatch("decode", driver, noise)
+        assert (done.returncode, done.stdout) == (0, ""), driver
+        assert done.stderr.startswith("0 good and ")
+    done = tentwatch("decode", "vedirect", tmp_path / "none")
+    assert done.returncode == 1
+    assert "none" in done.stderr
+
+
 @pytest.mark.parametrize("command", ["run", "check-config"])
 def test_a_missing_configuration_is_named(tmp_path: Path, command: str) -> None:
     done = tentwatch(command, "--config", tmp_path / "none.toml")
@@ -94,7 +198,17 @@ def test_a_missing_configuration_is_named(tmp_path: Path, command: str) -> None:
     assert "none.toml" in done.stderr
 
 
-@pytest.mark.parametrize("command", [("status",), ("headcount", "5"), ("report",), ("identify",)])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("status",),
+        ("headcount", "5"),
+        ("report",),
+        ("identify",),
+        ("zero", "battery"),
+        ("serviced",),
+    ],
+)
 def test_with_no_agent_running_the_commands_say_so(
     tmp_path: Path, command: tuple[str, ...]
 ) -> None:
@@ -233,7 +347,7 @@ def test_the_demonstration_reports_what_truly_happens(tmp_path: Path) -> None:
     assert sorted(records) == list(range(1, len(records) + 1))
     last = max((r for r in records.values() if "capacity" in r), key=lambda r: r["seq"])
     happened = [t["what"] for t in truth]
-    assert happened.count("entered") > 10
+    assert happened.count("entered"), "the first one comes soon, whatever the time of day"
     assert last["capacity"]["entered_total"] == happened.count("entered")
     assert last["capacity"]["left_total"] == happened.count("left")
     events = [r["event"] for r in records.values() if "event" in r]

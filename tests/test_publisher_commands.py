@@ -42,6 +42,13 @@ def test_each_command_is_taken_with_its_argument() -> None:
     assert send("headcount", people=43) == Command("headcount", "a1", 43)
     assert send("identify", seconds=30) == Command("identify", "a1", 30)
     assert send("report") == Command("report", "a1")
+    assert send("serviced") == Command("serviced", "a1")
+    assert send("zero", sensor="generator") == Command("zero", "a1", "generator")
+
+
+@pytest.mark.parametrize("sensor", [None, 1, "", "Generator", "a b", "x" * 41, "../x", ["battery"]])
+def test_a_zero_of_what_can_be_no_sensor_is_refused(sensor: Any) -> None:
+    assert refusal("zero", sensor=sensor).cid == "a1"
 
 
 def test_keys_that_nobody_knows_are_passed_over() -> None:

@@ -4,22 +4,11 @@ import random
 from dataclasses import fields
 from datetime import date
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 import pytest
 
-from publisher.config import (
-    Broker,
-    Config,
-    ConfigError,
-    Power,
-    Report,
-    Store,
-    Tent,
-    keys_of,
-    load,
-    parse,
-)
+from publisher.config import SECTIONS, Config, ConfigError, keys_of, load, parse
 from sensors.registry import DRIVERS, config_class
 
 MINIMAL = '[tent]\nid = "UA-32-0417"\nseats = 60\n[broker]\nhost = "broker.example"\n'
@@ -47,9 +36,15 @@ ca_file = "/etc/tentwatch/ca.pem"
 interval_s = 30
 ttl_s = 120
 
-[power]
-generator_rated_w = 5000
-battery_low_pct = 25.5
+[generator]
+rated_w = 5000
+overload_hold_s = 20
+
+[battery]
+low_pct = 25.5
+
+[door]
+auto_zero_at = "23:30"
 
 [store]
 max_rows = 5000
@@ -73,7 +68,27 @@ outer_gpio = 5
 inner_gpio = 6
 """
 
-SECTIONS = {"tent": Tent, "broker": Broker, "report": Report, "power": Power, "store": Store}
+
+#: The drivers that the text above does not show.
+OTHER = """\
+[tent]
+id = "t"
+seats = 60
+[broker]
+host = "b"
+
+[sensors.generator]
+driver = "pzem004t"
+port = "/dev/ttyUSB1"
+
+[sensors.battery]
+driver = "jbd"
+port = "/dev/ttyUSB0"
+
+[sensors.door]
+driver = "beam"
+gpio = 5
+"""
 
 
 def faults(text: str) -> dict[str, str]:
@@ -113,7 +128,9 @@ def test_a_full_configuration_is_taken_as_written() -> None:
     config = parse(FULL)
     assert config.tent.longitude == 30.0
     assert isinstance(config.tent.longitude, float)
-    assert config.power.battery_low_pct == 25.5
+    assert config.battery.low_pct == 25.5
+    assert config.generator.rated_w == 5000.0
+    assert config.door.auto_zero_at == "23:30"
     assert [(s.name, s.driver) for s in config.sensors] == [
         ("mains", "contact"),
         ("generator", "ina219"),
@@ -211,8 +228,8 @@ port = 0
 [report]
 interval_s = nan
 
-[power]
-battery_low_pct = "20"
+[battery]
+low_pct = "20"
 
 [reprot]
 ttl_s = 5
@@ -239,7 +256,7 @@ outer_gpio = 28
         "broker.host",
         "broker.port",
         "report.interval_s",
-        "power.battery_low_pct",
+        "battery.low_pct",
         "reprot",
         "sensors.mains.driver",
         "sensors.genrator",
@@ -255,12 +272,12 @@ outer_gpio = 28
     assert found["broker.host"].startswith("is missing")
     assert "1 to 65535" in found["broker.port"]
     assert "1 to 3600" in found["report.interval_s"]
-    assert "must be a number" in found["power.battery_low_pct"]
+    assert "must be a number" in found["battery.low_pct"]
     assert "did you mean report?" in found["reprot"]
     assert "one of contact" in found["sensors.mains.driver"]
     assert "did you mean generator?" in found["sensors.genrator"]
     assert "'bms'" in found["sensors.battery.driver"]
-    assert "one of vedirect" in found["sensors.battery.driver"]
+    assert "one of ina219, jbd, vedirect" in found["sensors.battery.driver"]
 
 
 def test_the_message_has_a_line_a_fault_and_each_names_the_file(tmp_path: Path) -> None:
@@ -289,31 +306,52 @@ def test_a_key_that_resembles_none_is_answered_with_those_there_are() -> None:
 # Types and ranges, of every key there is
 
 
-def every_key() -> list[tuple[str, str, Any, Any]]:
-    """Return (section, key, type, rule) of each key of each section and driver."""
+class Key(NamedTuple):
+    """A key, and a text in which it has its section."""
+
+    section: str
+    name: str
+    kind: Any
+    rule: Any
+    text: str
+
+    def faults(self, value: str) -> str:
+        """Return what is wrong with this key where it has a value."""
+        line = f"{self.name} = {value}"
+        found = faults(with_line(line, self.section, self.text))
+        return found.get(f"{self.section}.{self.name}", "")
+
+
+def every_key() -> list[Key]:
     from publisher.config import _plain_type
 
-    served = {"contact": "mains", "ina219": "generator", "vedirect": "battery", "beams": "door"}
-    assert set(served) == set(DRIVERS), "a new driver: add it to the full configuration above"
-    kinds = list(SECTIONS.items())
-    kinds += [(f"sensors.{served[name]}", config_class(name)) for name in DRIVERS]
+    kinds = [(section, kind, FULL) for section, kind in SECTIONS.items()]
+    for text in (FULL, OTHER):
+        for sensor in parse(text).sensors:
+            kinds.append((f"sensors.{sensor.name}", config_class(sensor.driver), text))
+    drivers = {sensor.driver for text in (FULL, OTHER) for sensor in parse(text).sensors}
+    assert drivers == set(DRIVERS), "a new driver: add it to one of the configurations above"
     return [
-        (section, name, _plain_type(get_type_hints(kind)[name]), rule)
-        for section, kind in kinds
+        Key(section, name, _plain_type(get_type_hints(kind)[name]), rule, text)
+        for section, kind, text in kinds
         for name, _, rule in keys_of(kind)
     ]
 
 
 KEYS = every_key()
-NUMBERS = [entry for entry in KEYS if entry[2] in (int, float)]
+NUMBERS = [key for key in KEYS if key.kind in (int, float)]
+
+
+def shown(key: Key) -> str:
+    return f"{key.section}.{key.name}" + ("" if key.text == FULL else "-other")
 
 
 def test_every_key_says_what_it_means_and_every_number_has_bounds() -> None:
-    for section, name, kind, rule in KEYS:
-        assert rule.doc, f"{section}.{name}"
-        if kind in (int, float):
-            assert rule.low is not None, f"{section}.{name}"
-            assert rule.high is not None, f"{section}.{name}"
+    for key in KEYS:
+        assert key.rule.doc, shown(key)
+        if key.kind in (int, float):
+            assert key.rule.low is not None, shown(key)
+            assert key.rule.high is not None, shown(key)
 
 
 LITERALS = {
@@ -328,44 +366,37 @@ LITERALS = {
 }
 
 
-@pytest.mark.parametrize(("section", "name", "kind", "rule"), KEYS)
-def test_a_value_of_another_type_is_refused(section: str, name: str, kind: Any, rule: Any) -> None:
+@pytest.mark.parametrize("key", KEYS, ids=shown)
+def test_a_value_of_another_type_is_refused(key: Key) -> None:
     for literal, its_kind in LITERALS.items():
-        fix = faults(with_line(f"{name} = {literal}", section)).get(f"{section}.{name}", "")
-        fits = its_kind is kind or (its_kind is int and kind is float)
-        assert fix.startswith("must be ") is not fits, literal
+        fits = its_kind is key.kind or (its_kind is int and key.kind is float)
+        fix = key.faults(literal)
+        assert (fix.startswith("must be ") and ", not " in fix) is not fits, literal
 
 
-@pytest.mark.parametrize(("section", "name", "kind", "rule"), KEYS)
-def test_a_value_beyond_all_bounds_is_refused_in_few_words(
-    section: str, name: str, kind: Any, rule: Any
-) -> None:
+@pytest.mark.parametrize("key", KEYS, ids=shown)
+def test_a_value_beyond_all_bounds_is_refused_in_few_words(key: Key) -> None:
     for literal in ("1" + "0" * 400, "0x" + "f" * 9000, "[" * 100 + "]" * 100):
-        fix = faults(with_line(f"{name} = {literal}", section))[f"{section}.{name}"]
+        fix = key.faults(literal)
         assert fix.startswith(("must be ", "is "))
         assert len(fix) < 400
 
 
-@pytest.mark.parametrize(("section", "name", "kind", "rule"), NUMBERS)
-def test_a_number_is_taken_up_to_its_bounds_and_not_beyond(
-    section: str, name: str, kind: Any, rule: Any
-) -> None:
-    key = f"{section}.{name}"
+@pytest.mark.parametrize("key", NUMBERS, ids=shown)
+def test_a_number_is_taken_up_to_its_bounds_and_not_beyond(key: Key) -> None:
+    low, high, is_whole = key.rule.low, key.rule.high, key.kind is int
 
-    def is_refused(value: float) -> bool:
-        text = str(int(value)) if kind is int else f"{float(value)!r}"
-        return "to" in faults(with_line(f"{name} = {text}", section)).get(key, "").split()
+    def fix(value: float) -> str:
+        return key.faults(str(int(value)) if is_whole else f"{float(value)!r}")
 
-    step = 1 if kind is int else max(1e-9, abs(rule.high - rule.low) * 1e-9)
-    assert is_refused(rule.low - step)
-    assert is_refused(rule.high + step)
-    own = faults(with_line(f"{name} = {int(rule.low) if kind is int else rule.low!r}", section))
-    assert f"({rule.low:g} to {rule.high:g})" not in own.get(key, "")
-    own = faults(with_line(f"{name} = {int(rule.high) if kind is int else rule.high!r}", section))
-    assert f"({rule.low:g} to {rule.high:g})" not in own.get(key, "")
-    if kind is float:
-        for value in ("nan", "inf", "-inf", "-nan"):
-            assert key in faults(with_line(f"{name} = {value}", section))
+    step = 1 if is_whole else max(1e-9, abs(high - low) * 1e-9)
+    for value in (low - step, high + step):
+        assert "to" in fix(value).split()
+    for value in (low, high):
+        assert f"({low:g} to {high:g})" not in fix(value)
+    if not is_whole:
+        for literal in ("nan", "inf", "-inf", "-nan"):
+            assert key.faults(literal)
 
 
 @pytest.mark.parametrize(
@@ -517,3 +548,17 @@ def test_a_damaged_file_is_a_configuration_error_or_a_configuration(tmp_path: Pa
             load(path)
         except ConfigError as error:
             assert error.faults
+
+
+# What goes together
+
+
+def test_what_is_said_of_the_generator_can_be_printed() -> None:
+    rules = parse(FULL).rules()
+    assert ("generator_overload", "above 100 % of 5000 W for 20 s") in [r[:2] for r in rules]
+    assert parse(MINIMAL).rules() == []
+
+
+def test_a_meter_that_is_read_too_seldom_for_the_rules_is_refused() -> None:
+    text = with_line("period_s = 12", "sensors.generator", OTHER)
+    assert "generator.unknown_after_s" in faults(text)["sensors.generator.period_s"]

@@ -1,10 +1,10 @@
-"""Which source feeds the tent, and when a generator counts as running."""
+"""Which source feeds the tent, and whether mains is there by its voltage."""
 
 from itertools import product
 
 import pytest
 
-from publisher.power import Running, Seen, Source, source
+from publisher.power import MainsVoltage, Seen, Source, source
 
 ABSENT = Seen(False, None)
 ON, OFF, SILENT = Seen(True, True), Seen(True, False), Seen(True, None)
@@ -50,55 +50,27 @@ def test_battery_and_none_are_said_only_where_every_fitted_sensor_speaks() -> No
             assert SILENT not in seen
 
 
-def running(*samples: tuple[float, float | None], hold_s: float = 2.0) -> Running:
-    state = Running(threshold_a=1.0, hold_s=hold_s)
-    for at_s, current_a in samples:
-        state.apply(current_a, at_s)
-    return state
+def mains(*volts: float | None) -> bool | None:
+    voltage = MainsVoltage()
+    on = None
+    for voltage_v in volts:
+        on = voltage.apply(voltage_v)
+    return on
 
 
-def test_nothing_is_known_before_the_first_current() -> None:
-    assert running().on is None
-
-
-@pytest.mark.parametrize(("current_a", "expected"), [(1.0, True), (0.99, False), (-5.0, True)])
-def test_the_first_current_decides_at_once(current_a: float, expected: bool) -> None:
-    assert running((0, current_a)).on is expected
-
-
-def test_a_start_counts_once_it_has_lasted() -> None:
-    state = running((0, 0.0), (10, 5.0), (11.9, 5.0))
-    assert state.on is False
-    state.apply(5.0, 12.0)
-    assert state.on is True
-
-
-def test_a_stop_counts_once_it_has_lasted() -> None:
-    state = running((0, 5.0), (10, 0.0), (11.9, 0.0))
-    assert state.on is True
-    state.apply(0.0, 12.0)
-    assert state.on is False
-
-
-def test_a_start_that_does_not_last_begins_anew() -> None:
-    assert running((0, 0.0), (10, 5.0), (11, 0.0), (12, 5.0), (13.9, 5.0)).on is False
-
-
-def test_between_the_levels_it_stays_what_it_was() -> None:
-    assert running((0, 0.0), (10, 0.8), (99, 0.8)).on is False
-    assert running((0, 5.0), (10, 0.8), (99, 0.8)).on is True
-    assert running((0, 5.0), (10, 0.69), (99, 0.69)).on is False
-
-
-def test_without_a_hold_each_change_counts_at_once() -> None:
-    assert running((0, 0.0), (1, 5.0), hold_s=0).on is True
-    assert running((0, 5.0), (1, 0.0), hold_s=0).on is False
-
-
-def test_an_unknown_current_is_an_unknown_state_and_forgets_what_was_pending() -> None:
-    state = running((0, 0.0), (10, 5.0), (11, None))
-    assert state.on is None
-    state.apply(0.0, 12)
-    assert state.on is False
-    state.apply(5.0, 13)
-    assert state.on is False
+@pytest.mark.parametrize(
+    ("volts", "on"),
+    [
+        ((230.0,), True),
+        ((180.0,), True),
+        ((179.9,), False),
+        ((230.0, 140.0), True),
+        ((230.0, 139.9), False),
+        ((230.0, 139.9, 179.9), False),
+        ((230.0, None), None),
+        ((230.0, None, 150.0), True),
+        ((None,), None),
+    ],
+)
+def test_mains_by_its_voltage(volts: tuple[float | None, ...], on: bool | None) -> None:
+    assert mains(*volts) is on

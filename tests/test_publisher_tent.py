@@ -10,121 +10,10 @@ from typing import Any
 
 import pytest
 
-from publisher import messages
-from publisher.clock import Now
-from publisher.config import Config, parse
-from publisher.tent import Happening, Tent, Totals
-from sensors.reading import ERRORS, FAULT, READ_DURATION_S, READS, Quality, Reading, Value
-from tests import contract
-
-NOON = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)  # 12:00 in Kyiv, winter time
-STALE_S = 15.0
-
-SENSORS = {
-    "mains": '[sensors.mains]\ndriver = "contact"\ngpio = 17\n',
-    "generator": '[sensors.generator]\ndriver = "ina219"\nshunt_ohms = 0.0015\nmax_current_a = 50\n',
-    "battery": '[sensors.battery]\ndriver = "vedirect"\nport = "/dev/ttyUSB0"\n',
-    "door": '[sensors.door]\ndriver = "beams"\nouter_gpio = 5\ninner_gpio = 6\n',
-}
-
-
-def config(*sensors: str, power: str = "generator_rated_w = 1000") -> Config:
-    return parse(
-        '[tent]\nid = "t"\nseats = 10\n[broker]\nhost = "b"\n'
-        f"[report]\nstale_after_s = {STALE_S}\n[power]\n{power}\n"
-        + "".join(SENSORS[name] for name in sensors or SENSORS)
-    )
-
-
-class Unit:
-    """A tent and the clocks around it, which the test moves by hand."""
-
-    def __init__(
-        self,
-        config: Config,
-        saved: dict[str, Any] | None = None,
-        *,
-        wall: datetime | None = NOON,
-        synced: bool = True,
-    ) -> None:
-        self.config = config
-        self.now_s = 1000.0
-        self.wall = wall
-        self.synced = synced
-        self.happened: list[Happening] = []
-        self.tent = Tent(config, self.now(), saved)
-
-    def now(self) -> Now:
-        return Now(self.now_s, self.now_s + 5.0, self.wall, self.synced)
-
-    def reading(
-        self, sensor: str, quantity: str, value: Value, quality: Quality = Quality.OK, **how: str
-    ) -> Reading:
-        return Reading(sensor, quantity, value, quality, self.now_s, **how)
-
-    def hear(self, sensor: str, **values: Value) -> list[str]:
-        return self.take(*(self.reading(sensor, q, v) for q, v in values.items()))
-
-    def fail(self, sensor: str, detail: str = "unplugged") -> list[str]:
-        return self.take(self.reading(sensor, FAULT, None, Quality.FAULT, detail=detail))
-
-    def take(self, *readings: Reading) -> list[str]:
-        return self._note(self.tent.apply(readings, self.now()))
-
-    def headcount(self, people: int) -> list[str]:
-        return self._note(self.tent.headcount(people, self.now()))
-
-    def wait(self, seconds: float, **heard: dict[str, Value]) -> list[str]:
-        """Let time pass as the agent does: a tick a second, and each sensor in `heard` speaks."""
-        events = []
-        left = seconds
-        while left > 0:
-            step = min(1.0, left)
-            left -= step
-            self.now_s += step
-            if self.wall is not None:
-                self.wall += timedelta(seconds=step)
-            for sensor, values in heard.items():
-                events += self.hear(sensor, **values)
-            events += self._note(self.tent.tick(self.now()))
-        return events
-
-    def _note(self, happened: list[Happening]) -> list[str]:
-        self.happened += happened
-        return [happening.event for happening in happened]
-
-    def details(self, event: str) -> list[dict[str, Any]]:
-        return [happening.detail for happening in self.happened if happening.event == event]
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return what the state would say, checked against the contract."""
-        buffer = {"rows": 0, "oldest_s": 0, "dropped": 0}
-        body = messages.state(self.config, 1, 1, self.now(), self.tent.snapshot(), buffer)
-        for happening in self.happened:
-            event = messages.event("t", 1, 1, self.now(), happening)
-            contract.check("tents/v1/t/event", event)
-        return contract.check("tents/v1/t/state", body)
-
-    def restart(self, *, sensors: Config | None = None) -> "Unit":
-        """Return the unit after a power cut: what was saved has been through JSON."""
-        saved = json.loads(json.dumps(self.tent.totals.as_dict()))
-        again = Unit(sensors or self.config, saved, wall=self.wall, synced=self.synced)
-        again.tent.tick(again.now())
-        return again
-
-
-ALL_WELL: dict[str, dict[str, Value]] = {
-    "mains": {"present": True},
-    "generator": {"current_a": 0.0, "voltage_v": 13.0, "power_w": 0.0},
-    "battery": {
-        "charge_pct": 80.0,
-        "voltage_v": 13.1,
-        "current_a": -4.0,
-        "power_w": -52.0,
-        "time_to_empty_min": 600.0,
-    },
-    "door": {"obstructed": False},
-}
+from publisher.occupancy import Door, Occupancy
+from publisher.totals import Totals
+from sensors.reading import ERRORS, FAULT, READ_DURATION_S, READS, Quality, Value
+from tests.tents import ALL_WELL, NOON, SENSORS, STALE_S, Unit, alive, config
 
 
 @pytest.fixture
@@ -141,14 +30,10 @@ def well() -> Unit:
     return unit
 
 
-def alive(**changed: dict[str, Value]) -> dict[str, dict[str, Value]]:
-    return ALL_WELL | changed
-
-
 def readings_of(block: dict[str, Any]) -> dict[str, Any]:
     """Return what of a block is measured: all but counters, names and quality."""
     kept = "quality seats method hours_today hours_total entered_today left_today entered_total"
-    kept += " left_total"
+    kept += " left_total passed_today passed_total state starts_total hours_since_service"
     return {key: value for key, value in block.items() if key not in kept.split()}
 
 
@@ -178,7 +63,9 @@ def test_there_are_never_fewer_than_no_people_and_never_less_than_no_room(well: 
 def test_a_headcount_corrects_the_people_and_never_the_totals(well: Unit) -> None:
     well.hear("door", entered=40, left=7)
     assert well.headcount(30) == ["headcount_set"]
-    assert well.details("headcount_set") == [{"people": 30, "counted": 33, "correction": -3}]
+    assert well.details("headcount_set") == [
+        {"people": 30, "counted": 33, "correction": -3, "by": "person"}
+    ]
     capacity = well.snapshot()["capacity"]
     assert capacity["people"] == 30
     assert (capacity["entered_total"], capacity["left_total"]) == (40, 7)
@@ -188,7 +75,8 @@ def test_a_headcount_corrects_the_people_and_never_the_totals(well: Unit) -> Non
 def test_the_uncertainty_grows_with_passages_until_somebody_counts(well: Unit) -> None:
     assert well.snapshot()["capacity"]["uncertainty"] == 0
     well.hear("door", entered=50, left=51)
-    assert well.snapshot()["capacity"]["uncertainty"] == 4
+    # Of 5.3 missed passages in 106 the difference is 0.05 on average, with a deviation of 2.4.
+    assert well.snapshot()["capacity"]["uncertainty"] == 5
     well.headcount(0)
     assert well.snapshot()["capacity"]["uncertainty"] == 0
 
@@ -248,7 +136,8 @@ def test_a_sensor_starts_is_heard_goes_stale_and_recovers(sensor: str) -> None:
     assert seen() == ("stale", False)
     assert unit.wait(60) == []
     assert unit.hear(sensor, **ALL_WELL[sensor]) == ["sensor_recovered"]
-    assert seen() == ("ok", True)
+    # Nobody knows who has passed a door that was not heard.
+    assert seen() == ("estimated" if sensor == "door" else "ok", True)
     (detail,) = unit.details("sensor_failed")
     assert detail == {"sensor": sensor, "quality": "stale", "error": "nothing heard for 15 s"}
 
@@ -398,7 +287,7 @@ def test_the_source_follows_the_sensors(well: Unit) -> None:
     assert source() == "battery"
     well.hear("generator", current_a=12.0)
     assert source() == "battery", "a start must last before it counts"
-    well.wait(2, **alive(mains={"present": False}, generator={"current_a": 12.0}))
+    well.wait(3, **alive(mains={"present": False}, generator={"current_a": 12.0}))
     assert source() == "generator"
     well.hear("mains", present=True)
     assert source() == "mains"
@@ -496,7 +385,7 @@ def test_the_load_is_power_by_rated_power_whichever_way_round_the_shunt_is(well:
     assert well.snapshot()["power"]["generator"]["load_pct"] == 54
     well.hear("generator", current_a=-40.0, power_w=-540.0)
     assert well.snapshot()["power"]["generator"]["load_pct"] == 54
-    unrated = Unit(config(power=""))
+    unrated = Unit(config(rules=""))
     unrated.hear("generator", current_a=40.0, power_w=540.0)
     assert unrated.snapshot()["power"]["generator"]["load_pct"] is None
 
@@ -597,6 +486,7 @@ def test_a_day_ends_at_midnight_in_kyiv_and_leaves_its_line(well: Unit) -> None:
             "date": "2026-11-22",
             "entered": 8,
             "left": 4,
+            "passed": 12,
             "peak": 7,
             "mains_h": 1.0,
             "generator_h": 0.0,
@@ -735,14 +625,17 @@ def test_a_low_battery_is_told_once_and_called_well_only_clearly_above() -> None
 
 def test_an_overload_is_told_once_and_called_over_only_clearly_below() -> None:
     unit = Unit(config("generator"))
-    on = {"current_a": 40.0}
-    assert unit.hear("generator", **on, power_w=1000.0) == []
-    assert unit.hear("generator", **on, power_w=1010.0) == ["alert_raised"]
+
+    def run(seconds: float, power_w: float) -> list[str]:
+        return unit.wait(seconds, generator={"current_a": 40.0, "power_w": power_w})
+
+    assert run(9, 1010.0) == []
+    assert run(2, 1010.0) == ["alert_raised"]
     assert unit.snapshot()["alerts"] == ["generator_overload"]
     for power_w in (1500.0, 990.0, 810.0):
-        assert unit.hear("generator", **on, power_w=power_w) == []
-    assert unit.hear("generator", **on, power_w=800.0) == ["alert_cleared"]
-    assert unit.hear("generator", **on, power_w=990.0) == []
+        assert run(65, power_w) == []
+    assert run(65, 790.0) == ["alert_cleared"]
+    assert unit.snapshot()["alerts"] == []
 
 
 @pytest.mark.parametrize(
@@ -756,7 +649,7 @@ def test_an_overload_is_told_once_and_called_over_only_clearly_below() -> None:
 def test_a_sensor_that_falls_silent_or_fails_clears_no_alert(
     sensor: str, bad: dict[str, Value], well: Unit
 ) -> None:
-    well.hear(sensor, **bad)
+    well.wait(15, **{sensor: bad})
     (alert,) = well.snapshot()["alerts"]
     well.wait(60)
     well.fail(sensor)
@@ -764,14 +657,14 @@ def test_a_sensor_that_falls_silent_or_fails_clears_no_alert(
     again.wait(60)
     assert again.snapshot()["alerts"] == [alert]
     assert not again.details("alert_raised")
-    again.hear(sensor, **bad)
+    again.wait(1, **{sensor: bad})
     assert not again.details("alert_raised")
-    assert again.hear(sensor, **ALL_WELL[sensor])[-1] == "alert_cleared"
+    assert "alert_cleared" in again.wait(5, **{sensor: ALL_WELL[sensor]})
 
 
 def test_an_alert_of_a_sensor_that_was_taken_out_goes(well: Unit) -> None:
     well.hear("battery", charge_pct=5.0)
-    well.hear("generator", current_a=90.0, power_w=1200.0)
+    well.wait(15, generator={"current_a": 90.0, "power_w": 1200.0})
     assert len(well.snapshot()["alerts"]) == 2
     again = Unit(config("mains"), well.tent.totals.as_dict())
     assert again.wait(1) == ["battery_ok", "alert_cleared", "alert_cleared"]
@@ -838,12 +731,12 @@ def test_totals_of_other_versions_are_taken_as_far_as_they_are_known() -> None:
     saved = full_totals().as_dict()
     saved["invented_later"] = {"a": 1}
     saved["occupancy"]["children"] = 3
-    del saved["occupancy"]["passages_since_headcount"]
+    del saved["occupancy"]["entered_since"]
     del saved["day"]
     del saved["alerts"]
     restored = Totals.restore(saved)
     assert (restored.occupancy.people, restored.occupancy.entered_total) == (5, 7)
-    assert restored.occupancy.passages_since_headcount == 0
+    assert restored.occupancy.entered_since == 0
     assert restored.day == Totals().day
     assert restored.alerts == []
 
@@ -890,7 +783,7 @@ def test_what_an_earlier_run_had_counted_can_be_added_later() -> None:
     assert (capacity["entered_total"], capacity["left_total"]) == (8, 5)
     assert (capacity["entered_today"], capacity["left_today"]) == (8, 5)
     assert (capacity["people"], capacity["quality"]) == (3, "estimated")
-    assert capacity["uncertainty"] == math.ceil(0.03 * 13)
+    assert capacity["uncertainty"] == Occupancy(entered_since=8, left_since=5).uncertainty(Door())
     assert mine_s > 0
     assert unit.tent.totals.generator_s == pytest.approx(mine_s + theirs_s)
     assert unit.tent.totals.day.peak == 5

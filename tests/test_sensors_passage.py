@@ -1,4 +1,4 @@
-"""Who passes a door with two beams: the rules, with plain numbers for times."""
+"""Who passes a door with light beams: the rules, with plain numbers for times."""
 
 import random
 from collections.abc import Iterable
@@ -7,7 +7,22 @@ from typing import NamedTuple
 
 import pytest
 
-from sensors.passage import END_S, Passages, Way
+from sensors.passage import (
+    ALONE_S,
+    END_S,
+    FAILED_S,
+    FAILED_TIMES,
+    INNER,
+    MOST_BREAKS,
+    OBSTRUCTED_S,
+    OUTER,
+    REBREAK_S,
+    Failure,
+    Passages,
+    Traffic,
+    Way,
+)
+from tests.accuracy import door as accuracy
 
 SPACING_M, BODY_M = 0.15, 0.3
 PULSE_S = 0.0001
@@ -49,21 +64,26 @@ def turning_back(way: Way, depth_m: float, at_s: float = 0.0, speed: float = 1.2
     return Door(first, second) if way is Way.IN else Door(second, first)
 
 
-def counted(door: Door, passages: Passages | None = None) -> list[tuple[float, Way]]:
-    """Return when and which way people were counted."""
-    passages = passages or Passages(False, False, -10.0)
-    broken = {False: False, True: False}
+def changes_of(door: Door) -> list[tuple[float, int, bool]]:
+    """Return each change's time, its beam, and whether it is broken from then on."""
+    blocked = [False, False]
     found = []
-    changes = sorted([(s, False) for s in door.outer] + [(s, True) for s in door.inner])
-    for (at_s, inner), next_s in zip(changes, [*(s for s, _ in changes[1:]), inf], strict=True):
-        broken[inner] = not broken[inner]
-        way = passages.change(at_s, inner=inner, blocked=broken[inner])
-        assert way is None, "a tick in time tells of everybody"
-        tick_s = (passages.due_s or inf) + 1e-9
-        if tick_s < next_s:
-            way = passages.tick(tick_s)
-            if way is not None:
-                found.append((tick_s, way))
+    for at_s, beam in sorted([(s, OUTER) for s in door.outer] + [(s, INNER) for s in door.inner]):
+        blocked[beam] = not blocked[beam]
+        found.append((at_s, beam, blocked[beam]))
+    return found
+
+
+def counted(door: Door, passages: Passages | None = None) -> list[tuple[float, Way]]:
+    """Return when and which way people were counted, and let time pass after the last change."""
+    passages = passages or free_door()
+    found = []
+    changes = changes_of(door)
+    for number, (at_s, beam, blocked) in enumerate(changes):
+        assert passages.change(at_s, beam, blocked) == [], "a tick in time tells of everybody"
+        next_s = changes[number + 1][0] if number + 1 < len(changes) else inf
+        while (due_s := passages.due_s) is not None and due_s < next_s:
+            found += [(due_s, way) for way in passages.tick(due_s)]
     return found
 
 
@@ -71,7 +91,16 @@ def ways(door: Door) -> list[Way]:
     return [way for _, way in counted(door)]
 
 
-BOTH_WAYS = pytest.mark.parametrize("way", Way)
+def free_door() -> Passages:
+    return Passages((False, False), -10.0)
+
+
+def mirrored(door: Door, way: Way) -> Door:
+    """Return a door that was thought of for the way in as it is for `way`."""
+    return door if way is Way.IN else Door(door.inner, door.outer)
+
+
+BOTH_WAYS = pytest.mark.parametrize("way", [Way.IN, Way.OUT])
 
 
 @BOTH_WAYS
@@ -90,13 +119,10 @@ def test_a_person_counts_as_soon_as_the_door_is_known_to_be_free(way: Way) -> No
 @BOTH_WAYS
 def test_without_a_tick_a_person_counts_when_the_next_one_comes(way: Way) -> None:
     door = passing(way).followed_by(passing(way, at_s=5.0))
-    passages = Passages(False, False, -1.0)
-    changes = sorted([(s, False) for s in door.outer] + [(s, True) for s in door.inner])
-    found = [
-        passages.change(s, inner=inner, blocked=s < 0.2 or 5.0 <= s < 5.2) for s, inner in changes
-    ]
-    assert [(n, w) for n, w in enumerate(found) if w is not None] == [(4, way)]
-    assert passages.tick(6.0) is way
+    passages = Passages((False, False), -1.0)
+    found = [passages.change(*change) for change in changes_of(door)]
+    assert found == [[], [], [], [], [way], [], [], []]
+    assert passages.tick(6.0) == [way]
 
 
 @BOTH_WAYS

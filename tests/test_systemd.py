@@ -242,10 +242,7 @@ def uncommented() -> str:
 
 def known_keys() -> dict[str, list[Any]]:
     """Return the keys of each section, as `config.keys_of` does, with those of the fitted sensors."""
-    sections: dict[str, type[Any]] = {
-        "tent": config.Tent, "broker": config.Broker, "report": config.Report,
-        "power": config.Power, "store": config.Store,
-    }  # fmt: skip
+    sections = dict(config.SECTIONS)
     for name, table in tomllib.loads(SAMPLE.read_text())["sensors"].items():
         sections[f"sensors.{name}"] = registry.config_class(table["driver"])
     return {section: config.keys_of(kind) for section, kind in sections.items()}
@@ -257,10 +254,39 @@ def blocks() -> dict[str, str]:
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
+def other_devices() -> list[str]:
+    """Return the sections below "Other devices", without their marks."""
+    lines = [line[2:] for line in SAMPLE.read_text().splitlines() if line.startswith("##")]
+    return re.split(r"(?m)^(?=\[)", "\n".join(lines))[1:]
+
+
 def test_the_sample_shows_every_sensor_and_every_driver() -> None:
-    sensors = config.load(SAMPLE).sensors
-    assert {s.name for s in sensors} == set(registry.SENSORS)
+    sensors = list(config.load(SAMPLE).sensors)
+    head = '[tent]\nid = "t"\nseats = 1\n[broker]\nhost = "b"\n'
+    head += '[battery]\nchemistry = "lead_acid"\ncapacity_ah = 100\n'
+    meter = '[sensors.generator]\ndriver = "pzem004t"\nport = "p"\n'
+    for section in other_devices():
+        beside = meter if "_line" in section else ""
+        sensors += config.parse(head + beside + section).sensors
+    assert {s.name for s in sensors} | {"mains_line"} == set(registry.SENSORS)
     assert {s.driver for s in sensors} == set(registry.DRIVERS)
+
+
+def test_what_other_devices_show_as_a_default_is_the_default_and_no_key_is_missing() -> None:
+    shown: dict[str, set[str]] = {}
+    for section in other_devices():
+        driver = tomllib.loads(section)["sensors"].popitem()[1]["driver"]
+        keys = {key: (mark, value) for mark, key, value in KEY.findall(section) if key != "driver"}
+        shown.setdefault(driver, set()).update(keys)
+        for key, field, _ in config.keys_of(registry.config_class(driver)):
+            mark, value = keys.get(key, ("", ""))
+            if mark:
+                assert tomllib.loads(f"v = {value}")["v"] == field.default, (driver, key)
+    for driver, keys_shown in shown.items():
+        known = {key for key, _, _ in config.keys_of(registry.config_class(driver))}
+        assert keys_shown <= known
+        in_use = {s.driver for s in config.load(SAMPLE).sensors}
+        assert driver in in_use or keys_shown == known, driver
 
 
 def test_the_sample_shows_each_key_once_and_no_other() -> None:
@@ -338,7 +364,7 @@ def test_the_instructions_name_sections_and_keys_that_exist() -> None:
     assert named <= keys
     sections = {span[1:-1] for span in code_spans() if span.startswith("[")}
     assert sections
-    assert sections <= set(known)
+    assert sections <= set(known) | {f"sensors.{name}" for name in registry.SENSORS}
 
 
 def test_the_instructions_explain_messages_that_the_code_has() -> None:

@@ -1,0 +1,123 @@
+"""What a tent must remember across a power cut: one dataclass, and how it is saved and read back."""
+
+from dataclasses import dataclass, field, is_dataclass
+from math import isfinite
+from typing import Any, get_args, get_type_hints
+
+from publisher.charge import Charge
+from publisher.occupancy import Occupancy
+from publisher.power import Source
+
+#: Larger saved numbers than JSON readers hold exactly are damage.
+LARGEST_TOTAL = 1 << 53
+
+
+@dataclass(slots=True)
+class Day:
+    """One day's line of the visitor log; `date` is the tent's own, empty until it is known."""
+
+    date: str = ""
+    entered: int = 0
+    left: int = 0
+    passed: int = 0
+    peak: int = 0
+    mains_s: float = 0.0
+    generator_s: float = 0.0
+    battery_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Totals:
+    """All that must survive a power cut."""
+
+    occupancy: Occupancy = field(default_factory=Occupancy)
+    estimated: bool = False  # people may have passed while the unit was off or the door blind
+    emptied: str = ""  # the last date on which a quiet tent was counted as empty
+    day: Day = field(default_factory=Day)
+    generator_s: float = 0.0
+    generator_starts: int = 0
+    serviced_s: float = 0.0  # `generator_s` at the generator's last service
+    charge: Charge = field(default_factory=Charge)
+    saved: str | None = None  # the last time of day that is certain
+    source: str = Source.UNKNOWN.value
+    since: str | None = None
+    mains_on: bool | None = None
+    generator_on: bool | None = None
+    alerts: list[str] = field(default_factory=list)
+    #: Zeros found by command, a sensor: [the zero, the configuration's zero that it replaces].
+    zeros: dict[str, list[float]] = field(default_factory=dict)
+
+    @classmethod
+    def restore(cls, saved: dict[str, Any]) -> "Totals":
+        """Build totals from `as_dict` of older ones.
+
+        Keys that this version lacks are left out, and so are values that cannot be: what is left of
+        a damaged ledger is worth more than a unit that does not start.
+        """
+        totals = cls()
+        _fill(totals, saved)
+        return totals
+
+    def add(self, saved: dict[str, Any]) -> None:
+        """Add what an earlier run had counted and this one could not read when it began."""
+        earlier = Totals.restore(saved)
+        mine, theirs = self.occupancy, earlier.occupancy
+        if self.estimated:  # a headcount in this run knows better than both
+            mine.people = max(0, theirs.people + mine.entered_total - mine.left_total)
+            mine.entered_since += theirs.entered_since
+            mine.left_since += theirs.left_since
+        mine.entered_total += theirs.entered_total
+        mine.left_total += theirs.left_total
+        mine.passed_total += theirs.passed_total
+        if self.serviced_s == 0.0:
+            self.serviced_s = earlier.serviced_s
+        else:
+            self.serviced_s += earlier.generator_s
+        self.generator_s += earlier.generator_s
+        self.generator_starts += earlier.generator_starts
+        self.zeros = earlier.zeros | self.zeros
+        if earlier.day.date == self.day.date:
+            for name in ("entered", "left", "passed", "mains_s", "generator_s", "battery_s"):
+                setattr(self.day, name, getattr(self.day, name) + getattr(earlier.day, name))
+            self.day.peak = max(self.day.peak, earlier.day.peak)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as plain values for JSON."""
+        # By hand: `asdict` copies deeply, which a record a second feels.
+        saved = {name: getattr(self, name) for name in self.__slots__}
+        for name in ("occupancy", "day", "charge"):
+            part = saved[name]
+            saved[name] = {inner: getattr(part, inner) for inner in part.__slots__}
+        saved["alerts"] = list(self.alerts)
+        saved["zeros"] = dict(self.zeros)
+        return saved
+
+
+def _fill(part: Any, saved: object) -> None:
+    """Set the fields of a dataclass to what `saved` holds of them, where it can be."""
+    if not isinstance(saved, dict):
+        return
+    for name, kind in get_type_hints(type(part)).items():
+        if is_dataclass(kind):
+            _fill(getattr(part, name), saved.get(name))
+        elif name in saved and _can_be(saved[name], kind):
+            setattr(part, name, saved[name])
+
+
+def _can_be(value: object, kind: Any) -> bool:
+    if kind == list[str]:
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if kind == dict[str, list[float]]:
+        return isinstance(value, dict) and all(map(_is_zero, value.values()))
+    kinds = get_args(kind) or (kind,)
+    if type(value) not in kinds and not (type(value) is int and float in kinds):
+        return False
+    return not isinstance(value, int | float) or 0 <= value <= LARGEST_TOTAL
+
+
+def _is_zero(value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(type(number) in (int, float) and isfinite(number) for number in value)
+    )

@@ -1,0 +1,173 @@
+"""What the drivers of light beams share: the lines, whose edges the rules of `sensors.passage` judge."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, ClassVar
+
+from sensors.capture import Decoded, no_tap
+from sensors.clock import Monotonic
+from sensors.gpio import Edge, Inputs, Start, decode
+from sensors.hardware import Hardware
+from sensors.passage import FAILED_S, FAILED_TIMES, Failure, Passages, Traffic, Way
+from sensors.reading import Measurement, Quality
+
+HEARTBEAT_S = 1.0
+#: A recording ends so long after its last line: whoever was in the door then has passed.
+AFTERWARDS_S = 1.0
+
+
+class Doorway:
+    """Beams in a door; gives people since the last reading and, once a second, obstructed.
+
+    A failed beam makes obstructed a fault. When people can be seen again, blind_s tells for how long
+    they could not.
+    """
+
+    #: The driver's name, the keys of its lines with what messages call each beam, and what judges.
+    driver: ClassVar[str]
+    beams: ClassVar[Mapping[str, str]]
+    rules: ClassVar[type[Passages] | type[Traffic]]
+
+    period_s = 0.0
+
+    def __init__(self, config: Any, hardware: Hardware, clock: Monotonic) -> None:
+        self.tap = no_tap
+        self._settings = {"driver": self.driver, **asdict(config)}
+        self._hardware = hardware
+        self._clock = clock
+        self._inputs: Inputs | None = None
+        self._door: _Door | None = None
+        self._reported_s: float | None = None
+
+    def open(self) -> None:
+        """Take the lines. Raises SensorError."""
+        gpios = tuple(self._settings[key] for key in self.beams)
+        inputs = self._inputs = Inputs(gpios, self._hardware, self.tap, self._settings)
+        self._door = _Door(type(self), Start(inputs.now_s(), self._settings, inputs.high))
+        self._reported_s = None
+
+    def read(self) -> Sequence[Measurement]:
+        """Wait for people or for the next heartbeat."""
+        inputs, door = self._inputs, self._door
+        assert inputs is not None and door is not None, "read before open"
+        ways: list[Way] = []
+        # Take everything that is there, then report: a crowd costs one report, not one a person.
+        while (edge := inputs.next_edge(0.0 if ways else self._wait_s(inputs, door))) is not None:
+            ways += door.change(edge)
+        if not ways:  # lines that fail now must not cost the people counted above
+            now_s = inputs.now_s()
+            lost = inputs.lost_edges(now_s)
+            if lost is not None:
+                ways += [way for edge in lost for way in door.change(edge)] + door.tick(now_s)
+        self._reported_s = self._clock.now_s()
+        people = [Measurement(way.value, number) for way, number in sorted(Counter(ways).items())]
+        blind_s = door.take_blind_s()
+        blind = [] if blind_s is None else [Measurement("blind_s", blind_s)]
+        return [door.obstructed(), *people, *blind]
+
+    def _wait_s(self, inputs: Inputs, door: "_Door") -> float:
+        """Return for how many real seconds there is nothing to do unless an edge comes."""
+        if self._reported_s is None:
+            return 0.0
+        wait_s = self._reported_s + HEARTBEAT_S - self._clock.now_s()
+        if door.due_s is not None:
+            wait_s = min(wait_s, door.due_s - inputs.now_s())
+        return self._clock.real_s(wait_s)
+
+    def interrupt(self) -> None:
+        """End a waiting read."""
+        inputs = self._inputs  # once: the sensor's own thread may be closing it
+        if inputs is not None:
+            inputs.interrupt()
+
+    def close(self) -> None:
+        """Give the lines back."""
+        inputs, self._inputs = self._inputs, None
+        if inputs is not None:
+            inputs.close()
+
+    @classmethod
+    def decode(cls, capture: bytes) -> Decoded:
+        """Return the people and the obstructions in a capture, each with its time."""
+        return decode(
+            capture, lambda start: _Door(cls, start) if _fits(cls, start) else None, AFTERWARDS_S
+        )
+
+
+def _fits(kind: type[Doorway], start: Start) -> bool:
+    settings = start.settings
+    gpios = [settings.get(key) for key in kind.beams]
+    return (
+        settings.get("driver") == kind.driver
+        and settings.get("blocked_level") in ("low", "high")
+        and all(isinstance(gpio, int) and gpio in start.high for gpio in gpios)
+        and len(set(gpios)) == len(gpios) == len(start.high)
+    )
+
+
+class _Door:
+    """The rules at work on lines: which beam a line is, and what is to be said of the door."""
+
+    def __init__(self, kind: type[Doorway], start: Start) -> None:
+        settings = start.settings
+        gpios = [settings[key] for key in kind.beams]
+        self._blocked = settings["blocked_level"] == "high"
+        self._beam = {gpio: number for number, gpio in enumerate(gpios)}
+        self._names = [f"{n} (GPIO {g})" for n, g in zip(kind.beams.values(), gpios, strict=True)]
+        self._rules = kind.rules([start.high[g] == self._blocked for g in gpios], start.at_s)
+        self._told = self.obstructed()
+
+    @property
+    def due_s(self) -> float | None:
+        return self._rules.due_s
+
+    def change(self, edge: Edge) -> list[Way]:
+        return self._rules.change(edge.at_s, self._beam[edge.gpio], edge.high == self._blocked)
+
+    def tick(self, now_s: float) -> list[Way]:
+        return self._rules.tick(now_s)
+
+    def obstructed(self) -> Measurement:
+        failure = self._rules.failure
+        if failure is None:
+            return Measurement("obstructed", self._rules.obstructed)
+        return Measurement("obstructed", None, Quality.FAULT, self._why(failure))
+
+    def _why(self, failure: Failure) -> str:
+        which = " and ".join(self._names[beam] for beam in failure.beams)
+        if failure.alone:
+            return (
+                f"{which} was broken {FAILED_TIMES} times in a row without the other: check that "
+                f"nothing hangs in it, and lenses, alignment and cable of both"
+            )
+        return (
+            f"{which}: broken for more than {FAILED_S / 60:g} minutes: check that nothing stands in "
+            f"it, and its lenses, alignment, supply and cable"
+        )
+
+    def take_blind_s(self) -> float | None:
+        blind_s, self._rules.blind_s = self._rules.blind_s, None
+        return None if blind_s is None else round(blind_s, 1)
+
+    def until(self, at_s: float, edge: Edge | None = None) -> list[dict[str, Any]]:
+        """Let time pass, and at its end take an edge; return what is found meanwhile, as frames."""
+        frames: list[dict[str, Any]] = []
+        while (due_s := self.due_s) is not None and due_s <= at_s:
+            frames += self._frames(due_s, self.tick(due_s))
+        if edge is not None:
+            frames += self._frames(at_s, self.change(edge))
+        return frames
+
+    def _frames(self, at_s: float, ways: list[Way]) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = [{way.value: 1} for way in ways]
+        now = self.obstructed()
+        if now != self._told:
+            self._told = now
+            found.append(
+                {"obstructed": now.value, **({"detail": now.detail} if now.detail else {})}
+            )
+        blind_s = self.take_blind_s()
+        if blind_s is not None:
+            found.append({"blind_s": blind_s})
+        return [{"at_s": round(at_s, 3), **frame} for frame in found]

@@ -1,0 +1,346 @@
+"""What parsers make of serial lines: all that is said on a clean one, nothing wrong on a damaged one.
+
+The frames are composed here by the protocols' tables, with the figures that they mean; no parser has a
+hand in it. A wrong value is an accepted frame with other figures than one that was sent, or out of
+order.
+"""
+
+import math
+import random
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sensors import jbd_frames, pzem004t_frames, vedirect_frames
+from sensors.simulated.jbd import framed
+from sensors.simulated.pzem004t import with_crc
+from tests.devices import Fields, block, figures, shunt_fields
+
+#: How often bytes are hurt.
+SHARES = (0.01, 0.001, 0.0001)
+#: A parser keeps less than so many frames back: what it says is one of the last ones.
+_KEPT_BACK = 32
+
+Figures = Mapping[str, Any]
+
+
+class Sent(NamedTuple):
+    """A frame, and what it means."""
+
+    data: bytes
+    figures: Figures
+
+
+#: A device that speaks for ever.
+Talk = Callable[[random.Random], Iterator[Sent]]
+#: Takes bytes and returns the figures of the frames that are believed.
+Listen = Callable[[bytes], Iterable[Figures]]
+
+# VE.Direct, version 3.33: what a block holds and what its labels stand for
+
+
+def smartshunt(dice: random.Random) -> Iterator[Sent]:
+    while True:
+        fields = shunt_fields(dice)
+        yield Sent(block(fields), figures(fields))
+
+
+#: Label → figure, how many of the device's units make one of the figure's, lowest, highest.
+_Numbers = Mapping[str, tuple[str, int, int, int]]
+_BMV_HISTORY: _Numbers = {
+    "H1": ("deepest_discharge_ah", 1000, -90_000, -50_000),
+    "H2": ("last_discharge_ah", 1000, -50_000, 0),
+    "H3": ("average_discharge_ah", 1000, -40_000, 0),
+    "H4": ("charge_cycles", 1, 0, 300),
+    "H5": ("full_discharges", 1, 0, 9),
+    "H6": ("cumulative_drawn_ah", 1000, -10_000_000, -1_000_000),
+    "H7": ("lowest_voltage_v", 1000, 9_000, 12_500),
+    "H8": ("highest_voltage_v", 1000, 14_000, 15_000),
+    "H9": ("seconds_since_full_s", 1, 0, 400_000),
+    "H10": ("synchronisations", 1, 0, 99),
+    "H11": ("low_voltage_alarms", 1, 0, 12),
+    "H12": ("high_voltage_alarms", 1, 0, 12),
+    "H15": ("lowest_starter_voltage_v", 1000, -30, 30),
+    "H16": ("highest_starter_voltage_v", 1000, 31, 13_000),
+    "H17": ("discharged_kwh", 100, 0, 9_000),
+    "H18": ("charged_kwh", 100, 0, 9_000),
+}
+_MPPT: _Numbers = {
+    "V": ("voltage_v", 1000, 11_500, 14_600),
+    "I": ("charger_current_a", 1000, -900, 20_000),
+    "VPV": ("panel_voltage_v", 1000, 0, 90_000),
+    "PPV": ("panel_power_w", 1, 0, 300),
+    "CS": ("charger_state", 1, 3, 5),
+    "MPPT": ("tracker_mode", 1, 0, 2),
+    "ERR": ("charger_error", 1, 0, 0),
+    "IL": ("load_current_a", 1000, 0, 15_000),
+    "H19": ("yield_total_kwh", 100, 9_000, 20_000),
+    "H20": ("yield_today_kwh", 100, 0, 200),
+    "H21": ("highest_power_today_w", 1, 0, 300),
+    "H22": ("yield_yesterday_kwh", 100, 0, 200),
+    "H23": ("highest_power_yesterday_w", 1, 0, 300),
+    "HSDS": ("day_number", 1, 0, 364),
+}
+
+
+def _drawn(dice: random.Random, numbers: _Numbers) -> tuple[Fields, Figures]:
+    """Return fields with numbers at random, and what they mean."""
+    raw = {label: dice.randint(low, high) for label, (_, _, low, high) in numbers.items()}
+    return raw, {name: raw[label] / units for label, (name, units, _, _) in numbers.items()}
+
+
+def bmv(dice: random.Random) -> Iterator[Sent]:
+    """A BMV-712: its present and its history in turn."""
+    while True:
+        relay = dice.choice(("ON", "OFF"))
+        fields = {**shunt_fields(dice), "PID": "0xA381", "BMV": "712 Smart", "Relay": relay}
+        yield Sent(block(fields), {**figures(fields), "relay_on": relay == "ON"})
+        fields, meaning = _drawn(dice, _BMV_HISTORY)
+        yield Sent(block(fields), meaning)
+
+
+def mppt(dice: random.Random) -> Iterator[Sent]:
+    """An MPPT with a load output."""
+    while True:
+        numbers, meaning = _drawn(dice, _MPPT)
+        load, off = dice.choice(("ON", "OFF")), dice.choice((0, 1))
+        fields = {"PID": "0xA053", "FW": "159", "SER#": "HQ2132ABCDE", **numbers, "LOAD": load}
+        fields["OR"] = f"0x{off:08X}"
+        yield Sent(block(fields), {**meaning, "load_on": load == "ON", "off_reasons": off})
+
+
+def hex_frame(dice: random.Random) -> bytes:
+    """Return a HEX frame as a device sends it unasked: its bytes and the command sum to 0x55."""
+    body = bytes([0xA]) + dice.randbytes(2) + b"\0" + dice.randbytes(dice.choice((1, 2, 4)))
+    return b":A%b%02X\n" % (body[1:].hex().upper().encode(), (0x55 - sum(body)) & 0xFF)
+
+
+def with_hex(talk: Talk) -> Talk:
+    """Put HEX frames behind blocks, one or two, and between the fields of some."""
+
+    def talk_with_hex(dice: random.Random) -> Iterator[Sent]:
+        for data, meaning in talk(dice):
+            behind = b"".join(hex_frame(dice) for _ in range(dice.choice((0, 1, 1, 2))))
+            if dice.random() < 0.2:
+                ends = [at for at in range(len(data)) if data.startswith(b"\r\n", at)]
+                at = dice.choice(ends)
+                data = data[:at] + hex_frame(dice) + data[at:]
+            yield Sent(data + behind, meaning)
+
+    return talk_with_hex
+
+
+# PZEM-004T v3: ten input registers behind a Modbus header, low words first
+
+
+def pzem004t(dice: random.Random) -> Iterator[Sent]:
+    energy_wh = dice.randint(0, 900_000)
+    while True:
+        energy_wh += dice.randint(0, 2)
+        decivolts, milliamperes = dice.randint(1_840, 2_530), dice.randint(0, 40_000)
+        percent = dice.randint(50, 100)
+        deciwatts = round(decivolts * milliamperes * percent / 100_000)
+        decihertz = dice.randint(450, 570)
+        registers = (
+            decivolts,
+            *(milliamperes & 0xFFFF, milliamperes >> 16),
+            *(deciwatts & 0xFFFF, deciwatts >> 16),
+            *(energy_wh & 0xFFFF, energy_wh >> 16),
+            *(decihertz, percent, 0),
+        )
+        yield Sent(
+            with_crc(bytes((1, 4, 20)) + _words(registers)),
+            {
+                "voltage_v": decivolts / 10,
+                "current_a": milliamperes / 1000,
+                "power_w": deciwatts / 10,
+                "energy_wh": energy_wh,
+                "frequency_hz": decihertz / 10,
+                "power_factor": percent / 100,
+                "alarm": False,
+            },
+        )
+
+
+# JBD: the state and the cells of one pack in turn
+
+_NOMINAL, _DATE, _VERSION = 10_000, 23 << 9 | 10 << 5 | 18, 0x21
+
+
+def jbd(dice: random.Random) -> Iterator[Sent]:
+    cycles = dice.randint(0, 300)
+    while True:
+        millivolts = [dice.randint(2_900, 3_500) for _ in range(4)]
+        centivolts, centiamperes = round(sum(millivolts) / 10), dice.randint(-9_000, 6_000)
+        charge_pct, fets = dice.randint(0, 100), dice.randint(0, 3)
+        protection = dice.choice((0, 0, 0, 1 << dice.randrange(13)))
+        decidegrees = [dice.randint(-150, 450) for _ in range(2)]
+        remaining = charge_pct * _NOMINAL // 100
+        yield Sent(
+            framed(
+                3,
+                0,
+                _words(
+                    (centivolts, centiamperes & 0xFFFF, remaining, _NOMINAL, cycles, _DATE)
+                    + (0, 0, protection)
+                )
+                + bytes((_VERSION, charge_pct, fets, 4, 2))
+                + _words(2731 + tenths for tenths in decidegrees),
+            ),
+            {
+                "voltage_v": centivolts / 100,
+                "current_a": centiamperes / 100,
+                "power_w": round(centivolts / 100 * (centiamperes / 100), 1),
+                "charge_pct": charge_pct,
+                "remaining_ah": remaining / 100,
+                "nominal_ah": _NOMINAL / 100,
+                "cycles": cycles,
+                "protection": protection,
+                "alarm": protection != 0,
+                "charge_on": fets in (1, 3),
+                "discharge_on": fets in (2, 3),
+                "temperature_1_c": decidegrees[0] / 10,
+                "temperature_2_c": decidegrees[1] / 10,
+            },
+        )
+        volts = [n / 1000 for n in millivolts]
+        yield Sent(
+            framed(4, 0, _words(millivolts)),
+            {f"cell_{n}_v": value for n, value in enumerate(volts, 1)}
+            | {"cell_min_v": min(volts), "cell_max_v": max(volts)},
+        )
+
+
+def _words(numbers: Iterable[int]) -> bytes:
+    return b"".join(number.to_bytes(2, "big") for number in numbers)
+
+
+# Those who listen
+
+
+def _of_vedirect() -> Listen:
+    return vedirect_frames.Blocks().feed
+
+
+def _of_pzem004t() -> Listen:
+    return pzem004t_frames.Replies().feed
+
+
+def _of_jbd() -> Listen:
+    replies = jbd_frames.Replies()
+    return lambda data: [r.figures for r in replies.feed(data) if r.figures is not None]
+
+
+#: Who speaks, and what listens to it.
+LINES: Mapping[str, tuple[Talk, Callable[[], Listen]]] = {
+    "smartshunt": (smartshunt, _of_vedirect),
+    "bmv": (bmv, _of_vedirect),
+    "mppt": (mppt, _of_vedirect),
+    "bmv_and_hex": (with_hex(bmv), _of_vedirect),
+    "pzem004t": (pzem004t, _of_pzem004t),
+    "jbd": (jbd, _of_jbd),
+}
+
+# Damage
+
+
+def a_bit(dice: random.Random, byte: int) -> int:
+    """Flip one bit."""
+    return byte ^ 1 << dice.randrange(8)
+
+
+def the_byte(dice: random.Random, byte: int) -> int:
+    """Put another byte in its place."""
+    return byte ^ dice.randrange(1, 256)
+
+
+#: What happens to a byte that is hurt.
+HURTS: Mapping[str, Callable[[random.Random, int], int]] = {"bits": a_bit, "bytes": the_byte}
+Hurt = Callable[[random.Random, int], int]
+Damage = Callable[[random.Random, bytes], bytes]
+
+
+def everywhere(share: float, hurt: Hurt) -> Damage:
+    """Hurt that share of all bytes, each by itself."""
+    scale = math.log(1 - share)
+
+    def damage(dice: random.Random, data: bytes) -> bytes:
+        at = int(math.log(1 - dice.random()) / scale)  # so many are spared before the next
+        if at >= len(data):
+            return data
+        hurt_data = bytearray(data)
+        while at < len(data):
+            hurt_data[at] = hurt(dice, data[at])
+            at += 1 + int(math.log(1 - dice.random()) / scale)
+        return bytes(hurt_data)
+
+    return damage
+
+
+def in_each(most: int, hurt: Hurt) -> Damage:
+    """Hurt one to `most` bytes of each frame."""
+
+    def damage(dice: random.Random, data: bytes) -> bytes:
+        hurt_data = bytearray(data)
+        for at in dice.sample(range(len(data)), dice.randint(1, most)):
+            hurt_data[at] = hurt(dice, data[at])
+        return bytes(hurt_data)
+
+    return damage
+
+
+# What is measured
+
+
+@dataclass
+class Heard:
+    """What was made of a line; `undamaged_accepted` of the `undamaged` frames were believed."""
+
+    sent: int = 0
+    undamaged: int = 0
+    undamaged_accepted: int = 0
+    wrong: int = 0
+
+    @property
+    def accepted_pct(self) -> float:
+        return round(100 * self.undamaged_accepted / max(1, self.undamaged), 2)
+
+
+def damaged(line: str, damage: Damage, frames: int, seed: int) -> Heard:
+    """Listen to a damaged line for so many frames."""
+    dice = random.Random(f"{line} {seed}")
+    talk, listener = LINES[line]
+    listen, heard = listener(), Heard(sent=frames)
+    due: deque[tuple[Figures, bool]] = deque(maxlen=_KEPT_BACK)
+    for _, (data, meaning) in zip(range(frames), talk(dice), strict=False):
+        hurt = damage(dice, data)
+        heard.undamaged += hurt == data
+        due.append((meaning, hurt == data))
+        for found in listen(hurt):
+            at = next((n for n, (true, _) in enumerate(due) if true == found), None)
+            if at is None:
+                heard.wrong += 1
+                continue
+            for _ in range(at):
+                due.popleft()
+            heard.undamaged_accepted += due.popleft()[1]
+    return heard
+
+
+def clean(line: str, frames: int, seed: int) -> Heard:
+    """Listen to a clean line from the middle of a frame on, in pieces of any size."""
+    dice = random.Random(f"{line} {seed}")
+    talk, listener = LINES[line]
+    sent = [said for _, said in zip(range(frames + 1), talk(dice), strict=False)]
+    stream = b"".join(data for data, _ in sent)[dice.randrange(1, 100) :]
+    listen, found, at = listener(), list[Figures](), 0
+    while at < len(stream):
+        size = dice.randint(1, 300)
+        found += listen(stream[at : at + size])
+        at += size
+    true = [meaning for _, meaning in sent[1:]]
+    right, due = 0, iter(true)
+    for said in found:
+        right += any(meaning == said for meaning in due)
+    return Heard(frames, frames, right, len(found) - right)

@@ -1,0 +1,79 @@
+"""How often the true number of people is within what is stated, on days at a door that misses some.
+
+Visitors come in the hours of a tent, alone or with others, and stay as long as they like; whom the door
+misses is drawn passage by passage.
+"""
+
+import random
+from dataclasses import dataclass
+
+from publisher.occupancy import Door, Occupancy
+
+#: People who come and go in a day; each makes two passages.
+VISITORS = 300
+OPEN_H, CLOSED_H = 8.0, 22.0
+#: Arrivals crowd around these hours, some more than others.
+_RUSHES_H = (9.0, 13.0, 18.0)
+
+
+@dataclass
+class Tally:
+    """Over all days: how often the truth was within what was stated."""
+
+    days: int = 0
+    right_at_end: int = 0
+    passages: int = 0
+    right: int = 0
+    stated: int = 0
+
+    def figures(self) -> dict[str, float]:
+        return {
+            "at_the_end_of_the_day": round(self.right_at_end / self.days, 4),
+            "at_every_passage": round(self.right / self.passages, 4),
+            "mean_uncertainty": round(self.stated / self.passages, 1),
+        }
+
+
+def passages(dice: random.Random) -> list[tuple[float, bool]]:
+    """Return a day's passages in order: the hour, and whether somebody comes in."""
+    found = []
+    while len(found) < 2 * VISITORS:
+        rush_h = dice.choice(_RUSHES_H)
+        hour = dice.gauss(rush_h, 1.5) if dice.random() < 0.5 else dice.uniform(OPEN_H, CLOSED_H)
+        stay_h = dice.lognormvariate(0.3, 0.8)
+        if not OPEN_H <= hour < CLOSED_H - 0.1:
+            continue
+        for _ in range(min(dice.choice((1, 1, 1, 2, 3, 5)), VISITORS - len(found) // 2)):
+            comes_h = hour + dice.uniform(0, 0.01)
+            leaves_h = min(comes_h + stay_h, CLOSED_H - dice.uniform(0, 0.05))
+            found += [(comes_h, True), (leaves_h + dice.uniform(0, 0.01), False)]
+    return sorted(found)
+
+
+def watch(days: int, missed_in: float, missed_out: float, door: Door, seed: int) -> Tally:
+    """Let a door miss these shares of the people for some days that begin with an empty tent."""
+    dice = random.Random(seed)
+    tally = Tally(days)
+    for _ in range(days):
+        occupancy, inside = Occupancy(), 0
+        is_right = True
+        for _, enters in passages(dice):
+            inside += 1 if enters else -1
+            if dice.random() >= (missed_in if enters else missed_out):
+                occupancy.apply(int(enters), int(not enters))
+            stated = occupancy.uncertainty(door)
+            is_right = abs(occupancy.people - inside) <= stated
+            tally.passages += 1
+            tally.right += is_right
+            tally.stated += stated
+        tally.right_at_end += is_right
+    return tally
+
+
+def measure(days: int = 1000, seed: int = 1) -> dict[str, dict[str, float]]:
+    """Return the shares for a door whose rates are configured, and for one left as it comes."""
+    configured = Door(missed_in=0.05, missed_out=0.08)
+    return {
+        "configured": watch(days, 0.05, 0.08, configured, seed).figures(),
+        "as_it_comes": watch(days, 0.05, 0.05, Door(), seed).figures(),
+    }

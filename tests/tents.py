@@ -1,0 +1,125 @@
+"""A tent for the tests of its rules: plain values in and out, and clocks that the test moves by hand."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from publisher import messages
+from publisher.clock import Now
+from publisher.config import Config, parse
+from publisher.tent import Happening, Tent
+from sensors.reading import FAULT, Quality, Reading, Value
+from tests import contract
+
+NOON = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)  # 12:00 in Kyiv, winter time
+STALE_S = 15.0
+
+SENSORS = {
+    "mains": '[sensors.mains]\ndriver = "contact"\ngpio = 17\n',
+    "generator": '[sensors.generator]\ndriver = "ina219"\nshunt_ohms = 0.0015\nmax_current_a = 50\n',
+    "battery": '[sensors.battery]\ndriver = "vedirect"\nport = "/dev/ttyUSB0"\n',
+    "door": '[sensors.door]\ndriver = "beams"\nouter_gpio = 5\ninner_gpio = 6\n',
+}
+
+
+def config(*sensors: str, rules: str = "[generator]\nrated_w = 1000") -> Config:
+    return parse(
+        '[tent]\nid = "t"\nseats = 10\n[broker]\nhost = "b"\n'
+        f"[report]\nstale_after_s = {STALE_S}\n{rules}\n"
+        + "".join(SENSORS[name] for name in sensors or SENSORS)
+    )
+
+
+class Unit:
+    """A tent and the clocks around it, which the test moves by hand."""
+
+    def __init__(
+        self,
+        config: Config,
+        saved: dict[str, Any] | None = None,
+        *,
+        wall: datetime | None = NOON,
+        synced: bool = True,
+    ) -> None:
+        self.config = config
+        self.now_s = 1000.0
+        self.wall = wall
+        self.synced = synced
+        self.happened: list[Happening] = []
+        self.tent = Tent(config, self.now(), saved)
+
+    def now(self) -> Now:
+        return Now(self.now_s, self.now_s + 5.0, self.wall, self.synced)
+
+    def reading(
+        self, sensor: str, quantity: str, value: Value, quality: Quality = Quality.OK, **how: str
+    ) -> Reading:
+        return Reading(sensor, quantity, value, quality, self.now_s, **how)
+
+    def hear(self, sensor: str, **values: Value) -> list[str]:
+        return self.take(*(self.reading(sensor, q, v) for q, v in values.items()))
+
+    def fail(self, sensor: str, detail: str = "unplugged") -> list[str]:
+        return self.take(self.reading(sensor, FAULT, None, Quality.FAULT, detail=detail))
+
+    def take(self, *readings: Reading) -> list[str]:
+        return self._note(self.tent.apply(readings, self.now()))
+
+    def headcount(self, people: int) -> list[str]:
+        return self._note(self.tent.headcount(people, self.now()))
+
+    def wait(self, seconds: float, **heard: dict[str, Value]) -> list[str]:
+        """Let time pass as the agent does: a tick a second, and each sensor in `heard` speaks."""
+        events = []
+        left = seconds
+        while left > 0:
+            step = min(1.0, left)
+            left -= step
+            self.now_s += step
+            if self.wall is not None:
+                self.wall += timedelta(seconds=step)
+            for sensor, values in heard.items():
+                events += self.hear(sensor, **values)
+            events += self._note(self.tent.tick(self.now()))
+        return events
+
+    def _note(self, happened: list[Happening]) -> list[str]:
+        self.happened += happened
+        return [happening.event for happening in happened]
+
+    def details(self, event: str) -> list[dict[str, Any]]:
+        return [happening.detail for happening in self.happened if happening.event == event]
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what the state would say, checked against the contract."""
+        buffer = {"rows": 0, "oldest_s": 0, "dropped": 0}
+        body = messages.state(self.config, 1, 1, self.now(), self.tent.snapshot(), buffer)
+        for happening in self.happened:
+            event = messages.event("t", 1, 1, self.now(), happening)
+            contract.check("tents/v1/t/event", event)
+        return contract.check("tents/v1/t/state", body)
+
+    def restart(self, *, sensors: Config | None = None) -> "Unit":
+        """Return the unit after a power cut: what was saved has been through JSON."""
+        saved = json.loads(json.dumps(self.tent.totals.as_dict()))
+        again = Unit(sensors or self.config, saved, wall=self.wall, synced=self.synced)
+        again.tent.tick(again.now())
+        return again
+
+
+ALL_WELL: dict[str, dict[str, Value]] = {
+    "mains": {"present": True},
+    "generator": {"current_a": 0.0, "voltage_v": 13.0, "power_w": 0.0},
+    "battery": {
+        "charge_pct": 80.0,
+        "voltage_v": 13.1,
+        "current_a": -4.0,
+        "power_w": -52.0,
+        "time_to_empty_min": 600.0,
+    },
+    "door": {"obstructed": False},
+}
+
+
+def alive(**changed: dict[str, Value]) -> dict[str, dict[str, Value]]:
+    return ALL_WELL | changed

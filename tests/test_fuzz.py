@@ -1,0 +1,235 @@
+"""Arbitrary input: no parser raises but what it documents, loops, or grows.
+
+`make test` tries a few hundred inputs, the same ones each time; `make fuzz` tries many more, and new
+ones each time. What is parsed byte by byte is also given real captures with damage in them, which gets
+further in than noise does.
+"""
+
+import json
+import math
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from publisher import commands, messages
+from publisher.config import ConfigError, parse
+from publisher.totals import Totals
+from sensors import jbd_frames, pzem004t_frames, vedirect_frames
+from sensors.registry import DRIVERS, decode
+from tests.tents import NOON, Unit, config
+
+CASES = Path(__file__).parent / "cases"
+CAPTURES = {
+    driver: [path.read_bytes() for path in sorted(CASES.glob(f"{driver}/*/input.bin"))]
+    for driver in sorted(DRIVERS)
+}
+#: What a parser may keep between two reads, as it is pickled: a frame or two and its counters.
+MOST_KEPT = 8192
+
+
+@st.composite
+def damaged(draw: st.DrawFn, driver: str) -> bytes:
+    """Return a piece of a real capture with bytes changed, cut out, put in or doubled."""
+    data = bytearray(draw(st.sampled_from(CAPTURES[driver]))[:4096])
+    for _ in range(draw(st.integers(0, 8))):
+        at = draw(st.integers(0, len(data)))
+        end = at + draw(st.integers(0, 20))
+        piece = draw(
+            st.one_of(st.binary(max_size=20), st.just(bytes(data[at:end]) * 2), st.just(b""))
+        )
+        data[at:end] = piece
+    return bytes(data)
+
+
+def streams(driver: str) -> st.SearchStrategy[bytes]:
+    return st.one_of(st.binary(max_size=2048), damaged(driver))
+
+
+def is_json(frame: Any) -> bool:
+    json.dumps(frame, allow_nan=False)
+    return all(isinstance(name, str) for name in frame)
+
+
+# Captures
+
+
+@pytest.mark.parametrize("driver", sorted(DRIVERS))
+def test_any_bytes_can_be_decoded(driver: str) -> None:
+    @given(streams(driver))
+    def check(capture: bytes) -> None:
+        found = decode(driver, capture)
+        assert found.bad >= 0
+        assert all(map(is_json, found.frames))
+        assert len(found.frames) + found.bad <= len(capture) + 1
+
+    check()
+
+
+NAMES = [
+    "driver", "at_s", "gpio", "high", "shunt", "bus", "configuration", "gain", "shunt_ohms",
+    "outer_gpio", "inner_gpio", "blocked_level", "present_level", "outer", "inner", "zero_a",
+    "dead_band_a", "reversed",
+]  # fmt: skip
+LINES = st.dictionaries(
+    st.sampled_from(NAMES),
+    st.one_of(
+        st.sampled_from(["beams", "beam", "contact", "ina219", "high", "low"]),
+        st.integers(-5, 70_000),
+        st.floats(),
+        st.booleans(),
+        st.none(),
+        st.text(max_size=5),
+    ),
+)
+
+
+@pytest.mark.parametrize("driver", ["beam", "beams", "contact", "ina219"])
+def test_any_lines_can_be_decoded(driver: str) -> None:
+    @given(st.sampled_from(CAPTURES[driver]), st.lists(LINES, max_size=12))
+    def check(capture: bytes, more: list[dict[str, Any]]) -> None:
+        head = capture.partition(b"\n")[0]
+        text = b"\n".join([head, *(json.dumps(line).encode() for line in more)])
+        assert all(map(is_json, decode(driver, text).frames))
+
+    check()
+
+
+# Streams, in pieces, for ever
+
+
+PARSERS: dict[str, Any] = {
+    "vedirect": vedirect_frames.Blocks,
+    "pzem004t": pzem004t_frames.Replies,
+    "jbd": jbd_frames.Replies,
+}
+
+
+def kept(parser: Any) -> int:
+    """Return how much a parser holds."""
+    return len(pickle.dumps(vars(parser)))
+
+
+@pytest.mark.parametrize("driver", PARSERS)
+def test_a_stream_in_any_pieces_leaves_little_behind(driver: str) -> None:
+    @given(st.lists(streams(driver), max_size=6), st.integers(1, 64))
+    def check(pieces: list[bytes], size: int) -> None:
+        parser = PARSERS[driver]()
+        data = b"".join(pieces)
+        for at in range(0, len(data), size):
+            parser.feed(data[at : at + size])
+        assert kept(parser) < MOST_KEPT
+
+    check()
+
+
+@pytest.mark.parametrize("driver", PARSERS)
+def test_the_same_noise_for_ever_does_not_pile_up(driver: str) -> None:
+    @given(streams(driver))
+    def check(noise: bytes) -> None:
+        parser = PARSERS[driver]()
+        for _ in range(30):
+            parser.feed(noise)
+        assert kept(parser) < MOST_KEPT
+
+    check()
+
+
+@pytest.mark.parametrize("driver", PARSERS)
+def test_a_stream_means_the_same_in_any_pieces(driver: str) -> None:
+    @given(streams(driver), st.lists(st.integers(1, 200), min_size=1, max_size=5))
+    def check(data: bytes, sizes: list[int]) -> None:
+        whole, parser = PARSERS[driver](), PARSERS[driver]()
+        found, at = [], 0
+        while at < len(data):
+            size = sizes[at % len(sizes)]
+            found += parser.feed(data[at : at + size])
+            at += size
+        assert found == whole.feed(data)
+
+    check()
+
+
+# What comes from outside and is text
+
+
+@given(st.one_of(st.binary(max_size=600), st.text(max_size=200).map(str.encode)), st.booleans())
+def test_any_payload_is_a_command_or_a_refusal(payload: bytes, retained: bool) -> None:
+    now = Unit(config()).now()
+    for name in (*commands.NAMES, "nonsense"):
+        try:
+            commands.from_broker(name, payload, retained=retained, seats=60, now=now)
+        except commands.Refused as refusal:
+            assert refusal.error
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=20,
+)  # fmt: skip
+
+
+@given(st.dictionaries(st.sampled_from(["cid", "expires", "people", "seconds", "sensor"]), JSON))
+def test_any_object_is_a_command_or_a_refusal(message: dict[str, Any]) -> None:
+    now = Unit(config()).now()
+    message.setdefault("cid", "a1")
+    message.setdefault("expires", (NOON.replace(year=2027)).isoformat())
+    for name in commands.NAMES:
+        try:
+            taken = commands.from_broker(
+                name, json.dumps(message).encode(), retained=False, seats=60, now=now
+            )
+        except commands.Refused as refusal:
+            assert refusal.error
+        else:
+            json.loads(messages.answer(taken.cid))
+
+
+WORDS = st.sampled_from(
+    """[tent]
+    [broker]
+    [generator]
+    [battery]
+    [door]
+    [sensors.door]
+    [sensors.mains]
+    driver = "beams"
+    driver = "jbd"
+    id = "t"
+    seats = 5
+    host = "b"
+    gpio = 4
+    capacity_ah = 1e999
+    sag_hz = nan
+    rated_w = -0.0
+    auto_zero_at = "99:99"
+    x = [1""".splitlines()
+)
+
+
+@given(st.one_of(st.text(max_size=300), st.lists(WORDS, max_size=12).map("\n".join)))
+def test_any_text_is_a_configuration_or_its_faults(text: str) -> None:
+    try:
+        parse(text)
+    except ConfigError as error:
+        assert error.faults
+        assert all(key and fix for key, fix in error.faults)
+
+
+@given(st.data())
+def test_any_saved_totals_can_be_begun_with(data: st.DataObject) -> None:
+    saved = Totals().as_dict()
+    for part in (saved, saved["occupancy"], saved["day"], saved["charge"]):
+        for key in data.draw(st.lists(st.sampled_from(sorted(part)), max_size=4)):
+            part[key] = data.draw(JSON)
+    unit = Unit(config(rules='[battery]\ncapacity_ah = 100\nchemistry = "lead_acid"'), saved)
+    for current_a in (-5.0, None, 5.0):
+        unit.wait(2, battery={"current_a": current_a, "voltage_v": 12.5}, door={"entered": 1})
+    totals = unit.tent.totals.as_dict()
+    assert not math.isnan(totals["generator_s"])
+    json.dumps(totals, allow_nan=False)
+    json.dumps(unit.tent.snapshot(), allow_nan=False)
