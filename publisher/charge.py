@@ -27,7 +27,9 @@ KNOWN_SIGMA, DAILY_SIGMA = 0.02, 0.01
 OFFSET_SIGMA_A = 0.05
 #: Standard deviation of a charge of which nothing is known, and the smallest that is believed.
 UNKNOWN_SIGMA, SMALLEST_SIGMA = 0.29, 0.003
-#: Two currents no further apart are joined by a straight line; a longer time is a gap.
+#: A level is vague from here on: that it runs over says where it was, not what the battery holds.
+VAGUE_SIGMA = 0.1
+#: A current stands for the time since the one before; a longer time is a gap.
 LONGEST_STEP_S = 60.0
 #: The current's mean looks back so far, and is told from so much on.
 MEAN_S, SHORTEST_MEAN_S = 720.0, 180.0
@@ -35,18 +37,20 @@ MEAN_S, SHORTEST_MEAN_S = 720.0, 180.0
 TYPICAL_S = 6 * 3600.0
 #: A gap of this length may have hidden a whole charge or blackout; while it lasts, a shorter one.
 HIDING_H, HIDING_YET_H = 16.0, 2.0
-#: A protection has ended the charge when no current has flowed for so long, after the voltage had
-#: been high for so long: one reading proves nothing.
-CUT_OFF_HOLD_S, RIPE_S = 10.0, 4.0
+#: A protection has ended the charge when no current has flowed for so long, after so many readings
+#: with a high voltage: one proves nothing.
+CUT_OFF_HOLD_S, RIPE_READINGS = 10.0, 3
 #: The highest cell of a LiFePO4 battery at which a protection ends the charge, in volts.
 FULL_CELL_V = 3.60
-#: A 12 V battery's voltage may be so much below `charged_v` when a protection ends the charge, in
-#: volts: one cell is full before the others.
+#: So much below `charged_v` a 12 V battery's voltage may be when a protection ends the charge, one
+#: cell being full before the others, and soon after that. At rest only a full one has as much.
 RIPE_BELOW_V = 0.2
 #: The voltage is smoothed over this time, and asked this often what it rules out.
 SMOOTH_S, HINT_S = 60.0, 60.0
 #: After a larger load the voltage recovers for so long.
 RECOVERY_S = 300.0
+#: How exactly a voltage under load tells the charge, where it does, and how vague that must be for it.
+LOAD_SIGMA, LOAD_VAGUE = 0.13, 0.1
 #: A voltage at rest tells after so long, and so exactly.
 REST_S, REST_BOUND = 4 * 3600.0, 0.12
 #: How exact the bounds are that a voltage sets.
@@ -64,7 +68,8 @@ class Chemistry:
     `ohm_ah` over the capacity. They are wide: what a table says of a voltage was 28 points wrong on a
     real LiFePO4 battery. `rest` is the voltage after REST_S without current, empty where it says
     nothing. `ending` is the least charge at which a battery at `charged_v` takes no more than a share
-    of its capacity an hour. What is learned when it is full or at its floor is known to a sigma.
+    of its capacity an hour. `cut_off` says that a protection may end the charge; `full` is what it
+    then holds, and the sigmas say how exactly that and the charge at the floor are known.
     """
 
     efficiency: float
@@ -72,6 +77,7 @@ class Chemistry:
     peukert: float
     rated_hours: float
     charged_v: float
+    cut_off: bool
     full: float
     full_sigma: float
     floor_v: float
@@ -82,6 +88,7 @@ class Chemistry:
     ohm_ah: float
     least: Sequence[tuple[float, float]]
     most: Sequence[tuple[float, float]]
+    load: Sequence[tuple[float, float]]
     rest: Sequence[tuple[float, float]]
     ending: Sequence[tuple[float, float]]
 
@@ -93,19 +100,21 @@ CHEMISTRIES = {
         peukert=1.02,
         rated_hours=5.0,
         charged_v=14.0,
+        cut_off=True,
         full=1.0,
         full_sigma=0.01,
         floor_v=12.0,
-        floor_pct=6.0,
+        floor_pct=4.0,
         floor_sigma=0.025,
         calm_c=0.2,
-        calm_s=1800.0,
+        calm_s=2700.0,
         ohm_ah=2.0,
-        least=((12.8, NO_LEAST), (12.8, 0.03), (13.0, 0.1), (13.2, 0.27), (13.3, 0.42)),
+        least=((12.8, NO_LEAST), (12.8, 0.03), (13.0, 0.13), (13.2, 0.35), (13.3, 0.5)),
         most=(
-            (10.0, 0.03), (11.2, 0.06), (12.0, 0.13), (12.4, 0.2), (12.8, 0.4), (13.0, 0.65),
+            (10.0, 0.03), (11.2, 0.06), (12.0, 0.13), (12.4, 0.2), (12.8, 0.36), (13.0, 0.6),
             (13.2, 1.0), (13.2, NO_MOST),
         ),
+        load=(),
         rest=(),
         ending=((0.02, 0.95), (0.1, 0.9), (0.1, NO_LEAST)),
     ),
@@ -115,6 +124,7 @@ CHEMISTRIES = {
         peukert=1.1,
         rated_hours=20.0,
         charged_v=14.0,
+        cut_off=False,
         full=0.97,  # the last percents go in slowly, and are counted
         full_sigma=0.02,
         floor_v=10.8,
@@ -128,6 +138,7 @@ CHEMISTRIES = {
             (10.5, 0.1), (11.0, 0.2), (11.5, 0.35), (11.8, 0.45), (12.0, 0.6), (12.4, 1.0),
             (12.4, NO_MOST),
         ),
+        load=((11.2, 0.1), (11.55, 0.2), (11.75, 0.3), (12.02, 0.5), (12.56, 1.0)),
         rest=((11.75, 0.0), (12.7, 1.0)),
         ending=((0.02, 0.93), (0.05, 0.8), (0.1, 0.65), (0.1, NO_LEAST)),
     ),
@@ -227,7 +238,7 @@ class Charge:
     load_a: float | None = None  # typical
     charge_a: float | None = None  # typical
     off_s: float | None = None  # typical time for which the unit is off
-    ripe_s: float = 0.0  # how long charge has flowed at a voltage at which it may end
+    ripe: int = 0  # readings of charge at a voltage at which it may end, one after the other
     low_told: bool = False  # the floor was reached since the last charge
     blind_s: float = 0.0  # without a current, and not accounted for
     blind_longer: bool = False  # … and for a time on top that nobody knows
@@ -289,7 +300,8 @@ class Estimator:
         self._current_a: float | None = None  # None in a gap
         self._full = False
         self._real_s: float | None = None  # when a real charging current last flowed
-        self._tail_s = self._cut_s = self._top_s = 0.0
+        self._tail_s = self._cut_s = 0.0
+        self._tops = 0  # readings of charge with a cell at its top, one after the other
         self._smooth_v: float | None = None
         self._calm_s = self._rest_s = self._low_s = self._high_s = self._hint_s = 0.0
         self._off_known = self._off_awaited = False
@@ -359,7 +371,7 @@ class Estimator:
             self._bridge(current_a)
             step_s = 0.0
         else:
-            self._count((self._current_a + current_a) / 2, step_s)
+            self._count(current_a, step_s)
         charge.blind_s, charge.blind_longer = 0.0, False
         self._average(current_a, step_s)
         self._current_a = current_a
@@ -440,9 +452,8 @@ class Estimator:
             elif current_a < 0:
                 self._move(current_a * hours * self._rate_factor(-current_a))
             charge.drifted += hours / self.capacity_ah
-            if charge.level < 0:
-                total = self._var()  # it still gives: it holds more, or was fuller, than it seemed
-                self._settle(0.0, total, learn=total / (total + BOUND_SIGMA**2))
+            if not 0 <= charge.level <= 1:
+                self._overrun(charge.level)
         aged_var = charge.share_var + DAILY_SIGMA**2 * hours / 24
         charge.share_var = min(max(SHARE_SIGMA**2, charge.share_var), aged_var)
         part = step_s / TYPICAL_S
@@ -450,6 +461,15 @@ class Estimator:
             charge.charge_a = _toward(charge.charge_a, current_a, part)
         elif current_a < -self._idle_a:
             charge.load_a = _toward(charge.load_a, -current_a, part)
+
+    def _overrun(self, level: float) -> None:
+        """See a battery give where none should be left, or take where it should be full."""
+        total = self._var()
+        if total > VAGUE_SIGMA**2:
+            self._confine(0.0, 1.0, learn=False)
+        elif level < 0:
+            # It holds more than was thought, or was fuller. What it takes beyond full is often lost.
+            self._settle(0.0, total, learn=total / (total + BOUND_SIGMA**2))
 
     def _rate_factor(self, load_a: float) -> float:
         """Return how much more a load takes than its ampere-hours (Peukert); 1 up to the rated one."""
@@ -495,7 +515,8 @@ class Estimator:
     def _interrupt(self) -> None:
         """Forget what only an unbroken row of currents shows."""
         self._current_a = self._real_s = self._smooth_v = None
-        self._tail_s = self._cut_s = self._top_s = 0.0
+        self._tail_s = self._cut_s = 0.0
+        self._tops = 0  # readings of charge with a cell at its top, one after the other
         self._calm_s = self._rest_s = self._low_s = self._high_s = 0.0
 
     def _unseen(
@@ -541,7 +562,7 @@ class Estimator:
         self._move(moved_ah)
         charge.level_var += (bound_ah / self.capacity_ah / SIGMAS) ** 2
         if charge.level + SIGMAS * math.sqrt(self._var()) >= self._kind.full:
-            charge.ripe_s = RIPE_S  # it may have become full unseen
+            charge.ripe = RIPE_READINGS  # it may have become full unseen
         self._confine(0.0, 1.0, learn=False)
 
     def _correct(self, guess: _Guess, off_s: float) -> None:
@@ -576,30 +597,31 @@ class Estimator:
 
         By itself: the voltage is high, and no more than the tail current has flowed for a while. Cut
         off: a real charging current has stopped at once, and the highest cell was at its top before,
-        or the voltage was high before and is now. A load that ends does neither, nor does a charger
-        that is switched off.
+        or the voltage was high before and stays so. A load that ends does neither, nor does a charger
+        that is switched off earlier: the voltage falls.
         """
-        charge = self._charge
-        high = voltage_v is not None and voltage_v >= self._charged_v
-        flows, idle = current_a > self._idle_a, abs(current_a) <= self._idle_a
-        if flows:
-            near_v = self._charged_v - RIPE_BELOW_V * self._scale
-            near = voltage_v is not None and voltage_v >= near_v
+        charge, flows = self._charge, current_a > self._idle_a
+        idle = abs(current_a) <= self._idle_a
+        high = near = False
+        if voltage_v is not None:
+            high = voltage_v >= self._charged_v
+            near = voltage_v >= self._charged_v - RIPE_BELOW_V * self._scale
+        if flows and step_s > 0:
             top = cell_max_v is not None and FULL_CELL_V <= cell_max_v < 4.5
-            self._top_s = self._top_s + step_s if top else 0.0
-            charge.ripe_s = min(RIPE_S, charge.ripe_s + step_s) if near or top else 0.0
-        elif not idle:
-            self._top_s = charge.ripe_s = 0.0
-        ripe, top = charge.ripe_s >= RIPE_S, self._top_s >= RIPE_S
+            self._tops = self._tops + 1 if top else 0
+            charge.ripe = min(RIPE_READINGS, charge.ripe + 1) if near or top else 0
+        elif not flows and not idle:
+            self._tops = charge.ripe = 0
+        ripe = charge.ripe >= RIPE_READINGS
         if current_a > self._tail_a:
             self._real_s, charge.low_told = at_s, False
         ending = high and ((idle and ripe) or (flows and current_a <= self._tail_a))
         self._tail_s = self._tail_s + step_s if ending else 0.0
-        stopped = idle and (top or (high and ripe))
+        stopped = idle and ((ripe and near) or self._tops >= RIPE_READINGS)
         self._cut_s = self._cut_s + step_s if stopped else 0.0
         if self._tail_s >= self._battery.full_hold_s:
             return True
-        if self._real_s is None or self._cut_s < CUT_OFF_HOLD_S:
+        if not self._kind.cut_off or self._real_s is None or self._cut_s < CUT_OFF_HOLD_S:
             return False
         return at_s - self._real_s <= self._cut_s + CUT_OFF_HOLD_S
 
@@ -637,7 +659,7 @@ class Estimator:
         self._calm_s = (
             self._calm_s + step_s if calm else min(self._calm_s, kind.calm_s - RECOVERY_S)
         )
-        low = calm and not rests and self._smooth_v <= self._floor_v
+        low = calm and self._smooth_v <= self._floor_v
         self._low_s = self._low_s + step_s if low else 0.0
         if self._low_s >= SMOOTH_S and not charge.low_told:
             charge.low_told = True
@@ -649,6 +671,8 @@ class Estimator:
         volts = self._smooth_v / self._scale
         eased_v = volts - current_a * kind.ohm_ah / self._nameplate_ah
         self._confine(_on(kind.least, volts), _on(kind.most, eased_v), learn=True)
+        if kind.load and self._var() > LOAD_VAGUE**2:
+            self._measure(_on(kind.load, volts), LOAD_SIGMA**2)
         if kind.rest and self._rest_s >= REST_S:
             level = _on(kind.rest, volts)
             self._confine(level - REST_BOUND, level + REST_BOUND, learn=True)

@@ -26,6 +26,9 @@ class Day:
     battery_s: float = 0.0
 
 
+_FIRST = Charge()
+
+
 @dataclass(slots=True)
 class Totals:
     """All that must survive a power cut."""
@@ -85,9 +88,12 @@ class Totals:
         """Return everything as plain values for JSON."""
         # By hand: `asdict` copies deeply, which a record a second feels.
         saved = {name: getattr(self, name) for name in self.__slots__}
-        for name in ("occupancy", "day", "charge"):
+        for name in ("occupancy", "day"):
             part = saved[name]
             saved[name] = {inner: getattr(part, inner) for inner in part.__slots__}
+        # Most tents have a monitor, and every record writes this: only what is not as at first.
+        charge = ((inner, getattr(self.charge, inner)) for inner in self.charge.__slots__)
+        saved["charge"] = {inner: at for inner, at in charge if at != getattr(_FIRST, inner)}
         saved["alerts"] = list(self.alerts)
         saved["zeros"] = dict(self.zeros)
         return saved

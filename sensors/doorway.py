@@ -37,42 +37,42 @@ class Doorway:
         self._hardware = hardware
         self._clock = clock
         self._inputs: Inputs | None = None
-        self._door: _Door | None = None
+        self._watch: _Watch | None = None
         self._reported_s: float | None = None
 
     def open(self) -> None:
         """Take the lines. Raises SensorError."""
         gpios = tuple(self._settings[key] for key in self.beams)
         inputs = self._inputs = Inputs(gpios, self._hardware, self.tap, self._settings)
-        self._door = _Door(type(self), Start(inputs.now_s(), self._settings, inputs.high))
+        self._watch = _Watch(type(self), Start(inputs.now_s(), self._settings, inputs.high))
         self._reported_s = None
 
     def read(self) -> Sequence[Measurement]:
         """Wait for people or for the next heartbeat."""
-        inputs, door = self._inputs, self._door
-        assert inputs is not None and door is not None, "read before open"
+        inputs, watch = self._inputs, self._watch
+        assert inputs is not None and watch is not None, "read before open"
         ways: list[Way] = []
         # Take everything that is there, then report: a crowd costs one report, not one a person.
-        while (edge := inputs.next_edge(0.0 if ways else self._wait_s(inputs, door))) is not None:
-            ways += door.change(edge)
+        while (edge := inputs.next_edge(0.0 if ways else self._wait_s(inputs, watch))) is not None:
+            ways += watch.change(edge)
         if not ways:  # lines that fail now must not cost the people counted above
             now_s = inputs.now_s()
             lost = inputs.lost_edges(now_s)
             if lost is not None:
-                ways += [way for edge in lost for way in door.change(edge)] + door.tick(now_s)
+                ways += [way for edge in lost for way in watch.change(edge)] + watch.tick(now_s)
         self._reported_s = self._clock.now_s()
         people = [Measurement(way.value, number) for way, number in sorted(Counter(ways).items())]
-        blind_s = door.take_blind_s()
+        blind_s = watch.take_blind_s()
         blind = [] if blind_s is None else [Measurement("blind_s", blind_s)]
-        return [door.obstructed(), *people, *blind]
+        return [watch.obstructed(), *people, *blind]
 
-    def _wait_s(self, inputs: Inputs, door: "_Door") -> float:
+    def _wait_s(self, inputs: Inputs, watch: "_Watch") -> float:
         """Return for how many real seconds there is nothing to do unless an edge comes."""
         if self._reported_s is None:
             return 0.0
         wait_s = self._reported_s + HEARTBEAT_S - self._clock.now_s()
-        if door.due_s is not None:
-            wait_s = min(wait_s, door.due_s - inputs.now_s())
+        if watch.due_s is not None:
+            wait_s = min(wait_s, watch.due_s - inputs.now_s())
         return self._clock.real_s(wait_s)
 
     def interrupt(self) -> None:
@@ -91,7 +91,7 @@ class Doorway:
     def decode(cls, capture: bytes) -> Decoded:
         """Return the people and the obstructions in a capture, each with its time."""
         return decode(
-            capture, lambda start: _Door(cls, start) if _fits(cls, start) else None, AFTERWARDS_S
+            capture, lambda start: _Watch(cls, start) if _fits(cls, start) else None, AFTERWARDS_S
         )
 
 
@@ -106,7 +106,7 @@ def _fits(kind: type[Doorway], start: Start) -> bool:
     )
 
 
-class _Door:
+class _Watch:
     """The rules at work on lines: which beam a line is, and what is to be said of the door."""
 
     def __init__(self, kind: type[Doorway], start: Start) -> None:

@@ -114,8 +114,9 @@ class Inputs:
         return [self._hand_over(Edge(now_s, gpio, levels[gpio])) for gpio in changed]
 
     def _hand_over(self, edge: Edge) -> Edge:
+        is_new = edge.high != self.high[edge.gpio]  # else it was taken for lost, and came late
         self.high[edge.gpio] = edge.high
-        if self._tap is not no_tap:
+        if is_new and self._tap is not no_tap:
             self._tap(line({**edge._asdict(), "at_s": round(edge.at_s, 6)}))
         return edge
 

@@ -17,8 +17,6 @@ GLITCH_S = 0.01
 END_S = 0.004
 #: From beam to beam; nobody is faster. A runner at 4 m/s needs 37 ms for 15 cm.
 LEAST_LAG_S = 0.02
-#: At a walk, however slow: 15 cm at 0.3 m/s.
-WALKING_LAG_S = 0.5
 #: Two who follow so closely that the door is never free between them are told from one who steps back
 #: and on again, which breaks the beams in the same order, by what fronts and backs need from beam to
 #: beam. The first one's back and the second one's front need about as long, within PACE, and at least
@@ -29,8 +27,10 @@ THIN_LAG_S = 0.3
 #: … break each for this long, be this deep (1 is the way between the beams) …
 THIN_BREAK_S = 0.03
 THIN_DEPTH = 0.4
-#: … and come alone: with somebody, or again and again, it is an arm, a bag or a waving hand.
+#: … and come alone: again and again it is a waving hand, and with somebody an arm or a bag …
 ALONE_S = 0.3
+#: … which comes to the second beam within this time: 15 cm at 0.3 m/s.
+ARM_LAG_S = 0.5
 #: A single beam that is broken again so soon is still broken by the same body (arms, a bag) …
 REBREAK_S = 0.08
 #: … which takes at least this long: 0.25 m at 4 m/s.
@@ -92,9 +92,11 @@ class _Beam:
         self.blocked = not self.blocked
         if not self.blocked:
             breaks[-1] = breaks[-1]._replace(end_s=at_s)
-        elif not breaks or at_s - breaks[-1].end_s >= self._gap_s:
-            if breaks and breaks[-1].length_s < GLITCH_S:
-                breaks.pop()
+            return
+        gap_s = at_s - breaks[-1].end_s if breaks else self._gap_s
+        if gap_s >= GLITCH_S and breaks and breaks[-1].length_s < GLITCH_S:
+            breaks[-1] = Break(at_s, at_s)  # that was a glitch, and no part of this
+        elif gap_s >= self._gap_s:
             breaks.append(Break(at_s, at_s))
 
     def take(self) -> list[Break]:
@@ -362,6 +364,6 @@ def _stream(outer: list[Break], inner: list[Break], *, with_arms: bool = False) 
     depths = _depths(first, second)
     if with_arms:
         arms_s = [max(lag) for lag, depth in zip(lags, depths, strict=True) if depth < 1]
-        if not arms_s or max(arms_s) > WALKING_LAG_S:
+        if not arms_s or max(arms_s) > ARM_LAG_S:
             return []
     return [way for depth in depths if depth >= 1]

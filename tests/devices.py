@@ -182,6 +182,18 @@ class BeamsDevice(_Lines):
         walk(self.hardware, now_s + 0.5, inward=False)
 
 
+class BeamDevice(_Lines):
+    driver = "beam"
+    quantities: ClassVar[Mapping[str, type]] = {"obstructed": bool, "passed": int}
+    name = f"GPIO {OUTER_GPIO}"
+
+    def settings(self) -> dict[str, Any]:
+        return {"gpio": OUTER_GPIO}
+
+    def speak(self) -> None:
+        walk(self.hardware, self.clock.now_s(), inward=True)
+
+
 class Ina219Device(Device):
     driver = "ina219"
     quantities: ClassVar[Mapping[str, type]] = {
@@ -364,7 +376,7 @@ class JbdDevice(_Asked):
 DEVICES = {
     device.driver: device
     for device in (
-        ContactDevice, BeamsDevice, Ina219Device, JbdDevice, Pzem004tDevice, VeDirectDevice,
+        ContactDevice, BeamDevice, BeamsDevice, Ina219Device, JbdDevice, Pzem004tDevice, VeDirectDevice,
     )
 }  # fmt: skip
 

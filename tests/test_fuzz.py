@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from publisher import commands, messages
+from publisher.charge import Charge
 from publisher.config import ConfigError, parse
 from publisher.totals import Totals
 from sensors import jbd_frames, pzem004t_frames, vedirect_frames
@@ -223,6 +224,7 @@ def test_any_text_is_a_configuration_or_its_faults(text: str) -> None:
 @given(st.data())
 def test_any_saved_totals_can_be_begun_with(data: st.DataObject) -> None:
     saved = Totals().as_dict()
+    saved["charge"] = dict.fromkeys(Charge.__slots__, 0.5)
     for part in (saved, saved["occupancy"], saved["day"], saved["charge"]):
         for key in data.draw(st.lists(st.sampled_from(sorted(part)), max_size=4)):
             part[key] = data.draw(JSON)

@@ -272,7 +272,7 @@ def test_while_the_shunt_fails_nothing_is_told_of_the_charge() -> None:
 def test_a_shunt_on_the_battery_needs_a_capacity_and_a_chemistry() -> None:
     with pytest.raises(ConfigError, match=r"battery\.capacity_ah: is missing"):
         tent(SHUNT.format("battery", ""))
-    with pytest.raises(ConfigError, match=r"battery\.chemistry: goes with capacity_ah"):
+    with pytest.raises(ConfigError, match=r"battery\.chemistry: .*capacity_ah"):
         tent("[battery]\ncapacity_ah = 100\n", SHUNT.format("battery", ""))
 
 

@@ -1,5 +1,6 @@
 """The drivers on GPIO lines: edges and levels, bounce, lost edges, and libraries that fail."""
 
+import random
 import sys
 import threading
 from collections import Counter
@@ -10,14 +11,19 @@ from types import ModuleType
 import gpiozero
 import pytest
 
+from sensors import capture, registry
+from sensors.beam import Beam
+from sensors.beam import Config as BeamConfig
 from sensors.beams import Beams
 from sensors.beams import Config as BeamsConfig
 from sensors.clock import Monotonic
 from sensors.contact import Config as ContactConfig
 from sensors.contact import Contact
+from sensors.doorway import Doorway
 from sensors.gpio import Edge, Inputs, Lamp
 from sensors.hardware import Hardware
-from sensors.reading import SensorError
+from sensors.passage import FAILED_TIMES
+from sensors.reading import Driver, Measurement, Quality, SensorError
 from sensors.simulated.hardware import (
     INNER_GPIO,
     LAMP_GPIO,
@@ -50,6 +56,12 @@ class Tent:
         beams.open()
         self.close.append(beams.close)
         return beams
+
+    def beam(self) -> Beam:
+        beam = Beam(BeamConfig(gpio=OUTER_GPIO), self.hardware, self.clock)
+        beam.open()
+        self.close.append(beam.close)
+        return beam
 
     def inputs(self, *gpios: int) -> Inputs:
         inputs = Inputs(gpios, self.hardware)
@@ -85,13 +97,25 @@ def present(contact: Contact) -> object:
     return measurement.value
 
 
-def people(beams: Beams, reads: int = 5) -> Counter[str]:
+def people(beams: Doorway, reads: int = 5) -> Counter[str]:
     """Return how many people were counted in some reads."""
     found: Counter[str] = Counter()
     for _ in range(reads):
         for quantity, value, *_ in beams.read():
-            if quantity != "obstructed":
+            if quantity not in ("obstructed", "blind_s"):
                 found[quantity] += int(value or 0)
+    return found
+
+
+def until(beams: Doorway, wanted: Callable[[Measurement], bool]) -> list[Measurement]:
+    """Read until a measurement is wanted; return all up to there."""
+    found: list[Measurement] = []
+
+    def read() -> None:
+        while not any(map(wanted, found)):
+            found.extend(beams.read())
+
+    within_patience(read)
     return found
 
 
@@ -145,12 +169,16 @@ def test_no_edge_is_lost_or_disordered_where_many_threads_move_the_lines(tent: T
         ]
 
 
-def test_levels_are_not_told_while_edges_wait(tent: Tent) -> None:
+def test_edges_that_got_lost_are_found_but_not_while_others_wait(tent: Tent) -> None:
     inputs = tent.inputs(5, 6)
+    tent.hardware.pins.deaf = True
+    tent.hardware.pins.set_cable(6, False)
+    tent.hardware.pins.deaf = False
     tent.hardware.pins.set_cable(5, False)
-    assert inputs.levels() == {}
+    assert inputs.lost_edges(7.0) is None
     assert inputs.next_edge(0.0) is not None
-    assert inputs.levels() == {5: False, 6: True}
+    assert inputs.lost_edges(8.0) == [Edge(8.0, 6, False)]
+    assert inputs.lost_edges(9.0) == []
 
 
 def test_an_interruption_ends_a_wait_once(tent: Tent) -> None:
@@ -207,7 +235,7 @@ def test_what_lgpio_raises_is_told_as_a_line_that_cannot_be_used(
         lambda: tent.inputs(6),
         lambda: Lamp(7, tent.hardware),
         lambda: inputs.is_high(5),
-        inputs.levels,
+        lambda: inputs.lost_edges(1.0),
     ):
         with pytest.raises(SensorError, match=r"GPIO [567] .*GPIO busy.*group gpio"):
             use()
@@ -409,24 +437,59 @@ def test_a_level_that_means_broken_can_be_chosen(tent: Tent) -> None:
     assert people(beams) == {"entered": 1}
 
 
+def is_obstructed(measurement: Measurement) -> bool:
+    return measurement == Measurement("obstructed", True)
+
+
+def is_free(measurement: Measurement) -> bool:
+    return measurement == Measurement("obstructed", False)
+
+
+def is_failed(measurement: Measurement) -> bool:
+    return measurement.quality is Quality.FAULT
+
+
 @pytest.mark.parametrize("gpio", [OUTER_GPIO, INNER_GPIO])
-def test_a_cut_cable_is_an_obstruction_and_never_a_person(tent: Tent, gpio: int) -> None:
+def test_a_cut_cable_is_an_obstruction_then_a_failure_and_never_a_person(
+    tent: Tent, gpio: int
+) -> None:
     beams = tent.beams()
     beams.read()
-    tent.hardware.pins.set_cable(gpio, None)
-    found: Counter[str] = Counter()
-    for _ in range(100):
-        readings = {m.quantity: m.value for m in beams.read()}
-        found.update(readings.keys() - {"obstructed"})
-        if readings["obstructed"]:
-            break
-    assert readings["obstructed"] is True
-    tent.hardware.pins.set_cable(gpio, False)
-    for _ in range(3):
-        readings = {m.quantity: m.value for m in beams.read()}
-        found.update(readings.keys() - {"obstructed"})
-    assert readings["obstructed"] is False
-    assert not found
+    at_s = tent.clock.now_s()
+    tent.hardware.pins.set_cable(gpio, None, at_s)
+    found = until(beams, is_obstructed)
+    found += until(beams, is_failed)
+    [_, value, _, detail] = found[-1]
+    assert value is None
+    assert f"{'outer' if gpio == OUTER_GPIO else 'inner'} beam (GPIO {gpio})" in detail
+    assert "check" in detail
+    assert len(detail) < 200
+    mended_s = tent.clock.now_s()
+    tent.hardware.pins.set_cable(gpio, False, mended_s)
+    found += until(beams, is_free)
+    [blind] = [m for m in found if m.quantity == "blind_s"]
+    assert blind.value == pytest.approx(mended_s - at_s, abs=0.1)
+    assert {m.quantity for m in found} == {"obstructed", "blind_s"}
+    assert {m.quantity for _ in range(3) for m in beams.read()} == {"obstructed"}
+    walk(tent.hardware, tent.clock.now_s(), inward=True)
+    assert people(beams) == {"entered": 1}
+
+
+def test_a_beam_broken_again_and_again_without_the_other_is_told_until_both_see(
+    tent: Tent,
+) -> None:
+    beams = tent.beams()
+    at_s = tent.clock.now_s() - 100.0
+    for number in range(FAILED_TIMES):
+        for blocked in (True, False):
+            edge_s = at_s + number + (0.0 if blocked else 0.5)
+            tent.hardware.set_beam(inner=True, blocked=blocked, at_s=edge_s)
+    failed = until(beams, is_failed)[-1]
+    assert f"the inner beam (GPIO {INNER_GPIO})" in failed.detail
+    assert "check" in failed.detail
+    walk(tent.hardware, at_s + 50.0, inward=False)
+    found = {m.quantity: m.value for m in until(beams, is_free)}
+    assert found == {"obstructed": False, "left": 1, "blind_s": pytest.approx(50.4, abs=1.0)}
 
 
 def test_who_stands_in_the_door_when_the_driver_opens_is_not_counted(tent: Tent) -> None:
@@ -464,3 +527,190 @@ def test_people_counted_before_the_lines_fail_are_not_lost(tent: Tent) -> None:
         beams.read()
     tent.hardware.pins.failure = None
     assert people(beams) == {"entered": 1}
+
+
+def test_one_beam_tells_how_many_pass_and_never_which_way(tent: Tent) -> None:
+    beam = tent.beam()
+    at_s = tent.clock.now_s() - 10.0
+    for number, inward in enumerate((True, False, True)):
+        walk(tent.hardware, at_s + number, inward=inward)
+    assert people(beam) == {"passed": 3}
+
+
+def test_one_beam_that_stays_broken_is_obstructed_and_then_failed(tent: Tent) -> None:
+    beam = tent.beam()
+    beam.read()
+    tent.hardware.set_beam(inner=False, blocked=True)
+    found = until(beam, is_obstructed) + until(beam, is_failed)
+    assert f"the beam (GPIO {OUTER_GPIO})" in found[-1].detail
+    tent.hardware.set_beam(inner=False, blocked=False)
+    found += until(beam, is_free)
+    assert {m.quantity for m in found} == {"obstructed", "blind_s"}
+
+
+# Captures
+
+
+def heard(driver: Driver, happens: Callable[[], None], reads: int = 3) -> bytes:
+    """Return what a tap hears of a driver that is opened, read and closed."""
+    said: list[bytes] = []
+    driver.tap = said.append
+    driver.open()
+    for _ in range(6):
+        driver.read()
+    happens()
+    for _ in range(reads):
+        driver.read()
+    driver.close()
+    return b"".join(said)
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+def test_a_capture_of_the_beams_means_what_they_told(tent: Tent, deaf: bool) -> None:
+    """An edge that the library loses is in it as the driver found it."""
+    beams = Beams(BEAMS, tent.hardware, tent.clock)
+
+    def happens() -> None:
+        at_s = tent.clock.now_s() - 4.0
+        walk(tent.hardware, at_s, inward=True)
+        walk(tent.hardware, at_s + 1.0, inward=False)
+        tent.hardware.pins.deaf = deaf
+        tent.hardware.set_beam(inner=False, blocked=True, at_s=at_s + 2.0)
+
+    said = heard(beams, happens, reads=40)
+    found = registry.decode("beams", said)
+    assert found.bad == 0
+    assert [dict(frame, at_s=0) for frame in found.frames] == [
+        {"at_s": 0, "entered": 1},
+        {"at_s": 0, "left": 1},
+        {"at_s": 0, "obstructed": True},
+    ]
+    head, *edges, end = capture.lines(said)
+    assert head is not None
+    assert (head["driver"], head["outer_gpio"], head["blocked_level"]) == ("beams", 23, "high")
+    assert len(edges) == 9
+    assert end is not None
+    assert set(end) == {"at_s"}
+
+
+def test_a_capture_of_one_beam_means_what_it_told(tent: Tent) -> None:
+    beam = Beam(BeamConfig(gpio=OUTER_GPIO), tent.hardware, tent.clock)
+    said = heard(beam, lambda: walk(tent.hardware, tent.clock.now_s() - 2.0, inward=True))
+    found = registry.decode("beam", said)
+    assert ([list(frame) for frame in found.frames], found.bad) == ([["at_s", "passed"]], 0)
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+def test_a_capture_of_the_contact_means_what_it_told(tent: Tent, deaf: bool) -> None:
+    contact = Contact(ContactConfig(gpio=MAINS_GPIO), tent.hardware, tent.clock)
+
+    def happens() -> None:
+        tent.hardware.pins.deaf = deaf
+        tent.hardware.set_mains(True)
+
+    found = registry.decode("contact", heard(contact, happens))
+    assert [frame["present"] for frame in found.frames] == [False, True]
+    assert found.bad == 0
+
+
+def test_a_driver_that_is_opened_again_begins_a_new_recording(tent: Tent) -> None:
+    contact = Contact(ContactConfig(gpio=MAINS_GPIO), tent.hardware, tent.clock)
+    said = heard(contact, lambda: None) + heard(contact, lambda: tent.hardware.set_mains(True))
+    found = registry.decode("contact", said)
+    assert [frame["present"] for frame in found.frames] == [False, False, True]
+    assert found.bad == 0
+
+
+def test_a_recording_whose_end_is_missing_is_read_to_its_last_edge(tent: Tent) -> None:
+    beams = Beams(BEAMS, tent.hardware, tent.clock)
+    said = heard(beams, lambda: walk(tent.hardware, tent.clock.now_s() - 2.0, inward=True))
+    *whole, _ = said.splitlines(keepends=True)
+    found = registry.decode("beams", b"".join(whole))
+    assert ([list(frame) for frame in found.frames], found.bad) == ([["at_s", "entered"]], 0)
+
+
+HEADS = {
+    "beams": {"driver": "beams", "outer_gpio": 23, "inner_gpio": 24, "blocked_level": "high"},
+    "beam": {"driver": "beam", "gpio": 23, "blocked_level": "high"},
+    "contact": {"driver": "contact", "gpio": 17, "present_level": "low", "settle_s": 0.003},
+}
+START = {"at_s": 1.0, "high": {"23": False, "24": False}}
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        b"",
+        b"\xff\x00",
+        b"[1]",
+        b'"gpio"',
+        b"{}",
+        b'{"at_s":"now"}',
+        b'{"at_s":true}',
+        b'{"at_s":NaN}',
+        b'{"at_s":Infinity}',
+        b'{"at_s":1e999}',
+        b'{"at_s":' + b"9" * 400 + b"}",
+        b'{"at_s":0.5}',
+        b'{"at_s":2,"gpio":23}',
+        b'{"at_s":2,"gpio":23,"high":1}',
+        b'{"at_s":2,"gpio":99,"high":true}',
+        b'{"at_s":2,"gpio":[23],"high":true}',
+        b'{"at_s":2,"high":true}',
+    ],
+)
+def test_a_line_without_sense_is_a_bad_one_and_nothing_else(nonsense: bytes) -> None:
+    start = capture.line({**HEADS["beams"], **START})
+    edges = [(1.0, 23, True), (1.1, 24, True), (1.2, 23, False), (1.3, 24, False)]
+    rest = b"".join(capture.line(Edge(*edge)._asdict()) for edge in edges)
+    found = registry.decode("beams", start + nonsense + b"\n" + rest)
+    assert found.bad == 1
+    assert list(found.frames) == [{"at_s": 1.304, "entered": 1}]
+
+
+@pytest.mark.parametrize(
+    ("driver", "change"),
+    [
+        ("beams", {"driver": "beam"}),
+        ("beams", {"inner_gpio": 23}),
+        ("beams", {"outer_gpio": "23"}),
+        ("beams", {"outer_gpio": [23]}),
+        ("beams", {"blocked_level": "up"}),
+        ("beams", {"high": {"23": False}}),
+        ("beams", {"high": {"23": False, "24": 0}}),
+        ("beams", {"high": {"23": False, "b": False}}),
+        ("beams", {"high": []}),
+        ("beam", {"gpio": 24}),
+        ("beam", {"blocked_level": None}),
+        ("contact", {"settle_s": "long"}),
+        ("contact", {"settle_s": -1}),
+        ("contact", {"present_level": 3}),
+        ("contact", {"gpio": 18}),
+    ],
+)
+def test_a_recording_with_settings_that_cannot_be_is_bad_to_its_end(
+    driver: str, change: dict[str, object]
+) -> None:
+    gpio = HEADS[driver].get("gpio", 23)
+    high = {"high": {str(gpio): False}} if "gpio" in HEADS[driver] else {}
+    good = {**HEADS[driver], **START, **high}
+    rest = capture.line({"at_s": 2, "gpio": gpio, "high": True}) + capture.line({"at_s": 60})
+    assert registry.decode(driver, capture.line(good) + rest).bad == 0
+    assert registry.decode(driver, capture.line({**good, **change}) + rest) == ([], 3)
+
+
+@pytest.mark.parametrize("driver", HEADS)
+@pytest.mark.parametrize("seed", range(20))
+def test_any_edges_at_any_times_are_read(driver: str, seed: int) -> None:
+    dice = random.Random(seed)
+    gpios = (17,) if driver == "contact" else (23, 24) if driver == "beams" else (23,)
+    times = [0.0, 1e-9, 0.004, 0.3, 30.0, 300.0, 1e6, 1e300, 1e308]
+    at_s = dice.choice([-1e308, -5.0, 0.0, 1e9])
+    said = capture.line({**HEADS[driver], "at_s": at_s, "high": dict.fromkeys(gpios, False)})
+    for _ in range(200):
+        at_s += dice.choice(times[: dice.randint(1, len(times))])
+        edge = Edge(at_s, dice.choice(gpios), dice.random() < 0.5)
+        said += dice.choice([capture.line(edge._asdict()), dice.randbytes(9) + b"\n"])
+    found = registry.decode(driver, said)
+    assert found.bad <= 200
+    assert len(found.frames) <= 400

@@ -145,6 +145,8 @@ def test_the_battery_stays_between_empty_and_full(tmp_path: Path) -> None:
 def counted(hardware: SimulatedHardware, clock: Monotonic, town: Town, until_s: float) -> None:
     """Let the real driver count while the world plays, and hold its figures against the facts."""
     beams = Beams(BeamsConfig(OUTER_GPIO, INNER_GPIO), hardware, clock)
+    edges: list[bytes] = []
+    beams.tap = edges.append
     beams.open()
     found: Counter[str] = Counter()
 
@@ -164,6 +166,8 @@ def counted(hardware: SimulatedHardware, clock: Monotonic, town: Town, until_s: 
         read()
     beams.close()
     assert found == playing.people
+    if found.total() > 200:
+        assert len(edges) > 4.1 * found.total(), "some turn back, hesitate or wave"
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -8,7 +8,7 @@ import heapq
 import itertools
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sensors.clock import Monotonic
 from sensors.simulated.hardware import SimulatedHardware
@@ -20,6 +20,9 @@ ARRIVALS_PER_HOUR = (
 MEAN_STAY_S = 2700.0
 BEAM_SPACING_M, BODY_M = 0.15, 0.3
 SHORTEST_GAP_S = 0.5
+#: Share of passages before which somebody turns back in the door, or waves a hand in a beam, and of
+#: those on which somebody hesitates.
+TURNING_BACK, WAVING, HESITATING = 0.03, 0.02, 0.05
 
 CAPACITY_AH = 200.0
 GENERATOR_CHARGER_A, MAINS_CHARGER_A = 38.0, 25.0
@@ -52,6 +55,7 @@ class World:
         self._clock = clock
         self._truth = truth
         self._random = random.Random(seed)
+        self._moods = random.Random(seed + 1)  # so that whoever dithers changes nobody else's day
         self._seats = seats
         self._start_s = self._door_free_s = 0.0
         self._start_hour = hour_of_day
@@ -122,15 +126,52 @@ class World:
         self._walk(at_s, inward=False)
 
     def _walk(self, at_s: float, *, inward: bool) -> None:
-        speed = self._random.uniform(0.6, 1.6)
+        speed, moods = self._random.uniform(0.6, 1.6), self._moods
         begin_s = max(at_s, self._door_free_s)
-        reach_s, body_s = BEAM_SPACING_M / speed, BODY_M / speed
-        end_s = begin_s + reach_s + body_s
-        self._door_free_s = end_s + SHORTEST_GAP_S
-        for inner, from_s in ((not inward, begin_s), (inward, begin_s + reach_s)):
-            self._plan(from_s, self._beam(inner=inner, blocked=True))
-            self._plan(from_s + body_s, self._beam(inner=inner, blocked=False))
-        self._plan(end_s, lambda t: self._truth(t, "entered" if inward else "left"))
+        if moods.random() < TURNING_BACK:
+            depth_m = moods.uniform(0.02, BEAM_SPACING_M + BODY_M - 0.02)
+            stay_s = moods.uniform(0.0, 2.0)
+            begin_s = self._move(begin_s, inward, speed, [(depth_m, stay_s), (-0.01, 0.0)])
+        if moods.random() < WAVING:
+            begin_s = self._wave(begin_s, inner=moods.random() < 0.5)
+        stops = []
+        if moods.random() < HESITATING:
+            place_m, back_m = moods.uniform(0.02, 0.44), moods.choice([0.0, 0.1, 0.2, 0.3])
+            stops = [(place_m, moods.uniform(0.5, 3.0)), (place_m - back_m, 0.5)]
+        end_s = self._move(begin_s, inward, speed, [*stops, (BEAM_SPACING_M + BODY_M + 0.01, 0.0)])
+        self._plan(
+            end_s - SHORTEST_GAP_S, lambda t: self._truth(t, "entered" if inward else "left")
+        )
+
+    def _move(
+        self, begin_s: float, inward: bool, speed: float, stops: Sequence[tuple[float, float]]
+    ) -> float:
+        """Let somebody go from place to place, in metres behind the first beam, and stay for a while.
+
+        Return when the door is free for the next.
+        """
+        from_m, at_s = -0.01, begin_s
+        for to_m, stay_s in stops:
+            for second, beam_m in ((False, 0.0), (True, BEAM_SPACING_M)):
+                for place_m, is_front in ((beam_m, True), (beam_m + BODY_M, False)):
+                    if min(from_m, to_m) < place_m <= max(from_m, to_m):
+                        edge_s = at_s + abs(place_m - from_m) / speed
+                        blocked = is_front == (to_m > from_m)
+                        self._plan(edge_s, self._beam(inner=second == inward, blocked=blocked))
+            at_s += abs(to_m - from_m) / speed + stay_s
+            from_m = to_m
+        self._door_free_s = at_s + SHORTEST_GAP_S
+        return self._door_free_s
+
+    def _wave(self, begin_s: float, *, inner: bool) -> float:
+        """Let somebody wave in a beam; return when the door is free for the next."""
+        at_s = begin_s
+        for _ in range(self._moods.randint(1, 3)):
+            for blocked in (True, False):
+                self._plan(at_s, self._beam(inner=inner, blocked=blocked))
+                at_s += self._moods.uniform(0.05, 0.5)
+        self._door_free_s = at_s + SHORTEST_GAP_S
+        return self._door_free_s
 
     def _beam(self, *, inner: bool, blocked: bool) -> Callable[[float], None]:
         return lambda t: self._hardware.set_beam(inner=inner, blocked=blocked, at_s=t)

@@ -10,14 +10,18 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
+from itertools import repeat
 from typing import Any
 
 from tests.accuracy import battery, door, frames, occupancy, shunt
 
 SEED = 1
 VEDIRECT = ("smartshunt", "bmv", "mppt", "bmv_and_hex")
+#: How many of the bytes are hurt; the bar is for the first.
+SHARES = (0.01, 0.001, 0.0001)
 
 Figures = dict[str, dict[str, Any]]
 
@@ -35,7 +39,7 @@ def vedirect(quick: bool) -> Figures:
     blocks = 2_000 if quick else 20_000
     found = {}
     for line in VEDIRECT:
-        heard = frames.clean(line, blocks, SEED)
+        heard = frames.clean(frames.LINES[line], blocks, SEED)
         found[line] = {
             "sent": heard.sent,
             "found": heard.undamaged_accepted,
@@ -66,7 +70,7 @@ def jbd(quick: bool) -> Figures:
 
 def _asked(line: str, replies: int) -> Figures:
     each = {
-        name: frames.damaged(line, frames.in_each(3, hurt), replies, SEED).wrong
+        name: frames.damaged(frames.LINES[line], frames.in_each(3, hurt), replies, SEED).wrong
         for name, hurt in frames.HURTS.items()
     }
     return {
@@ -82,27 +86,31 @@ def _asked(line: str, replies: int) -> Figures:
 
 
 def _everywhere(lines: Iterable[str], sent: int) -> dict[str, Any]:
-    """Return what gets through where bytes are hurt anywhere; at the lower shares of fewer frames."""
+    """Return what gets through where bytes are hurt anywhere."""
     found: dict[str, dict[str, Any]] = {}
-    wrong = 0
     for line in lines:
         found[line] = {}
-        for share in frames.SHARES:
+        for share in SHARES:
             for name, hurt in frames.HURTS.items():
-                number = sent if share == frames.SHARES[0] else sent // 5
-                heard = frames.damaged(line, frames.everywhere(share, hurt), number, SEED)
-                wrong += heard.wrong if share == frames.SHARES[0] else 0
+                damage = frames.everywhere(share, hurt)
+                heard = frames.damaged(frames.LINES[line], damage, sent, SEED)
                 found[line][f"{100 * share:g}_pct_of_{name}"] = {
-                    "sent": number,
                     "wrong": heard.wrong,
                     "undamaged": heard.undamaged,
                     "undamaged_accepted_pct": heard.accepted_pct,
                 }
+    worst = f"{100 * SHARES[0]:g}_pct"
     return figure(
-        f"0 wrong where {100 * frames.SHARES[0]:g} % of the bytes are hurt",
-        wrong == 0,
-        "one long stream each; every byte by itself has one bit flipped, or another byte in its "
-        "place; wrong is a frame with other figures than one that was sent, or out of order",
+        f"0 wrong where {100 * SHARES[0]:g} % of the bytes are hurt",
+        not any(
+            heard["wrong"]
+            for line in found.values()
+            for name, heard in line.items()
+            if name.startswith(f"{worst}_")
+        ),
+        f"a stream of {sent} frames each, in which a byte by chance has one bit flipped, or another "
+        f"byte in its place; wrong is a frame with other figures than one that was sent, or out of "
+        f"order",
         **found,
     )
 
@@ -133,8 +141,20 @@ def ina219(quick: bool) -> Figures:
 
 def charge(quick: bool) -> Figures:
     """State of charge of a battery."""
-    found = battery.measure(**({"weeks": 1} if quick else {}))
-    return {"charge": figure("?", False, "?", **found)}
+    found = battery.measure(1, SEED, unknown=False) if quick else battery.measure(4, SEED)
+    return {
+        "charge": figure(
+            "<= 5 points RMS, inside the stated uncertainty >= 0.95 of the time, of each kind",
+            all(
+                found[f"{kind}_rms_points"] <= 5 and found[f"{kind}_inside_share"] >= 0.95
+                for kind in battery.CHEMISTRIES
+            ),
+            "weeks of irregular cycles with 2 % gain error and 80 mA offset of every sign, a "
+            "nameplate 10 % too high and 30 unplanned restarts; judged once a minute after a day to "
+            "settle in, and from the first minute on where it is from_unknown",
+            **found,
+        )
+    }
 
 
 def passages(quick: bool) -> Figures:
@@ -157,7 +177,10 @@ def pulses(quick: bool) -> Figures:
     found = door.pulses_per_second()
     return {
         "pulses_per_second": figure(
-            ">= 200", found >= 200, "on the mock pins, none lost", value=found
+            ">= 200",
+            found >= 200,
+            "breaks of a beam through the real driver on mock pins, nobody lost",
+            value=found,
         )
     }
 
@@ -177,16 +200,18 @@ def people(quick: bool) -> Figures:
     }
 
 
+#: The first has the machine to itself; the others go side by side, the longest first.
 MEASUREMENTS = {
     "pulses": pulses,
+    "charge": charge,
     "vedirect": vedirect,
     "pzem004t": pzem004t,
-    "jbd": jbd,
-    "ina219": ina219,
-    "charge": charge,
     "door": passages,
+    "jbd": jbd,
     "occupancy": people,
+    "ina219": ina219,
 }
+ALONE = "pulses"
 
 
 def measure(name: str, quick: bool) -> Figures:
@@ -199,16 +224,20 @@ def measure(name: str, quick: bool) -> Figures:
     return found
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tests.accuracy", description=__doc__)
     parser.add_argument("--only", choices=MEASUREMENTS, action="append", help="may be repeated")
     parser.add_argument("--quick", action="store_true", help="fewer of everything; no real figures")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    names = [name for name in MEASUREMENTS if name in (options.only or MEASUREMENTS)]
     figures: Figures = {}
-    for name in MEASUREMENTS:
-        if name in (options.only or MEASUREMENTS):
-            figures |= measure(name, options.quick)
-    document: Mapping[str, Any] = {
+    if ALONE in names:
+        names.remove(ALONE)
+        figures |= measure(ALONE, options.quick)
+    with ProcessPoolExecutor() as pool:
+        for found in pool.map(measure, names, repeat(options.quick)):
+            figures |= found
+    document = {
         "date": datetime.now(UTC).date().isoformat(),
         "quick": options.quick,
         "machine": {"cores": os.cpu_count(), "python": platform.python_version()},

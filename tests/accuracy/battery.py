@@ -5,10 +5,14 @@ and a protection that cuts off on a single cell. The lead-acid battery has two w
 model of Manwell and McGowan, 1993), gassing and a polarisation that lingers. Both have a temperature.
 """
 
+import argparse
+import json
 import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise, product
+from statistics import fmean
 from typing import NamedTuple, Protocol
 
 from publisher.charge import Battery, Charge, Estimator
@@ -17,6 +21,7 @@ NAMEPLATE_AH = 200.0
 #: The nameplate says 10 % more than there is.
 TRUE_AH = NAMEPLATE_AH / 1.1
 STEP_S = 5.0
+DAYS = 7
 HOUR_S, DAY_S = 3600.0, 86_400.0
 SAVE_S, JUDGE_S = 60.0, 60.0
 RESTARTS, SHORTEST_OFF_S, LONGEST_OFF_S = 30, 60.0, 7200.0
@@ -75,7 +80,7 @@ def _tabulated() -> list[float]:
     for n in range(-20, 1031):
         x = n / _GRID
         (x0, v0), (x1, v1) = next(
-            pair for pair in zip(_CELL, _CELL[1:], strict=False) if x <= pair[1][0]
+            pair for pair in pairwise(_CELL) if x <= pair[1][0]
         )
         found.append(v0 + (v1 - v0) * (x - x0) / (x1 - x0))
     return found
@@ -233,12 +238,13 @@ class LeadAcid:
         if current_a > 0:
             gas_a = 0.002 * self._all * math.exp(5 * (self.voltage_v - 14.4))
             stored_a = current_a * (0.985 if x < 0.8 else 0.96) - min(current_a, gas_a)
-        across = self.PER_HOUR * self.SHARE * (1 - self.SHARE) * (
-            self._second / (1 - self.SHARE) - level
+        across = (
+            self.PER_HOUR
+            * self.SHARE
+            * (1 - self.SHARE)
+            * (self._second / (1 - self.SHARE) - level)
         )
-        self._first = min(
-            self._all * self.SHARE, self._first + (stored_a - 0.01 + across) * hours
-        )
+        self._first = min(self._all * self.SHARE, self._first + (stored_a - 0.01 + across) * hours)
         self._second = self._second - across * hours
         if supply is None and self.voltage_v < self.CUT_OFF_V:
             self._empty = True
@@ -256,14 +262,15 @@ class Charger:
     float_v: float
     _held_s: float = 0.0
 
-    def supply(self, limit_a: float, voltage_v: float, step_s: float) -> Supply:
+    def supply(self, limit_a: float, voltage_v: float) -> Supply | None:
+        """Return what it gives now, at `voltage_v` on its terminals; nothing where it is not fed."""
+        if not limit_a:
+            self._held_s = 0.0
+            return None
         if voltage_v >= self.absorb_v - 0.05:
-            self._held_s += step_s
+            self._held_s += STEP_S
         done = self._held_s >= self.absorb_s
         return Supply(limit_a, self.float_v if done else self.absorb_v)
-
-    def rest(self) -> None:
-        self._held_s = 0.0
 
 
 class Shunt:
@@ -281,7 +288,9 @@ class Shunt:
         return 0.0 if abs(seen_a) < 0.1 else round(seen_a, 3)
 
     def voltage_v(self, voltage_v: float) -> float:
-        return max(0.0, round((voltage_v * self._volts + self._dice.gauss(0, 0.004)) / 0.004)) * 0.004
+        return (
+            max(0.0, round((voltage_v * self._volts + self._dice.gauss(0, 0.004)) / 0.004)) * 0.004
+        )
 
 
 class Span(NamedTuple):
@@ -292,15 +301,15 @@ class Span(NamedTuple):
     limit_a: float
 
 
-def sources(dice: random.Random, days: int) -> list[Span]:
+def sources(dice: random.Random, from_s: float) -> list[Span]:
     """Return when mains or a generator feeds the charger: no two days alike, some with neither."""
     mains_a, generator_a = dice.uniform(28, 42), 38.0
-    dark_from = dice.randrange(1, days - 1) if dice.random() < 0.6 else days
+    dark_from = dice.randrange(1, DAYS - 1) if dice.random() < 0.6 else DAYS
     spans = []
-    for day in range(days):
+    for day in range(DAYS):
         if dark_from <= day < dark_from + 2:
             continue
-        midnight_s = day * DAY_S
+        midnight_s = from_s + day * DAY_S
         if dice.random() < 0.25:  # a long night
             begin_s = midnight_s + dice.uniform(0, 2) * HOUR_S
             spans.append(Span(begin_s, begin_s + dice.uniform(5, 9) * HOUR_S, mains_a))
@@ -336,47 +345,48 @@ def cuts(dice: random.Random, begin_s: float, end_s: float) -> list[tuple[float,
     while True:
         begins = sorted(dice.uniform(begin_s + 600, end_s) for _ in range(RESTARTS))
         found = [(b, b + dice.uniform(SHORTEST_OFF_S, LONGEST_OFF_S)) for b in begins]
-        if all(end + 300 < begin for (_, end), (begin, _) in zip(found, found[1:], strict=False)):
+        if all(end + 300 < begin for (_, end), (begin, _) in pairwise(found)):
             return found
 
 
-class Run(NamedTuple):
-    """One week: the errors in points, and how they stand to what was stated."""
+@dataclass
+class Tally:
+    """The errors of one or more runs, in points, and how they stand to what was stated."""
 
-    squares: float
-    judged: int
-    inside: int
-    stated: float
-    last_error: float
-    capacity_error: float
-    worst: float
+    judged: int = 0
+    squares: float = 0.0
+    inside: int = 0
+    stated: float = 0.0
+    worst: float = 0.0
+    last: float = 0.0  # the error at the end
+    capacity_pct: float = 0.0  # the error of the learned capacity
+
+    def judge(self, found_pct: float, around_pct: float, true_pct: float) -> None:
+        self.last = found_pct - true_pct
+        self.judged += 1
+        self.squares += self.last**2
+        self.inside += abs(self.last) <= around_pct
+        self.stated += around_pct
+        self.worst = max(self.worst, abs(self.last))
 
 
 def week(
-    chemistry: str,
-    seed: int,
-    gain_sign: int,
-    offset_sign: int,
-    *,
-    days: int = 7,
-    unknown: bool = False,
-) -> Run:
-    """Run one unit for a day to be set up, with one long charge, and then for `days`.
+    chemistry: str, dice: random.Random, signs: tuple[int, int], *, unknown: bool = False
+) -> Tally:
+    """Run one unit for a day to be set up in, with one long charge, and for a week that is judged.
 
     `unknown` leaves that day out: the unit meets a battery of which it knows nothing.
     """
-    dice = random.Random(f"{chemistry} {seed} {gain_sign} {offset_sign} {unknown}")
     spread = dice.choice((0.0, 0.01, 0.03))
-    kind = LiFePO4 if chemistry == "lifepo4" else LeadAcid
-    pack: Pack = kind(dice, dice.uniform(0.2, 0.9) if unknown else 0.7, spread)
-    with_cells = dice.random() < 0.5
+    start = dice.uniform(0.2, 0.9) if unknown else 0.7
     lead = chemistry == "lead_acid"
+    pack: Pack = LeadAcid(dice, start, spread) if lead else LiFePO4(dice, start, spread)
+    with_cells = dice.random() < 0.5
     charger = Charger(14.4, (6 if lead else 1.5) * HOUR_S, 13.6 if lead else 13.5)
-    shunt = Shunt(dice, gain_sign, offset_sign)
+    shunt = Shunt(dice, *signs)
     begin_s = 0.0 if unknown else DAY_S
-    end_s = begin_s + days * DAY_S
-    spans = [s._replace(begin_s=s.begin_s + begin_s, end_s=s.end_s + begin_s)
-             for s in sources(dice, days)]  # fmt: skip
+    end_s = begin_s + DAYS * DAY_S
+    spans = sources(dice, begin_s)
     if not unknown:
         spans.append(Span(HOUR_S, 20 * HOUR_S, 38.0))
     gaps = iter([*cuts(dice, begin_s, end_s), (math.inf, math.inf)])
@@ -385,38 +395,31 @@ def week(
     swing, phase = dice.uniform(2, 6), dice.uniform(0, 24)
 
     battery = Battery(chemistry, NAMEPLATE_AH)
-    charge = Charge()
-    estimator: Estimator | None = Estimator(battery, charge)
-    saved, saved_s, save_s, judge_s = replace(charge), 0.0, 0.0, 0.0
-    told_s, told = math.inf, 0.0
-    squares = stated = worst = error = 0.0
-    judged = inside = 0
+    estimator: Estimator | None = None
+    charge, saved, saved_s, save_s, judge_s = Charge(), Charge(), 0.0, 0.0, begin_s
+    told_s, off_s, first = math.inf, 0.0, True
+    tally = Tally()
     for n in range(int(end_s / STEP_S)):
         at_s = n * STEP_S
         if n % 120 == 0:
-            hour = at_s / HOUR_S
-            pack.warm(swing * math.sin((hour + phase) * math.tau / 24))
+            pack.warm(swing * math.sin((at_s / HOUR_S + phase) * math.tau / 24))
         limit_a = max((s.limit_a for s in spans if s.begin_s <= at_s < s.end_s), default=0.0)
-        supply = None
-        if limit_a:
-            supply = charger.supply(limit_a, pack.voltage_v, STEP_S)
-        else:
-            charger.rest()
-        pack.step(STEP_S, next(load), supply)
-        if at_s >= dies_s and estimator is not None:
+        pack.step(STEP_S, next(load), charger.supply(limit_a, pack.voltage_v))
+        if at_s >= dies_s:
             estimator = None
-        if estimator is None:
             if at_s < wakes_s:
                 continue
+            dies_s, wakes_s = next(gaps)
+        if estimator is None:
             charge = replace(saved)
             estimator = Estimator(battery, charge)
-            off_s, fate = at_s - saved_s, dice.random()
-            estimator.resume(off_s if fate < 0.5 else None)
-            if fate > 0.75:
-                told_s, told = at_s + dice.uniform(60, 900), off_s
-            dies_s, wakes_s = next(gaps)
+            if not first:
+                off_s, fate = at_s - saved_s, dice.random()
+                estimator.resume(off_s if fate < 0.5 else None)
+                told_s = at_s + dice.uniform(60, 900) if fate > 0.75 else math.inf
+            first = False
         if at_s >= told_s:
-            estimator.resume(told)
+            estimator.resume(off_s)
             told_s = math.inf
         estimator.apply(
             shunt.current_a(pack.current_a),
@@ -428,13 +431,59 @@ def week(
             saved, saved_s, save_s = replace(charge), at_s, at_s + SAVE_S
         if at_s >= judge_s:
             judge_s = at_s + JUDGE_S
-            found, around = estimator.charge_pct, estimator.uncertainty_pct
-            if at_s >= begin_s and found is not None and around is not None:
-                error = found - 100 * pack.charge
-                squares += error * error
-                stated += around
-                judged += 1
-                inside += abs(error) <= around
-                worst = max(worst, abs(error))
-    learned = (charge.capacity_ah or NAMEPLATE_AH) / TRUE_AH - 1
-    return Run(squares, judged, inside, stated, error, 100 * learned, worst)
+            found_pct, around_pct = estimator.charge_pct, estimator.uncertainty_pct
+            if found_pct is not None and around_pct is not None:
+                tally.judge(found_pct, around_pct, 100 * pack.charge)
+    tally.capacity_pct = 100 * ((charge.capacity_ah or NAMEPLATE_AH) / TRUE_AH - 1)
+    return tally
+
+
+def _summary(name: str, tallies: list[Tally]) -> dict[str, float]:
+    judged = sum(t.judged for t in tallies)
+    each = [math.sqrt(t.squares / t.judged) for t in tallies]
+    figures = {
+        "rms_points": math.sqrt(sum(t.squares for t in tallies) / judged),
+        "inside_share": sum(t.inside for t in tallies) / judged,
+        "stated_points": sum(t.stated for t in tallies) / judged,
+        "last_rms_points": math.sqrt(fmean(t.last**2 for t in tallies)),
+        "worst_run_rms_points": max(each),
+        "worst_points": max(t.worst for t in tallies),
+        "capacity_rms_pct": math.sqrt(fmean(t.capacity_pct**2 for t in tallies)),
+    }
+    return {f"{name}_{key}": round(value, 3) for key, value in figures.items()}
+
+
+def measure(seeds: int = 4, seed: int = 1, *, unknown: bool = True) -> dict[str, float]:
+    """Run weeks of both kinds of battery, `seeds` for each sign of each error of the sensor.
+
+    `rms_points` is the error of the charge over all of a week, `inside_share` how often the truth was
+    inside the stated uncertainty, `stated_points` the mean of that. `unknown` adds weeks that begin
+    with a battery of which nothing is known, a quarter as many.
+    """
+    kinds: dict[str, list[Tally]] = {chemistry: [] for chemistry in CHEMISTRIES}
+    strange: list[Tally] = []
+    for chemistry in CHEMISTRIES:
+        for n, signs in product(range(seeds), SIGNS):
+            dice = random.Random(f"{seed} {chemistry} {n} {signs}")
+            kinds[chemistry].append(week(chemistry, dice, signs))
+            if unknown and n % 4 == 0:
+                strange.append(week(chemistry, dice, signs, unknown=True))
+    figures: dict[str, float] = {"weeks": seeds * len(SIGNS) * len(CHEMISTRIES)}
+    figures |= _summary("all", [t for tallies in kinds.values() for t in tallies])
+    for chemistry, tallies in kinds.items():
+        figures |= _summary(chemistry, tallies)
+    if strange:
+        figures |= _summary("from_unknown", strange)
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="tests.accuracy.battery", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    print(json.dumps(measure(options.seeds, options.seed), indent=1))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -8,13 +8,19 @@ import argparse
 import json
 import math
 import random
+import threading
+import time
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from sensors.beams import Beams, Config
+from sensors.clock import Monotonic
+from sensors.hardware import Hardware
 from sensors.passage import INNER, OUTER, Passages, Way
+from sensors.simulated.pins import Pins
 
 SPACING_M = 0.15
 STEP_S = 0.02
@@ -28,7 +34,10 @@ APART_M = 0.5
 TOGETHER_S = 0.02
 #: Nobody is counted so long after he has gone; then it was a glitch.
 LATE_S = 2.0
+#: Share of people who hold an arm before them, and of those with a bag behind them.
 ARMS = 0.05
+#: Share of hands among the visits, of people who turn back, and of those who hesitate.
+HANDS, TURNERS, HESITATING = 0.02, 0.03, 0.05
 
 Interval = tuple[float, float]
 
@@ -61,11 +70,14 @@ class Body(NamedTuple):
 
 @dataclass
 class Walk:
-    """Where a body's front is, in metres behind the beam that it meets first, a step of time."""
+    """Where a body's front is, in metres behind the beam that it meets first, a step of time.
+
+    `first` is the number of the step, since the beginning of time, that `front_m` begins with.
+    """
 
     body: Body
     front_m: list[float]
-    first: int = 0  # the number of the step, since the beginning of time, that `front_m` begins with
+    first: int = 0
 
     def at(self, step: int) -> float:
         """Return where the front is; he goes on as he was going."""
@@ -133,10 +145,7 @@ class Crowd:
 
     def next(self) -> Visit:
         dice = self._dice
-        if dice.random() < 0.02:
-            visit = self._hand()
-        else:
-            visit = self._walker()
+        visit = self._hand() if dice.random() < HANDS else self._walker()
         self._free_s = max(self._free_s, visit.end_s)
         return visit
 
@@ -158,7 +167,7 @@ class Crowd:
 
     def _walker(self) -> Visit:
         dice = self._dice
-        turns = dice.random() < 0.03
+        turns = dice.random() < TURNERS
         mood = self._turning() if turns else self._mood()
         body = self._body()
         leader, gap_m = self._leader, dice.uniform(0.4, 3.0)
@@ -209,7 +218,7 @@ class Crowd:
         while number < len(walk.front_m) or (end_m > 0 and walk.front_m[-1] < end_m):
             step = walk.first + number
             place = min(free.at(step), leader.at(step) - limit_m)
-            walk.front_m[number:number + 1] = [place]
+            walk.front_m[number : number + 1] = [place]
             number += 1
 
     def _body(self) -> Body:
@@ -226,7 +235,7 @@ class Crowd:
 
     def _mood(self) -> Mood:
         dice = self._dice
-        if dice.random() >= 0.05:
+        if dice.random() >= HESITATING:
             return Mood()
         back_m = dice.uniform(0.05, 0.3) if dice.random() < 0.5 else 0.0
         pause_s = dice.choice([dice.uniform(0, 0.5), dice.uniform(0.5, 5)])
@@ -411,12 +420,86 @@ def _settle(group: _Group, tally: Counter[str]) -> None:
         tally["grouped_right"] += len(people) - wrong
 
 
+# How fast the driver is
+
+#: Breaks of a beam a second that are tried, one after the other.
+RATES = tuple(200 * 2**n for n in range(10))
+BURST_S = 1.0
+#: A driver that needs longer after the end of a burst does not keep up.
+CATCH_UP_S = 0.5
+#: Somebody at 1.2 m/s: after how many seconds which beam is broken or free.
+PASSAGE = (
+    (0.0, OUTER, True),
+    (0.125, INNER, True),
+    (0.25, OUTER, False),
+    (0.375, INNER, False),
+)
+GPIOS = (23, 24)
+
+
+class _Lines(Hardware):
+    def __init__(self, clock: Monotonic) -> None:
+        self.pins = Pins(clock.now_s)
+
+    def pin_factory(self) -> Any:
+        return self.pins
+
+
+def pulses_per_second() -> float:
+    """Return the highest of RATES at which the real driver on the mock pins counts everybody.
+
+    A pulse is one break of one beam, so two edges; a passage has two pulses. Each passage takes its
+    time on a clock that runs so fast that the next follows in time. Nobody may be missing half a
+    second after a burst of one second.
+    """
+    best = 0.0
+    for rate in RATES:
+        if not _counts_all(rate):
+            break
+        best = float(rate)
+    return best
+
+
+def _counts_all(rate: int) -> bool:
+    passages = round(rate * BURST_S / 2)
+    clock = Monotonic(speed=rate / 2)  # so that a passage begins each second
+    hardware = _Lines(clock)
+    for gpio in GPIOS:
+        hardware.pins.set_cable(gpio, False)
+    beams = Beams(Config(*GPIOS), hardware, clock)
+    beams.open()
+    counted = 0
+    over = threading.Event()
+
+    def read() -> None:
+        nonlocal counted
+        while not over.is_set():
+            counted += sum(int(m.value or 0) for m in beams.read() if m.quantity == Way.IN)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    start_s, begin_s, pause = time.monotonic(), clock.now_s(), threading.Event()
+    for number in range(passages):
+        pause.wait(max(0.0, start_s + (number + 0.5) * 2 / rate - time.monotonic()))
+        for offset_s, beam, blocked in PASSAGE:
+            hardware.pins.set_cable(GPIOS[beam], blocked, begin_s + number + offset_s)
+    is_late = time.monotonic() > start_s + BURST_S + CATCH_UP_S
+    while counted < passages and time.monotonic() < start_s + BURST_S + CATCH_UP_S:
+        pause.wait(0.01)
+    over.set()
+    beams.interrupt()
+    reader.join()
+    beams.close()
+    return counted == passages and not is_late
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tests.accuracy.door", description=__doc__)
     parser.add_argument("--passages", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    print(json.dumps(measure(options.passages, options.seed), indent=1))  # noqa: T201
+    found = {**measure(options.passages, options.seed), "pulses_per_second": pulses_per_second()}
+    print(json.dumps(found, indent=1))  # noqa: T201
 
 
 if __name__ == "__main__":

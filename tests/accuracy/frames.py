@@ -10,6 +10,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 from sensors import jbd_frames, pzem004t_frames, vedirect_frames
@@ -17,8 +18,6 @@ from sensors.simulated.jbd import framed
 from sensors.simulated.pzem004t import with_crc
 from tests.devices import Fields, block, figures, shunt_fields
 
-#: How often bytes are hurt.
-SHARES = (0.01, 0.001, 0.0001)
 #: A parser keeps less than so many frames back: what it says is one of the last ones.
 _KEPT_BACK = 32
 
@@ -94,10 +93,10 @@ def bmv(dice: random.Random) -> Iterator[Sent]:
     """A BMV-712: its present and its history in turn."""
     while True:
         relay = dice.choice(("ON", "OFF"))
-        fields = {**shunt_fields(dice), "PID": "0xA381", "BMV": "712 Smart", "Relay": relay}
-        yield Sent(block(fields), {**figures(fields), "relay_on": relay == "ON"})
-        fields, meaning = _drawn(dice, _BMV_HISTORY)
-        yield Sent(block(fields), meaning)
+        present = {**shunt_fields(dice), "PID": "0xA381", "BMV": "712 Smart", "Relay": relay}
+        yield Sent(block(present), {**figures(present), "relay_on": relay == "ON"})
+        history, meaning = _drawn(dice, _BMV_HISTORY)
+        yield Sent(block(history), meaning)
 
 
 def mppt(dice: random.Random) -> Iterator[Sent]:
@@ -177,17 +176,11 @@ def jbd(dice: random.Random) -> Iterator[Sent]:
         protection = dice.choice((0, 0, 0, 1 << dice.randrange(13)))
         decidegrees = [dice.randint(-150, 450) for _ in range(2)]
         remaining = charge_pct * _NOMINAL // 100
+        words = [centivolts, centiamperes & 0xFFFF, remaining, _NOMINAL, cycles, _DATE]
+        kelvins = [2731 + tenths for tenths in decidegrees]
+        data = _words([*words, 0, 0, protection]) + bytes((_VERSION, charge_pct, fets, 4, 2))
         yield Sent(
-            framed(
-                3,
-                0,
-                _words(
-                    (centivolts, centiamperes & 0xFFFF, remaining, _NOMINAL, cycles, _DATE)
-                    + (0, 0, protection)
-                )
-                + bytes((_VERSION, charge_pct, fets, 4, 2))
-                + _words(2731 + tenths for tenths in decidegrees),
-            ),
+            framed(3, 0, data + _words(kelvins)),
             {
                 "voltage_v": centivolts / 100,
                 "current_a": centiamperes / 100,
@@ -232,14 +225,20 @@ def _of_jbd() -> Listen:
     return lambda data: [r.figures for r in replies.feed(data) if r.figures is not None]
 
 
-#: Who speaks, and what listens to it.
-LINES: Mapping[str, tuple[Talk, Callable[[], Listen]]] = {
-    "smartshunt": (smartshunt, _of_vedirect),
-    "bmv": (bmv, _of_vedirect),
-    "mppt": (mppt, _of_vedirect),
-    "bmv_and_hex": (with_hex(bmv), _of_vedirect),
-    "pzem004t": (pzem004t, _of_pzem004t),
-    "jbd": (jbd, _of_jbd),
+class Line(NamedTuple):
+    """Who speaks, and who begins to listen to it."""
+
+    talk: Talk
+    listener: Callable[[], Listen]
+
+
+LINES = {
+    "smartshunt": Line(smartshunt, _of_vedirect),
+    "bmv": Line(bmv, _of_vedirect),
+    "mppt": Line(mppt, _of_vedirect),
+    "bmv_and_hex": Line(with_hex(bmv), _of_vedirect),
+    "pzem004t": Line(pzem004t, _of_pzem004t),
+    "jbd": Line(jbd, _of_jbd),
 }
 
 # Damage
@@ -255,10 +254,10 @@ def the_byte(dice: random.Random, byte: int) -> int:
     return byte ^ dice.randrange(1, 256)
 
 
-#: What happens to a byte that is hurt.
-HURTS: Mapping[str, Callable[[random.Random, int], int]] = {"bits": a_bit, "bytes": the_byte}
 Hurt = Callable[[random.Random, int], int]
 Damage = Callable[[random.Random, bytes], bytes]
+#: What happens to a byte that is hurt.
+HURTS: Mapping[str, Hurt] = {"bits": a_bit, "bytes": the_byte}
 
 
 def everywhere(share: float, hurt: Hurt) -> Damage:
@@ -293,6 +292,10 @@ def in_each(most: int, hurt: Hurt) -> Damage:
 # What is measured
 
 
+#: What was sent and not yet heard: its meaning, and whether it was undamaged.
+Due = deque[tuple[Figures, bool]]
+
+
 @dataclass
 class Heard:
     """What was made of a line; `undamaged_accepted` of the `undamaged` frames were believed."""
@@ -302,45 +305,53 @@ class Heard:
     undamaged_accepted: int = 0
     wrong: int = 0
 
+    def take(self, found: Figures, due: Due) -> None:
+        """Take an accepted frame for the next that means the same; what was due before it is lost."""
+        lost = next(
+            (n for n, (meaning, _) in enumerate(islice(due, _KEPT_BACK)) if meaning == found), None
+        )
+        if lost is None:
+            self.wrong += 1
+            return
+        for _ in range(lost):
+            due.popleft()
+        self.undamaged_accepted += due.popleft()[1]
+
     @property
     def accepted_pct(self) -> float:
+        """Share of the undamaged frames that were believed."""
         return round(100 * self.undamaged_accepted / max(1, self.undamaged), 2)
 
 
-def damaged(line: str, damage: Damage, frames: int, seed: int) -> Heard:
+def damaged(line: Line, damage: Damage, frames: int, seed: int) -> Heard:
     """Listen to a damaged line for so many frames."""
-    dice = random.Random(f"{line} {seed}")
-    talk, listener = LINES[line]
-    listen, heard = listener(), Heard(sent=frames)
-    due: deque[tuple[Figures, bool]] = deque(maxlen=_KEPT_BACK)
-    for _, (data, meaning) in zip(range(frames), talk(dice), strict=False):
+    dice = random.Random(seed)
+    listen, heard = line.listener(), Heard(sent=frames)
+    due: Due = deque(maxlen=_KEPT_BACK)
+    for data, meaning in islice(line.talk(dice), frames):
         hurt = damage(dice, data)
         heard.undamaged += hurt == data
         due.append((meaning, hurt == data))
         for found in listen(hurt):
-            at = next((n for n, (true, _) in enumerate(due) if true == found), None)
-            if at is None:
-                heard.wrong += 1
-                continue
-            for _ in range(at):
-                due.popleft()
-            heard.undamaged_accepted += due.popleft()[1]
+            heard.take(found, due)
     return heard
 
 
-def clean(line: str, frames: int, seed: int) -> Heard:
-    """Listen to a clean line from the middle of a frame on, in pieces of any size."""
-    dice = random.Random(f"{line} {seed}")
-    talk, listener = LINES[line]
-    sent = [said for _, said in zip(range(frames + 1), talk(dice), strict=False)]
-    stream = b"".join(data for data, _ in sent)[dice.randrange(1, 100) :]
-    listen, found, at = listener(), list[Figures](), 0
+def clean(line: Line, frames: int, seed: int) -> Heard:
+    """Listen to a clean line from the middle of a frame on, for so many whole ones.
+
+    The bytes arrive in pieces of any size.
+    """
+    dice = random.Random(seed)
+    first, *sent = islice(line.talk(dice), frames + 1)
+    stream = first.data[dice.randrange(1, len(first.data)) :]
+    stream += b"".join(data for data, _ in sent)
+    listen, heard = line.listener(), Heard(frames, undamaged=frames)
+    due: Due = deque((meaning, True) for _, meaning in sent)
+    at = 0
     while at < len(stream):
         size = dice.randint(1, 300)
-        found += listen(stream[at : at + size])
+        for found in listen(stream[at : at + size]):
+            heard.take(found, due)
         at += size
-    true = [meaning for _, meaning in sent[1:]]
-    right, due = 0, iter(true)
-    for said in found:
-        right += any(meaning == said for meaning in due)
-    return Heard(frames, frames, right, len(found) - right)
+    return heard

@@ -36,7 +36,7 @@ class Tally:
 
 def passages(dice: random.Random) -> list[tuple[float, bool]]:
     """Return a day's passages in order: the hour, and whether somebody comes in."""
-    found = []
+    found: list[tuple[float, bool]] = []
     while len(found) < 2 * VISITORS:
         rush_h = dice.choice(_RUSHES_H)
         hour = dice.gauss(rush_h, 1.5) if dice.random() < 0.5 else dice.uniform(OPEN_H, CLOSED_H)

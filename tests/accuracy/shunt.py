@@ -37,7 +37,7 @@ class _Chip(Chip):
         super().write(data)
 
 
-class _Bench(Hardware):
+class Bench(Hardware):
     def __init__(self, offset_v: float = 0.0) -> None:
         self.now_s = 0.0
         self.chip = _Chip(lambda: self.now_s)
@@ -83,7 +83,7 @@ class Told(NamedTuple):
 
 def largest_error_lsb(offset_v: float, step_a: float) -> float:
     """Return the largest error from -53 to 53 A, after zero calibration, in bits of 6.67 mA."""
-    bench = _Bench(offset_v)
+    bench = Bench(offset_v)
     bench.set_zero()
     worst_a = 0.0
     for number in range(round(-53 / step_a), round(53 / step_a) + 1):
@@ -100,7 +100,7 @@ def clipped(offset_v: float, step_a: float) -> tuple[Told, int]:
     Small steps around both ends of the range, larger ones far beyond it. Within two bits of an end a
     current may be told: there nobody knows.
     """
-    bench = _Bench(offset_v)
+    bench = Bench(offset_v)
     bench.set_zero()
     happened = told = too_many = 0
     near_a = [FULL_SCALE_V / OHMS + number * step_a for number in range(-500, 501)]
@@ -115,15 +115,14 @@ def clipped(offset_v: float, step_a: float) -> tuple[Told, int]:
     return Told(happened, told), too_many
 
 
-def resets(times: int, seed: int) -> Told:
+def restarts(times: int, seed: int) -> Told:
     """Return how many restarts of the chip are told, between readings and within them.
 
     The reading in which it happens tells it, or the next one where all values were already read;
-    those are right then. Most currents are such that the range after a restart would hide that they
-    are too large.
+    those are right then. Half of the currents are too large, which the range after a restart hides.
     """
     dice = random.Random(seed)
-    bench = _Bench()
+    bench = Bench()
     told = 0
     for _ in range(times):
         true_a = dice.choice((20.0, -53.0, 60.0, -150.0))
@@ -140,24 +139,27 @@ def resets(times: int, seed: int) -> Told:
             except SensorError:
                 told += 1
                 break
-            # All values were read before.
-            assert bench.chip.restart_in == 0
-            assert (current_a is None) if beyond else abs(current_a - true_a) <= LSB_A
+            assert bench.chip.restart_in == 0, "all values were read before"
+            if beyond:
+                assert current_a is None
+            else:
+                assert current_a is not None
+                assert abs(current_a - true_a) <= LSB_A
         bench.now_s += 1.0
     return Told(times, told)
 
 
-def measure(step_a: float = 0.01, restarts: int = 10_000, seed: int = 1) -> dict[str, float]:
+def measure(step_a: float = 0.01, times: int = 10_000, seed: int = 1) -> dict[str, float]:
     """Return how right the current is, and how much of what cannot be known is told so."""
     both = (OFFSET_V, -OFFSET_V)
     ends = [clipped(offset_v, 0.001) for offset_v in (0.0, *both)]
-    restarted = resets(restarts, seed)
+    restarted = restarts(times, seed)
     happened = sum(t.happened for t, _ in ends)
     return {
         "largest_error_lsb": max(largest_error_lsb(offset_v, step_a) for offset_v in both),
         "clipped": happened,
         "clipped_told": sum(t.told for t, _ in ends) / happened,
         "told_within_the_range": sum(too_many for _, too_many in ends),
-        "restarts": restarts,
-        "restarts_told": restarted.told / restarts,
+        "restarts": restarted.happened,
+        "restarts_told": restarted.told / restarted.happened,
     }

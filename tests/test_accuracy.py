@@ -1,0 +1,170 @@
+"""The figures of `make accuracy` in short form hold their bars, and whoever measures them can count."""
+
+import json
+import random
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from publisher.occupancy import Door
+from sensors.simulated.jbd import framed
+from sensors.simulated.pzem004t import with_crc
+from tests.accuracy import frames, occupancy, shunt
+from tests.accuracy.__main__ import main
+from tests.accuracy.frames import HURTS, LINES, Figures, Line, Listen, Sent
+
+VEDIRECT = ("smartshunt", "bmv", "mppt", "bmv_and_hex")
+
+
+# Frames
+
+
+@pytest.mark.parametrize("line", VEDIRECT)
+def test_every_block_of_a_clean_line_is_found_and_nothing_else(line: str) -> None:
+    heard = frames.clean(LINES[line], 500, seed=1)
+    assert (heard.undamaged_accepted, heard.wrong) == (500, 0)
+
+
+@pytest.mark.parametrize("hurt", HURTS)
+@pytest.mark.parametrize("line", LINES)
+def test_nothing_wrong_is_accepted_where_one_byte_of_a_hundred_is_hurt(
+    line: str, hurt: str
+) -> None:
+    heard = frames.damaged(LINES[line], frames.everywhere(0.01, HURTS[hurt]), 2000, seed=1)
+    assert heard.wrong == 0
+    assert 0.1 * heard.sent < heard.undamaged < 0.9 * heard.sent
+
+
+@pytest.mark.parametrize("hurt", HURTS)
+@pytest.mark.parametrize("line", ["pzem004t", "jbd"])
+def test_no_reply_is_accepted_where_each_is_hurt(line: str, hurt: str) -> None:
+    heard = frames.damaged(LINES[line], frames.in_each(3, HURTS[hurt]), 2000, seed=1)
+    assert (heard.undamaged, heard.wrong) == (0, 0)
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_that_is_seldom_hurt_loses_little(line: str) -> None:
+    heard = frames.damaged(LINES[line], frames.everywhere(0.0001, frames.a_bit), 1000, seed=1)
+    assert heard.wrong == 0
+    assert heard.accepted_pct > 98
+
+
+def count(dice: random.Random) -> Iterator[Sent]:
+    for number in range(1 << 16):
+        yield Sent(number.to_bytes(2, "big"), {"number": number})
+
+
+def credulous() -> Listen:
+    return lambda data: [{"number": int.from_bytes(data, "big")}]
+
+
+def repeating() -> Listen:
+    return lambda data: [{"number": int.from_bytes(data, "big")}] * 2
+
+
+def backwards() -> Listen:
+    kept: list[Figures] = []
+
+    def listen(data: bytes) -> list[Figures]:
+        kept.append({"number": int.from_bytes(data, "big")})
+        return [kept.pop(), kept.pop()] if len(kept) == 2 else []
+
+    return listen
+
+
+def test_whoever_believes_everything_is_found_out() -> None:
+    damage = frames.in_each(1, frames.the_byte)
+    assert frames.damaged(Line(count, credulous), damage, 100, seed=1).wrong > 50
+    spare = frames.everywhere(1e-12, frames.a_bit)
+    heard = frames.damaged(Line(count, credulous), spare, 100, seed=1)
+    assert (heard.undamaged_accepted, heard.wrong) == (100, 0)
+    for listener in (repeating, backwards):
+        assert frames.damaged(Line(count, listener), spare, 100, seed=1).wrong >= 50
+
+
+def test_whoever_loses_or_repeats_a_block_of_a_clean_line_is_found_out() -> None:
+    def listener(times: int) -> Callable[[], Listen]:
+        listen = LINES["smartshunt"].listener()
+        return lambda: lambda data: [f for f in listen(data) for _ in range(times)]
+
+    for times, accepted, wrong in ((0, 0, 0), (1, 100, 0), (2, 100, 100)):
+        heard = frames.clean(Line(frames.smartshunt, listener(times)), 100, seed=1)
+        assert (heard.undamaged_accepted, heard.wrong) == (accepted, wrong)
+
+
+def test_what_is_composed_is_what_the_protocols_say() -> None:
+    assert with_crc(bytes.fromhex("01040000000a")) == bytes.fromhex("01040000000a700d")
+    assert framed(0xA5, 0x03) == bytes.fromhex("dda50300fffd77")
+    dice = random.Random(1)
+    for _ in range(100):
+        body = bytes.fromhex("0" + frames.hex_frame(dice)[1:-1].decode())
+        assert sum(body) % 256 == 0x55
+
+
+@pytest.mark.parametrize("hurt", HURTS)
+def test_damage_is_what_it_is_said_to_be(hurt: str) -> None:
+    dice = random.Random(1)
+    data = bytes(200_000)
+    found = frames.everywhere(0.01, HURTS[hurt])(dice, data)
+    assert len(found) == len(data)
+    assert 0.009 < sum(byte != 0 for byte in found) / len(data) < 0.011
+    bits = max(byte.bit_count() for byte in found)
+    assert bits == 1 if hurt == "bits" else bits > 1
+    counts = {sum(map(bool, frames.in_each(3, HURTS[hurt])(dice, bytes(25)))) for _ in range(100)}
+    assert counts == {1, 2, 3}
+
+
+# Shunt
+
+
+def test_the_current_is_right_to_one_bit_and_all_that_cannot_be_known_is_told() -> None:
+    found = shunt.measure(step_a=0.25, times=300)
+    assert found["largest_error_lsb"] <= 1 + 0.0005 / shunt.LSB_A, "it is said in whole mA"
+    assert found["clipped"] > 1000
+    assert (found["clipped_told"], found["told_within_the_range"]) == (1.0, 0)
+    assert found["restarts_told"] == 1.0
+
+
+def test_without_its_zero_the_current_is_off_by_the_offset() -> None:
+    """What is measured above is worth something: the offset is there."""
+    bench = shunt.Bench(shunt.OFFSET_V)
+    bench.flow(0.0)
+    assert bench.read() == pytest.approx(shunt.OFFSET_V / shunt.OHMS, abs=shunt.LSB_A)
+
+
+# Occupancy
+
+
+def test_the_true_number_is_within_what_is_stated_at_the_end_of_most_days() -> None:
+    found = occupancy.measure(days=100)
+    for door in found.values():
+        assert door["at_the_end_of_the_day"] >= 0.95
+        assert door["at_every_passage"] >= 0.95
+        assert door["mean_uncertainty"] < 15
+
+
+def test_a_door_that_misses_far_more_than_it_is_said_to_is_found_out() -> None:
+    tally = occupancy.watch(20, 0.05, 0.25, Door(), seed=1)
+    assert tally.figures()["at_the_end_of_the_day"] < 0.5
+
+
+def test_a_day_has_its_passages_and_nobody_leaves_who_has_not_come() -> None:
+    dice = random.Random(1)
+    for _ in range(20):
+        inside, most = 0, 0
+        for _, enters in (day := occupancy.passages(dice)):
+            inside += 1 if enters else -1
+            assert inside >= 0
+            most = max(most, inside)
+        assert (len(day), inside) == (2 * occupancy.VISITORS, 0)
+        assert most > 20
+
+
+# The document
+
+
+def test_one_json_document_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--quick", "--only", "ina219", "--only", "occupancy"]) == 0
+    figures = json.loads(capsys.readouterr().out)["figures"]
+    assert set(figures) == {"ina219_error_lsb", "ina219_told", "occupancy"}
+    assert all({"bar", "met", "how"} <= found.keys() for found in figures.values())
