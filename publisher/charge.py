@@ -49,8 +49,6 @@ RIPE_BELOW_V = 0.2
 SMOOTH_S, HINT_S = 60.0, 60.0
 #: After a larger load the voltage recovers for so long.
 RECOVERY_S = 300.0
-#: How exactly a voltage under load tells the charge, where it does, and how vague that must be for it.
-LOAD_SIGMA, LOAD_VAGUE = 0.13, 0.1
 #: A voltage at rest tells after so long, and so exactly.
 REST_S, REST_BOUND = 4 * 3600.0, 0.12
 #: How exact the bounds are that a voltage sets.
@@ -88,7 +86,6 @@ class Chemistry:
     ohm_ah: float
     least: Sequence[tuple[float, float]]
     most: Sequence[tuple[float, float]]
-    load: Sequence[tuple[float, float]]
     rest: Sequence[tuple[float, float]]
     ending: Sequence[tuple[float, float]]
 
@@ -114,7 +111,6 @@ CHEMISTRIES = {
             (10.0, 0.03), (11.2, 0.06), (12.0, 0.13), (12.4, 0.2), (12.8, 0.36), (13.0, 0.6),
             (13.2, 1.0), (13.2, NO_MOST),
         ),
-        load=(),
         rest=(),
         ending=((0.02, 0.95), (0.1, 0.9), (0.1, NO_LEAST)),
     ),
@@ -138,7 +134,6 @@ CHEMISTRIES = {
             (10.5, 0.1), (11.0, 0.2), (11.5, 0.35), (11.8, 0.45), (12.0, 0.6), (12.4, 1.0),
             (12.4, NO_MOST),
         ),
-        load=((11.2, 0.1), (11.55, 0.2), (11.75, 0.3), (12.02, 0.5), (12.56, 1.0)),
         rest=((11.75, 0.0), (12.7, 1.0)),
         ending=((0.02, 0.93), (0.05, 0.8), (0.1, 0.65), (0.1, NO_LEAST)),
     ),
@@ -531,7 +526,10 @@ class Estimator:
         charge = self._charge
         load_a = charge.load_a or self._nameplate_ah / 20
         charge_a = charge.charge_a or self._nameplate_ah / 5
-        last_a = before_a if after_a is None else after_a
+        if after_a is None:
+            last_a = before_a
+        else:
+            last_a = after_a if after_a >= 0 else -load_a  # a single load says less than the usual
         mean_a, swing_a = (before_a + last_a) / 2, abs(last_a - before_a) / 2
         hours, spread_h = blind_s / 3600, 0.0
         if longer:
@@ -671,8 +669,6 @@ class Estimator:
         volts = self._smooth_v / self._scale
         eased_v = volts - current_a * kind.ohm_ah / self._nameplate_ah
         self._confine(_on(kind.least, volts), _on(kind.most, eased_v), learn=True)
-        if kind.load and self._var() > LOAD_VAGUE**2:
-            self._measure(_on(kind.load, volts), LOAD_SIGMA**2)
         if kind.rest and self._rest_s >= REST_S:
             level = _on(kind.rest, volts)
             self._confine(level - REST_BOUND, level + REST_BOUND, learn=True)

@@ -294,11 +294,11 @@ class _Reader:
             if report is not None and period_s >= report.stale_after_s:
                 fix = f"must be less than report.stale_after_s ({report.stale_after_s:g})"
                 self.faults.append((f"sensors.{sensor.name}.period_s", fix))
-            unknown_after_s = math.inf if generator is None else generator.unknown_after_s
-            if (sensor.name, sensor.driver) == ("generator", "pzem004t") and sensor.config:
-                if period_s >= unknown_after_s:
-                    fix = f"must be less than generator.unknown_after_s ({unknown_after_s:g})"
-                    self.faults.append((f"sensors.{sensor.name}.period_s", fix))
+            silence_s = math.inf if generator is None else generator.unknown_after_s
+            is_meter = (sensor.name, sensor.driver) == ("generator", "pzem004t")
+            if is_meter and period_s >= silence_s:
+                fix = f"must be less than generator.unknown_after_s ({silence_s:g})"
+                self.faults.append((f"sensors.{sensor.name}.period_s", fix))
 
     def sensors(self, tables: object) -> tuple[Sensor, ...]:
         if not isinstance(tables, Mapping):

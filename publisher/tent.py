@@ -430,7 +430,7 @@ class Tent:
 
     def _number(self, sensor: str, quantity: str) -> float | None:
         value = self._value(sensor, quantity)
-        return None if value is None else float(value)
+        return None if value is None else round(float(value), 3)
 
     def _line(self, name: str) -> bool | None:
         """Return what the contact beside a meter says: whether its line is alive, None if unknown."""

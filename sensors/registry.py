@@ -22,7 +22,9 @@ class Entry:
 DRIVERS: dict[str, Entry] = {
     "beam": Entry("sensors.beam", "Beam", frozenset({"door"})),
     "beams": Entry("sensors.beams", "Beams", frozenset({"door"})),
-    "contact": Entry("sensors.contact", "Contact", frozenset({"mains", "mains_line", "generator_line"})),
+    "contact": Entry(
+        "sensors.contact", "Contact", frozenset({"mains", "mains_line", "generator_line"})
+    ),
     "ina219": Entry("sensors.ina219", "Ina219", frozenset({"generator", "battery"})),
     "jbd": Entry("sensors.jbd", "Jbd", frozenset({"battery"})),
     "pzem004t": Entry("sensors.pzem004t", "Pzem004t", frozenset({"generator", "mains"})),

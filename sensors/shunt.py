@@ -57,9 +57,9 @@ class Shunt:
         current_a = uncorrected_a - self.zero_a
         if abs(current_a) < self.dead_band_a:
             current_a = 0.0
-        return Flow(
-            round(current_a, 3), voltage_v, round(current_a * voltage_v, 1), round(uncorrected_a, 4)
-        )
+        power_w = round(current_a * voltage_v, 1)
+        # Finer than a bit by far: a zero is found from these, and must not be off by their rounding.
+        return Flow(round(current_a, 6), voltage_v, power_w, round(uncorrected_a, 6))
 
 
 def gain_for(max_current_a: float, shunt_ohms: float) -> int:

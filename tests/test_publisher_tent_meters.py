@@ -264,7 +264,11 @@ def test_while_the_shunt_fails_nothing_is_told_of_the_charge() -> None:
     flow(unit, 300, 1.0, 14.3)
     unit.fail("battery")
     block = battery(unit)
-    assert (block["charge_pct"], block["uncertainty_pct"], block["quality"]) == (None, None, "fault")
+    assert (block["charge_pct"], block["uncertainty_pct"], block["quality"]) == (
+        None,
+        None,
+        "fault",
+    )
     flow(unit, 5, -1.0, 13.2)
     assert battery(unit)["charge_pct"] is not None
 
@@ -436,7 +440,9 @@ CLEAR: dict[str, dict[str, Value]] = {"door": {"obstructed": False}}
 
 def evening(people: int = 3, at: str = "21:30", rules: str = CLOSING) -> Unit:
     hour, minute = map(int, at.split(":"))
-    unit = Unit(tent(rules, BEAMS), wall=NOON.replace(hour=hour, minute=minute) - timedelta(hours=2))
+    unit = Unit(
+        tent(rules, BEAMS), wall=NOON.replace(hour=hour, minute=minute) - timedelta(hours=2)
+    )
     unit.hear("door", obstructed=False, entered=people)
     return unit
 

@@ -451,8 +451,9 @@ def is_failed(measurement: Measurement) -> bool:
 
 @pytest.mark.parametrize("gpio", [OUTER_GPIO, INNER_GPIO])
 def test_a_cut_cable_is_an_obstruction_then_a_failure_and_never_a_person(
-    tent: Tent, gpio: int
+    at_speed: Callable[[float], Tent], gpio: int
 ) -> None:
+    tent = at_speed(1000.0)
     beams = tent.beams()
     beams.read()
     at_s = tent.clock.now_s()
@@ -537,7 +538,10 @@ def test_one_beam_tells_how_many_pass_and_never_which_way(tent: Tent) -> None:
     assert people(beam) == {"passed": 3}
 
 
-def test_one_beam_that_stays_broken_is_obstructed_and_then_failed(tent: Tent) -> None:
+def test_one_beam_that_stays_broken_is_obstructed_and_then_failed(
+    at_speed: Callable[[float], Tent],
+) -> None:
+    tent = at_speed(1000.0)
     beam = tent.beam()
     beam.read()
     tent.hardware.set_beam(inner=False, blocked=True)

@@ -230,8 +230,11 @@ def test_after_a_hand_somebody_counts_a_moment_later_or_with_the_next(way: Way) 
     [(at_s, counted_way)] = counted(hand.followed_by(passing(way)))
     assert counted_way is way
     assert at_s == pytest.approx(0.375 + ALONE_S)
-    both = counted(hand.followed_by(passing(way)).followed_by(passing(way, at_s=0.5)))
-    assert both == [(pytest.approx(0.875 + END_S), way)] * 2
+    times, both = zip(
+        *counted(hand.followed_by(passing(way)).followed_by(passing(way, at_s=0.5))), strict=True
+    )
+    assert times == pytest.approx([0.875 + END_S] * 2)
+    assert both == (way, way)
 
 
 @BOTH_WAYS

@@ -91,7 +91,7 @@ def largest_error_lsb(offset_v: float, step_a: float) -> float:
         bench.flow(true_a)
         current_a = bench.read()
         worst_a = max(worst_a, abs((current_a if current_a is not None else 1e9) - true_a))
-    return round(worst_a / LSB_A, 4)
+    return round(worst_a / LSB_A, 3)
 
 
 def clipped(offset_v: float, step_a: float) -> tuple[Told, int]:
