@@ -115,8 +115,8 @@ CHEMISTRIES = {
         ending=((0.02, 0.95), (0.1, 0.9), (0.1, NO_LEAST)),
     ),
     "lead_acid": Chemistry(
-        efficiency=0.96,
-        efficiency_sigma=0.02,
+        efficiency=0.965,
+        efficiency_sigma=0.012,
         peukert=1.1,
         rated_hours=20.0,
         charged_v=14.0,
@@ -526,10 +526,9 @@ class Estimator:
         charge = self._charge
         load_a = charge.load_a or self._nameplate_ah / 20
         charge_a = charge.charge_a or self._nameplate_ah / 5
-        if after_a is None:
-            last_a = before_a
-        else:
-            last_a = after_a if after_a >= 0 else -load_a  # a single load says less than the usual
+        last_a = before_a if after_a is None else after_a
+        if after_a is not None and after_a < 0 and charge.load_a is not None:
+            last_a = -charge.load_a  # a single load says less than the usual one
         mean_a, swing_a = (before_a + last_a) / 2, abs(last_a - before_a) / 2
         hours, spread_h = blind_s / 3600, 0.0
         if longer:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from sensors.capture import Decoded, no_tap
 from sensors.clock import Monotonic
 from sensors.hardware import Hardware
-from sensors.jbd_frames import CELLS, STATE, Replies, Reply, request
+from sensors.jbd_frames import CELLS, STATE, TOLERATED, WINDOW, Replies, Reply, request
+from sensors.line_trust import Trust, in_hindsight
 from sensors.reading import Measurement, SensorError
 from sensors.serial_port import SerialPort
 from sensors.settings import setting
@@ -111,6 +112,10 @@ class Jbd:
 
 def decode(capture: bytes) -> Decoded:
     """Return what a BMS said in a capture of its bytes; requests in between are passed over."""
-    replies = Replies()
-    said = replies.feed(capture) + replies.end()
-    return Decoded([reply.figures for reply in said if reply.figures is not None], replies.bad)
+
+    def read(trust: Trust) -> Decoded:
+        replies = Replies(trust)
+        said = replies.feed(capture) + replies.end()
+        return Decoded([reply.figures for reply in said if reply.figures is not None], replies.bad)
+
+    return in_hindsight(read, WINDOW, TOLERATED)

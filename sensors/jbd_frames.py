@@ -12,7 +12,7 @@ from struct import Struct
 from typing import Any, NamedTuple
 
 from sensors.framing import Cutter, FrameError
-from sensors.line_trust import LineTrust
+from sensors.line_trust import LineTrust, Trust
 
 #: What can be asked for: the battery's state, the voltage of each cell, the name of the hardware.
 STATE, CELLS, HARDWARE = 0x03, 0x04, 0x05
@@ -48,9 +48,8 @@ _FIXED = (6, 7, 10, 11, 18, _CELLS_AT, 22)
 _FEW_BYTES = 2
 
 #: Two bits that flip opposite ways leave the sum as it is: of the replies that are hurt twice, one in
-#: some hundred passes all checks. So a line must be good in the long run, too: of so many frames so
-#: many may be bad.
-_LATELY, _LATELY_TOLERATED = 60, 4
+#: some hundred passes all checks. So a line must be better and for longer than others to be trusted.
+WINDOW, TOLERATED = 60, 4
 
 Figures = dict[str, float | bool | None]
 
@@ -167,12 +166,11 @@ class Replies:
     may clear it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, trust: Trust | None = None) -> None:
         self.bad = 0
         self.flaw = ""
         self._cutter = Cutter(_length, _is_whole, shortest=_AROUND, usual=_USUAL)
-        self._trust = LineTrust()
-        self._lately: deque[bool] = deque(maxlen=_LATELY)  # True for a bad frame
+        self._trust = trust or LineTrust(WINDOW, TOLERATED)
         self._fixed: deque[bytes] = deque(maxlen=2)  # of the last two, since one may be damaged
         self._pack: tuple[float, int] | None = None  # volts and cells of the last STATE
 
@@ -201,8 +199,7 @@ class Replies:
             except FrameError as error:
                 self._refuse(str(error))
                 continue
-            self._lately.append(False)
-            if self._trust.good() and sum(self._lately) <= _LATELY_TOLERATED:
+            if self._trust.good():
                 checked.append(Reply(code, figures))
             else:
                 checked.append(Reply(code, None))
@@ -226,6 +223,5 @@ class Replies:
 
     def _refuse(self, flaw: str) -> None:
         self._trust.bad()
-        self._lately.append(True)
         self.bad += 1
         self.flaw = flaw

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from struct import Struct
 
 from sensors.framing import Cutter, FrameError
-from sensors.line_trust import LineTrust
 
 #: Whoever is alone on the line answers to it, and by it.
 GENERAL_ADDRESS = 0xF8
@@ -140,7 +139,6 @@ class Replies:
         self.flaw = ""
         self._address = address
         self._cutter = Cutter(_length, _is_whole, shortest=_REFUSAL, usual=_REPLY)
-        self._trust = LineTrust()
 
     def feed(self, data: bytes) -> list[Figures]:
         """Return the figures of each reply that `data` completes."""
@@ -168,14 +166,9 @@ class Replies:
             except FrameError as error:
                 self._refuse(str(error))
                 continue
-            if self._trust.good():
-                believed.append(figures)
-            else:
-                self.bad += 1
-                self.flaw = "too many replies are damaged to believe the others"
+            believed.append(figures)
         return believed
 
     def _refuse(self, flaw: str) -> None:
-        self._trust.bad()
         self.bad += 1
         self.flaw = flaw

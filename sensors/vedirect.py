@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sensors.capture import Decoded, no_tap
 from sensors.clock import Monotonic
 from sensors.hardware import Hardware
+from sensors.line_trust import TOLERATED, WINDOW, Trust, in_hindsight
 from sensors.reading import Measurement, SensorError
 from sensors.serial_port import SerialPort
 from sensors.settings import setting
@@ -85,6 +86,10 @@ class VeDirect:
 
 def decode(capture: bytes) -> Decoded:
     """Return what the device said in a capture of its bytes."""
-    blocks = Blocks()
-    frames = blocks.feed(capture)
-    return Decoded(frames, blocks.bad)
+
+    def read(trust: Trust) -> Decoded:
+        blocks = Blocks(trust)
+        frames = blocks.feed(capture)
+        return Decoded(frames, blocks.bad)
+
+    return in_hindsight(read, WINDOW, TOLERATED)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sensors.line_trust import LineTrust
+from sensors.line_trust import LineTrust, Trust
 
 #: No real block is longer; whatever is, is noise.
 LONGEST_BLOCK = 1024
@@ -132,9 +132,9 @@ class Blocks:
     believed, and `flaw` says what was wrong with the last one, empty after a block that was.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, trust: Trust | None = None) -> None:
         self.bad = 0
-        self._trust = LineTrust()
+        self._trust = trust or LineTrust()
         self.start_over()
 
     def start_over(self) -> None:

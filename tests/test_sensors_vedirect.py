@@ -377,8 +377,17 @@ def test_on_a_line_that_damages_often_no_block_is_believed_until_it_does_no_more
     assert decode(good + (bad + good * 5) * 20) == ([true] * 101, 20)
     impossible = block({**fields, "SOC": 1001})
     for worse in (bad, impossible):
-        found = decode(good + (worse + good) * 5 + worse + good * 20)
-        assert found == ([true] * 7, 6 + 19), "nineteen good ones are withheld and count as bad"
+        found = decode(good * 30 + (worse + good) * 5 + worse + good * 30)
+        assert found == ([true] * 46, 6 + 19), "nineteen good ones are withheld and count as bad"
+
+
+def test_a_recording_that_begins_on_a_bad_line_is_not_believed_from_the_start() -> None:
+    fields = shunt_fields(random.Random(6))
+    good, true = block(fields), figures(fields)
+    noisy = good + (hurt_sum(good) + good) * 6
+    assert len(Blocks().feed(noisy)) == 6, "who listens cannot know yet"
+    found = decode(noisy + good * 60)
+    assert found.frames == [true] * (60 - 18)
 
 
 @pytest.mark.parametrize("bad", [0, 1, TOLERATED])

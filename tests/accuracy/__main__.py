@@ -19,6 +19,8 @@ from typing import Any
 from tests.accuracy import battery, door, frames, occupancy, shunt
 
 SEED = 1
+#: Frames of a recording that is decoded as a whole.
+RECORDED = 200
 VEDIRECT = ("smartshunt", "bmv", "mppt", "bmv_and_hex")
 #: How many of the bytes are hurt; the bar is for the first.
 SHARES = (0.01, 0.001, 0.0001)
@@ -99,6 +101,11 @@ def _everywhere(lines: Iterable[str], sent: int) -> dict[str, Any]:
                     "undamaged": heard.undamaged,
                     "undamaged_accepted_pct": heard.accepted_pct,
                 }
+        for name, hurt in frames.HURTS.items():
+            damage = frames.everywhere(SHARES[0], hurt)
+            captures = sent // RECORDED
+            heard = frames.recorded(frames.LINES[line], damage, captures, RECORDED, SEED)
+            found[line][f"{100 * SHARES[0]:g}_pct_of_{name}_recorded"] = {"wrong": heard.wrong}
     worst = f"{100 * SHARES[0]:g}_pct"
     return figure(
         f"0 wrong where {100 * SHARES[0]:g} % of the bytes are hurt",
@@ -109,8 +116,8 @@ def _everywhere(lines: Iterable[str], sent: int) -> dict[str, Any]:
             if name.startswith(f"{worst}_")
         ),
         f"a stream of {sent} frames each, in which a byte by chance has one bit flipped, or another "
-        f"byte in its place; wrong is a frame with other figures than one that was sent, or out of "
-        f"order",
+        f"byte in its place, and as many in recordings of {RECORDED} each; wrong is a frame with other "
+        f"figures than one that was sent, or out of order",
         **found,
     )
 

@@ -79,9 +79,7 @@ def _tabulated() -> list[float]:
     found = []
     for n in range(-20, 1031):
         x = n / _GRID
-        (x0, v0), (x1, v1) = next(
-            pair for pair in pairwise(_CELL) if x <= pair[1][0]
-        )
+        (x0, v0), (x1, v1) = next(pair for pair in pairwise(_CELL) if x <= pair[1][0])
         found.append(v0 + (v1 - v0) * (x - x0) / (x1 - x0))
     return found
 
@@ -121,8 +119,7 @@ class LiFePO4:
         self._fast_v = self._slow_v = 0.0
         self._lag = -1.0
         self._stopped = self._empty = False
-        self._ohms = 0.004
-        self._share = 0.0
+        self._ohms = 0.005
         self.current_a, self.voltage_v = 0.0, 13.2
         self.highest_cell_v: float | None = 3.3
 
@@ -198,7 +195,7 @@ class LeadAcid:
         self._warmth = 0.0
         self._empty = False
         self.current_a, self.voltage_v = 0.0, 12.5
-        self.highest_cell_v = None
+        self.highest_cell_v: float | None = None
 
     @property
     def charge(self) -> float:
@@ -340,11 +337,23 @@ def loads(dice: random.Random) -> Iterator[float]:
         at_s += STEP_S
 
 
-def cuts(dice: random.Random, begin_s: float, end_s: float) -> list[tuple[float, float]]:
-    """Return when the unit dies and wakes up: RESTARTS times, never overlapping."""
+def cuts(
+    dice: random.Random, begin_s: float, end_s: float, *, long: bool
+) -> list[tuple[float, float]]:
+    """Return when the unit dies and wakes up: RESTARTS times, never overlapping.
+
+    Most cuts are short: a minute is as likely as an hour, measured by its logarithm; `long` makes
+    every length from a minute to two hours as likely, so that the unit is off for 30 hours a week.
+    """
+
+    def off_s() -> float:
+        if long:
+            return dice.uniform(SHORTEST_OFF_S, LONGEST_OFF_S)
+        return SHORTEST_OFF_S * math.exp(dice.uniform(0, math.log(LONGEST_OFF_S / SHORTEST_OFF_S)))
+
     while True:
         begins = sorted(dice.uniform(begin_s + 600, end_s) for _ in range(RESTARTS))
-        found = [(b, b + dice.uniform(SHORTEST_OFF_S, LONGEST_OFF_S)) for b in begins]
+        found = [(b, b + off_s()) for b in begins]
         if all(end + 300 < begin for (_, end), (begin, _) in pairwise(found)):
             return found
 
@@ -371,25 +380,31 @@ class Tally:
 
 
 def week(
-    chemistry: str, dice: random.Random, signs: tuple[int, int], *, unknown: bool = False
+    chemistry: str,
+    dice: random.Random,
+    signs: tuple[int, int],
+    *,
+    unknown: bool = False,
+    long_cuts: bool = False,
 ) -> Tally:
-    """Run one unit for a day to be set up in, with one long charge, and for a week that is judged.
+    """Run one unit for half a day to be set up in, with a long charge, and for a week that is judged.
 
-    `unknown` leaves that day out: the unit meets a battery of which it knows nothing.
+    `unknown` leaves the first out: the unit meets a battery of which it knows nothing.
     """
     spread = dice.choice((0.0, 0.01, 0.03))
     start = dice.uniform(0.2, 0.9) if unknown else 0.7
     lead = chemistry == "lead_acid"
-    pack: Pack = LeadAcid(dice, start, spread) if lead else LiFePO4(dice, start, spread)
+    pack: Pack
+    pack = LeadAcid(dice, start, spread) if lead else LiFePO4(dice, start, spread)
     with_cells = dice.random() < 0.5
     charger = Charger(14.4, (6 if lead else 1.5) * HOUR_S, 13.6 if lead else 13.5)
     shunt = Shunt(dice, *signs)
-    begin_s = 0.0 if unknown else DAY_S
+    begin_s = 0.0 if unknown else DAY_S / 2
     end_s = begin_s + DAYS * DAY_S
     spans = sources(dice, begin_s)
     if not unknown:
-        spans.append(Span(HOUR_S, 20 * HOUR_S, 38.0))
-    gaps = iter([*cuts(dice, begin_s, end_s), (math.inf, math.inf)])
+        spans.append(Span(HOUR_S, 11 * HOUR_S, 38.0))
+    gaps = iter([*cuts(dice, begin_s, end_s, long=long_cuts), (math.inf, math.inf)])
     dies_s, wakes_s = next(gaps)
     load = loads(dice)
     swing, phase = dice.uniform(2, 6), dice.uniform(0, 24)
@@ -453,27 +468,25 @@ def _summary(name: str, tallies: list[Tally]) -> dict[str, float]:
     return {f"{name}_{key}": round(value, 3) for key, value in figures.items()}
 
 
-def measure(seeds: int = 4, seed: int = 1, *, unknown: bool = True) -> dict[str, float]:
+def measure(seeds: int = 4, seed: int = 1, *, harder: bool = True) -> dict[str, float]:
     """Run weeks of both kinds of battery, `seeds` for each sign of each error of the sensor.
 
     `rms_points` is the error of the charge over all of a week, `inside_share` how often the truth was
-    inside the stated uncertainty, `stated_points` the mean of that. `unknown` adds weeks that begin
-    with a battery of which nothing is known, a quarter as many.
+    inside the stated uncertainty, `stated_points` the mean of that. `harder` adds half as many weeks
+    that begin with a battery of which nothing is known, and half as many with long cuts.
     """
-    kinds: dict[str, list[Tally]] = {chemistry: [] for chemistry in CHEMISTRIES}
-    strange: list[Tally] = []
-    for chemistry in CHEMISTRIES:
-        for n, signs in product(range(seeds), SIGNS):
-            dice = random.Random(f"{seed} {chemistry} {n} {signs}")
-            kinds[chemistry].append(week(chemistry, dice, signs))
-            if unknown and n % 4 == 0:
-                strange.append(week(chemistry, dice, signs, unknown=True))
-    figures: dict[str, float] = {"weeks": seeds * len(SIGNS) * len(CHEMISTRIES)}
-    figures |= _summary("all", [t for tallies in kinds.values() for t in tallies])
-    for chemistry, tallies in kinds.items():
-        figures |= _summary(chemistry, tallies)
-    if strange:
-        figures |= _summary("from_unknown", strange)
+    tallies: dict[str, list[Tally]] = {"all": []}
+    for n, chemistry, signs in product(range(seeds), CHEMISTRIES, SIGNS):
+        kinds: dict[str, dict[str, bool]] = {chemistry: {}}
+        if harder and n % 2 == 0:
+            kinds |= {"from_unknown": {"unknown": True}, "long_cuts": {"long_cuts": True}}
+        for name, how in kinds.items():
+            dice = random.Random(f"{seed} {chemistry} {n} {signs} {name}")
+            tallies.setdefault(name, []).append(week(chemistry, dice, signs, **how))
+    tallies["all"] = [t for chemistry in CHEMISTRIES for t in tallies[chemistry]]
+    figures: dict[str, float] = {"weeks": len(tallies["all"])}
+    for name, some in tallies.items():
+        figures |= _summary(name, some)
     return figures
 
 

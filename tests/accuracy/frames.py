@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from sensors import jbd_frames, pzem004t_frames, vedirect_frames
+from sensors.registry import decode
 from sensors.simulated.jbd import framed
 from sensors.simulated.pzem004t import with_crc
 from tests.devices import Fields, block, figures, shunt_fields
@@ -230,6 +231,7 @@ class Line(NamedTuple):
 
     talk: Talk
     listener: Callable[[], Listen]
+    driver: str = "vedirect"
 
 
 LINES = {
@@ -237,8 +239,8 @@ LINES = {
     "bmv": Line(bmv, _of_vedirect),
     "mppt": Line(mppt, _of_vedirect),
     "bmv_and_hex": Line(with_hex(bmv), _of_vedirect),
-    "pzem004t": Line(pzem004t, _of_pzem004t),
-    "jbd": Line(jbd, _of_jbd),
+    "pzem004t": Line(pzem004t, _of_pzem004t, "pzem004t"),
+    "jbd": Line(jbd, _of_jbd, "jbd"),
 }
 
 # Damage
@@ -305,11 +307,10 @@ class Heard:
     undamaged_accepted: int = 0
     wrong: int = 0
 
-    def take(self, found: Figures, due: Due) -> None:
+    def take(self, found: Figures, due: Due, within: int = _KEPT_BACK) -> None:
         """Take an accepted frame for the next that means the same; what was due before it is lost."""
-        lost = next(
-            (n for n, (meaning, _) in enumerate(islice(due, _KEPT_BACK)) if meaning == found), None
-        )
+        ahead = enumerate(islice(due, within))
+        lost = next((n for n, (meaning, _) in ahead if meaning == found), None)
         if lost is None:
             self.wrong += 1
             return
@@ -334,6 +335,23 @@ def damaged(line: Line, damage: Damage, frames: int, seed: int) -> Heard:
         due.append((meaning, hurt == data))
         for found in listen(hurt):
             heard.take(found, due)
+    return heard
+
+
+def recorded(line: Line, damage: Damage, recordings: int, frames: int, seed: int) -> Heard:
+    """Decode recordings of a damaged line, each of so many frames."""
+    dice = random.Random(seed)
+    heard = Heard(sent=recordings * frames)
+    for _ in range(recordings):
+        due: Due = deque()
+        said = bytearray()
+        for sent in islice(line.talk(dice), frames):
+            hurt = damage(dice, sent.data)
+            due.append((sent.figures, hurt == sent.data))
+            heard.undamaged += hurt == sent.data
+            said += hurt
+        for found in decode(line.driver, bytes(said)).frames:
+            heard.take(found, due, within=frames)
     return heard
 
 
