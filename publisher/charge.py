@@ -23,6 +23,8 @@ ASSUMED_SHARE, SHARE_SIGMA = 0.94, 0.055
 SMALLEST_SHARE, LARGEST_SHARE = 0.4, 1.25
 #: A capacity is never known better than this, and less every day: warmth and age change it.
 KNOWN_SIGMA, DAILY_SIGMA = 0.02, 0.01
+#: Standard deviation of a capacity that does not fit what the battery shows, at most.
+DOUBTED_SIGMA = 0.25
 #: Standard deviation of the sensor's offset: 83 mA is an INA219's worst on 1.5 mΩ.
 OFFSET_SIGMA_A = 0.05
 #: Standard deviation of a charge of which nothing is known, and the smallest that is believed.
@@ -328,7 +330,7 @@ class Estimator:
             self._correct(self._guess, off_s)
             self._guess = None
         else:
-            return  # full since
+            return  # full since, or not a word was left of it
         if charge.since_full_s is not None:
             charge.since_full_s += off_s
 
@@ -448,7 +450,7 @@ class Estimator:
                 self._move(current_a * hours * self._rate_factor(-current_a))
             charge.drifted += hours / self.capacity_ah
             if not 0 <= charge.level <= 1:
-                self._overrun(charge.level)
+                self._overrun()
         aged_var = charge.share_var + DAILY_SIGMA**2 * hours / 24
         charge.share_var = min(max(SHARE_SIGMA**2, charge.share_var), aged_var)
         part = step_s / TYPICAL_S
@@ -457,12 +459,12 @@ class Estimator:
         elif current_a < -self._idle_a:
             charge.load_a = _toward(charge.load_a, -current_a, part)
 
-    def _overrun(self, level: float) -> None:
-        """See a battery give where none should be left, or take where it should be full."""
-        total = self._var()
+    def _overrun(self) -> None:
+        """See a battery give where nothing should be left, or take where it should be full."""
+        level, total = self._charge.level, self._var()
         if total > VAGUE_SIGMA**2:
             self._confine(0.0, 1.0, learn=False)
-        elif level < 0:
+        elif level is not None and level < 0:
             # It holds more than was thought, or was fuller. What it takes beyond full is often lost.
             self._settle(0.0, total, learn=total / (total + BOUND_SIGMA**2))
 
@@ -697,7 +699,9 @@ class Estimator:
         if off * off <= 9 * (total + var):
             self._settle(charge.level + gain * off, gain * var, learn=1.0)
         else:
-            self._settle(level, var)  # they cannot both be right; the capacity is not to blame
+            # They cannot both be right. Where it is the capacity, the next time will teach it.
+            self._settle(level, var)
+            charge.share_var = min(DOUBTED_SIGMA**2, 4 * charge.share_var)
 
     def _confine(self, least: float, most: float, *, learn: bool) -> None:
         """Take bounds of the level: what they leave of its distribution is the new one."""
