@@ -26,9 +26,10 @@ ONE_PLACE = {
 LATE = {"adafruit_extended_bus", "adafruit_ina219", "adafruit_register", "gpiozero", "serial"}
 #: Modules that compute: no clock, no thread, no file, no socket.
 PURE = (
-    "publisher.commands", "publisher.generator", "publisher.messages", "publisher.occupancy",
-    "publisher.power", "publisher.tent", "sensors.passage", "sensors.reading", "sensors.shunt",
-    "sensors.framing", "sensors.jbd_frames", "sensors.pzem004t_frames", "sensors.vedirect_frames",
+    "publisher.charge", "publisher.commands", "publisher.generator", "publisher.messages",
+    "publisher.occupancy", "publisher.power", "publisher.tent", "publisher.totals",
+    "sensors.framing", "sensors.jbd_frames", "sensors.line_trust", "sensors.passage",
+    "sensors.pzem004t_frames", "sensors.reading", "sensors.shunt", "sensors.vedirect_frames",
 )  # fmt: skip
 IMPURE = {"io", "os", "pathlib", "queue", "random", "socket", "subprocess", "threading", "time"}
 
