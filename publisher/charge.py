@@ -24,7 +24,7 @@ SMALLEST_SHARE, LARGEST_SHARE = 0.4, 1.25
 #: A capacity is never known better than this, and less every day: warmth and age change it.
 KNOWN_SIGMA, DAILY_SIGMA = 0.02, 0.01
 #: Standard deviation of a capacity that does not fit what the battery shows, at most.
-DOUBTED_SIGMA = 0.25
+DOUBTED_SIGMA = 0.5
 #: Standard deviation of the sensor's offset: 83 mA is an INA219's worst on 1.5 mΩ.
 OFFSET_SIGMA_A = 0.05
 #: Standard deviation of a charge of which nothing is known, and the smallest that is believed.
@@ -634,7 +634,7 @@ class Estimator:
         charge.level = min(1.0, max(kind.full, charge.level))
         charge.level_var = kind.full_sigma**2
         charge.shared = charge.drifted = charge.charged = 0.0
-        charge.since_full_s = 0.0
+        charge.since_full_s, charge.low_told = 0.0, False
         self.synchronised = self._full = True
         self.gap = self._guess = None
 

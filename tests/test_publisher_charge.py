@@ -360,21 +360,25 @@ def empty_after(bench: Bench, ampere_hours: float) -> Bench:
     return bench.run(-10.0, None, ampere_hours * 360 - 120.0).run(-10.0, 11.9, 240.0)
 
 
+def full_after(bench: Bench, ampere_hours: float) -> Bench:
+    """Give so many ampere-hours at 10 A, until it is full."""
+    return bench.run(10.0, None, ampere_hours / 9.9 * HOUR_S).fill()
+
+
 @pytest.mark.parametrize("true_ah", [80.0, 87.0, 95.0, 105.0])
 def test_the_capacity_is_learned_from_full_to_the_floor(true_ah: float) -> None:
     bench = empty_after(Bench().fill(), 0.96 * true_ah)
     assert bench.estimator.capacity_ah == pytest.approx(true_ah, rel=0.05)
     assert bench.charge.capacity_ah == bench.estimator.capacity_ah
-    again = empty_after(bench.fill(), 0.96 * true_ah)
+    again = empty_after(full_after(bench, 0.96 * true_ah), 0.96 * true_ah)
     assert again.estimator.capacity_ah == pytest.approx(true_ah, rel=0.03)
     assert again.restart(0.0).estimator.capacity_ah == again.estimator.capacity_ah
 
 
 @pytest.mark.parametrize("true_ah", [80.0, 95.0])
 def test_the_capacity_is_learned_from_the_floor_to_full(true_ah: float) -> None:
-    bench = Bench().run(-5.0, 11.9, 300.0)
-    bench.run(10.0, 13.4, 0.96 * true_ah / 9.9 * HOUR_S).fill()
-    assert bench.estimator.capacity_ah == pytest.approx(true_ah, rel=0.04)
+    bench = full_after(Bench().run(-5.0, 11.9, 300.0), 0.96 * true_ah)
+    assert bench.estimator.capacity_ah == pytest.approx(true_ah, rel=0.05)
 
 
 @pytest.mark.parametrize("true_ah", [50.0, 65.0])
@@ -383,13 +387,14 @@ def test_the_capacity_of_an_old_battery_is_learned_in_the_end(true_ah: float) ->
     for _ in range(3):
         bench = empty_after(bench, 0.96 * true_ah)
         assert bench.pct == pytest.approx(4, abs=3), "whatever was counted"
-        bench.run(10.0, None, 0.96 * true_ah / 9.9 * HOUR_S).fill()
+        full_after(bench, 0.96 * true_ah)
     assert bench.estimator.capacity_ah == pytest.approx(true_ah, rel=0.05)
 
 
 def test_the_charge_is_right_half_way_once_the_capacity_is_learned() -> None:
-    bench = empty_after(Bench().fill(), 0.96 * 85.0).fill()
-    bench = empty_after(bench, 0.96 * 85.0).fill()
+    bench = Bench().fill()
+    for _ in range(2):
+        full_after(empty_after(bench, 0.96 * 85.0), 0.96 * 85.0)
     assert bench.run(-8.5, 13.15, 5 * HOUR_S).pct == pytest.approx(50, abs=2)
 
 
@@ -442,7 +447,7 @@ def test_it_grows_with_time_alone() -> None:
 
 def test_it_is_less_once_the_capacity_is_learned() -> None:
     fresh = Bench().fill().run(-10.0, 13.1, 5 * HOUR_S)
-    learned = empty_after(Bench().fill(), 85.0).fill().run(-10.0, 13.1, 5 * HOUR_S)
+    learned = full_after(empty_after(Bench().fill(), 85.0), 85.0).run(-10.0, 13.1, 5 * HOUR_S)
     assert learned.around < fresh.around
 
 

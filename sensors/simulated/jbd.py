@@ -1,10 +1,9 @@
 """A JBD battery management system that answers on a pseudo-terminal."""
 
-import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from sensors.simulated.serial_cable import Cable
+from sensors.simulated.serial_cable import Responder
 
 _STATE, _CELLS, _HARDWARE = 0x03, 0x04, 0x05
 _UNKNOWN_COMMAND = 0x80
@@ -41,29 +40,15 @@ class Pack:
         return sum(self.cells_v)
 
 
-class Bms(Cable):
-    """A BMS at the far end of a serial cable. It takes each piece that it hears for one frame.
+class Bms(Responder):
+    """A BMS at the far end of a serial cable."""
 
-    `fault` is how it misbehaves, one of FAULTS. With `echoes`, the line gives back what is sent.
-    """
-
-    FAULTS = (
-        "silent",
-        "short replies",
-        "bit flips",
-        "garbage",
-        "wrong code",
-        "refusals",
-        "in pieces",
-    )
+    FAULTS = (*Responder.FAULTS, "wrong code", "refusals")
 
     def __init__(self, path: Path, name: str = "JBD-SP04S034-L4S-200A-B-U") -> None:
         self.pack = Pack()
         self.name = name
-        self.echoes = False
-        self.fault = ""
-        self._dice = random.Random(5)
-        super().__init__(path, self._hear)
+        super().__init__(path)
 
     def state(self) -> bytes:
         """Return the data of the state (JBD's serial protocol V4, command 0x03)."""
@@ -102,33 +87,14 @@ class Bms(Cable):
             return framed(code, 0, self.name.encode("ascii"))
         return framed(code, _UNKNOWN_COMMAND)
 
-    def _hear(self, request: bytes) -> bytes:
-        reply = self.answer(request)
-        if reply:
-            reply = self._misbehave(reply)
-        return request + reply if self.echoes else reply
-
-    def _misbehave(self, reply: bytes) -> bytes:
+    def misbehave(self, reply: bytes) -> bytes:
+        """Return what is said in place of `reply`, by the fault that is set."""
         match self.fault:
-            case "silent":
-                return b""
-            case "short replies":
-                return reply[:12]
-            case "bit flips":
-                hurt = bytearray(reply)
-                hurt[self._dice.randrange(len(hurt))] ^= 1 << self._dice.randrange(8)
-                return bytes(hurt)
-            case "garbage":
-                return self._dice.randbytes(len(reply))
             case "wrong code":
                 return framed(0xAA, 0, reply[4:-3])
             case "refusals":
                 return framed(reply[1], _UNKNOWN_COMMAND)
-            case "in pieces":
-                for byte in reply:
-                    self.send(bytes((byte,)))
-                return b""
-        return reply
+        return super().misbehave(reply)
 
 
 def _words(*numbers: int) -> bytes:

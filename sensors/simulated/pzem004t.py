@@ -1,10 +1,9 @@
 """A PZEM-004T v3 AC meter that answers Modbus RTU on a pseudo-terminal."""
 
-import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from sensors.simulated.serial_cable import Cable
+from sensors.simulated.serial_cable import Responder
 
 _GENERAL_ADDRESS = 0xF8
 _READ_INPUT = 0x04
@@ -36,22 +35,10 @@ class Line:
         return self.voltage_v * self.current_a * self.power_factor
 
 
-class Meter(Cable):
-    """A meter at the far end of a serial cable. It takes each piece that it hears for one frame.
+class Meter(Responder):
+    """A meter at the far end of a serial cable."""
 
-    `fault` is how it misbehaves, one of FAULTS. With `echoes`, the line gives back what is sent.
-    """
-
-    FAULTS = (
-        "silent",
-        "short replies",
-        "bit flips",
-        "garbage",
-        "wrong address",
-        "wrong function",
-        "refusals",
-        "in pieces",
-    )
+    FAULTS = (*Responder.FAULTS, "wrong address", "wrong function", "refusals")
 
     def __init__(self, path: Path, address: int = 1) -> None:
         self.address = address
@@ -59,10 +46,7 @@ class Meter(Cable):
         self.energy_wh = 0
         self.alarm_w = 23_000
         self.powered = True  # by the AC that it measures
-        self.echoes = False
-        self.fault = ""
-        self._dice = random.Random(4)
-        super().__init__(path, self._hear)
+        super().__init__(path)
 
     def registers(self) -> list[int]:
         """Return the ten input registers (manual V3.0, section 2.3)."""
@@ -80,7 +64,9 @@ class Meter(Cable):
 
     def answer(self, request: bytes) -> bytes:
         """Return the reply of a meter that is well; nothing to what is not for it."""
-        if with_crc(request[:-2]) != request or request[0] not in (self.address, _GENERAL_ADDRESS):
+        if not self.powered or with_crc(request[:-2]) != request:
+            return b""
+        if request[0] not in (self.address, _GENERAL_ADDRESS):
             return b""
         function = request[1]
         first, count = int.from_bytes(request[2:4], "big"), int.from_bytes(request[4:6], "big")
@@ -92,32 +78,13 @@ class Meter(Cable):
         data = b"".join(n.to_bytes(2, "big") for n in registers[first : first + count])
         return with_crc(bytes((request[0], function, len(data))) + data)
 
-    def _hear(self, request: bytes) -> bytes:
-        reply = self.answer(request) if self.powered else b""
-        if reply:
-            reply = self._misbehave(reply)
-        return request + reply if self.echoes else reply
-
-    def _misbehave(self, reply: bytes) -> bytes:
+    def misbehave(self, reply: bytes) -> bytes:
+        """Return what is said in place of `reply`, by the fault that is set."""
         match self.fault:
-            case "silent":
-                return b""
-            case "short replies":
-                return reply[:12]
-            case "bit flips":
-                hurt = bytearray(reply)
-                hurt[self._dice.randrange(len(hurt))] ^= 1 << self._dice.randrange(8)
-                return bytes(hurt)
-            case "garbage":
-                return self._dice.randbytes(len(reply))
             case "wrong address":
                 return with_crc(bytes((self.address + 1,)) + reply[1:-2])
             case "wrong function":
                 return with_crc(reply[:1] + b"\x03" + reply[2:-2])
             case "refusals":
                 return with_crc(bytes((reply[0], _READ_INPUT | 0x80, _ILLEGAL_ADDRESS)))
-            case "in pieces":
-                for byte in reply:
-                    self.send(bytes((byte,)))
-                return b""
-        return reply
+        return super().misbehave(reply)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import select
 import threading
 import tty
@@ -76,3 +77,48 @@ class Cable:
     def close(self) -> None:
         """Take the cable away for good."""
         self.unplug()
+
+
+class Responder(Cable):
+    """A device that speaks when it is asked. It takes each piece that it hears for one request.
+
+    `fault` is how it misbehaves, one of FAULTS. With `echoes`, the line gives back what is sent.
+    """
+
+    FAULTS: tuple[str, ...] = ("silent", "short replies", "bit flips", "garbage", "in pieces")
+
+    def __init__(self, path: Path) -> None:
+        """Plug the device in at `path`, which must not exist yet."""
+        self.echoes = False
+        self.fault = ""
+        self._dice = random.Random(4)
+        super().__init__(path, self._hear)
+
+    def answer(self, request: bytes) -> bytes:
+        """Return the reply of a device that is well; nothing to what is no request."""
+        raise NotImplementedError
+
+    def misbehave(self, reply: bytes) -> bytes:
+        """Return what is said in place of `reply`, by the fault that is set."""
+        match self.fault:
+            case "silent":
+                return b""
+            case "short replies":
+                return reply[:12]
+            case "bit flips":
+                hurt = bytearray(reply)
+                hurt[self._dice.randrange(len(hurt))] ^= 1 << self._dice.randrange(8)
+                return bytes(hurt)
+            case "garbage":
+                return self._dice.randbytes(len(reply))
+            case "in pieces":
+                for byte in reply:
+                    self.send(bytes((byte,)))
+                return b""
+        return reply
+
+    def _hear(self, request: bytes) -> bytes:
+        reply = self.answer(request)
+        if reply:
+            reply = self.misbehave(reply)
+        return request + reply if self.echoes else reply
