@@ -163,7 +163,7 @@ class Battery:
         None, doc="hours of discharge for which the nameplate holds", low=1, high=100
     )
     charged_v: float | None = setting(
-        None, doc="voltage above which a charge ends, a little below the charger's", low=13, high=60
+        None, doc="voltage above which a charge ends, a little below the charger's", low=10, high=70
     )
     tail_pct: float = setting(
         2.0, doc="charging current, in % of capacity_ah, below which it is full", low=0.5, high=10
@@ -172,7 +172,7 @@ class Battery:
         180.0, doc="time that voltage and tail current must last", low=10, high=3600
     )
     floor_v: float | None = setting(
-        None, doc="voltage under load at which it is as good as empty", low=9, high=52
+        None, doc="voltage under load at which it is as good as empty", low=8, high=60
     )
     floor_pct: float | None = setting(
         None, doc="charge left in it at floor_v; time to empty counts down to it", low=0, high=50
@@ -330,7 +330,7 @@ class Estimator:
             self._correct(self._guess, off_s)
             self._guess = None
         else:
-            return  # full since, or not a word was left of it
+            return  # it has been full since, or anything was possible anyway
         if charge.since_full_s is not None:
             charge.since_full_s += off_s
 
@@ -365,7 +365,7 @@ class Estimator:
         if self._current_a is None or step_s > LONGEST_STEP_S:
             charge.blind_s = step_s
             self._interrupt()
-            self._bridge(current_a)
+            self._bridge(current_a, voltage_v)
             step_s = 0.0
         else:
             self._count(current_a, step_s)
@@ -410,7 +410,7 @@ class Estimator:
         charge, found = self._charge, self._outlook()
         if found is None or self._current_a is None or self._current_a > self._idle_a:
             return None
-        if charge.charging or charge.mean_s < SHORTEST_MEAN_S or charge.mean_a < self._idle_a:
+        if charge.mean_s < SHORTEST_MEAN_S or charge.mean_a < self._idle_a:
             return None
         left_ah = max(0.0, found[0] - self._floor) * self.capacity_ah
         return round(60 * left_ah / (charge.mean_a * self._rate_factor(charge.mean_a)), 1)
@@ -453,11 +453,6 @@ class Estimator:
                 self._overrun()
         aged_var = charge.share_var + DAILY_SIGMA**2 * hours / 24
         charge.share_var = min(max(SHARE_SIGMA**2, charge.share_var), aged_var)
-        part = step_s / TYPICAL_S
-        if current_a > self._tail_a:
-            charge.charge_a = _toward(charge.charge_a, current_a, part)
-        elif current_a < -self._idle_a:
-            charge.load_a = _toward(charge.load_a, -current_a, part)
 
     def _overrun(self) -> None:
         """See a battery give where nothing should be left, or take where it should be full."""
@@ -502,10 +497,20 @@ class Estimator:
             charge.mean_a += (flow_a - charge.mean_a) * min(1.0, step_s / charge.mean_s)
         else:
             charge.mean_a = flow_a
+        if charge.mean_s < SHORTEST_MEAN_S:
+            return
+        if charging and charge.mean_a > self._tail_a:
+            charge.charge_a = _toward(charge.charge_a, charge.mean_a, step_s / TYPICAL_S)
+        elif not charging and charge.mean_a > self._idle_a:
+            charge.load_a = _toward(charge.load_a, charge.mean_a, step_s / TYPICAL_S)
 
     def _mean_a(self) -> float:
         """Return the mean current, positive while charging."""
         return self._charge.mean_a if self._charge.charging else -self._charge.mean_a
+
+    def _charge_a(self) -> float:
+        """Return the typical charging current, or a likely one."""
+        return self._charge.charge_a or self._nameplate_ah / 5
 
     # What was not seen
 
@@ -527,7 +532,7 @@ class Estimator:
         """
         charge = self._charge
         load_a = charge.load_a or self._nameplate_ah / 20
-        charge_a = charge.charge_a or self._nameplate_ah / 5
+        charge_a = self._charge_a()
         last_a = before_a if after_a is None else after_a
         if after_a is not None and after_a < 0 and charge.load_a is not None:
             last_a = -charge.load_a  # a single load says less than the usual one
@@ -544,11 +549,13 @@ class Estimator:
         moved_ah = mean_a * hours * (self._efficiency if mean_a > 0 else 1.0)
         return moved_ah, bound_a * hours + (abs(mean_a) + swing_a / 4) * spread_h
 
-    def _bridge(self, after_a: float) -> None:
+    def _bridge(self, after_a: float, voltage_v: float | None) -> None:
         """Account for the gap that ends with a current of `after_a`."""
         charge, longer = self._charge, self._charge.blind_longer
         if charge.level is None or not (charge.blind_s or longer):
             return
+        if abs(after_a) <= self._idle_a and voltage_v is not None and voltage_v >= self._charged_v:
+            after_a = self._charge_a()  # a charger is there, and has done its work
         before_a = self._mean_a()
         moved_ah, bound_ah = self._unseen(before_a, after_a, charge.blind_s, longer)
         if longer or charge.blind_s > LONGEST_STEP_S:

@@ -337,21 +337,32 @@ def _record(options: argparse.Namespace) -> int:
     clock = Monotonic()
     driver = registry.build(options.driver, settings, Hardware(), clock)
     try:
-        with options.output.open("xb", buffering=0) as file:
-            with contextlib.suppress(KeyboardInterrupt):  # what was captured is there
-                record(driver, clock, options.seconds, file.write)
-            size = file.tell()
+        file = options.output.open("xb")
     except FileExistsError:
         _complain(f"{options.output} exists: give a new file with -o")
         return FAILED
+    except OSError as error:
+        _complain(
+            f"{options.output} cannot be written ({error.strerror}): give another file with -o"
+        )
+        return FAILED
+    why = "it said nothing: check its supply and its cable"
+    try:
+        with file, contextlib.suppress(KeyboardInterrupt):  # what was captured is there
+            record(driver, clock, options.seconds, lambda data: (file.write(data), file.flush()))
     except SensorError as error:
+        why = f"{error} (a running tentwatch service has its devices to itself: stop it first)"
+    except OSError as error:
+        why = f"{options.output} cannot be written: {error.strerror}"
+    size = options.output.stat().st_size
+    if not size:
         options.output.unlink()
-        _complain(f"{error} (a running tentwatch service has its devices to itself: stop it first)")
+        _complain(why)
         return FAILED
     _say(
         f"{size} bytes in {options.output}; read: tentwatch decode {options.driver} {options.output}"
     )
-    return DONE if size else FAILED
+    return DONE
 
 
 def _device(options: argparse.Namespace) -> Any:
@@ -361,6 +372,8 @@ def _device(options: argparse.Namespace) -> Any:
 
     if options.port is not None:
         kind = config_class(options.driver)
+        if options.sensor is not None:
+            raise ValueError("give --sensor, which is of the configuration, or --port, not both")
         if "port" not in kind.__dataclass_fields__:
             raise ValueError(f"{options.driver} is on no serial port: leave out --port")
         return kind(port=options.port)

@@ -281,6 +281,7 @@ class _Reader:
     ) -> None:
         """Find what no single section shows."""
         drivers = {sensor.name: sensor.driver for sensor in sensors}
+        self._compare_devices(sensors)
         for name in ("mains", "generator"):
             line = f"{name}_line"
             if line in drivers and name not in drivers:
@@ -289,6 +290,9 @@ class _Reader:
         if battery and battery.capacity_ah is None and drivers.get("battery") == "ina219":
             fix = "is missing: without it no charge can be told from the battery's current"
             self.faults.append(("battery.capacity_ah", fix))
+        if battery and battery.nominal_v > 12 and drivers.get("battery") == "ina219":
+            fix = "must be 12: an INA219 stands 26 V, and a 24 V battery is charged at 28 V"
+            self.faults.append(("battery.nominal_v", fix))
         for sensor in sensors:
             period_s = getattr(sensor.config, "period_s", 0.0)
             if report is not None and period_s >= report.stale_after_s:
@@ -299,6 +303,16 @@ class _Reader:
             if is_meter and period_s >= silence_s:
                 fix = f"must be less than generator.unknown_after_s ({silence_s:g})"
                 self.faults.append((f"sensors.{sensor.name}.period_s", fix))
+
+    def _compare_devices(self, sensors: tuple[Sensor, ...]) -> None:
+        taken: dict[tuple[Any, ...], str] = {}
+        for sensor in sensors:
+            for keys in (("port",), ("bus", "address")):
+                device = tuple(getattr(sensor.config, key, None) for key in keys)
+                other = taken.setdefault(device, sensor.name)
+                if None not in device and other != sensor.name:
+                    fix = f"is the device of sensors.{other}, too: give each its own"
+                    self.faults.append((f"sensors.{sensor.name}.{keys[-1]}", fix))
 
     def sensors(self, tables: object) -> tuple[Sensor, ...]:
         if not isinstance(tables, Mapping):

@@ -389,7 +389,8 @@ class Engine:
 
     An AC meter lives on the line that it measures: its silence says nothing, unless the contact says
     that the line is dead. A contact that is dead while the meter goes on measuring a live line has a
-    cut cable, and is not believed. The contact alone never says that the engine runs; but beside a DC
+    cut cable, and is not believed; behind a DC meter's shunt other sources may charge, so there the
+    contact wins. The contact alone never says that the engine runs; but beside a DC
     meter without a current, a live line is not called stopped either: the battery may be full.
     """
 

@@ -31,15 +31,19 @@ LONGEST_DAY_S = 25 * 3600.0
 
 #: A count of the battery's charge that may be off by more than this many points is an estimate.
 CERTAIN_PCT = 10.0
+#: … and one that may be off by more than this many is not told at all.
+USELESS_PCT = 40.0
 #: How long after closing time a tent that becomes quiet still counts as empty.
 CLOSING_S = 3 * 3600.0
-#: Readings that a zero is found from, their greatest age, and how far they may lie apart; a larger
-#: zero than the last, as a share of the largest current, is no offset but a current.
-ZERO_READINGS, ZERO_AGE_S, ZERO_SPREAD_A = 5, 15.0, 0.5
-LARGEST_ZERO_A = 2.0
+#: Readings that a zero is found from, and how far they may lie apart; what is larger than the last is
+#: no offset but a current.
+ZERO_READINGS, ZERO_SPREAD_A, LARGEST_ZERO_A = 5, 0.5, 2.0
 AC_METERS = {"pzem004t"}
 #: A meter that lives on a line which comes alive answers after so long at the latest.
 METER_WAKES_S = 10.0
+#: A meter that still measures so long after the contact beside it went dead is right, and the contact
+#: is not.
+CONTRADICTED_S = 3.0
 #: Drivers that see people pass and not which way.
 ONE_BEAM = {"beam"}
 
@@ -67,7 +71,8 @@ class _Sensor:
     heard_s: float | None = None
     fault: str = ""
     silent: bool = False  # its port works, and the device itself says nothing
-    line_dead_s: float = -math.inf  # when the line that it lives on was last dead
+    line_dead_s: float = -math.inf  # when the line that it lives on was last dead, and since when
+    line_died_s: float = -math.inf
     failed: bool = False
     values: dict[str, Reading] = field(default_factory=dict)
     health: dict[str, float] = field(default_factory=dict)
@@ -151,11 +156,9 @@ class Tent:
         configured_a = self._configured_zeros().get(name)
         if sensor is None or configured_a is None:
             raise ValueError(f"{name!r} is no sensor of this unit whose zero can be set")
-        found = [
-            float(r.value)
-            for r in sensor.uncorrected
-            if r.value is not None and self._settled_s - r.at_s <= ZERO_AGE_S
-        ]
+        found = [float(r.value) for r in sensor.uncorrected if r.value is not None]
+        if self._qualities[name] is not Quality.OK:
+            found.clear()
         if len(found) < ZERO_READINGS:
             raise ValueError(
                 f"{name} has not been read well for long enough: try again in a minute"
@@ -198,6 +201,7 @@ class Tent:
         if reading.quantity == FAULT:
             sensor.fault, sensor.silent = _why(reading), False
             sensor.values.clear()
+            sensor.uncorrected.clear()
             return
         sensor.heard_s = reading.at_s
         sensor.values[reading.quantity] = reading
@@ -228,8 +232,11 @@ class Tent:
 
     def _judge(self, now: Now) -> dict[str, Quality]:
         for name in self._lined:
-            if self._line(name) is False:
-                self._sensors[name].line_dead_s = now.monotonic_s
+            sensor, line = self._sensors[name], self._line(name)
+            if line is False:
+                sensor.line_dead_s = now.monotonic_s
+            else:
+                sensor.line_died_s = now.monotonic_s
         return {
             name: sensor.quality(now.monotonic_s, self._stale_after_s)
             for name, sensor in self._sensors.items()
@@ -292,7 +299,8 @@ class Tent:
         reading = self._sensors["battery"].values.get("current_a")
         current_a = self._number("battery", "current_a")
         at_s = now.monotonic_s if current_a is None or reading is None else reading.at_s
-        estimator.apply(current_a, self._number("battery", "voltage_v"), at_s)
+        voltage_v, cell_max_v = (self._number("battery", q) for q in ("voltage_v", "cell_max_v"))
+        estimator.apply(current_a, voltage_v, at_s, cell_max_v)
 
     def _pass_time(self, now: Now) -> list[Happening]:
         """Book the time since the last call on what ran then, and begin a new day if it is one."""
@@ -345,7 +353,9 @@ class Tent:
     def _close_tent(self, local: datetime, now: Now) -> list[Happening]:
         """Count the tent as empty where that is configured, it is time, and nobody has come by."""
         door, occupancy = self._config.door, self.totals.occupancy
-        if door.auto_zero_at is None or self._door_quality() not in KNOWN:
+        if door.auto_zero_at is None or not self._counts_both_ways():
+            return []
+        if self._door_quality() not in KNOWN:
             return []
         hour, minute = map(int, door.auto_zero_at.split(":"))
         since_s = ((local.hour - hour) * 60 + local.minute - minute) * 60 % 86_400
@@ -353,7 +363,7 @@ class Tent:
             since_s > CLOSING_S
             or now.monotonic_s - self._passed_s < door.auto_zero_quiet_h * 3600
             or occupancy.people > door.auto_zero_most
-            or not (occupancy.people or occupancy.entered_since or self.totals.estimated)
+            or not (occupancy.people or occupancy.uncertainty(door) or self.totals.estimated)
         ):
             return []
         return [self._set_people(0, "closing time")]
@@ -388,9 +398,14 @@ class Tent:
         raised = set(self.totals.alerts)
         charge_pct = self._charge_pct()
         was_low = "battery_low" in raised
-        low_pct = self._config.battery.low_pct + (BATTERY_HYSTERESIS_PCT if was_low else 0.0)
+        low_pct, low = self._config.battery.low_pct, None
+        if charge_pct is not None and was_low:  # what may still be low is not well
+            off_pct = max(BATTERY_HYSTERESIS_PCT, self._charge_uncertainty_pct() or 0.0)
+            low = charge_pct < low_pct + off_pct
+        elif charge_pct is not None:
+            low = charge_pct < low_pct
         rules = (  # alert, its sensor, whether it is so (None: unknown)
-            ("battery_low", "battery", None if charge_pct is None else charge_pct < low_pct),
+            ("battery_low", "battery", low),
             ("battery_alarm", "battery", self._value("battery", "alarm")),
             ("door_obstructed", "door", self._value("door", "obstructed")),
         )
@@ -402,12 +417,12 @@ class Tent:
             alerts |= self._engine.alerts
             if self._config.generator.service_due(self._since_service_h()):
                 alerts.add(SERVICE_DUE)
-        low, was_obstructed = "battery_low" in alerts, "door_obstructed" in raised
+        is_low, was_obstructed = "battery_low" in alerts, "door_obstructed" in raised
 
         happened = []
-        if low != was_low:
+        if is_low != was_low:
             detail = {"charge_pct": charge_pct}
-            happened.append(Happening("battery_low" if low else "battery_ok", detail))
+            happened.append(Happening("battery_low" if is_low else "battery_ok", detail))
         if ("door_obstructed" in alerts) != was_obstructed:
             if was_obstructed:
                 happened.append(Happening("door_cleared", {"blind_s": self._blind_s}))
@@ -443,12 +458,17 @@ class Tent:
     def _mains(self) -> Seen:
         if "mains" not in self._sensors:
             return Seen(False, None)
-        line, present = self._line("mains"), self._value("mains", "present")
-        if line is not None:
-            return Seen(True, line)
+        present = self._value("mains", "present")
         if present is not None:
             return Seen(True, bool(present))
-        return Seen(True, self._mains_voltage.apply(self._number("mains", "voltage_v")))
+        sensor, line = self._sensors["mains"], self._line("mains")
+        measured = self._mains_voltage.apply(self._number("mains", "voltage_v"))
+        if line is False and measured is not None:
+            # The contact is the quicker one, but a meter that goes on measuring has mains: then it is
+            # the contact's cable that is cut.
+            read_s = sensor.values["voltage_v"].at_s
+            return Seen(True, measured and read_s - sensor.line_died_s >= CONTRADICTED_S)
+        return Seen(True, line if measured is None else measured)
 
     def _generator(self) -> Seen:
         return Seen("generator" in self._sensors, self._engine.running)
@@ -464,20 +484,27 @@ class Tent:
         return self._charge is not None and self._value("battery", "charge_pct") is None
 
     def _charge_pct(self) -> float | None:
-        if self._charge is not None and self._is_counted():
-            known = self._qualities.get("battery") is Quality.OK
-            return self._charge.charge_pct if known else None
-        return self._number("battery", "charge_pct")
+        if self._charge is None or not self._is_counted():
+            return self._number("battery", "charge_pct")
+        # Half the battery, give or take nearly half, is no knowledge.
+        uncertainty_pct = self._charge_uncertainty_pct()
+        known = uncertainty_pct is not None and uncertainty_pct <= USELESS_PCT
+        return self._charge.charge_pct if known else None
+
+    def _charge_uncertainty_pct(self) -> float | None:
+        if self._charge is None or not self._is_counted():
+            return None
+        return self._charge.uncertainty_pct if self._qualities["battery"] is Quality.OK else None
 
     def _load_pct(self) -> int | None:
         load_pct = self._engine.load_pct
         return None if load_pct is None else round(load_pct)
 
     def _since_service_h(self) -> float:
-        return (self.totals.generator_s - self.totals.serviced_s) / 3600
+        return (self.totals.generator_s - (self.totals.serviced_s or 0.0)) / 3600
 
     def _counts_both_ways(self) -> bool:
-        return "door" not in self._sensors or self._sensors["door"].driver not in ONE_BEAM
+        return "door" in self._sensors and self._sensors["door"].driver not in ONE_BEAM
 
     def _obstructed(self) -> bool:
         return "door" in self._sensors and self._value("door", "obstructed") is True
@@ -629,8 +656,10 @@ class Tent:
         if self._charge is not None and counted and quality is Quality.OK:
             since_full_s, gap = self._charge.since_full_s, self._charge.gap
             block |= {
-                "uncertainty_pct": self._charge.uncertainty_pct,
-                "time_to_empty_min": self._charge.time_to_empty_min,
+                "uncertainty_pct": self._charge_uncertainty_pct(),
+                "time_to_empty_min": (
+                    None if block["charge_pct"] is None else self._charge.time_to_empty_min
+                ),
                 "capacity_ah": round(self._charge.capacity_ah, 1),
                 "synchronised": self._charge.synchronised,
                 "since_full_h": None if since_full_s is None else _hours(since_full_s),
@@ -671,6 +700,7 @@ def _date(text: str) -> date | None:
 
 def _time(text: str | None) -> datetime | None:
     try:
-        return None if text is None else datetime.fromisoformat(text)
+        time = None if text is None else datetime.fromisoformat(text)
     except ValueError:
         return None
+    return None if time is None or time.tzinfo is None else time

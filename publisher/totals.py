@@ -35,11 +35,10 @@ class Totals:
 
     occupancy: Occupancy = field(default_factory=Occupancy)
     estimated: bool = False  # people may have passed while the unit was off or the door blind
-    emptied: str = ""  # the last date on which a quiet tent was counted as empty
     day: Day = field(default_factory=Day)
     generator_s: float = 0.0
     generator_starts: int = 0
-    serviced_s: float = 0.0  # `generator_s` at the generator's last service
+    serviced_s: float | None = None  # `generator_s` at the generator's last service
     charge: Charge = field(default_factory=Charge)
     saved: str | None = None  # the last time of day that is certain
     source: str = Source.UNKNOWN.value
@@ -72,7 +71,7 @@ class Totals:
         mine.entered_total += theirs.entered_total
         mine.left_total += theirs.left_total
         mine.passed_total += theirs.passed_total
-        if self.serviced_s == 0.0:
+        if self.serviced_s is None:
             self.serviced_s = earlier.serviced_s
         else:
             self.serviced_s += earlier.generator_s

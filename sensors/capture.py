@@ -56,11 +56,12 @@ def lines(capture: bytes) -> Iterator[dict[str, Any] | None]:
 def record(driver: Driver, clock: Monotonic, seconds: float, write: Callable[[bytes], Any]) -> None:
     """Write what a device says within `seconds`, as it says it, whether it makes sense or not.
 
-    Raises SensorError where the device cannot be opened.
+    Raises SensorError or OSError where the device cannot be opened, and whatever `write` raises.
     """
     waiting = Event()
     end_s = clock.now_s() + seconds
-    driver.tap = write
+    said: list[bytes] = []
+    driver.tap = said.append
     told = ""
     try:
         driver.open()
@@ -73,7 +74,10 @@ def record(driver: Driver, clock: Monotonic, seconds: float, write: Callable[[by
                 if str(error) != told:
                     told = str(error)
                     log.warning("%s", told)
+            write(b"".join(said))
+            said.clear()
             if wait_s:
                 waiting.wait(clock.real_s(min(wait_s, left_s)))
     finally:
         driver.close()
+        write(b"".join(said))

@@ -204,8 +204,9 @@ def _recorded(capture: bytes) -> Iterator[Start | Edge | float | None]:
 
 def _start(at_s: float, record: dict[str, Any]) -> Start | None:
     levels = record["high"]
-    if not all(gpio.isdecimal() and isinstance(high, bool) for gpio, high in levels.items()):
-        return None
+    for gpio, high in levels.items():
+        if len(gpio) > 2 or not gpio.isdecimal() or not isinstance(high, bool):
+            return None
     return Start(at_s, record, {int(gpio): high for gpio, high in levels.items()})
 
 

@@ -1,5 +1,6 @@
 """Driver: DC current and voltage by an INA219 on a shunt of any size."""
 
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -154,7 +155,7 @@ def decode(capture: bytes) -> Decoded:
                 raise ValueError("no settings yet")
             registers = [_word(said[name]) for name in ("configuration", "bus")]
             raw_shunt = _word(said["shunt"], low=-0x8000, high=0x7FFF)
-            at_s = float(said["at_s"])
+            at_s = _finite(said["at_s"])
         except (ValueError, TypeError, KeyError, OverflowError):
             bad += 1
             continue
@@ -167,11 +168,18 @@ def decode(capture: bytes) -> Decoded:
 
 
 def _shunt(said: dict[str, Any]) -> Shunt:
-    numbers = [float(said[name]) for name in ("shunt_ohms", "zero_a", "dead_band_a")]
+    numbers = [_finite(said[name]) for name in ("shunt_ohms", "zero_a", "dead_band_a")]
     if not (1e-5 <= numbers[0] <= 1 and abs(numbers[1]) <= 10 and 0 <= numbers[2] <= 10):
         raise ValueError("no such shunt")
     gain = _word(said["gain"], high=3)
     return Shunt(numbers[0], gain, numbers[1], numbers[2], said["reversed"] is True)
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("no number")
+    return number
 
 
 def _word(value: object, low: int = 0, high: int = 0xFFFF) -> int:

@@ -149,7 +149,8 @@ class _Door:
         if not self._ignoring:
             return self._judge(breaks)
         self._ignoring = self.obstructed = False
-        self._see()
+        if self.failure is None or not self.failure.alone:  # that one shows with both beams only
+            self._see()
         return []
 
     @property

@@ -26,7 +26,9 @@ class SerialPort:
         import serial
 
         try:
-            self._serial = serial.Serial(self.path, self._baud, timeout=0, exclusive=True)
+            self._serial = serial.Serial(
+                self.path, self._baud, timeout=0, write_timeout=1.0, exclusive=True
+            )
         except (OSError, ValueError, termios.error) as error:
             raise SensorError(
                 f"{self.path} cannot be opened ({error}): check the cable, the name under "

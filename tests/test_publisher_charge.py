@@ -222,7 +222,8 @@ def not_full() -> dict[str, Bench]:
     spike = at(0.5).run(30.0, 13.5, 600.0, step_s=1.0)
     spike.run(30.0, 14.8, 1.0, step_s=1.0, cell_v=3.9).run(0.0, 13.3, 600.0, step_s=1.0)
     refused, stopped, absorbing = at(0.5), at(0.5), at(0.7, LEAD)
-    stopped.run(20.0, 13.5, HOUR_S)
+    stopped.run(20.0, 13.5, HOUR_S).run(20.0, 14.1, 10.0)
+    fading = at(0.5).run(20.0, 13.9, 600.0).run(1.0, 13.9, 600.0)
     absorbing.run(15.0, 14.4, HOUR_S)
     for n in range(60):  # what a charger leaves behind goes away
         absorbing.run(0.0, 14.2 - min(1.2, n * 0.1), 10.0)
@@ -235,6 +236,7 @@ def not_full() -> dict[str, Bench]:
         "a protection that refuses the cold": refused.run(0.0, 14.4, HOUR_S),
         "a protection that stops in the middle": stopped.run(0.0, 14.4, HOUR_S),
         "a lead-acid battery whose charger goes": absorbing,
+        "a charge that fades away too low": fading.run(0.0, 13.85, 600.0),
     }
 
 
@@ -248,6 +250,20 @@ def test_no_false_full(what: str) -> None:
 def test_a_tail_that_a_restart_interrupts_is_seen_after_it() -> None:
     bench = at(0.9).run(20.0, 14.2, 600.0).restart(60.0).run(0.0, 14.4, 300.0)
     assert bench.estimator.synchronised
+
+
+@pytest.mark.parametrize(("level", "full"), [(0.8, True), (0.3, False)])
+def test_a_battery_may_have_become_full_in_a_gap(level: float, full: bool) -> None:
+    """Where the charger holds it high and nothing flows, and there was the time for it."""
+    bench = at(level).run(20.0, 13.5, HOUR_S / 2).run(-5.0, 13.2, 600.0)
+    bench.restart(HOUR_S).run(0.0, 14.4, 300.0)
+    assert bench.estimator.synchronised is full
+
+
+def test_what_goes_in_beyond_full_does_not_come_out_again() -> None:
+    bench = at(0.99).run(10.0, None, HOUR_S)
+    assert bench.pct == 100
+    assert bench.run(-10.0, None, HOUR_S).pct == pytest.approx(90, abs=0.1)
 
 
 def test_voltages_are_those_of_the_battery() -> None:
@@ -280,12 +296,22 @@ def test_a_battery_under_load_at_its_floor_is_as_good_as_empty(
 
 @pytest.mark.parametrize(
     ("current_a", "voltage_v", "seconds"),
-    [(-5.0, 11.5, 30.0), (-40.0, 11.8, 600.0), (10.0, 11.8, 600.0), (-5.0, 0.0, 600.0)],
+    [(-5.0, 10.9, 60.0), (-40.0, 11.8, 600.0), (10.0, 11.8, 600.0), (-5.0, 0.0, 600.0)],
     ids=["for a moment", "under a large load", "while charging", "cut off"],
 )
 def test_a_low_voltage_may_mean_nothing(current_a: float, voltage_v: float, seconds: float) -> None:
     bench = at(0.5, sigma=0.05).run(-2.0, 13.1, 60.0).run(current_a, voltage_v, seconds)
     assert bench.pct > 40
+
+
+def test_the_floor_is_seen_again_after_a_slow_charge() -> None:
+    bench = at(0.1).run(-5.0, 11.9, 300.0).run(1.0, None, 50 * HOUR_S).fill()
+    assert bench.run(-5.0, None, 10 * HOUR_S).run(-5.0, 11.9, 300.0).pct < 10
+
+
+def test_a_voltage_that_recovers_from_a_large_load_is_not_believed() -> None:
+    bench = at(0.6, sigma=0.05).run(-2.0, 13.1, 2 * HOUR_S).run(-40.0, 12.2, 120.0)
+    assert bench.run(-2.0, 12.5, 240.0).pct > 50
 
 
 def test_a_configured_floor_is_kept_to() -> None:
@@ -445,6 +471,14 @@ def test_it_grows_with_time_alone() -> None:
     assert 10 < bench.around < 15
 
 
+def test_it_grows_with_what_charging_may_have_lost() -> None:
+    bench, resting = at(0.5, LEAD), at(0.5, LEAD)
+    for _ in range(8):
+        bench.run(10.0, None, 2 * HOUR_S).run(-9.65, None, 2 * HOUR_S)
+    resting.run(0.0, None, 32 * HOUR_S)
+    assert bench.around > resting.around + 1
+
+
 def test_it_is_less_once_the_capacity_is_learned() -> None:
     fresh = Bench().fill().run(-10.0, 13.1, 5 * HOUR_S)
     learned = full_after(empty_after(Bench().fill(), 85.0), 85.0).run(-10.0, 13.1, 5 * HOUR_S)
@@ -514,6 +548,11 @@ def test_a_longer_gap_may_have_hidden_more() -> None:
         bench = at(0.9).run(20.0, 13.4, 600.0).run(-3.0, 13.1, HOUR_S)
         return bench.restart(hours * HOUR_S).run(-3.0, 13.1).gap.bound_pct
 
+    def bound_after(charge_a: float) -> float:
+        bench = at(0.3).run(charge_a, 13.4, HOUR_S).run(-3.0, 13.1, HOUR_S)
+        return bench.restart(4 * HOUR_S).run(-3.0, 13.1).gap.bound_pct
+
+    assert bound_after(40.0) > 1.5 * bound_after(10.0)
     assert bound(0.5) < 2
     assert bound(1) > 2 * bound(0.5)
     assert bound(4) > 4 * bound(1)
@@ -586,6 +625,13 @@ def test_a_length_that_is_known_after_a_full_charge_changes_nothing() -> None:
     assert bench.estimator.since_full_s == 0
 
 
+def test_a_length_that_is_known_after_the_floor_was_seen_changes_little() -> None:
+    bench = at(0.5).run(-6.0, 13.1, HOUR_S).restart(None).run(-6.0, 11.9, 300.0)
+    before = bench.pct
+    bench.estimator.resume(2 * HOUR_S)
+    assert bench.pct == pytest.approx(before, abs=1)
+
+
 def test_a_full_battery_is_synchronised_until_the_next_boot() -> None:
     bench = Bench().fill().run(-6.0, 13.1, HOUR_S)
     assert bench.estimator.synchronised
@@ -637,6 +683,13 @@ def test_damage_to_what_was_saved_does_no_harm(name: str, value: Any) -> None:
     assert 0 <= bench.pct <= 100
     assert 0 < bench.around <= 100
     assert all(v >= 0 and math.isfinite(v) for v in saved_values(bench.charge))
+
+
+def test_numbers_that_do_not_fit_together_teach_nothing() -> None:
+    charge = known(LIFEPO4, 0.98)
+    charge.shared = 0.5
+    bench = Bench(LIFEPO4, charge).run(0.0).fill()
+    assert bench.estimator.capacity_ah == pytest.approx(100, rel=0.02)
 
 
 def test_nonsense_is_not_measured() -> None:

@@ -179,6 +179,24 @@ def test_what_cannot_be_recorded_is_named_and_leaves_no_file(tmp_path: Path) -> 
         assert tentwatch(*wrong).returncode == 2
 
 
+def test_a_device_that_says_nothing_leaves_no_capture_behind(tmp_path: Path) -> None:
+    device, capture = Monitor(tmp_path / "tty"), tmp_path / "capture.bin"
+    for _ in range(2):
+        done = tentwatch(
+            "record", "vedirect", "--port", tmp_path / "tty", "--seconds", "0.2", "-o", capture
+        )
+        assert done.returncode == 1
+        assert "said nothing: check" in done.stderr
+        assert not capture.exists()
+    device.close()
+    nowhere = tmp_path / "none" / "capture.bin"
+    done = tentwatch("record", "vedirect", "--port", "p", "-o", nowhere)
+    assert done.returncode == 1
+    assert f"{nowhere} cannot be written" in done.stderr
+    done = tentwatch("record", "jbd", "--port", "p", "--sensor", "battery", "-o", capture)
+    assert done.returncode == 2
+
+
 def test_noise_is_decoded_to_nothing_and_a_missing_file_is_named(tmp_path: Path) -> None:
     noise = tmp_path / "noise"
     noise.write_bytes(bytes(range(256)) * 20)

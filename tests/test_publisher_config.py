@@ -559,6 +559,23 @@ def test_what_is_said_of_the_generator_can_be_printed() -> None:
     assert parse(MINIMAL).rules() == []
 
 
+def test_no_two_sensors_share_a_device() -> None:
+    shunt = '[sensors.{}]\ndriver = "ina219"\nshunt_ohms = 0.0015\nmax_current_a = 50\n{}\n'
+    head = MINIMAL + '[battery]\nchemistry = "lifepo4"\ncapacity_ah = 100\n'
+    both = head + shunt.format("generator", "") + shunt.format("battery", "{}")
+    assert "sensors.generator" in faults(both.format(""))["sensors.battery.address"]
+    assert not faults(both.format("address = 0x41"))
+    assert not faults(both.format("bus = 2"))
+    cable = MINIMAL + OTHER[OTHER.index("[sensors.generator]") :].replace("ttyUSB1", "ttyUSB0")
+    assert "sensors.generator" in faults(cable)["sensors.battery.port"]
+
+
+def test_an_ina219_is_refused_on_a_battery_that_would_destroy_it() -> None:
+    text = '[battery]\nchemistry = "lead_acid"\ncapacity_ah = 100\nnominal_v = 24\n'
+    text += '[sensors.battery]\ndriver = "ina219"\nshunt_ohms = 0.0015\nmax_current_a = 50\n'
+    assert "26 V" in faults(MINIMAL + text)["battery.nominal_v"]
+
+
 def test_a_meter_that_is_read_too_seldom_for_the_rules_is_refused() -> None:
     text = with_line("period_s = 12", "sensors.generator", OTHER)
     assert "generator.unknown_after_s" in faults(text)["sensors.generator.period_s"]

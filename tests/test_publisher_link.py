@@ -82,6 +82,7 @@ def test_what_happened_while_the_broker_was_away_comes_as_history_in_order(
         wait_for(lambda n=count: unit.status()["capacity"]["people"] == n, "a person counted")  # type: ignore[misc]
         wait_for(lambda n=count: unit.status()["buffer"]["rows"] >= n, "a record")  # type: ignore[misc]
     broker.start()
+    subscriber.next("link", lambda m: m["online"] and m["conn"] > 1)
     first = subscriber.next("state")
     assert first.content["capacity"]["people"] == 3, "the newest state comes first"
     history = subscriber.next("history").content["records"]

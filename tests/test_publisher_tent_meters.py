@@ -12,7 +12,7 @@ from sensors.reading import Quality, Value
 from tests.tents import ALL_WELL, NOON, STALE_S, Unit
 
 HEAD = '[tent]\nid = "t"\nseats = 10\n[broker]\nhost = "b"\n'
-METER = '[sensors.{}]\ndriver = "pzem004t"\nport = "/dev/ttyUSB1"\n'
+METER = '[sensors.{0}]\ndriver = "pzem004t"\nport = "/dev/ttyUSB-{0}"\n'
 LINE = '[sensors.{}_line]\ndriver = "contact"\ngpio = {}\n'
 CONTACT = '[sensors.mains]\ndriver = "contact"\ngpio = 17\n'
 SHUNT = '[sensors.{}]\ndriver = "ina219"\nshunt_ohms = 0.0015\nmax_current_a = 50\n{}\n'
@@ -200,6 +200,17 @@ def test_a_contact_beside_no_meter_is_refused(name: str) -> None:
         tent(LINE.format(name, 4))
 
 
+def test_a_contact_whose_cable_is_cut_is_not_believed_against_its_meter() -> None:
+    unit = Unit(tent(METER.format("mains"), LINE.format("mains", 17)))
+    unit.wait(2, mains=dict(AC), mains_line={"present": True})
+    events = unit.wait(10, mains=dict(AC), mains_line={"present": False})
+    assert events == ["mains_lost", "mains_restored"], (
+        "the contact is the quicker one, for a moment"
+    )
+    mains = unit.snapshot()["power"]["mains"]
+    assert (mains["present"], mains["voltage_v"], mains["quality"]) == (True, 230.0, "ok")
+
+
 # A battery whose charge is counted
 
 
@@ -257,6 +268,29 @@ def test_a_low_counted_charge_is_told() -> None:
     events = flow(unit, 9 * 3600, -10.0, 12.9)
     assert "battery_low" in events
     assert battery(unit)["charge_pct"] < 20
+
+
+def test_a_charge_that_could_be_anything_is_none_and_clears_no_warning() -> None:
+    unit = counted()
+    flow(unit, 300, 1.0, 14.3)
+    assert "battery_low" in flow(unit, 9 * 3600, -10.0, 12.9)
+    unit.wall = NOON + timedelta(days=3)
+    again = unit.restart()
+    events = flow(again, 600, -10.0, 12.9)
+    assert "battery_ok" not in events
+    block = battery(again)
+    assert again.snapshot()["alerts"] == ["battery_low"]
+    assert block["uncertainty_pct"] is not None
+    if block["uncertainty_pct"] > 40:
+        assert (block["charge_pct"], block["time_to_empty_min"]) == (None, None)
+
+
+def test_a_battery_that_is_met_for_the_first_time_has_no_charge_yet() -> None:
+    unit = counted()
+    flow(unit, 30, -5.0, 13.15)
+    block = battery(unit)
+    assert (block["charge_pct"], block["quality"]) == (None, "estimated")
+    assert block["uncertainty_pct"] > 40
 
 
 def test_while_the_shunt_fails_nothing_is_told_of_the_charge() -> None:
@@ -359,6 +393,29 @@ def test_old_readings_make_no_zero(shunt: Unit) -> None:
     shunt.wait(60)
     with pytest.raises(ValueError, match="not been read well"):
         shunt.tent.zero("generator")
+    offset(shunt, *[0.08] * 5)
+    shunt.fail("generator")
+    offset(shunt, *[0.08] * 4)
+    with pytest.raises(ValueError, match="not been read well"):
+        shunt.tent.zero("generator")
+    offset(shunt, 0.08)
+    assert shunt.tent.zero("generator") == 0.08
+
+
+def test_a_saved_time_without_a_zone_is_no_time() -> None:
+    unit = counted()
+    flow(unit, 300, 1.0, 14.3)
+    saved = unit.tent.totals.as_dict()
+    again = Unit(unit.config, {**saved, "saved": "2026-11-22T09:00:00"})
+    flow(again, 10, -1.0, 13.3)
+    assert battery(again)["charge_pct"] is not None
+
+
+def test_a_service_of_this_run_stands_against_hours_that_are_added() -> None:
+    unit = Unit(tent(METER.format("generator")), {})
+    unit._note(unit.tent.serviced(unit.now()))
+    unit.tent.totals.add({"generator_s": 3600.0 * 300, "serviced_s": 3600.0})
+    assert generator(unit)["hours_since_service"] == 0.0
 
 
 # Doors
@@ -477,6 +534,22 @@ def test_a_tent_is_not_emptied_where(why: str) -> None:
         unit.wait(1, door={"left": 1, "entered": 1} if why == "never quiet" else {})
     assert unit.details("headcount_set") == []
     assert unit.tent.totals.occupancy.people == (6 if why == "too many" else 3)
+
+
+def test_closing_time_comes_to_a_tent_without_a_door_and_to_one_with_one_beam() -> None:
+    for door in (CONTACT, BEAM):
+        unit = Unit(tent(CLOSING, door), {}, wall=NOON.replace(hour=22))
+        heard: dict[str, Value] = {"present": True} if door == CONTACT else {"passed": 0}
+        unit.wait(3600 * 2, **{"mains" if door == CONTACT else "door": heard})
+        assert unit.details("headcount_set") == []
+
+
+def test_the_drift_of_people_who_only_left_goes_at_closing_time_too() -> None:
+    unit = evening(people=0)
+    unit.hear("door", left=40)
+    assert unit.snapshot()["capacity"]["uncertainty"] > 0
+    unit.wait(2 * 3600 + 5, **CLEAR)
+    assert unit.snapshot()["capacity"]["uncertainty"] == 0
 
 
 def test_everything_that_is_heard_survives_in_the_snapshot_checked_by_the_contract() -> None:
