@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from publisher.charge import CHEMISTRIES
 from publisher import cli, config, control
+from publisher.charge import CHEMISTRIES
 from sensors import registry
 from tests.conftest import PATIENCE_S, Broker, wait_for
 
@@ -334,7 +334,9 @@ def test_the_sample_says_what_is_usual_for_each_kind_of_battery() -> None:
     for key in ("efficiency", "peukert", "rated_hours", "charged_v", "floor_v", "floor_pct"):
         comment = comment_above("battery", key)
         for kind in CHEMISTRIES.values():
-            assert f"{getattr(kind, key):g}" in comment.replace("14.0", "14").replace("12.0", "12"), key
+            assert f"{getattr(kind, key):g}" in comment.replace("14.0", "14").replace(
+                "12.0", "12"
+            ), key
 
 
 def comment_above(section: str, key: str) -> str:
