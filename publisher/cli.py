@@ -17,6 +17,8 @@ DEFAULT_CONFIG = Path("/etc/tentwatch/tentwatch.toml")
 DEFAULT_STATE_DIR = Path("/var/lib/tentwatch")
 
 DONE, FAILED, USAGE = 0, 1, 2
+#: Bytes of a capture that are decoded at once: days of any device.
+LARGEST_CAPTURE = 64 << 20
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -346,7 +348,7 @@ def _record(options: argparse.Namespace) -> int:
             f"{options.output} cannot be written ({error.strerror}): give another file with -o"
         )
         return FAILED
-    why = "it said nothing: check its supply and its cable"
+    why = ""
     try:
         with file, contextlib.suppress(KeyboardInterrupt):  # what was captured is there
             record(driver, clock, options.seconds, lambda data: (file.write(data), file.flush()))
@@ -357,6 +359,8 @@ def _record(options: argparse.Namespace) -> int:
     size = options.output.stat().st_size
     if not size:
         options.output.unlink()
+        why = why or "it said nothing: check its supply and its cable"
+    if why:
         _complain(why)
         return FAILED
     _say(
@@ -396,7 +400,12 @@ def _device(options: argparse.Namespace) -> Any:
 def _decode(options: argparse.Namespace) -> int:
     from sensors.registry import decode
 
-    frames, bad = decode(options.driver, options.file.read_bytes())
+    with options.file.open("rb") as file:
+        capture = file.read(LARGEST_CAPTURE + 1)
+    if len(capture) > LARGEST_CAPTURE:
+        _complain(f"{options.file} is larger than {LARGEST_CAPTURE >> 20} MiB: cut it into pieces")
+        return FAILED
+    frames, bad = decode(options.driver, capture)
     for frame in frames:
         _say(json.dumps(frame, ensure_ascii=False, allow_nan=False))
     print(f"{len(frames)} good and {bad} bad frames", file=sys.stderr)  # noqa: T201

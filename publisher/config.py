@@ -210,7 +210,8 @@ class _Reader:
     def unknown(self, key: str, known: tuple[str, ...], path: str) -> None:
         near = get_close_matches(key, known, 1)
         hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
-        self.faults.append((path + key, f"is not a key: remove it ({hint})"))
+        shown = key if key.isprintable() else ascii(key)
+        self.faults.append((path + shown, f"is not a key: remove it ({hint})"))
 
     def section(self, kind: type[Any], table: object, path: str) -> Any:
         """Return a `kind` from `table`, or None where there were faults."""
@@ -284,9 +285,15 @@ class _Reader:
         self._compare_devices(sensors)
         for name in ("mains", "generator"):
             line = f"{name}_line"
-            if line in drivers and name not in drivers:
-                fix = f"goes with a meter: add [sensors.{name}], or name this one {name}"
+            if line in drivers and drivers.get(name, "contact") == "contact":
+                fix = f"goes with a meter in [sensors.{name}]: name this one {name}"
                 self.faults.append((f"sensors.{line}", fix))
+        shunt = next((s.config for s in sensors if s.name == "generator" and s.config), None)
+        if generator and shunt is not None and drivers["generator"] == "ina219":
+            low_a, high_a = shunt.dead_band_a, shunt.max_current_a
+            if not low_a < generator.running_a <= high_a:
+                fix = f"must lie between dead_band_a ({low_a:g}) and max_current_a ({high_a:g})"
+                self.faults.append(("generator.running_a", f"{fix} of sensors.generator"))
         if battery and battery.capacity_ah is None and drivers.get("battery") == "ina219":
             fix = "is missing: without it no charge can be told from the battery's current"
             self.faults.append(("battery.capacity_ah", fix))

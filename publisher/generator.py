@@ -62,7 +62,7 @@ class Generator:
         1.0, doc="DC meter: current from which it counts as running", low=0.05, high=500
     )
     stopped_pct: float = setting(
-        70.0, doc="DC meter: part of running_a below which it counts as stopped", low=1, high=100
+        70.0, doc="DC meter: part of running_a below which it counts as stopped", low=1, high=95
     )
     running_hold_s: float = setting(
         2.0, doc="DC meter: time that a start or stop must last to count", low=0, high=600
@@ -87,7 +87,7 @@ class Generator:
         3.0, doc="AC meter: time that a stop must last to count", low=0, high=600
     )
     unknown_after_s: float = setting(
-        10.0, doc="silence of the meter after which nothing is known", low=1, high=600
+        10.0, doc="silence of the meter after which nothing is known", low=1, high=60
     )
     good_readings: int = setting(
         3,
@@ -96,7 +96,7 @@ class Generator:
         high=60,
     )
     line_dead_hold_s: float = setting(
-        3.0, doc="time for which the AC-present contact must be dead to count", low=0, high=600
+        3.0, doc="time for which the AC-present contact must be dead to count", low=0, high=60
     )
 
     overload_warning_pct: float = setting(
@@ -317,6 +317,11 @@ class Held:
         """Forget what is pending: it begins anew."""
         self._since_s = None
 
+    @property
+    def is_pending(self) -> bool:
+        """Whether it has begun to come or to go."""
+        return self._since_s is not None
+
     def set(self, on: bool) -> None:
         """Decide at once."""
         self.on, self._since_s = on, None
@@ -383,9 +388,10 @@ class _Sinking:
 class Engine:
     """The generator's state and alerts, from what its meter and its AC-present contact say.
 
-    After a restart nothing is known. A DC meter's first reading decides, and so do the first
-    `good_readings` of an AC meter that agree: an engine that runs is known to run within seconds, and
-    a single odd reading starts none. Alerts that stood before stay until the opposite is known.
+    After a restart nothing is known. A DC meter's first reading decides, unless it contradicts what was
+    known last: that needs its hold. The first `good_readings` of an AC meter that agree decide. So an
+    engine that runs is known to run within seconds, and a single odd reading starts none. Alerts
+    that stood before stay until the opposite is known.
 
     An AC meter lives on the line that it measures: its silence says nothing, unless the contact says
     that the line is dead. A contact that is dead while the meter goes on measuring a live line has a
@@ -394,8 +400,19 @@ class Engine:
     meter without a current, a live line is not called stopped either: the battery may be full.
     """
 
-    def __init__(self, rules: Generator, raised: Iterable[str] = (), *, ac: bool) -> None:
-        """Begin with the alerts that were `raised` before; `ac`: the meter measures AC and Hz."""
+    def __init__(
+        self,
+        rules: Generator,
+        raised: Iterable[str] = (),
+        *,
+        ac: bool,
+        was_running: bool | None = None,
+    ) -> None:
+        """Begin with the alerts that were `raised` before; `ac`: the meter measures AC and Hz.
+
+        `was_running` is what was known last, None where nothing was.
+        """
+        self._last = was_running
         stood = frozenset(raised)
         self._rules = rules
         self._ac = ac
@@ -424,7 +441,7 @@ class Engine:
         self._runs = (
             Held(rules.start_hold_s, rules.stop_hold_s)
             if ac
-            else Held(rules.running_hold_s, rules.running_hold_s)
+            else Held(rules.running_hold_s, rules.running_hold_s, bool(was_running))
         )
         self._read_s: float | None = None
         self._known_s = 0.0  # when the state last rested on what was seen
@@ -497,9 +514,12 @@ class Engine:
 
     def _take_dc(self, current_a: float, line: bool | None, read_s: float) -> None:
         rules = self._rules
-        on = current_a >= rules.running_a
-        if self.state is not State.UNKNOWN:
-            on = self._runs.apply(on, current_a < rules.stopped_a, read_s)
+        on, off = current_a >= rules.running_a, current_a < rules.stopped_a
+        if self.state is not State.UNKNOWN or self._last is not None:
+            before = self._runs.on
+            on = self._runs.apply(on, off, read_s)
+            if self.state is State.UNKNOWN and on == before and self._runs.is_pending:
+                return  # it was otherwise when it was last known: that must hold, too
         if on:
             self._become(State.RUNNING, read_s)
         elif self.state is State.STOPPED or not line:
@@ -545,7 +565,9 @@ class Engine:
         if state is self.state:
             return
         self.state = state
-        self._runs.set(state is State.RUNNING)
+        if state is not State.UNKNOWN:
+            self._last = state is State.RUNNING
+        self._runs.set(bool(self._last))
         self._agreed, self._agreeing = None, 0
         self._known_s = at_s
         if state is State.RUNNING:

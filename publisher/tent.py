@@ -5,6 +5,7 @@ happened. `snapshot` is what the contract's `state` says of the tent now.
 """
 
 import math
+import zlib
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -35,9 +36,9 @@ CERTAIN_PCT = 10.0
 USELESS_PCT = 40.0
 #: How long after closing time a tent that becomes quiet still counts as empty.
 CLOSING_S = 3 * 3600.0
-#: Readings that a zero is found from, and how far they may lie apart; what is larger than the last is
-#: no offset but a current.
-ZERO_READINGS, ZERO_SPREAD_A, LARGEST_ZERO_A = 5, 0.5, 2.0
+#: Readings that a zero is found from. An INA219's offset is 125 µV at worst: what drops more on the
+#: shunt, or comes and goes by more, is a current.
+ZERO_READINGS, LARGEST_ZERO_V = 5, 0.0005
 AC_METERS = {"pzem004t"}
 #: A meter that lives on a line which comes alive answers after so long at the latest.
 METER_WAKES_S = 10.0
@@ -101,10 +102,17 @@ class Tent:
         self._sensors = {s.name: _Sensor(s.driver, now.monotonic_s) for s in config.sensors}
         self._lined = [name for name in self._sensors if f"{name}_line" in self._sensors]
         self.totals = Totals.restore(saved or {})
+        if _time(self.totals.since) is None:
+            self.totals.since = None
         if saved is not None:
             self.totals.estimated = True
         driver = self._sensors["generator"].driver if "generator" in self._sensors else ""
-        self._engine = Engine(config.generator, self.totals.alerts, ac=driver in AC_METERS)
+        self._engine = Engine(
+            config.generator,
+            self.totals.alerts,
+            ac=driver in AC_METERS,
+            was_running=self.totals.generator_on,
+        )
         self._mains_voltage = MainsVoltage()
         self._charge: Estimator | None = None
         if config.battery.capacity_ah is not None:
@@ -152,9 +160,8 @@ class Tent:
 
         Raises ValueError with what to do where that cannot be.
         """
-        sensor = self._sensors.get(name)
-        configured_a = self._configured_zeros().get(name)
-        if sensor is None or configured_a is None:
+        sensor, settings = self._sensors.get(name), self._shunts().get(name)
+        if sensor is None or settings is None:
             raise ValueError(f"{name!r} is no sensor of this unit whose zero can be set")
         found = [float(r.value) for r in sensor.uncorrected if r.value is not None]
         if self._qualities[name] is not Quality.OK:
@@ -164,24 +171,25 @@ class Tent:
                 f"{name} has not been read well for long enough: try again in a minute"
             )
         zero_a = round(sum(found) / len(found), 3)
-        if max(found) - min(found) > ZERO_SPREAD_A or abs(zero_a) > LARGEST_ZERO_A:
+        largest_a = LARGEST_ZERO_V / settings.shunt_ohms
+        if max(found) - min(found) > largest_a or abs(zero_a) > largest_a:
             raise ValueError(
                 f"{name} reads {zero_a:g} A: a current flows; disconnect it from the shunt first"
             )
-        self.totals.zeros[name] = [zero_a, configured_a]
+        self.totals.zeros[name] = [zero_a, _checksum(settings)]
         return zero_a
 
     def zeros(self) -> dict[str, float]:
-        """Return the zeros that were found, a sensor; a newer one in the configuration wins."""
-        configured = self._configured_zeros()
+        """Return the zeros that were found, a sensor; none of one that was configured anew since."""
+        shunts = self._shunts()
         return {
             name: zero_a
-            for name, (zero_a, replaced_a) in self.totals.zeros.items()
-            if configured.get(name) == replaced_a
+            for name, (zero_a, checksum) in self.totals.zeros.items()
+            if name in shunts and checksum == _checksum(shunts[name])
         }
 
-    def _configured_zeros(self) -> dict[str, float | None]:
-        return {s.name: getattr(s.config, "zero_a", None) for s in self._config.sensors}
+    def _shunts(self) -> dict[str, Any]:
+        return {s.name: s.config for s in self._config.sensors if hasattr(s.config, "zero_a")}
 
     def alert(self, name: str, on: bool, now: Now) -> list[Happening]:
         """Raise or clear an alert that something outside the tent's rules has noticed."""
@@ -356,6 +364,7 @@ class Tent:
         if door.auto_zero_at is None or not self._counts_both_ways():
             return []
         if self._door_quality() not in KNOWN:
+            self._passed_s = now.monotonic_s  # who passes now is not seen: this is no quiet
             return []
         hour, minute = map(int, door.auto_zero_at.split(":"))
         since_s = ((local.hour - hour) * 60 + local.minute - minute) * 60 % 86_400
@@ -406,7 +415,7 @@ class Tent:
             low = charge_pct < low_pct
         rules = (  # alert, its sensor, whether it is so (None: unknown)
             ("battery_low", "battery", low),
-            ("battery_alarm", "battery", self._value("battery", "alarm")),
+            ("battery_alarm", "battery", self._battery_alarm()),
             ("door_obstructed", "door", self._value("door", "obstructed")),
         )
         alerts = set(self._outside)
@@ -439,9 +448,12 @@ class Tent:
         if self._qualities.get(sensor) is not Quality.OK:
             return None
         reading = self._sensors[sensor].values.get(quantity)
-        if reading is None or self._settled_s - reading.at_s > self._stale_after_s:
+        if reading is None:
             return None
-        return reading.value
+        # What was measured before the line died is no longer so.
+        is_dead = self._sensors[sensor].line_dead_s == self._settled_s
+        limit_s = min(CONTRADICTED_S, self._stale_after_s) if is_dead else self._stale_after_s
+        return None if self._settled_s - reading.at_s > limit_s else reading.value
 
     def _number(self, sensor: str, quantity: str) -> float | None:
         value = self._value(sensor, quantity)
@@ -476,8 +488,16 @@ class Tent:
     def _battery(self) -> Seen:
         if "battery" not in self._sensors:
             return Seen(False, None)
-        charge_pct = self._charge_pct()
+        charge_pct, current_a = self._charge_pct(), self._number("battery", "current_a")
+        if current_a is not None and current_a < 0:  # whatever its charge is said to be
+            return Seen(True, True)
         return Seen(True, None if charge_pct is None else charge_pct > 0)
+
+    def _battery_alarm(self) -> Value:
+        values = self._sensors["battery"].values if "battery" in self._sensors else {}
+        if values and "alarm" not in values:
+            return False  # another device, which has no alarm
+        return self._value("battery", "alarm")
 
     def _is_counted(self) -> bool:
         """Say whether the battery's charge is counted here: it does not tell it itself."""
@@ -501,7 +521,7 @@ class Tent:
         return None if load_pct is None else round(load_pct)
 
     def _since_service_h(self) -> float:
-        return (self.totals.generator_s - (self.totals.serviced_s or 0.0)) / 3600
+        return max(0.0, self.totals.generator_s - (self.totals.serviced_s or 0.0)) / 3600
 
     def _counts_both_ways(self) -> bool:
         return "door" in self._sensors and self._sensors["door"].driver not in ONE_BEAM
@@ -667,6 +687,8 @@ class Tent:
             }
             if block["uncertainty_pct"] is None or block["uncertainty_pct"] > CERTAIN_PCT:
                 quality = Quality.ESTIMATED
+        if block["charge_pct"] is None and quality is Quality.OK:
+            quality = Quality.ESTIMATED  # it is well, and does not tell enough
         return {**block, "quality": quality.value}
 
     def _charger_block(self) -> dict[str, Any]:
@@ -696,6 +718,10 @@ def _date(text: str) -> date | None:
         return date.fromisoformat(text)
     except ValueError:
         return None
+
+
+def _checksum(settings: object) -> int:
+    return zlib.crc32(repr(settings).encode())
 
 
 def _time(text: str | None) -> datetime | None:

@@ -1,7 +1,6 @@
 """What a tent must remember across a power cut: one dataclass, and how it is saved and read back."""
 
 from dataclasses import dataclass, field, is_dataclass
-from math import isfinite
 from typing import Any, get_args, get_type_hints
 
 from publisher.charge import Charge
@@ -46,7 +45,7 @@ class Totals:
     mains_on: bool | None = None
     generator_on: bool | None = None
     alerts: list[str] = field(default_factory=list)
-    #: Zeros found by command, a sensor: [the zero, the configuration's zero that it replaces].
+    #: Zeros found by command, a sensor: [the zero, the checksum of the settings that it goes with].
     zeros: dict[str, list[float]] = field(default_factory=dict)
 
     @classmethod
@@ -124,5 +123,5 @@ def _is_zero(value: object) -> bool:
     return (
         isinstance(value, list)
         and len(value) == 2
-        and all(type(number) in (int, float) and isfinite(number) for number in value)
+        and all(type(number) in (int, float) and abs(number) <= LARGEST_TOTAL for number in value)
     )

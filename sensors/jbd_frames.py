@@ -34,6 +34,8 @@ _WORD = Struct(">H")
 
 _MOST_CELLS = 32
 _CELL_V = (0.5, 5.0)
+#: … but one of them may be dead.
+_DEAD_V = 0.05
 #: How far the cells' sum may be off the pack's voltage: the load may change between two replies.
 _SUM_OFF_V, _SUM_OFF = 0.1, 0.05
 _CHARGE_FET, _DISCHARGE_FET = 1, 2
@@ -132,7 +134,7 @@ def cells(data: bytes, pack: tuple[float, int] | None = None) -> Figures:
     if not data or len(data) % 2:
         raise FrameError(f"{len(data)} bytes of cell voltages")
     volts = [millivolts / 1000 for (millivolts,) in _WORD.iter_unpack(data)]
-    if not _CELL_V[0] <= min(volts) <= max(volts) <= _CELL_V[1]:
+    if not _DEAD_V <= min(volts) <= max(volts) <= _CELL_V[1]:
         raise FrameError(f"cells of {min(volts):g} to {max(volts):g} V")
     if pack is not None:
         pack_v, number = pack
@@ -197,7 +199,11 @@ class Replies:
             try:
                 figures = self._figures(code, data)
             except FrameError as error:
-                self._refuse(str(error))
+                if code == CELLS:  # a cell may really be dead: that is no reason to doubt the line
+                    self.bad += 1
+                    self.flaw = str(error)
+                else:
+                    self._refuse(str(error))
                 continue
             if self._trust.good():
                 checked.append(Reply(code, figures))

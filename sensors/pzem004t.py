@@ -22,7 +22,9 @@ REST_S = 0.1  # what still comes after something wrong comes soon
 class Config:
     """Keys of a sensor with `driver = "pzem004t"`."""
 
-    port: str = setting(doc="serial device, best by its stable name under /dev/serial/by-id")
+    port: str = setting(
+        doc="serial device, best by its stable name under /dev/serial/by-id", pattern=r"[!-~][ -~]*"
+    )
     address: int = setting(
         GENERAL_ADDRESS,
         doc="Modbus address of the meter; 0xF8 is any meter that is alone on its line",

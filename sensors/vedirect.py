@@ -20,7 +20,9 @@ WAIT_S = 1.0
 class Config:
     """Keys of a sensor with `driver = "vedirect"`."""
 
-    port: str = setting(doc="serial device, best by its stable name under /dev/serial/by-id")
+    port: str = setting(
+        doc="serial device, best by its stable name under /dev/serial/by-id", pattern=r"[!-~][ -~]*"
+    )
     silence_s: float = setting(
         5.0,
         doc="time without a good block after which the device counts as failed",

@@ -222,7 +222,7 @@ def test_a_battery_monitor_that_does_not_tell_everything() -> None:
     tent = Tent(CONFIG, at(0))
     tent.apply(heard(0, battery_charge_pct=None, battery_time_to_empty_min=None), at(0))
     battery = state(tent, at(0))["power"]["battery"]
-    assert (battery["quality"], battery["charge_pct"]) == ("ok", None)
+    assert (battery["quality"], battery["charge_pct"]) == ("estimated", None)
 
 
 def test_a_tent_with_no_sensors_has_no_blocks_of_sensors() -> None:

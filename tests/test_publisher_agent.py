@@ -247,16 +247,16 @@ def test_a_zero_is_found_at_work_and_kept(unit: Unit) -> None:
 
         return is_read
 
-    unit.hardware.set_generator(0.4, 13.2)  # what an amplifier with an offset sees in no current
+    unit.hardware.set_generator(0.3, 13.2)  # what an amplifier with an offset sees in no current
     unit.start()
-    wait_for(reads(0.4), "the offset")
+    wait_for(reads(0.3), "the offset")
     wait_for(
         lambda: control.ask(unit.state_dir, {"command": "zero", "sensor": "generator"})["ok"],
         "readings enough for a zero",
     )
     wait_for(reads(0.0), "the zero")
     unit.stop()
-    unit.hardware.set_generator(10.4, 13.2)
+    unit.hardware.set_generator(10.3, 13.2)
     unit.start()
     wait_for(reads(10.0), "a current without the offset")
 

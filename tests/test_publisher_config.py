@@ -570,6 +570,21 @@ def test_no_two_sensors_share_a_device() -> None:
     assert "sensors.generator" in faults(cable)["sensors.battery.port"]
 
 
+def test_a_generator_that_could_never_count_as_running_is_refused() -> None:
+    for line in ("running_a = 60", "running_a = 0.1"):
+        assert "dead_band_a" in faults(with_line(line, "generator"))["generator.running_a"]
+    assert not faults(with_line("running_a = 50", "generator"))
+
+
+def test_a_contact_beside_a_contact_is_refused() -> None:
+    text = FULL + '\n[sensors.mains_line]\ndriver = "contact"\ngpio = 4\n'
+    assert "goes with a meter" in faults(text)["sensors.mains_line"]
+
+
+def test_a_key_with_control_characters_is_shown_without_them() -> None:
+    assert "\x1b" not in str(faults(MINIMAL + '"\\u001b[31m" = 1\n'))
+
+
 def test_an_ina219_is_refused_on_a_battery_that_would_destroy_it() -> None:
     text = '[battery]\nchemistry = "lead_acid"\ncapacity_ah = 100\nnominal_v = 24\n'
     text += '[sensors.battery]\ndriver = "ina219"\nshunt_ohms = 0.0015\nmax_current_a = 50\n'

@@ -189,15 +189,16 @@ def test_beside_a_live_line_no_current_is_no_stopped_generator() -> None:
     assert walk.state is State.RUNNING
     assert walk.dc(1, 0.0, line=True).state is State.UNKNOWN  # the battery is full
     assert walk.dc(600, 0.0, line=True).state is State.UNKNOWN
+    assert walk.dc(2, 5.0, line=True).state is State.UNKNOWN, "it was not so when it was last known"
     assert walk.dc(1, 5.0, line=True).state is State.RUNNING
-    assert walk.dc(3, 0.0, line=True).dc(1, 0.0, line=False).state is State.STOPPED
+    assert walk.dc(3, 0.0, line=True).dc(3, 0.0, line=False).state is State.STOPPED
 
 
 def test_a_charger_has_its_time_to_begin() -> None:
     walk = Walk(ac=False).dc(60, 0.0, line=False).dc(9, 0.0, line=True)
     assert walk.state is State.STOPPED
     assert walk.dc(1, 0.0, line=True).state is State.UNKNOWN
-    assert walk.dc(1, 5.0, line=True).state is State.RUNNING
+    assert walk.dc(3, 5.0, line=True).state is State.RUNNING
     walk = Walk(ac=False).dc(60, 0.0, line=False).dc(6, 0.0, line=True).dc(3, 5.0, line=True)
     assert walk.state is State.RUNNING
 

@@ -297,6 +297,8 @@ def test_the_source_follows_the_sensors(well: Unit) -> None:
     assert source() == "unknown"
     well.hear("mains", present=False)
     well.hear("battery", charge_pct=0.0)
+    assert source() == "battery", "it delivers a current all the same"
+    well.hear("battery", charge_pct=0.0, current_a=0.0)
     assert source() == "none"
 
 
@@ -377,7 +379,12 @@ def test_a_generator_starts_and_stops_when_it_has_lasted(well: Unit) -> None:
     assert well.snapshot()["power"]["generator"]["running"] is True
     assert well.wait(1, **alive()) == ["generator_stopped"]
     again = well.restart()
-    assert again.hear("generator", current_a=12.0) == ["generator_started"]
+    assert again.hear("generator", current_a=12.0) == [], "it stood when it was last seen"
+    assert again.snapshot()["power"]["generator"]["state"] == "unknown"
+    assert again.wait(2, **on) == ["generator_started"]
+    once_more = again.restart()
+    assert once_more.hear("generator", current_a=0.8) == []
+    assert once_more.snapshot()["power"]["generator"]["state"] == "running", "by its hysteresis"
 
 
 def test_the_load_is_power_by_rated_power_whichever_way_round_the_shunt_is(well: Unit) -> None:

@@ -114,6 +114,14 @@ def test_a_port_that_is_gone_is_a_fault_even_on_a_dead_line() -> None:
     assert (block["running"], block["quality"]) == (False, "estimated"), "the contact has told it"
 
 
+def test_figures_from_before_the_line_died_are_not_shown() -> None:
+    unit = Unit(tent(METER.format("generator"), LINE.format("generator", 27)))
+    run(unit, 10, True)
+    unit.wait(5, generator_line={"present": False})
+    block = generator(unit)
+    assert (block["state"], block["voltage_v"], block["power_w"]) == ("stopped", None, None)
+
+
 def test_a_sag_of_the_frequency_is_an_alert_of_the_tent() -> None:
     unit = Unit(tent(METER.format("generator")))
     run(unit, 20)
@@ -327,6 +335,11 @@ def test_an_alarm_of_the_batterys_own_is_an_alert() -> None:
     assert unit.hear("battery", charge_pct=50.0, alarm=False) == []
     assert unit.hear("battery", charge_pct=50.0, alarm=True) == ["alert_raised"]
     assert unit.snapshot()["alerts"] == ["battery_alarm"]
+    other = Unit(
+        tent('[sensors.battery]\ndriver = "vedirect"\nport = "p"\n'), unit.tent.totals.as_dict()
+    )
+    assert other.snapshot()["alerts"] == ["battery_alarm"], "nothing is heard yet"
+    assert other.hear("battery", charge_pct=50.0) == ["alert_cleared"], "it knows no alarm"
 
 
 # A charger
@@ -362,11 +375,26 @@ def test_a_zero_is_the_mean_of_the_last_readings_and_survives_a_restart(shunt: U
     assert shunt.restart().tent.zeros() == {"generator": 0.08}
 
 
-def test_a_zero_in_the_configuration_that_is_changed_later_wins(shunt: Unit) -> None:
+@pytest.mark.parametrize("change", ["zero_a = 0.05", "reversed = true", "address = 0x41"])
+def test_a_zero_goes_when_its_sensor_is_configured_anew(shunt: Unit, change: str) -> None:
     offset(shunt, *[0.08] * 5)
     shunt.tent.zero("generator")
-    changed = tent(SHUNT.format("generator", "zero_a = 0.05"))
+    changed = tent(SHUNT.format("generator", change))
     assert shunt.restart(sensors=changed).tent.zeros() == {}
+
+
+@pytest.mark.parametrize("zero", [[10**400, 0.0], [float("nan"), 1], [1.0], "x", [True, 1], None])
+def test_a_damaged_zero_is_none(shunt: Unit, zero: Any) -> None:
+    saved = {**shunt.tent.totals.as_dict(), "zeros": {"generator": zero}}
+    assert Unit(shunt.config, saved).tent.zeros() == {}
+
+
+@pytest.mark.parametrize("since", ["yesterday", "2026-11-22T09:00:00", ""])
+def test_a_damaged_time_of_the_source_is_none(since: str) -> None:
+    config = tent(CONTACT)
+    unit = Unit(config, {"source": "mains", "since": since})
+    unit.hear("mains", present=True)
+    assert unit.snapshot()["power"]["since"] is None
 
 
 @pytest.mark.parametrize(
@@ -374,7 +402,9 @@ def test_a_zero_in_the_configuration_that_is_changed_later_wins(shunt: Unit) -> 
     [
         ("generator", [0.08] * 4, "not been read well"),
         ("generator", [5.0] * 5, "a current flows"),
-        ("generator", [0.0, 1.0, 0.0, 1.0, 0.0], "a current flows"),
+        ("generator", [0.4] * 5, "a current flows"),  # more than an offset on 1.5 mΩ
+        ("generator", [-0.4] * 5, "a current flows"),
+        ("generator", [0.0, 0.4, 0.0, 0.4, 0.0], "a current flows"),
         ("mains", [0.08] * 5, "no sensor of this unit"),
         ("nonsense", [0.08] * 5, "no sensor of this unit"),
     ],
@@ -550,6 +580,19 @@ def test_the_drift_of_people_who_only_left_goes_at_closing_time_too() -> None:
     assert unit.snapshot()["capacity"]["uncertainty"] > 0
     unit.wait(2 * 3600 + 5, **CLEAR)
     assert unit.snapshot()["capacity"]["uncertainty"] == 0
+
+
+@pytest.mark.parametrize("how", ["obstructed", "failed"])
+def test_a_time_in_which_nobody_can_be_seen_is_no_quiet(how: str) -> None:
+    unit = evening(at="21:00")
+    for _ in range(150):
+        if how == "failed":
+            unit.fail("door")
+            unit.wait(60)
+        else:
+            unit.wait(60, door={"obstructed": True})
+    assert "headcount_set" not in unit.wait(3590, **CLEAR)
+    assert "headcount_set" in unit.wait(60, **CLEAR)
 
 
 def test_everything_that_is_heard_survives_in_the_snapshot_checked_by_the_contract() -> None:

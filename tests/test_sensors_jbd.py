@@ -182,6 +182,13 @@ def test_cells_that_cannot_be_true_are_refused(data: str) -> None:
         cells(bytes.fromhex(data))
 
 
+def test_a_dead_cell_costs_its_own_reply_and_no_trust_in_the_line() -> None:
+    """The pack says that it has cut off, and that is heard."""
+    dead = framed(CELLS, 0, bytes.fromhex("0CE7 0CE6 0CE8 0000"))
+    said = decode((framed(STATE, 0, STATE_DATA) + dead) * 40)
+    assert (len(said.frames), said.bad) == (40, 40)
+
+
 @pytest.mark.parametrize("data", [b"", b"JBD\x00", b"JBD\xb0"])
 def test_a_name_that_cannot_be_read_is_refused(data: bytes) -> None:
     with pytest.raises(FrameError):
