@@ -1,4 +1,4 @@
-"""Driver: a dry contact that says whether mains is present (a relay across the mains feed)."""
+"""Driver: a dry contact that says whether a line is alive (of a relay across mains, for example)."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

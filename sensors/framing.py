@@ -7,7 +7,7 @@ HEAD = 4
 
 
 class FrameError(ValueError):
-    """A frame passed its checksum and yet holds what cannot be."""
+    """A frame is damaged, or holds what cannot be."""
 
 
 class Cutter:

@@ -47,9 +47,8 @@ class Jbd:
         self._config = config
         self._clock = clock
         self._port = SerialPort(config.port, BAUD)
-        self._replies = (
-            Replies()
-        )  # one for all times: a bad line is as bad after it was opened anew
+        # One for all times: a bad line is as bad after it was opened anew.
+        self._replies = Replies()
         self._good_s = 0.0
 
     def open(self) -> None:

@@ -51,7 +51,6 @@ class Pzem004t:
         self._config = config
         self._clock = clock
         self._port = SerialPort(config.port, BAUD)
-        # One for all times: a bad line is as bad after it was opened anew.
         self._replies = Replies(config.address)
         self._good_s = 0.0
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from sensors.framing import FrameError
 from sensors.line_trust import LineTrust, Trust
 
 #: No real block is longer; whatever is, is noise.
@@ -119,10 +120,6 @@ HISTORY = frozenset(n.quantity for label, n in _CHARGER_NUMBERS.items() if label
 #: P is V times I of the same moment, rounded to a watt. More is let pass: a device whose P was
 #: refused time and again could not be read at all.
 _SLACK_W, _SLACK = 2.0, 0.02
-
-
-class FrameError(ValueError):
-    """A block is damaged, or holds what cannot be."""
 
 
 class Blocks:

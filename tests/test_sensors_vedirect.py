@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sensors.framing import FrameError
 from sensors.line_trust import TOLERATED, WINDOW
 from sensors.reading import Driver, SensorError
 from sensors.vedirect import decode
@@ -16,7 +17,6 @@ from sensors.vedirect_frames import (
     LONGEST_BLOCK,
     Blocks,
     Figures,
-    FrameError,
     measurements,
 )
 from tests.devices import (
