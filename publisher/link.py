@@ -217,6 +217,10 @@ class _Session:
         self._until = 0
         self._drained = False
         self._history_s = 0.0
+        # Made once: to make and fill one takes paho as long as to send it.
+        self._of_state, self._of_others = self._properties(), self._properties()
+        if self._of_state is not None:
+            self._of_state.MessageExpiryInterval = STATE_EXPIRY_S
 
     def run(self) -> None:
         """Connect and serve until asked to stop. Raises _Ended, or whatever connecting raises."""
@@ -438,9 +442,7 @@ class _Session:
         retain: bool = False,
         history: bool = False,
     ) -> None:
-        properties = self._properties()
-        if properties is not None and what == "state":
-            properties.MessageExpiryInterval = STATE_EXPIRY_S
+        properties = self._of_state if what == "state" else self._of_others
         topic = self._link._topics.of(what)
         self._send(topic, payload, rows, retain=retain, history=history, properties=properties)
 

@@ -70,6 +70,7 @@ class _Sensor:
     driver: str
     fitted_s: float
     heard_s: float | None = None
+    readings: int = 0
     fault: str = ""
     silent: bool = False  # its port works, and the device itself says nothing
     line_dead_s: float = -math.inf  # when the line that it lives on was last dead, and since when
@@ -119,6 +120,7 @@ class Tent:
             self._charge = Estimator(config.battery, self.totals.charge)
             if saved is not None:
                 self._charge.resume(None)
+        self._engine_news: tuple[object, ...] = ()
         self._began_s = now.monotonic_s
         self._saved = _time(self.totals.saved)  # until the time that the unit was off is known
         self._passed_s = now.monotonic_s
@@ -212,6 +214,7 @@ class Tent:
             sensor.uncorrected.clear()
             return
         sensor.heard_s = reading.at_s
+        sensor.readings += 1
         sensor.values[reading.quantity] = reading
         failed = [r for r in sensor.values.values() if r.quality is Quality.FAULT]
         sensor.fault = _why(failed[0]) if failed else ""
@@ -285,9 +288,18 @@ class Tent:
     def _settle_engine(self, now: Now) -> None:
         if "generator" not in self._sensors:
             return
-        readings = self._sensors["generator"].values.values()
+        meter, contact = self._sensors["generator"], self._sensors.get("generator_line")
+        news = (
+            meter.readings,
+            self._qualities["generator"],
+            None if contact is None else (contact.readings, self._qualities["generator_line"]),
+            now.monotonic_s // 1,  # time passes for it once a second
+        )
+        if news == self._engine_news:
+            return
+        self._engine_news = news
         seen = Metered(
-            max((r.at_s for r in readings if r.value is not None), default=None),
+            meter.heard_s,
             **self._numbers("generator", *ENGINE_QUANTITIES),
             line=self._line("generator"),
         )
