@@ -206,7 +206,8 @@ class Generator:
                 "unknown (DC meter)",
                 f"the current is not known while the AC-present contact is live or not fitted; or "
                 f"the contact is live and no current flows for {self.unknown_after_s:g} s",
-                "the first reading with a current, or without one and no live contact",
+                f"a reading with a current, or without one and no live contact; for "
+                f"{self.running_hold_s:g} s where it contradicts what was known last",
             ),
             *self._overload_rules(),
             *self._frequency_rules(),
