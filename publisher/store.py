@@ -17,9 +17,10 @@ import random
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,21 +45,55 @@ MOST_CONFIRMED = 500
 #: Connection numbers are set aside in blocks, so that a connection costs no write.
 CONN_BLOCK = 1000
 
-_SCHEMA = """
-CREATE TABLE outbox (
-    id INTEGER PRIMARY KEY,        -- order of recording
-    kind TEXT NOT NULL,            -- state or event
-    boot INTEGER NOT NULL,
-    uptime_s REAL NOT NULL,
-    stamped INTEGER NOT NULL,      -- 1 where the clock was synchronised
-    body TEXT NOT NULL             -- the message as JSON
-);
-CREATE TABLE ledger (
-    one INTEGER PRIMARY KEY CHECK (one = 1),
-    body TEXT NOT NULL             -- identity, counters and totals as JSON
-);
-PRAGMA user_version = 1;
-"""
+#: Commands whose answers are kept, to tell a repeated one from a new one.
+MOST_ANSWERS = 200
+#: Boots whose beginning is remembered for longer than they have records waiting.
+MOST_BOOTS = 1000
+#: What the time of day of a boot's beginning may be off before it is written again.
+BEGAN_S = 1.0
+
+#: The version of the schema, which stands in the file's `user_version`.
+SCHEMA = 2
+
+# `crc` is a CRC-32 of the rest of the row: SQLite itself does not see a flipped bit in a value.
+_TABLES = (
+    """CREATE TABLE outbox (
+        id INTEGER PRIMARY KEY,     -- order of recording
+        kind TEXT NOT NULL,         -- state or event
+        boot INTEGER NOT NULL,
+        uptime_s REAL NOT NULL,
+        stamped INTEGER NOT NULL,   -- 1 where the clock was synchronised
+        body TEXT NOT NULL,         -- the message as JSON
+        crc INTEGER                 -- NULL in rows of version 1
+    )""",
+    """CREATE TABLE ledger (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        body TEXT NOT NULL,         -- identity, counters and totals as JSON
+        crc INTEGER
+    )""",
+)
+_TABLES_OF_2 = (
+    """CREATE TABLE days (
+        date TEXT PRIMARY KEY,      -- of the tent's own calendar
+        body TEXT NOT NULL,         -- the visitor log of a closed day as JSON
+        crc INTEGER NOT NULL
+    )""",
+    """CREATE TABLE boots (
+        boot INTEGER PRIMARY KEY,
+        began TEXT NOT NULL,        -- the time of day at uptime 0, ISO in UTC
+        crc INTEGER NOT NULL
+    )""",
+    """CREATE TABLE answers (
+        cid TEXT PRIMARY KEY,       -- of a command that was carried out; the oldest has the least rowid
+        body TEXT NOT NULL,         -- the answer as JSON
+        crc INTEGER NOT NULL
+    )""",
+)
+_FROM_1 = (
+    "ALTER TABLE outbox ADD COLUMN crc INTEGER",
+    "ALTER TABLE ledger ADD COLUMN crc INTEGER",
+    *_TABLES_OF_2,
+)
 
 
 class Row(NamedTuple):
@@ -76,6 +111,11 @@ class Row(NamedTuple):
         """Bytes that it takes at most in a history message."""
         return len(self.body.encode()) + 1 + (0 if self.stamped else STAMP_BYTES)
 
+    @property
+    def crc(self) -> int:
+        """The checksum that stands beside it in the file."""
+        return _crc(self.id, self.kind, self.boot, float(self.uptime_s), self.stamped, self.body)
+
 
 @dataclass(slots=True)
 class Ledger:
@@ -90,10 +130,32 @@ class Ledger:
     uptime_s: float = 0.0
     wall: str | None = None
     totals: dict[str, Any] | None = None
+    schema: int = SCHEMA  # a file of a later version says here so, too
 
 
 #: Makes records (kind, body) when it is told the boot and the first seq to write into them.
 Records = Callable[[int, int], Sequence[tuple[str, str]]]
+
+
+#: What lies beside the records: of each table (key, text) pairs, oldest first.
+Beside = Mapping[str, Sequence[tuple[Any, str]]]
+_NOTHING: Beside = {}
+
+
+#: What SQLite's module raises on files; UnicodeError where damage is quoted in a message of SQLite.
+FAULTS = (sqlite3.Error, UnicodeError)
+#: What does not mean that the file is damaged: it only cannot be read or written now.
+_PASSING = (
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PROTOCOL,
+)
 
 
 class _Damaged(sqlite3.DatabaseError):
@@ -127,6 +189,8 @@ class Store:
         self._bytes = 0
         self._next_id = 1
         self._conn_limit = 0
+        self._boots: set[int] = set()  # numbers that this boot of the unit has had
+        self._began: tuple[datetime, set[int]] | None = None  # noted for which of them
         self._now: Now | None = None
         self.failure: str | None = None
         # Of the file, while the store works in memory:
@@ -182,11 +246,49 @@ class Store:
             self._ledger.conn += 1
             return self._ledger.conn
 
-    def append(self, records: Records, totals: dict[str, Any], now: Now) -> list[Row]:
-        """Number and write records, and the totals with them: all or nothing."""
+    def append(
+        self,
+        records: Records,
+        totals: dict[str, Any],
+        now: Now,
+        *,
+        days: Sequence[tuple[str, str]] = (),
+        answers: Sequence[tuple[str, str]] = (),
+    ) -> list[Row]:
+        """Number and write records, and the totals with them: all or nothing.
+
+        So are lines of the visitor log (date, JSON) and answers to commands (cid, JSON), which take
+        the place of older ones of the same day or command.
+        """
         with self._lock:
             self._ledger.totals = totals
-            return self._write(now, records)
+            return self._write(now, records, {"days": days, "answers": answers})
+
+    def days(self, since: str = "") -> list[tuple[str, str]]:
+        """Return the visitor log from the day `since` (ISO) on, oldest first: (date, JSON)."""
+        return self._pairs("SELECT date, body, crc FROM days WHERE date >= ? ORDER BY date", since)
+
+    def answers(self) -> list[tuple[str, str]]:
+        """Return the newest answers to commands, oldest first: (cid, JSON)."""
+        return self._pairs("SELECT cid, body, crc FROM answers ORDER BY rowid")
+
+    def began(self, boot: int) -> datetime | None:
+        """Return the time of day at uptime 0 of a boot; None where its clock was never set."""
+        found = self._pairs("SELECT boot, began, crc FROM boots WHERE boot = ?", boot)
+        return datetime.fromisoformat(found[0][1]) if found else None
+
+    def _pairs(self, query: str, *values: Any) -> list[tuple[str, str]]:
+        """Return the rows (key, text) whose checksums hold."""
+        with self._lock:
+            if self._db is None:
+                return []
+            try:
+                return _checked_pairs(self._db.execute(query, values))
+            except FAULTS as error:
+                if self.failure is not None:
+                    raise
+                self._fail(error)
+                return []
 
     def confirm(self, ids: Iterable[int]) -> None:
         """Take note that the broker has these rows; they are deleted with the next record."""
@@ -213,7 +315,7 @@ class Store:
                 return []
             try:
                 return self._select(self._db, after_id, until_id, max_bytes)
-            except sqlite3.Error as error:
+            except FAULTS as error:
                 if self.failure is not None:
                     raise
                 self._fail(error)
@@ -225,16 +327,16 @@ class Store:
         found: list[Row] = []
         size = 0
         cursor = db.execute(
-            "SELECT id, kind, boot, uptime_s, stamped, body FROM outbox"
+            "SELECT id, kind, boot, uptime_s, stamped, body, crc FROM outbox"
             " WHERE id > ? AND id <= ? ORDER BY id",
             (after_id, until_id),
         )
         with contextlib.closing(cursor):
-            for values in cursor:
+            for *values, crc in cursor:
                 row = Row._make(values)
                 if row.id in self._confirmed:
                     continue
-                if not _is_record(row):  # a bad spot on the card: nobody could read it
+                if not _is_record(row, crc):  # a bad spot on the card: it may say anything now
                     self._confirmed.add(row.id)
                     self._ledger.dropped += 1
                     continue
@@ -283,6 +385,7 @@ class Store:
                 return None
             memory, ledger, next_id = self._db, self._ledger, self._next_id
             waiting, confirmed = self.backlog(0, next_id, sys.maxsize), self._confirmed
+            beside, began = self._beside(), self._began
             unread = None
             try:
                 aside = self._load(damaged=self._damaged)
@@ -301,13 +404,14 @@ class Store:
                     self._ledger.dropped += found.dropped
                 self._next_id = max(next_id, self._next_id)
                 self._confirmed = self._gone
-                self._commit(waiting, now, new=False)
-            except sqlite3.Error as error:
-                self.failure = str(error)
+                self._began = None
+                self._commit(waiting, now, beside, new=False)
+            except FAULTS as error:
+                self.failure = _why(error)
                 self._damaged = self._damaged or _is_damage(error)
                 self._disconnect()
                 self._db, self._ledger, self._next_id = memory, ledger, next_id
-                self._confirmed = confirmed
+                self._confirmed, self._began = confirmed, began
                 self._count_rows()
                 return None
             self.failure, self._unread, self._damaged = None, False, False
@@ -345,7 +449,7 @@ class Store:
         """Open the file, or go on in memory; return the name given to one that was damaged."""
         try:
             return self._load()
-        except sqlite3.Error as error:
+        except FAULTS as error:
             self._unread = self._ledger.boot == 0
             self._fail(error)
             return None
@@ -356,49 +460,67 @@ class Store:
         Returns the name given to a damaged one. Raises sqlite3.Error.
         """
         self._db, self._ledger = None, Ledger()
-        if not damaged:
-            try:
-                self._connect(self._path)
-                self._read()
+        try:
+            self._connect(self._path)
+            self._read()
+            if not damaged:
                 return None
-            except sqlite3.DatabaseError as error:
-                if not _is_damage(error):
-                    raise
+        except FAULTS as error:
+            if not damaged and not _is_damage(error):
+                raise
+        if self._ledger.boot == 0:
+            with contextlib.suppress(*FAULTS):
+                self._read_ledger()
+        # The version in the header may be the damage: the ledger, which has a checksum, decides.
+        later = self._ledger.schema > SCHEMA
         self._disconnect()
-        ledger, aside = self._ledger, self._set_aside()
+        ledger = replace(self._ledger, schema=SCHEMA)
+        aside = self._set_aside(f"version-{self._ledger.schema}" if later else "corrupt")
         self._connect(self._path)
         self._read()
         self._ledger = ledger
         return aside
 
     def _connect(self, path: Path | str) -> None:
+        """Open a file, or begin it; one that is damaged is left open to read what can be read.
+
+        Raises one of FAULTS.
+        """
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
-        db.text_factory = _text
-        try:
-            # A record is about 1 KiB: small pages make a commit small (they hold for new files).
-            db.execute("PRAGMA page_size = 2048")
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
-            db.execute("PRAGMA cache_size = -512")
-            db.execute("PRAGMA temp_store = MEMORY")
-            if db.execute("PRAGMA user_version").fetchone()[0] == 0:
-                db.executescript("BEGIN;" + _SCHEMA + "COMMIT;")
-        except sqlite3.Error:
-            db.close()
-            raise
         self._db = db
+        db.text_factory = _text
+        # Nobody else needs the file, and without the memory that it would be shared through a
+        # record costs half as much to write.
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA:
+            raise _Damaged(f"it is of version {version}; this program knows {SCHEMA}")
+        # A record is about 1 KiB: small pages make a commit small (they hold for new files).
+        db.execute("PRAGMA page_size = 2048")
+        db.execute("PRAGMA journal_mode = WAL")
+        if isinstance(path, Path):  # a program that shared the file may have left it
+            with contextlib.suppress(OSError):
+                path.with_name(f"{FILE}-shm").unlink()
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA cache_size = -512")
+        db.execute("PRAGMA temp_store = MEMORY")
+        if version < SCHEMA:
+            _migrate(db, version)
 
     def _disconnect(self) -> None:
         db, self._db = self._db, None
         if db is not None:
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(*FAULTS):
                 db.close()
 
     def _read(self) -> None:
-        assert self._db is not None
-        found = self._db.execute("SELECT body FROM ledger").fetchone()
-        self._ledger = Ledger() if found is None else _ledger(found[0])
+        self._read_ledger()
         self._next_id = self._count_rows() + 1
+
+    def _read_ledger(self) -> None:
+        assert self._db is not None
+        found = self._db.execute("SELECT body, crc FROM ledger").fetchone()
+        self._ledger = Ledger() if found is None else _ledger(*found)
 
     def _count_rows(self) -> int:
         """Set the figures of the outbox from its rows; return the last id."""
@@ -410,10 +532,10 @@ class Store:
         ).fetchone()
         return int(last_id)
 
-    def _set_aside(self) -> str:
-        """Rename a damaged file, with what SQLite keeps beside it; return its new name."""
+    def _set_aside(self, why: str) -> str:
+        """Rename the file, with what SQLite keeps beside it; return its new name."""
         number = 1
-        while (aside := self._path.with_suffix(f".corrupt-{number}")).exists():
+        while (aside := self._path.with_suffix(f".{why}-{number}")).exists():
             number += 1
         for suffix in ("", "-wal", "-shm"):
             part = self._path.with_name(self._path.name + suffix)
@@ -421,10 +543,10 @@ class Store:
                 part.rename(aside.with_name(aside.name + suffix))
         return aside.name
 
-    def _fail(self, error: sqlite3.Error) -> None:
+    def _fail(self, error: Exception) -> None:
         """Go on in memory, under a boot number of its own."""
         assert self._now is not None, "the store is not open"
-        self.failure = str(error)
+        self.failure = _why(error)
         self._damaged = _is_damage(error)
         self._left = max(0, self._rows - len(self._confirmed))
         self._gone, self._confirmed = self._confirmed, set()
@@ -433,23 +555,40 @@ class Store:
         self._note_boot()
         self._next_id = max(self._next_id, self._ledger.boot * IDS_PER_BOOT)
         self._memory_from = self._next_id
+        beside = self._beside()
         self._disconnect()
         self._connect(":memory:")
         self._rows = self._bytes = 0
+        assert self._db is not None
+        for table, pairs in beside.items():
+            _upsert(self._db, table, pairs)
 
-    def _write(self, now: Now | None, records: Records | None) -> list[Row]:
+    def _beside(self) -> Beside:
+        """Return what lies beside the records, as far as it can be read."""
+        found: dict[str, list[tuple[Any, str]]] = {}
+        for table in ("days", "boots", "answers"):
+            with contextlib.suppress(*FAULTS):
+                if self._db is not None:
+                    found[table] = _checked_pairs(
+                        self._db.execute(f"SELECT * FROM {table} ORDER BY rowid")
+                    )
+        return found
+
+    def _write(
+        self, now: Now | None, records: Records | None, beside: Beside = _NOTHING
+    ) -> list[Row]:
         """Commit records, ledger and deletions; fall back on memory where the file refuses."""
         self._now = now or self._now
         rows = self._number(records)
         try:
-            return self._commit(rows, self._now)
-        except sqlite3.Error as error:
+            return self._commit(rows, self._now, beside)
+        except FAULTS as error:
             if self.failure is not None:
                 raise
             self._fail(error)
             # A commit whose fsync failed may stand in the file all the same.
             self._gone.update(row.id for row in rows)
-            return self._commit(self._number(records), self._now)
+            return self._commit(self._number(records), self._now, beside)
 
     def _number(self, records: Records | None) -> list[Row]:
         if records is None:
@@ -461,7 +600,14 @@ class Store:
             for i, (kind, body) in enumerate(records(boot, self._ledger.seq + 1))
         ]
 
-    def _commit(self, rows: list[Row], now: Now | None, *, new: bool = True) -> list[Row]:
+    def _commit(
+        self,
+        rows: list[Row],
+        now: Now | None,
+        beside: Beside = _NOTHING,
+        *,
+        new: bool = True,
+    ) -> list[Row]:
         db, ledger = self._db, self._ledger
         assert db is not None, "the store is closed"
         if now is not None:
@@ -472,7 +618,7 @@ class Store:
         with _transaction(db):
             gone = self._delete(db, self._confirmed)
             for row in rows:
-                db.execute("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?)", row)
+                db.execute("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, row.crc))
             added = sum(len(row.body.encode()) for row in rows)
             count, size = self._rows - gone[0] + len(rows), self._bytes - gone[1] + added
             in_memory = self.failure is not None and new
@@ -482,13 +628,45 @@ class Store:
             saved["seq"] = seq
             saved["dropped"] += dropped[0]
             saved["conn"] = max(self._conn_limit, ledger.conn)
-            db.execute("INSERT OR REPLACE INTO ledger VALUES (1, ?)", (json.dumps(saved),))
+            body = json.dumps(saved)
+            db.execute("INSERT OR REPLACE INTO ledger VALUES (1, ?, ?)", (body, _crc(body)))
+            for table, pairs in beside.items():
+                _upsert(db, table, pairs)
+            if beside.get("answers"):
+                db.execute(
+                    "DELETE FROM answers WHERE rowid NOT IN"
+                    " (SELECT rowid FROM answers ORDER BY rowid DESC LIMIT ?)",
+                    (MOST_ANSWERS,),
+                )
+            began = self._note_began(db, now)
+        self._began = began
         ledger.seq = seq
         ledger.dropped += dropped[0]
         self._next_id = max(self._next_id, rows[-1].id + 1) if rows else self._next_id
         self._rows, self._bytes = count - dropped[0], size - dropped[1]
         self._confirmed = set()
         return rows
+
+    def _note_began(
+        self, db: sqlite3.Connection, now: Now | None
+    ) -> tuple[datetime, set[int]] | None:
+        """Write when this boot began if that is news; return what is written now."""
+        self._boots.add(self._ledger.boot)
+        if now is None or not now.synced or now.wall is None:
+            return self._began
+        began = now.wall.astimezone(UTC) - timedelta(seconds=now.uptime_s)
+        if self._began is not None:
+            noted, boots = self._began
+            if boots >= self._boots and abs((began - noted).total_seconds()) <= BEGAN_S:
+                return self._began
+        _upsert(db, "boots", [(boot, began.isoformat()) for boot in sorted(self._boots)])
+        db.execute(
+            "DELETE FROM boots WHERE boot <="
+            " (SELECT boot FROM boots ORDER BY boot DESC LIMIT 1 OFFSET ?)"
+            " AND boot NOT IN (SELECT boot FROM outbox)",
+            (MOST_BOOTS,),
+        )
+        return began, set(self._boots)
 
     @staticmethod
     def _delete(db: sqlite3.Connection, ids: Iterable[int]) -> tuple[int, int]:
@@ -528,21 +706,51 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+def _migrate(db: sqlite3.Connection, version: int) -> None:
+    """Make an empty file, or one of an older version, one of the present version."""
+    with _transaction(db):
+        for statement in (*_TABLES, *_TABLES_OF_2) if version == 0 else _FROM_1:
+            db.execute(statement)
+        for (body,) in db.execute("SELECT body FROM ledger").fetchall():
+            db.execute("UPDATE ledger SET crc = ?", (_crc(body),))
+        db.execute(f"PRAGMA user_version = {SCHEMA}")
+
+
+def _upsert(db: sqlite3.Connection, table: str, pairs: Iterable[tuple[Any, str]]) -> None:
+    for key, text in pairs:
+        values = (key, text, _crc(key, text))
+        db.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", values)
+
+
+def _checked_pairs(rows: Iterable[Any]) -> list[tuple[Any, str]]:
+    return [(key, text) for key, text, crc in rows if crc == _crc(key, text)]
+
+
+def _crc(*values: Any) -> int:
+    """Return the checksum of a row's values."""
+    return zlib.crc32(" ".join(map(str, values)).encode("utf-8", "replace"))
+
+
 def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "replace")  # a bad spot on the card is no reason to fail
 
 
-def _is_record(row: Row) -> bool:
-    kinds = (int, str, int, float, int, str)
-    try:
-        return [*map(type, row)] == [*kinds] and isinstance(json.loads(row.body), dict)
+def _is_record(row: Row, crc: int | None) -> bool:
+    if [*map(type, row)] != [int, str, int, float, int, str]:
+        return False
+    if crc is not None:
+        return crc == row.crc
+    try:  # of version 1
+        return isinstance(json.loads(row.body), dict)
     except ValueError:
         return False
 
 
-def _ledger(body: str) -> Ledger:
-    """Return the ledger as it was written. Raises DatabaseError where it makes no sense."""
+def _ledger(body: str, crc: int) -> Ledger:
+    """Return the ledger as it was written. Raises DatabaseError where that cannot be told."""
     ledger = Ledger()
+    if crc != _crc(body):
+        raise _Damaged("the ledger is damaged: its checksum is wrong")
     try:
         saved = json.loads(body)
         if not isinstance(saved, dict):
@@ -603,9 +811,19 @@ def _age_s(body: str, now: Now) -> int:
         return 0
 
 
-def _is_damage(error: sqlite3.Error) -> bool:
-    """Tell a file that is broken from one that only cannot be read or written now."""
+def _why(error: Exception) -> str:
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+        return f"another program has {FILE} open: {error}"
+    return str(error)
+
+
+def _is_damage(error: Exception) -> bool:
+    """Tell a file that is broken from one that only cannot be read or written now.
+
+    Our statements are always the same: one that makes no sense to SQLite (a table is missing, a key
+    comes twice) meets a file that is not as it was made.
+    """
+    if isinstance(error, _Damaged | UnicodeError):
+        return True
     code = getattr(error, "sqlite_errorcode", None)  # errors of Python's own module have none
-    return isinstance(error, _Damaged) or (
-        code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-    )
+    return code is not None and code & 0xFF not in _PASSING

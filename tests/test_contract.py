@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
@@ -288,8 +289,10 @@ def happenings(tmp_path_factory: pytest.TempPathFactory) -> list[Happening]:
         *tent.tick(at(86_400)),
     ]
     directory = tmp_path_factory.mktemp("cut")
-    Store(directory, 1000, 1 << 20).open("first boot", at(0))
-    cut = Store(directory, 1000, 1 << 20).open("second boot", at(60)).power_cut
+    running = Store(directory, 1000, 1 << 20)
+    running.open("first boot", at(0))
+    card = shutil.copytree(directory, tmp_path_factory.mktemp("card") / "as the cut left it")
+    cut = Store(card, 1000, 1 << 20).open("second boot", at(60)).power_cut
     assert cut is not None
     found.append(Happening("power_cut", cut))
     directory = tmp_path_factory.mktemp("damaged")

@@ -12,8 +12,10 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,10 @@ from publisher.store import (
     CONN_BLOCK,
     FILE,
     MEMORY_ROWS,
+    MOST_ANSWERS,
+    MOST_BOOTS,
     MOST_CONFIRMED,
+    SCHEMA,
     Opened,
     Records,
     Row,
@@ -88,8 +93,8 @@ class Unit:
         self.store.close(self.now(), self.totals)
 
     def sql(self, statement: str, *values: Any) -> list[Any]:
-        """Ask or change the file behind the store's back."""
-        return sql(self.directory, statement, *values)
+        """Ask or change the open file behind the store's back."""
+        return self.connection.execute(statement, values).fetchall()
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -127,15 +132,6 @@ def cut_power(unit: Unit, copies: Iterator[int] = itertools.count(1)) -> Path:  
     directory = unit.directory.parent / f"{unit.directory.name}-{next(copies)}"
     shutil.copytree(unit.directory, directory)
     return directory
-
-
-@contextlib.contextmanager
-def refusing(directory: Path) -> Iterator[None]:
-    """Let the file be opened and read, and no record be written into it."""
-    trigger = "BEFORE INSERT ON outbox BEGIN SELECT RAISE(ABORT, 'the card says no'); END"
-    sql(directory, f"CREATE TRIGGER refusal {trigger}")
-    yield
-    sql(directory, "DROP TRIGGER refusal")
 
 
 @contextlib.contextmanager
@@ -452,7 +448,7 @@ def test_the_file_is_safe_against_power_cuts_and_others(tmp_path: Path) -> None:
     assert unit.connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert unit.connection.execute("PRAGMA synchronous").fetchone() == (2,)
     files = sorted(path.name for path in tmp_path.iterdir())
-    assert files == ["boot", FILE, f"{FILE}-shm", f"{FILE}-wal"]
+    assert files == ["boot", FILE, f"{FILE}-wal"]
     for name in files:
         assert (tmp_path / name).stat().st_mode & 0o022 == 0, "only its owner may write"
 
@@ -710,10 +706,10 @@ def test_a_retry_that_fails_changes_nothing_however_often(tmp_path: Path) -> Non
     unit.store.confirm([rows[1].id])
     del rows[1]
     boot, before = unit.store.boot, unit.store.buffer(at(500))
-    with refusing(tmp_path):
+    with no_room(0):
         for _ in range(3):
             assert unit.retry() is None
-            assert "the card says no" in (unit.store.failure or "")
+            assert unit.store.failure is not None
             assert unit.waiting() == rows
             assert unit.store.buffer(at(500)) == before
             assert unit.store.boot == boot
@@ -736,17 +732,19 @@ def test_a_write_that_the_kernel_refuses_is_survived(tmp_path: Path) -> None:
     assert len(set(unit.numbers())) == 24
 
 
-def test_a_start_on_a_full_disk_takes_up_the_totals_later(tmp_path: Path) -> None:
+def test_a_start_on_a_full_disk_has_the_totals_and_writes_them_later(tmp_path: Path) -> None:
     unit = Unit(tmp_path)
     rows = unit.append(5)
     unit.close()
     with no_room(0):
         unit = Unit(tmp_path, "boot-b", second=100)
         assert unit.store.failure is not None
-        assert unit.opened.totals == {}
+        assert unit.opened.totals == {"n": 5}
         new = unit.append(2)
-    assert unit.retry() == {"n": 5}
+    assert unit.retry() is None
+    assert unit.store.failure is None
     assert unit.waiting() == rows + new
+    assert Unit(cut_power(unit), "boot-b", second=200).totals == {"n": 7}
 
 
 def test_retrying_what_works_does_nothing(tmp_path: Path) -> None:
@@ -783,7 +781,7 @@ def test_a_file_that_cannot_be_opened_is_read_later_and_its_totals_come_back(
     assert unit.retry() is None
     assert unit.store.failure is not None
     mend(unreadable)
-    with refusing(unreadable):
+    with no_room(0):
         for _ in range(3):
             assert unit.retry() is None
             assert unit.store.failure is not None
@@ -854,6 +852,18 @@ def overwrite(path: Path, start: int, content: bytes) -> None:
         file.write(content)
 
 
+def ledger(directory: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(sql(directory, "SELECT body FROM ledger")[0][0])
+    return found
+
+
+def write_ledger(directory: Path, body: str | bytes) -> None:
+    """Put in another ledger whose checksum is right."""
+    raw = body if isinstance(body, bytes) else body.encode()
+    crc = zlib.crc32(raw.decode("utf-8", "replace").encode())
+    sql(directory, "UPDATE ledger SET body = ?, crc = ?", body, crc)
+
+
 def check_begun_anew(unit: Unit, old_boot: int, old: Path) -> None:
     assert unit.store.failure is None
     assert unit.opened.quarantined == old.name
@@ -896,7 +906,7 @@ def test_a_file_that_is_cut_short_is_set_aside(tmp_path: Path, part: float) -> N
 
 
 @pytest.mark.parametrize(
-    "ledger",
+    "body",
     [
         "",
         "no JSON",
@@ -912,15 +922,15 @@ def test_a_file_that_is_cut_short_is_set_aside(tmp_path: Path, part: float) -> N
         b"\xff\xfe\x00",
     ],
 )
-def test_a_ledger_that_makes_no_sense_is_set_aside(tmp_path: Path, ledger: str | bytes) -> None:
+def test_a_ledger_that_makes_no_sense_is_set_aside(tmp_path: Path, body: str | bytes) -> None:
     boot, _ = stored(tmp_path)
-    sql(tmp_path, "UPDATE ledger SET body = ?", ledger)
+    write_ledger(tmp_path, body)
     check_begun_anew(Unit(tmp_path, second=100), boot, tmp_path / "tentwatch.corrupt-1")
 
 
 def test_a_ledger_of_another_version_is_taken_as_far_as_it_is_known(tmp_path: Path) -> None:
     boot, numbers = stored(tmp_path)
-    sql(tmp_path, "UPDATE ledger SET body = json_set(body, '$.later', 5, '$.uptime_s', 7)")
+    write_ledger(tmp_path, json.dumps(ledger(tmp_path) | {"later": 5, "uptime_s": 7}))
     unit = Unit(tmp_path, second=100)
     assert unit.opened.quarantined is None
     assert unit.store.boot == boot
@@ -942,12 +952,24 @@ def test_a_record_that_nobody_could_read_is_dropped_and_counted(
     assert again.buffer()["dropped"] == 2
 
 
-def test_a_single_bad_letter_costs_no_record(tmp_path: Path) -> None:
-    stored(tmp_path, 3)
+@pytest.mark.parametrize("letter", [b"\xff", b"y"])
+def test_a_record_with_a_wrong_letter_is_not_believed(tmp_path: Path, letter: bytes) -> None:
+    _, numbers = stored(tmp_path, 3)
     content = (tmp_path / FILE).read_bytes()
-    overwrite(tmp_path / FILE, content.rindex(b"xxxx") + 1, b"\xff")
+    overwrite(tmp_path / FILE, content.rindex(b"xxxx") + 1, letter)
     unit = Unit(tmp_path, second=100)
-    assert len(unit.numbers()) == 3
+    assert set(unit.numbers()) < set(numbers)
+    assert len(unit.numbers()) == 2
+    assert unit.buffer() == {"rows": 2, "oldest_s": 100, "dropped": 1}
+
+
+def test_a_wrong_digit_in_the_totals_is_not_believed(tmp_path: Path) -> None:
+    stored(tmp_path)
+    content = (tmp_path / FILE).read_bytes()
+    overwrite(tmp_path / FILE, content.rindex(b'"n": 300') + 5, b"9")
+    unit = Unit(tmp_path, second=100)
+    assert unit.opened.totals == {}
+    assert unit.opened.quarantined == "tentwatch.corrupt-1"
 
 
 def test_whatever_is_damaged_it_opens_works_and_uses_no_number_again(tmp_path: Path) -> None:
@@ -1028,3 +1050,210 @@ def test_a_boot_used_in_memory_is_never_followed_by_a_lower_one(tmp_path: Path) 
     last = Store(tmp_path, 1000, 1 << 20)
     last.open("boot-a", now)
     assert last.boot > again.boot
+
+
+# Versions
+
+
+def of_version_1(directory: Path) -> Path:
+    """Lay a file that the first version of the store made, cut off in the middle of its work."""
+    dump = Path(__file__).parent / "stores" / "version-1.sql"
+    with contextlib.closing(sqlite3.connect(directory / FILE, isolation_level=None)) as db:
+        db.execute("PRAGMA page_size = 2048")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.executescript(dump.read_text())
+    return directory
+
+
+def test_a_file_of_version_1_is_taken_up_with_all_that_it_holds(tmp_path: Path) -> None:
+    rows = sql(of_version_1(tmp_path), "SELECT * FROM outbox ORDER BY id")
+    before = ledger(tmp_path)
+    unit = Unit(tmp_path, before["boot_id"], second=1000)
+    assert unit.opened == Opened(before["totals"], None, None)
+    assert [tuple(row) for row in unit.waiting()] == rows
+    assert unit.store.boot == before["boot"]
+    assert unit.buffer()["dropped"] == before["dropped"] == 2
+    assert unit.sql("PRAGMA user_version") == [(SCHEMA,)]
+    assert [number(row) for row in unit.append()] == [(before["boot"], before["seq"] + 1)]
+    unit.store.append(no_records, unit.totals, unit.now(), days=[("2026-11-22", "{}")])
+    again = Unit(cut_power(unit), before["boot_id"], second=2000)
+    assert len(again.waiting()) == len(rows) + 1
+    assert again.store.days() == [("2026-11-22", "{}")]
+    assert again.totals["n"] == before["totals"]["n"] + 1
+
+
+def test_a_file_of_version_1_without_room_for_the_change_stays_as_it_is(tmp_path: Path) -> None:
+    of_version_1(tmp_path)
+    with no_room(4096):
+        unit = Unit(tmp_path, "boot-b", second=1000)
+        assert unit.store.failure is not None
+        new = unit.append(2)
+    assert sql(tmp_path, "PRAGMA user_version") == [(1,)]
+    unit.retry()
+    assert unit.store.failure is None
+    assert unit.waiting()[-2:] == new
+    assert len(unit.waiting()) == 2 + sql(of_version_1(make(tmp_path / "other")), COUNT)[0][0]
+
+
+def test_a_file_of_a_later_version_is_left_to_it_and_its_totals_go_on(tmp_path: Path) -> None:
+    boot, _ = stored(tmp_path)
+    sql(tmp_path, "CREATE TABLE moods (mood TEXT)")
+    sql(tmp_path, f"PRAGMA user_version = {SCHEMA + 1}")
+    write_ledger(tmp_path, json.dumps(ledger(tmp_path) | {"schema": SCHEMA + 1}))
+    before = (tmp_path / FILE).read_bytes()
+    aside = tmp_path / f"tentwatch.version-{SCHEMA + 1}-1"
+    unit = Unit(tmp_path, "boot-b", second=100)
+    check_begun_anew(unit, boot, aside)
+    assert unit.opened.totals == {"n": 300}
+    assert aside.read_bytes() == before
+
+
+def test_a_wrong_number_of_the_version_is_damage(tmp_path: Path) -> None:
+    for version in (0, 1, SCHEMA + 1, 0x7F000002):
+        boot, _ = stored(make(tmp_path / str(version)))
+        sql(tmp_path / str(version), f"PRAGMA user_version = {version}")
+        unit = Unit(tmp_path / str(version), second=100)
+        check_begun_anew(unit, boot, tmp_path / str(version) / "tentwatch.corrupt-1")
+        assert unit.opened.totals == {"n": 300}
+
+
+def make(directory: Path) -> Path:
+    directory.mkdir()
+    return directory
+
+
+COUNT = "SELECT count(*) FROM outbox"
+
+
+def no_records(boot: int, seq: int) -> list[tuple[str, str]]:
+    return []
+
+
+def test_a_second_program_gets_no_hold_of_the_file_and_harms_nothing(tmp_path: Path) -> None:
+    unit = Unit(tmp_path)
+    rows = unit.append(3)
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        sql(tmp_path, COUNT)
+    second = Unit(tmp_path, second=100)
+    assert "another program" in (second.store.failure or "")
+    assert second.opened.quarantined is None
+    rows += unit.append(1)
+    assert unit.store.failure is None
+    unit.close()
+    second.retry()
+    assert second.store.failure is None
+    assert second.waiting() == rows
+    assert not list(tmp_path.glob("*.corrupt*"))
+
+
+def test_what_an_older_program_left_beside_the_file_does_no_harm(tmp_path: Path) -> None:
+    """A -shm and a -wal, as a program leaves them that shared the file and lost power."""
+    shared = make(tmp_path / "shared")
+    of_version_1(shared)
+    left = make(tmp_path / "left")
+    with contextlib.closing(sqlite3.connect(shared / FILE, isolation_level=None)) as db:
+        db.execute("DELETE FROM outbox WHERE id = (SELECT max(id) FROM outbox)")
+        for path in shared.iterdir():
+            shutil.copy(path, left)
+        rows = db.execute(COUNT).fetchone()[0]
+    assert sorted(path.name for path in left.iterdir()) == [FILE, f"{FILE}-shm", f"{FILE}-wal"]
+    unit = Unit(left, "boot-b", second=1000)
+    assert len(unit.waiting()) == rows
+    unit.close()
+    assert sorted(path.name for path in left.iterdir()) == ["boot", FILE]
+
+
+# Days, boots and answers
+
+
+def beside(unit: Unit, **what: Any) -> None:
+    unit.store.append(no_records, unit.totals, unit.now(), **what)
+
+
+def test_the_visitor_log_is_kept_a_line_a_day(tmp_path: Path) -> None:
+    unit = Unit(tmp_path)
+    assert unit.store.days() == []
+    beside(unit, days=[("2026-11-21", "old"), ("2026-11-20", '{"entered":7}')])
+    beside(unit, days=[("2026-11-21", "new")])
+    kept = [("2026-11-20", '{"entered":7}'), ("2026-11-21", "new")]
+    assert unit.store.days() == kept
+    assert unit.store.days("2026-11-21") == kept[1:]
+    assert Unit(cut_power(unit), second=100).store.days() == kept
+    unit.sql("UPDATE days SET body = '{\"entered\":9}' WHERE date = '2026-11-20'")
+    assert unit.store.days() == kept[1:], "a line that is damaged is not shown"
+
+
+def test_the_newest_answers_are_kept_in_their_order(tmp_path: Path) -> None:
+    unit = Unit(tmp_path)
+    for i in range(MOST_ANSWERS + 5):
+        beside(unit, answers=[(f"c{i}", f"answer {i}")])
+    beside(unit, answers=[("c100", "again")])
+    expected = [(f"c{i}", f"answer {i}") for i in range(5, MOST_ANSWERS + 5) if i != 100]
+    assert unit.store.answers() == [*expected, ("c100", "again")]
+    assert Unit(cut_power(unit), second=500).store.answers()[-1] == ("c100", "again")
+
+
+def test_when_a_boot_began_is_known_once_its_clock_is_set(tmp_path: Path) -> None:
+    unit = Unit(tmp_path, now=lambda second: at(second, synced=False))
+    unit.append()
+    boot = unit.store.boot
+    assert unit.store.began(boot) is None
+    unit.make_now = at
+    unit.append()
+    began = WALL - timedelta(seconds=20)
+    assert unit.store.began(boot) == began
+    again = Unit(cut_power(unit), "boot-b", second=500, now=lambda s: at(s, synced=False))
+    assert again.store.began(boot) == began
+    assert again.store.began(again.store.boot) is None
+
+
+def test_when_a_boot_began_is_written_again_only_if_it_is_another_second(tmp_path: Path) -> None:
+    unit = Unit(tmp_path)
+    unit.append()
+    began = unit.store.began(unit.store.boot)
+    assert began is not None
+    for step, moved in ((0.9, 0.0), (1.5, 1.5), (-600.0, -600.0)):
+        unit.make_now = lambda s, step=step: replace(at(s), wall=at(s + step).wall)  # type: ignore[misc]
+        unit.append()
+        assert unit.store.began(unit.store.boot) == began + timedelta(seconds=moved)
+
+
+def test_old_boots_are_forgotten_unless_records_of_theirs_wait(tmp_path: Path) -> None:
+    unit = Unit(tmp_path)
+    unit.append()
+    first = unit.store.boot
+    many = range(first + 1, first + MOST_BOOTS + 50)
+    unit.sql("BEGIN")
+    for boot in many:
+        crc = zlib.crc32(f"{boot} {WALL.isoformat()}".encode())
+        unit.sql("INSERT INTO boots VALUES (?, ?, ?)", boot, WALL.isoformat(), crc)
+    unit.sql("COMMIT")
+    unit.store._ledger.boot = many[-1]
+    unit.append()
+    assert unit.store.began(first) is not None
+    assert unit.store.began(many[0]) is None
+    assert unit.sql("SELECT count(*) FROM boots") == [(MOST_BOOTS + 1,)]
+
+
+def test_days_boots_and_answers_go_on_in_memory_and_come_back(tmp_path: Path) -> None:
+    unit = Unit(tmp_path)
+    beside(unit, days=[("2026-11-20", "a")], answers=[("c1", "yes"), ("c2", "no")])
+    boots = [unit.store.boot]
+    fill_disk(unit)
+    unit.append(1, size=9000)
+    boots.append(unit.store.boot)
+    assert unit.store.failure is not None
+    beside(unit, days=[("2026-11-21", "b")], answers=[("c1", "once more"), ("c3", "yes")])
+
+    def check(unit: Unit) -> None:
+        assert unit.store.days() == [("2026-11-20", "a"), ("2026-11-21", "b")]
+        assert unit.store.answers() == [("c2", "no"), ("c1", "once more"), ("c3", "yes")]
+        for boot in boots:
+            assert unit.store.began(boot) == WALL - timedelta(seconds=20)
+
+    check(unit)
+    unit.make_now = lambda second: at(second, synced=False)
+    unit.retry()
+    assert unit.store.failure is None
+    check(unit)
+    check(Unit(cut_power(unit), second=500))
