@@ -17,6 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from publisher import commands, messages
+from publisher.board import LOOK_S, Board
 from publisher.clock import Clock, Now, boot_id, timestamp
 from publisher.commands import Command, Refused
 from publisher.config import Config
@@ -37,6 +38,8 @@ TICK_S = 1.0
 CHANGE_PAUSE_S = 1.0
 STORE_RETRY_S = 60.0
 WATCHDOG_S = 5.0
+#: `about` is sent again for its counts: soon after the start, then so often.
+FIRST_ABOUT_S, ABOUT_S = 60.0, 3600.0
 #: Answers kept to tell a repeated command from a new one.
 MOST_CIDS = 200
 STOP_LINK_S = 0.6
@@ -83,6 +86,9 @@ class Agent:
         self._lamp_until_s: float | None = None
         self._watchdog_s = 0.0
         self._failure_told = False
+        self._inbox_most = 0
+        self._software = software()
+        self._board = Board(state_dir, hardware.root)
 
         self._lock = _lock(state_dir)
         now = clock.now()
@@ -102,11 +108,13 @@ class Agent:
         self._fingerprint = self.tent.fingerprint()
         self._tick_due_s = self._interval_due_s = self._retry_due_s = now.monotonic_s
         self._change_s = now.monotonic_s - CHANGE_PAUSE_S
+        self._look_due_s = now.monotonic_s
+        self._about_due_s = now.monotonic_s + FIRST_ABOUT_S
 
         self._link = Link(
             config.broker,
             config.tent.id,
-            messages.about(config, software()),
+            messages.about(config, self._software),
             self._store,
             clock,
             on_up=lambda: self._inbox.put(("up", None)),
@@ -161,6 +169,7 @@ class Agent:
         self._link.start()
         if self._control is not None:
             self._control.start()
+        self._look(self._clock.now())
         self._settle(self.tent.tick(self._clock.now()))
         self._record(self._clock.now())
         notify("READY=1")
@@ -183,6 +192,7 @@ class Agent:
                 work.append(self._inbox.get(timeout=self._clock.real_s(due_s - now_s)))
             while True:
                 work.append(self._inbox.get_nowait())
+        self._inbox_most = max(self._inbox_most, len(work))
         now = self._clock.now()
         for what, thing in work:
             self._handle(what, thing, now)
@@ -220,9 +230,21 @@ class Agent:
                 log.warning("%s", error)
         if self._store.failure is not None and now.monotonic_s >= self._retry_due_s:
             self._retry_store(now)
+        if now.monotonic_s >= self._look_due_s:
+            self._look(now)
+        if now.monotonic_s >= self._about_due_s:
+            self._about_due_s = now.monotonic_s + ABOUT_S
+            about = messages.about(self._config, self._software, self._counts(now))
+            self._link.describe(about)
         if now.uptime_s - self._watchdog_s >= WATCHDOG_S and self._link.is_alive():
             self._watchdog_s = now.uptime_s
             notify("WATCHDOG=1")
+
+    def _look(self, now: Now) -> None:
+        """See how the unit's own computer does."""
+        self._look_due_s = now.monotonic_s + LOOK_S
+        self._board.look(now.monotonic_s)
+        self._settle(self.tent.alerts(self._board.alerts, now))
 
     def _settle(self, happened: list[Happening]) -> None:
         self._pending += happened
@@ -240,7 +262,7 @@ class Agent:
         self._fingerprint = tent.fingerprint()
         self._interval_due_s = now.monotonic_s + config.report.interval_s
         buffer = self._store.buffer(now)
-        blocks = tent.snapshot()
+        blocks = {**tent.snapshot(), "unit": self._unit()}
 
         def records(boot: int, seq: int) -> list[tuple[str, str]]:
             tent_id = config.tent.id
@@ -262,7 +284,7 @@ class Agent:
             )
             self._retry_due_s = now.monotonic_s + STORE_RETRY_S
         self._failure_told = failed
-        self._settle(tent.alert("store_failed", failed, now))
+        self._settle(tent.alerts({"store_failed": failed}, now))
         if buffer["dropped"] > self._dropped_told:
             dropped, self._dropped_told = buffer["dropped"] - self._dropped_told, buffer["dropped"]
             self._settle([Happening("records_dropped", {"records": dropped})])
@@ -366,12 +388,50 @@ class Agent:
         self._lamp_until_s = now.monotonic_s + seconds
         return {"seconds": seconds}
 
+    def _unit(self) -> dict[str, Any]:
+        """Return the block `unit` of the contract's `state`: how the unit itself does now."""
+        seen, health = self._board.seen, self._link.health()
+        return {
+            "undervoltage": seen.undervoltage,
+            "throttled": seen.throttled,
+            "cpu_c": seen.cpu_c,
+            "disk_free_mb": seen.disk_free_mb,
+            "disk_written_mb": seen.disk_written_mb,
+            "queue": self._inbox.qsize() + health.queued + health.in_flight,
+            "reconnects": max(0, health.sessions - 1),
+        }
+
+    def _counts(self, now: Now) -> dict[str, Any]:
+        """Return what `about` tells of the unit's work since the agent's start."""
+        counted = (
+            "name",
+            "driver",
+            "reads",
+            "errors",
+            "read_duration_mean_s",
+            "read_duration_max_s",
+        )
+        board, health = self._board, self._link.health()
+        return {
+            "sensors": [{key: s[key] for key in counted} for s in self.tent.sensors(now)],
+            "unit": {
+                "boot": self._store.boot,
+                "uptime_s": round(now.uptime_s, 3),
+                "undervoltages": board.undervoltages,
+                "throttlings": board.throttlings,
+                "own_written_mb": board.seen.own_written_mb,
+                "inbox_most": self._inbox_most,
+                "connections": health.sessions,
+                "failures": health.failures,
+            },
+        }
+
     def _describe(self, now: Now) -> dict[str, Any]:
         health = self._link.health()
         return {
             "id": self._config.tent.id,
             "name": self._config.tent.name,
-            "software": software(),
+            "software": self._software,
             "boot": self._store.boot,
             "uptime_s": round(now.uptime_s, 1),
             "ts": timestamp(now.wall),
@@ -384,7 +444,10 @@ class Agent:
                 "error": health.error,
                 "sessions": health.sessions,
                 "failures": health.failures,
+                "queued": health.queued,
+                "in_flight": health.in_flight,
             },
+            "unit": {**self._unit(), **self._counts(now)["unit"], "inbox": self._inbox.qsize()},
             "buffer": self._store.buffer(now),
             "store": {"error": self._store.failure},
             "sensors": self.tent.sensors(now),

@@ -247,12 +247,13 @@ def _status(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.text import Text
 
-    from publisher.screen import clock_text, tables
+    from publisher.screen import clock_text, tables, unit_panel
 
     console = Console(width=None if sys.stdout.isatty() else 100)
     name = f"{answer['name']} ({answer['id']})" if answer["name"] else answer["id"]
     console.print(Text(f"{name} · {clock_text(answer)}"))
     console.print(tables(answer))
+    console.print(unit_panel(answer))
     return DONE
 
 

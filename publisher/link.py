@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -76,6 +76,8 @@ class Health:
     error: str | None
     sessions: int
     failures: int
+    queued: int = 0
+    in_flight: int = 0
 
 
 class _Ended(Exception):
@@ -117,6 +119,7 @@ class Link:
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
         self._health = Health(f"{broker.host}:{broker.port}", False, None, 0, 0)
+        self._queues = 0, 0
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
 
     # For other threads
@@ -137,9 +140,15 @@ class Link:
         """Answer a command."""
         self._post("answer", (request, cid, answer))
 
+    def describe(self, about: str) -> None:
+        """Send a new `about` if the link is up, and from now on with every connection."""
+        self._about = about
+        self._post("about", None)
+
     def health(self) -> Health:
         """Return how the link does."""
-        return self._health
+        queued, in_flight = self._queues
+        return replace(self._health, queued=queued, in_flight=in_flight)
 
     def is_alive(self) -> bool:
         """Say whether the thread runs; it must, from `start` to `stop`."""
@@ -175,6 +184,7 @@ class Link:
                 error = explain(fault, self._broker)
             was_up = session.is_up
             session.close()
+            self._queues = 0, 0
             self._note(connected=False, error=error, failed=error is not None)
             if self._stopping.is_set():
                 return
@@ -243,6 +253,7 @@ class _Session:
             self._be_born(now_s)
             self._take_work()
             self._pump(now_s)
+            link._queues = len(self._live) + len(self._late), len(self._in_flight)
             self._check_progress(now_s)
         self._say_goodbye()
 
@@ -370,6 +381,9 @@ class _Session:
                     self._live.extend(row for row in thing if row.id > self._until)
             elif what == "again":
                 self._cursor, self._drained = 0, False
+            elif what == "about":
+                if self._born:
+                    self._publish("about", self._link._about, retain=True)
             elif self.is_up:
                 self._answer(*thing)
 

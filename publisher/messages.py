@@ -39,8 +39,8 @@ def link(online: bool, boot: int, conn: int, now: Now | None) -> str:
     return encode(message)
 
 
-def about(config: Config, software: str) -> str:
-    """Return the `about` message."""
+def about(config: Config, software: str, counts: Mapping[str, Any] | None = None) -> str:
+    """Return the `about` message; `counts` are what the unit has counted of its own work."""
     tent = config.tent
     return encode(
         {
@@ -56,6 +56,7 @@ def about(config: Config, software: str) -> str:
             "config": config.digest,
             "ttl_s": config.report.ttl_s,
             "sensors": [{"name": s.name, "driver": s.driver} for s in config.sensors],
+            **(counts or {}),
         }
     )
 

@@ -180,9 +180,41 @@ def _sensors(status: dict[str, Any]) -> Panel:
             Text(sensor["name"], style="dim"),
             Text(sensor["driver"]),
             quality_text(sensor["quality"]),
-            Text(sensor["error"] or f"{sensor['reads']} reads"),
+            Text(sensor["error"] or _reads(sensor)),
         )
     return Panel(table, title="Sensors", title_align="left")
+
+
+def _reads(sensor: dict[str, Any]) -> str:
+    errors = f", {sensor['errors']} errors" if sensor["errors"] else ""
+    return f"{sensor['reads']} reads{errors}"
+
+
+def unit_panel(status: dict[str, Any]) -> Panel:
+    """Return how the unit itself does."""
+    unit, link = status["unit"], status["link"]
+    low, slow = unit["undervoltage"], unit["throttled"]
+    supply = Text(shown(low), style="bold red" if low else "")
+    if unit["undervoltages"]:
+        supply.append(f", {unit['undervoltages']} times since the start of tentwatch")
+    return _facts(
+        "Unit",
+        [
+            ("undervoltage", supply),
+            ("processor", f"{shown(unit['cpu_c'], ' °C')}, slowed down: {shown(slow)}"),
+            (
+                "disk",
+                f"{shown(unit['disk_free_mb'])} MB free; written {shown(unit['disk_written_mb'])} "
+                f"MB since boot, {shown(unit['own_written_mb'])} by tentwatch",
+            ),
+            (
+                "queues",
+                f"{unit['inbox']} news (most {unit['inbox_most']}), {link['queued']} to send, "
+                f"{link['in_flight']} unconfirmed",
+            ),
+            ("connections", f"{link['sessions']}, and {link['failures']} failures"),
+        ],
+    )
 
 
 def _link(status: dict[str, Any]) -> Panel:

@@ -7,7 +7,7 @@ happened. `snapshot` is what the contract's `state` says of the tent now.
 import math
 import zlib
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
@@ -78,6 +78,9 @@ class _Sensor:
     failed: bool = False
     values: dict[str, Reading] = field(default_factory=dict)
     health: dict[str, float] = field(default_factory=dict)
+    timed: int = 0  # reads whose duration says something: how many, and how long they took
+    reading_s: float = 0.0
+    longest_s: float = 0.0
     uncorrected: deque[Reading] = field(default_factory=lambda: deque(maxlen=ZERO_READINGS))
 
     def quality(self, now_s: float, stale_after_s: float) -> Quality:
@@ -193,11 +196,13 @@ class Tent:
     def _shunts(self) -> dict[str, Any]:
         return {s.name: s.config for s in self._config.sensors if hasattr(s.config, "zero_a")}
 
-    def alert(self, name: str, on: bool, now: Now) -> list[Happening]:
-        """Raise or clear an alert that something outside the tent's rules has noticed."""
-        if on == (name in self._outside):
+    def alerts(self, noticed: Mapping[str, bool], now: Now) -> list[Happening]:
+        """Raise (True) or clear alerts that something outside the tent's rules has noticed."""
+        raised = {name for name, on in noticed.items() if on}
+        outside = self._outside - noticed.keys() | raised
+        if outside == self._outside:
             return []
-        (self._outside.add if on else self._outside.discard)(name)
+        self._outside = outside
         return self.tick(now)
 
     def _apply(self, reading: Reading) -> None:
@@ -206,7 +211,11 @@ class Tent:
             detail = f"{reading.quantity} is {reading.value}, which cannot be: please report this"
             reading = replace(reading, value=None, quality=Quality.FAULT, detail=detail)
         if reading.quantity in (READS, ERRORS, READ_DURATION_S):
-            sensor.health[reading.quantity] = float(reading.value or 0)
+            value = sensor.health[reading.quantity] = float(reading.value or 0)
+            if reading.quantity == READ_DURATION_S:
+                sensor.timed += 1
+                sensor.reading_s += value
+                sensor.longest_s = max(sensor.longest_s, value)
             return
         if reading.quantity == FAULT:
             sensor.fault, sensor.silent = _why(reading), False
@@ -590,6 +599,10 @@ class Tent:
                 "reads": int(sensor.health.get(READS, 0)),
                 "errors": int(sensor.health.get(ERRORS, 0)),
                 "read_duration_s": sensor.health.get(READ_DURATION_S),
+                "read_duration_mean_s": (
+                    round(sensor.reading_s / sensor.timed, 5) if sensor.timed else None
+                ),
+                "read_duration_max_s": round(sensor.longest_s, 5) if sensor.timed else None,
                 "values": {q: r.value for q, r in sensor.values.items()},
             }
             for name, sensor in self._sensors.items()

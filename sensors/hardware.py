@@ -1,5 +1,6 @@
 """Where drivers find I2C buses and pins: the Pi's own here, simulated ones in `sensors.simulated`."""
 
+from pathlib import Path
 from typing import Any, Protocol
 
 from sensors.reading import SensorError
@@ -43,6 +44,9 @@ class I2CBus(Protocol):
 
 class Hardware:
     """The Raspberry Pi's buses and pins."""
+
+    #: Below it are the files in which the kernel tells of the computer: `sys` and `proc`.
+    root = Path("/")
 
     def i2c(self, bus: int) -> I2CBus:
         """Open /dev/i2c-`bus`. Raises SensorError where there is none."""

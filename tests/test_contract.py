@@ -128,9 +128,27 @@ def working(second: float = 0, saved: dict[str, Any] | None = None) -> Tent:
     return tent
 
 
+#: How the unit itself does, in `state`, and what it has counted, in `about`.
+UNIT = {
+    "undervoltage": False, "throttled": False, "cpu_c": 48.7, "disk_free_mb": 24310,
+    "disk_written_mb": 812, "queue": 0, "reconnects": 2,
+}  # fmt: skip
+READS = {
+    "reads": 10880, "errors": 3, "read_duration_mean_s": 0.0021, "read_duration_max_s": 0.0447
+}  # fmt: skip
+COUNTS = {
+    "sensors": [{"name": s.name, "driver": s.driver, **READS} for s in CONFIG.sensors],
+    "unit": {
+        "boot": 412, "uptime_s": 10922.3, "undervoltages": 0, "throttlings": 0,
+        "own_written_mb": 6.4, "inbox_most": 14, "connections": 3, "failures": 5,
+    },
+}  # fmt: skip
+
+
 def state(tent: Tent, now: Now, config: Config = CONFIG) -> Message:
+    blocks = {**tent.snapshot(), "unit": UNIT}
     buffer = {"rows": 0, "oldest_s": 0, "dropped": 0}
-    return as_sent("state", messages.state(config, 412, 1893, now, tent.snapshot(), buffer))
+    return as_sent("state", messages.state(config, 412, 1893, now, blocks, buffer))
 
 
 def event(happening: Happening, now: Now | None = None) -> Message:
@@ -365,6 +383,7 @@ def examples(happenings: list[Happening]) -> list[tuple[str, Message]]:
         ("link", as_sent("link", messages.link(True, 412, 7, at(0)))),
         ("about", as_sent("about", messages.about(BARE, "1.0.0"))),
         ("about", as_sent("about", messages.about(CONFIG, "1.0.0"))),
+        ("about", as_sent("about", messages.about(CONFIG, "1.0.0", COUNTS))),
         ("state", starting()),
         ("state", silent()),
         ("state", failing()),
@@ -385,6 +404,7 @@ OPTIONAL = {
     *(f"power.generator.{key}" for key in ("state", "starts_total", "hours_since_service")),
     *(f"power.battery.{key}" for key in ("capacity_ah", "synchronised", "since_full_h", "gap")),
     "detail.by", "detail.passed", "detail.blind_s",
+    "unit", *(f"sensors.{i}.{key}" for i in range(len(FITTED)) for key in READS),
 }  # fmt: skip
 #: Values that may be null although the sensors are well and the clock is set.
 NULLABLE = {
@@ -408,6 +428,16 @@ NULLABLE = {
             "charge_pct", "uncertainty_pct", "voltage_v", "current_a", "power_w",
             "time_to_empty_min",
         )
+    ),
+    *(
+        f"state.unit.{key}"
+        for key in ("undervoltage", "throttled", "cpu_c", "disk_free_mb", "disk_written_mb")
+    ),
+    *(f"about.unit.{key}" for key in ("undervoltages", "throttlings", "own_written_mb")),
+    *(
+        f"about.sensors.{i}.read_duration_{key}_s"
+        for i in range(len(FITTED))
+        for key in ("mean", "max")
     ),
     "battery_ok.detail.charge_pct",
     "power_cut.detail.last",
@@ -547,6 +577,17 @@ def test_a_message_is_an_object_with_something_in_it(kind: str, message: object)
         ("state", "alerts", ["battery_low", "battery_low"]),
         ("state", "alerts", [1]),
         ("state", "alerts", [""]),
+        ("state", "unit.undervoltage", 0),
+        ("state", "unit.cpu_c", 48700),
+        ("state", "unit.disk_free_mb", -1),
+        ("state", "unit.disk_written_mb", 0.5),
+        ("state", "unit.queue", -1),
+        ("state", "unit.reconnects", -1),
+        ("about", "unit.undervoltages", -1),
+        ("about", "unit.boot", 0),
+        ("about", "sensors.0.reads", -1),
+        ("about", "sensors.0.errors", 0.5),
+        ("about", "sensors.0.read_duration_max_s", -0.1),
         ("state", "buffer.rows", -1),
         ("state", "buffer.oldest_s", -1),
         ("state", "buffer.dropped", -1),

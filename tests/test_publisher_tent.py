@@ -225,6 +225,7 @@ def test_people_see_how_each_sensor_does(well: Unit) -> None:
     well.take(
         well.reading("mains", READS, 7),
         well.reading("mains", ERRORS, 2),
+        well.reading("mains", READ_DURATION_S, 0.75),
         well.reading("mains", READ_DURATION_S, 0.25),
     )
     well.wait(3)
@@ -239,6 +240,8 @@ def test_people_see_how_each_sensor_does(well: Unit) -> None:
         "reads": 7,
         "errors": 2,
         "read_duration_s": 0.25,
+        "read_duration_mean_s": 0.5,
+        "read_duration_max_s": 0.75,
         "values": {"present": True},
     }
     assert (found["door"]["quality"], found["door"]["error"]) == ("fault", "GPIO 5 is taken")
@@ -680,7 +683,7 @@ def test_an_alert_of_a_sensor_that_was_taken_out_goes(well: Unit) -> None:
 
 def test_others_may_raise_alerts_which_are_told_once(well: Unit) -> None:
     def store_failed(on: bool) -> list[str]:
-        return [h.event for h in well.tent.alert("store_failed", on, well.now())]
+        return [h.event for h in well.tent.alerts({"store_failed": on}, well.now())]
 
     assert store_failed(False) == []
     assert store_failed(True) == ["alert_raised"]
