@@ -561,10 +561,10 @@ class _Session:
                 f"check the user's rights there"
             )
             return
+        if self._link._on_sent is not None:  # it hears before the row can go
+            self._link._on_sent(sent.topic, sent.payload)
         if sent.ids:
             self._link._store.confirm(sent.ids)
-        if self._link._on_sent is not None:
-            self._link._on_sent(sent.topic, sent.payload)
 
     def _arrived(self, client: Client, userdata: Any, message: MQTTMessage) -> None:
         name = message.topic.rpartition("/")[2]

@@ -583,6 +583,7 @@ class Tent:
             self.totals.occupancy.people,
             self.totals.occupancy.entered_total,
             self.totals.occupancy.left_total,
+            self.totals.occupancy.passed_total,
         )
 
     def sensors(self, now: Now) -> list[dict[str, Any]]:

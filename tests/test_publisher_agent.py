@@ -1,6 +1,7 @@
 """The whole unit on simulated devices, as a dashboard and a technician see it."""
 
 import json
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from paho.mqtt.properties import Properties
 
 from publisher import control
 from publisher.agent import Agent, StartError
+from publisher.store import Store
 from tests.conftest import Broker, Subscriber, Unit, wait_for
 
 
@@ -48,6 +50,26 @@ def test_people_who_pass_the_door_are_reported(unit: Unit, subscriber: Subscribe
     unit.walk(inward=False)
     state = subscriber.next("state", lambda m: m["capacity"]["people"] == 1).content
     assert (state["capacity"]["entered_total"], state["capacity"]["left_total"]) == (2, 1)
+
+
+def test_a_power_cut_takes_back_nothing_that_status_has_shown(
+    make_unit: Callable[..., Unit], broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("publisher.agent.CHANGE_PAUSE_S", 3600.0)  # the next record is far away
+    unit = make_unit(broker.port).start()
+    wait_for(lambda: all_well(unit.status()), "all sensors")
+    for _ in range(3):
+        unit.walk(inward=True)
+    wait_for(lambda: unit.status()["capacity"]["entered_total"] == 3, "three people")
+    left = tmp_path / "left"
+    left.mkdir()
+    for part in ("tentwatch.db", "tentwatch.db-wal"):
+        shutil.copy(tmp_path / part, left)
+    store = Store(left, 1000, 1 << 20)
+    opened = store.open("the boot after the cut", unit.clock.now())
+    store.close(unit.clock.now(), opened.totals or {})
+    assert opened.totals is not None
+    assert opened.totals["occupancy"]["entered_total"] == 3
 
 
 def test_the_source_follows_mains_generator_and_battery(unit: Unit, subscriber: Subscriber) -> None:

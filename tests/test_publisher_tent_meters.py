@@ -470,6 +470,14 @@ def test_one_beam_tells_how_many_pass_and_nothing_of_the_people_inside() -> None
     assert (line["entered"], line["left"], line["peak"], line["passed"]) == (None, None, None, 6)
 
 
+def test_a_passage_of_one_beam_is_stored_at_once_too() -> None:
+    unit = Unit(tent(BEAM))
+    unit.hear("door", obstructed=False)
+    before = unit.tent.fingerprint()
+    unit.hear("door", passed=1)
+    assert unit.tent.fingerprint() != before
+
+
 def test_two_beams_count_every_passage_as_traffic_too() -> None:
     unit = Unit(tent(BEAMS))
     unit.hear("door", obstructed=False, entered=3, left=1)
