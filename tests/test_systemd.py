@@ -399,5 +399,7 @@ def messages_of_the_code() -> Iterator[str]:
 
 
 def test_the_instructions_install_files_that_are_there() -> None:
-    named = set(re.findall(r"(?<!/)\bsystemd/[\w.-]+", INSTALL.read_text()))
-    assert {ROOT / name for name in named} == set((ROOT / "systemd").iterdir())
+    pages = INSTALL.read_text() + (ROOT / "docs" / "broker.md").read_text()
+    named = set(re.findall(r"(?<!/)\bsystemd/[\w./-]+\w", pages))
+    files = {file for file in (ROOT / "systemd").rglob("*") if file.is_file()}
+    assert {ROOT / name for name in named} == files
