@@ -196,7 +196,7 @@ def unit_panel(status: dict[str, Any]) -> Panel:
     low, slow = unit["undervoltage"], unit["throttled"]
     supply = Text(shown(low), style="bold red" if low else "")
     if unit["undervoltages"]:
-        supply.append(f", {unit['undervoltages']} times since the start of tentwatch")
+        supply.append(f"; {unit['undervoltages']} since tentwatch started")
     return _facts(
         "Unit",
         [
@@ -212,7 +212,7 @@ def unit_panel(status: dict[str, Any]) -> Panel:
                 f"{unit['inbox']} news (most {unit['inbox_most']}), {link['queued']} to send, "
                 f"{link['in_flight']} unconfirmed",
             ),
-            ("connections", f"{link['sessions']}, and {link['failures']} failures"),
+            ("connections", f"{link['sessions']}; {link['failures']} failed or were lost"),
         ],
     )
 

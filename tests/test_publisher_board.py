@@ -395,5 +395,5 @@ def test_the_status_shows_the_unit(unit: Unit, pi: Pi) -> None:
     console = Console(width=80, record=True, file=open(os.devnull, "w"))  # noqa: PTH123, SIM115
     console.print(unit_panel(status))
     text = console.export_text()
-    assert "48.7 °C" in text and "yes, 1 times since" in text and "812 MB since boot" in text
+    assert "48.7 °C" in text and "yes; 1 since" in text and "812 MB since boot" in text
     assert all(len(line) <= 80 for line in text.splitlines())
