@@ -236,7 +236,7 @@ class Agent:
             self._about_due_s = now.monotonic_s + ABOUT_S
             about = messages.about(self._config, self._software, self._counts(now))
             self._link.describe(about)
-        if now.uptime_s - self._watchdog_s >= WATCHDOG_S and self._link.is_alive():
+        if now.uptime_s - self._watchdog_s >= WATCHDOG_S and self._link.tend():
             self._watchdog_s = now.uptime_s
             notify("WATCHDOG=1")
 
@@ -446,6 +446,7 @@ class Agent:
                 "error": health.error,
                 "sessions": health.sessions,
                 "failures": health.failures,
+                "restarts": health.restarts,
                 "queued": health.queued,
                 "in_flight": health.in_flight,
             },

@@ -73,6 +73,9 @@ class Broker:
         1.5, doc="random wait before speaking after a reconnect, at most", low=0, high=600
     )
     longest_wait_s: float = setting(60.0, doc="longest wait between attempts", low=1, high=3600)
+    history_kib_per_s: float = setting(
+        2048.0, doc="pace of the backlog in KiB a second, at most", low=1, high=100_000
+    )
 
     def faults(self) -> list[tuple[str, str]]:
         """Return (key, what to do) of each fault that no single key shows."""

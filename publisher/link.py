@@ -7,6 +7,7 @@ oldest first; new records go out live beside it. A row is confirmed to the store
 
 import contextlib
 import logging
+import math
 import random
 import select
 import socket
@@ -25,11 +26,13 @@ from paho.mqtt.client import Client, MQTTMessage, MQTTv5, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from publisher import messages
 from publisher.clock import Clock, timestamp
 from publisher.config import Broker
+from publisher.dial import CONNECT_LIMIT_S, Dial, Unusable, check_file, explain
 from publisher.messages import Topics
 from publisher.store import Row, Store
 
@@ -37,23 +40,47 @@ log = logging.getLogger("tentwatch.link")
 
 #: Messages that may wait for their PUBACK; more is slower (measured), and less is lost to a cut.
 WINDOW = 10
-HISTORY_WINDOW = 2
-#: Least time between two history messages, so that many tents coming back do not drown the centre.
-HISTORY_PAUSE_S = 0.05
+#: A pause after each history message lasts at least so many times as long as its PUBACK took: a
+#: centre that is busy with a thousand tents is left in peace by each of them.
+HISTORY_REST = 2.0
+#: The first history message of a session is small, and they grow while they are confirmed quickly:
+#: on a narrow link a new state must not wait behind them.
+FIRST_ROOM, LEAST_ROOM = 8 * 1024, 2 * 1024
+#: What a history message carries beside its records, at most.
+AROUND_RECORDS = 200
 #: A message without PUBACK for so long means that the link is dead, whatever TCP says.
 PUBACK_LIMIT_S = 20.0
-CONNECT_LIMIT_S = 10.0
 #: What a broker may send us at once, in bytes; commands are far smaller.
 LARGEST_PACKET = 64 * 1024
-#: TCP gives up on unacknowledged bytes after this time (tcp(7), TCP_USER_TIMEOUT).
-TCP_LIMIT_S = 20.0
-#: Live rows that may queue behind a slow link before the session is given up for the backlog.
-MOST_LIVE = 200
+#: What stands around a payload in a packet, besides the topic: header, id, properties.
+AROUND_PAYLOAD = 48
+#: Commands that are taken at once, and how many a second from then on; no operator is faster.
+MOST_COMMANDS, COMMANDS_PER_S = 20, 5.0
+#: Live rows that may queue behind a slow link before they become backlog.
+MOST_LIVE = 50
 STATE_EXPIRY_S = 7 * 86_400
 WILL_DELAY_S = 5
 FIRST_WAIT_S = 1.0
 #: A session that lasted so long was a good one: the next wait begins small again.
 GOOD_SESSION_S = 30.0
+#: After another unit has taken our name: twins must not fight at full speed.
+TWIN_WAIT_S = 10.0
+#: So many short sessions in a row have a reason that MQTT 3.1.1 cannot tell.
+SHORT_SESSIONS = 3
+#: The first wait after the broker has refused a record.
+REFUSED_WAIT_S = 2.0
+#: For how long a size that was too large for the broker is remembered.
+SIZE_MEMORY_S = 3600.0
+#: A thread without a sign of life for so long stands still.
+STUCK_S = 120.0
+#: More restarts within that time are left to the service manager.
+MOST_RESTARTS, RESTARTS_S = 3, 600.0
+
+_TAKEN_OVER, _TOO_LARGE = 0x8E, 0x95
+# Mosquitto refuses a message above its message_size_limit so, which the standard does not foresee:
+# paho would call it a broken packet and hang up.
+if PacketTypes.PUBACK not in ReasonCode.names[_TOO_LARGE]["Packet too large"]:
+    ReasonCode.names[_TOO_LARGE]["Packet too large"].append(PacketTypes.PUBACK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +96,32 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How the link does, for people."""
+    """How the link does, for people.
+
+    There may be an error while it is connected: the broker refuses some messages. `restarts` counts
+    how often the link's thread had to be begun anew.
+    """
 
     broker: str
     connected: bool
     error: str | None
     sessions: int
     failures: int
+    restarts: int
     queued: int = 0
     in_flight: int = 0
 
 
 class _Ended(Exception):
     """The session is over; the message says why."""
+
+
+class _TakenOver(_Ended):
+    """Another client has connected with our id."""
+
+
+class _Flooded(_Ended):
+    """The broker sent more at once than we can hold."""
 
 
 class Link:
@@ -113,14 +153,13 @@ class Link:
         self._on_request = on_request
         self._on_sent = on_sent
         self._v5 = broker.protocol == "5"
-        self._stopping = threading.Event()
-        self._work: SimpleQueue[tuple[str, Any]] = SimpleQueue()
-        self._wake_in, self._wake_out = socket.socketpair()
-        self._wake_in.setblocking(False)
-        self._wake_out.setblocking(False)
-        self._health = Health(f"{broker.host}:{broker.port}", False, None, 0, 0)
-        self._queues = 0, 0
-        self._thread = threading.Thread(target=self._run, name="link", daemon=True)
+        self._dial = Dial(broker, clock)
+        self._sizes = _Sizes()
+        self._health = Health(f"{broker.host}:{broker.port}", False, None, 0, 0, 0)
+        self._deaf_until_s = 0.0  # commands are not subscribed to
+        self._restarts_s: deque[float] = deque(maxlen=MOST_RESTARTS)
+        self._stuck: _Thread | None = None
+        self._thread = _Thread(self)
 
     # For other threads
 
@@ -130,179 +169,364 @@ class Link:
 
     def offer(self, rows: Sequence[Row]) -> None:
         """Send stored rows now if the link is up; otherwise they wait in the store."""
-        self._post("rows", tuple(rows))
+        if self._health.connected:  # else they are older than the next birth: its backlog
+            self._thread.post("rows", tuple(rows))
 
     def look_again(self) -> None:
         """Send rows of the store that were out of reach before."""
-        self._post("again", None)
+        if self._health.connected:
+            self._thread.post("again", None)
 
     def respond(self, request: Request, cid: str, answer: str) -> None:
         """Answer a command."""
-        self._post("answer", (request, cid, answer))
+        if self._health.connected:
+            self._thread.post("answer", (request, cid, answer))
 
     def describe(self, about: str) -> None:
         """Send a new `about` if the link is up, and from now on with every connection."""
         self._about = about
-        self._post("about", None)
+        if self._health.connected:
+            self._thread.post("about", None)
 
     def health(self) -> Health:
         """Return how the link does."""
-        queued, in_flight = self._queues
+        queued, in_flight = self._thread.queues
         return replace(self._health, queued=queued, in_flight=in_flight)
 
     def is_alive(self) -> bool:
         """Say whether the thread runs; it must, from `start` to `stop`."""
         return self._thread.is_alive()
 
+    def tend(self) -> bool:
+        """Begin the thread anew where it has died or stands still; to be called every few seconds.
+
+        Returns False where that cannot help any more, and the whole agent should be restarted.
+        """
+        thread, now_s = self._thread, time.monotonic()
+        if not thread.is_alive():
+            what = f"has died ({thread.fate})"
+        elif now_s > thread.beat_s + STUCK_S:
+            what = f"has not moved for {now_s - thread.beat_s:.0f} s"
+        else:
+            return True
+        restarts_s = self._restarts_s
+        if len(restarts_s) == MOST_RESTARTS and now_s - restarts_s[0] < RESTARTS_S:
+            return False
+        if thread.is_alive():
+            if self._stuck is not None and self._stuck.is_alive():
+                return False  # threads that stand still must not pile up
+            self._stuck = thread
+        log.error("the link's thread %s: beginning it anew", what)
+        restarts_s.append(now_s)
+        thread.leave()
+        self._health = replace(
+            self._health,
+            connected=False,
+            error=f"the link's thread {what}",
+            restarts=self._health.restarts + 1,
+        )
+        self._thread = _Thread(self)
+        self._thread.start()
+        return True
+
     def stop(self, timeout_s: float) -> None:
         """Say goodbye to the broker and end the thread, within `timeout_s`."""
-        self._stopping.set()
-        self._wake()
+        self._thread.leave()
         self._thread.join(timeout_s)
 
-    def _post(self, what: str, thing: Any) -> None:
-        self._work.put((what, thing))
-        self._wake()
 
-    def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # it is awake already
+class _Sizes:
+    """What a broker has shown of the sizes that it takes, over its sessions; for a while."""
+
+    def __init__(self) -> None:
+        self._payload = self._room = 1 << 28  # no MQTT packet is larger
+        self._until_s = 0.0
+        self._suspects = 0
+
+    def payload(self) -> int:
+        """Return the largest payload that may be tried, in bytes."""
+        self._forget()
+        return self._payload
+
+    def room(self) -> int:
+        """Return the largest history message that may be tried, in bytes."""
+        self._forget()
+        return self._room
+
+    def refused(self, sent: "_Sent") -> None:
+        """Take note of a message that the broker said was too large."""
+        if len(sent.ids) > 1:
+            self._room = max(LEAST_ROOM, sent.size // 2)
+        else:
+            self._payload = sent.size - 1
+        self._until_s = time.monotonic() + SIZE_MEMORY_S
+
+    def suspect(self, size: int) -> None:
+        """Take note of a history message on which a session ended: twice in a row is no chance."""
+        self._suspects += 1
+        if self._suspects >= 2:
+            self._suspects = 0
+            self._room = max(LEAST_ROOM, size // 2)
+            self._until_s = time.monotonic() + SIZE_MEMORY_S
+
+    def acquit(self) -> None:
+        """Take note of a history message that got through."""
+        self._suspects = 0
+
+    def _forget(self) -> None:
+        if time.monotonic() > self._until_s:
+            self._payload = self._room = 1 << 28
+
+
+class _Thread(threading.Thread):
+    """The link's thread, with all that belongs to one thread only."""
+
+    def __init__(self, link: Link) -> None:
+        super().__init__(name="link", daemon=True)
+        self._link = link
+        self.stopping = threading.Event()
+        self.work: SimpleQueue[tuple[str, Any]] = SimpleQueue()
+        self._wake_in, self._wake_out = socket.socketpair()
+        self._wake_in.setblocking(False)
+        self._wake_out.setblocking(False)
+        self.beat_s = time.monotonic()
+        self.queues = 0, 0  # rows that wait for their turn, messages that wait for their PUBACK
+        self.fate = "without a reason"
+
+    # For other threads
+
+    def post(self, what: str, thing: Any) -> None:
+        self.work.put((what, thing))
+        self.wake()
+
+    def wake(self) -> None:
+        with contextlib.suppress(OSError):  # it is awake already, or has ended
             self._wake_out.send(b"x")
 
-    # The thread
+    def leave(self) -> None:
+        self.stopping.set()
+        self.wake()
 
-    def _run(self) -> None:
-        attempt = 0
-        while not self._stopping.is_set():
+    # For itself
+
+    def run(self) -> None:
+        try:
+            self._live()
+        except BaseException as error:  # the agent looks after us: it is to know why
+            self.fate = f"{type(error).__name__}: {error}"
+        finally:
+            with self._wake_in, self._wake_out:
+                pass
+
+    def _live(self) -> None:
+        link = self._link
+        broker = link._broker
+        attempt = twins = short = 0
+        while not self.stopping.is_set():
             began_s = time.monotonic()
-            session = _Session(self, first=self._health.sessions == 0)
+            session = _Session(link, self, first=link._health.sessions == 0)
+            is_twin = False
             try:
                 session.run()
                 error = None
-            except _Ended as end:
-                error = str(end)
-            except Exception as fault:  # paho raises what it likes on bytes that are not MQTT
-                error = explain(fault, self._broker)
-            was_up = session.is_up
-            session.close()
-            self._queues = 0, 0
-            self._note(connected=False, error=error, failed=error is not None)
-            if self._stopping.is_set():
+            except (_Ended, Unusable) as end:
+                error, is_twin = str(end), isinstance(end, _TakenOver)
+                if isinstance(end, _Flooded):  # it may be retained, and would come again at once
+                    link._deaf_until_s = time.monotonic() + SIZE_MEMORY_S
+            except Exception as fault:
+                error = explain(fault, broker)
+            finally:
+                session.close()
+                self.queues = 0, 0
+            if self.stopping.is_set():
+                self.note(connected=False, error=None)
                 return
-            if was_up and time.monotonic() - began_s > GOOD_SESSION_S:
+            lasted_s = time.monotonic() - began_s
+            if session.is_up:
+                short = short + 1 if lasted_s < GOOD_SESSION_S else 0
+                if short >= SHORT_SESSIONS and not link._v5:
+                    error = f"{error}; {_guess(short, link._id)}"
+            if session.is_up and lasted_s > GOOD_SESSION_S:
                 attempt = 0
-            # Full jitter: a thousand tents that lost the same broker come back one by one.
-            wait_s = random.uniform(0, min(self._broker.longest_wait_s, FIRST_WAIT_S * 2**attempt))
+            if is_twin:
+                wait_s = min(broker.longest_wait_s, TWIN_WAIT_S * 2**twins) * random.uniform(0.5, 1)
+                twins = min(twins + 1, 16)
+            else:
+                # Full jitter: a thousand tents that lost the same broker come back one by one.
+                most_s = min(broker.longest_wait_s, FIRST_WAIT_S * 2**attempt)
+                wait_s = random.uniform(0, most_s)
+            if not is_twin and lasted_s > 10 * TWIN_WAIT_S:
+                twins = 0
             attempt = min(attempt + 1, 16)
+            self.note(connected=False, error=error, failed=True)
             log.warning("%s; trying again in %.1f s", error, wait_s)
-            self._stopping.wait(wait_s)
+            self.beat_s = time.monotonic() + wait_s
+            self.stopping.wait(wait_s)
 
-    def _note(self, *, connected: bool, error: str | None, failed: bool = False) -> None:
-        old = self._health
-        self._health = Health(
-            old.broker,
-            connected,
-            error,
-            old.sessions + connected,
-            old.failures + failed,
-        )
+    def note(self, *, connected: bool, error: str | None, begun: int = 0, failed: int = 0) -> None:
+        old = self._link._health
+        if self._link._thread is self:  # and not one that was given up
+            self._link._health = replace(
+                old,
+                connected=connected,
+                error=error,
+                sessions=old.sessions + begun,
+                failures=old.failures + failed,
+            )
+
+    def poll(self, sock: socket.socket | None, events: int, wait_s: float) -> int:
+        """Wait for events on a socket, or to be woken; return what has come to the socket."""
+        poller = select.poll()  # select(2) knows no descriptors above 1023
+        poller.register(self._wake_in, select.POLLIN)
+        if sock is not None:
+            poller.register(sock, events)
+        self.beat_s = time.monotonic()
+        found = dict(poller.poll(math.ceil(1000 * max(0.0, wait_s))))
+        if self._wake_in.fileno() in found:
+            with contextlib.suppress(BlockingIOError):
+                self._wake_in.recv(4096)
+        return 0 if sock is None else found.get(sock.fileno(), 0)
+
+    def wait(self, sock: socket.socket | None, events: int, limit_s: float) -> None:
+        """Wait for an event, or with no socket to be woken, as `dial` wants it."""
+        while True:
+            if self.stopping.is_set():
+                raise InterruptedError
+            left_s = limit_s - time.monotonic()
+            if left_s <= 0:
+                raise TimeoutError
+            if self.poll(sock, events, left_s) or sock is None:
+                return
+
+
+class _Client(Client):
+    """paho's client on a socket that is connected already."""
+
+    dialled: socket.socket
+
+    def _create_socket(self) -> Any:
+        return self.dialled
+
+    def allow(self, messages: int) -> None:
+        """Have no more messages wait for their PUBACK: what the broker says at the login."""
+        self._max_inflight_messages = messages
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        if bufsize > LARGEST_PACKET:  # MQTT 3.1.1 cannot forbid it: nobody may fill our memory
+            raise _Flooded(f"the broker sent a packet of {bufsize} bytes, which no command has")
+        return super()._sock_recv(bufsize)
 
 
 class _Session:
     """One connection, from TCP to its end; used by the link's thread only."""
 
-    def __init__(self, link: Link, *, first: bool) -> None:
+    def __init__(self, link: Link, thread: _Thread, *, first: bool) -> None:
         self._link = link
+        self._thread = thread
         self._first = first
-        self._client: Client | None = None
+        self._client: _Client | None = None
         self._conn = 0
-        self._ended: str | None = None
+        self._ended: _Ended | None = None
         self._birth_s: float | None = None
         self.is_up = False  # the broker has accepted us
         self._born = False  # link and about are out
         self._state_sent = False  # the newest state is out: the backlog may follow
         self._live: deque[Row] = deque()
-        self._late: deque[Row] = deque()
         self._in_flight: dict[int, _Sent] = {}
-        self._cursor = 0
-        self._until = 0
+        self._acks: list[tuple[int, Any]] = []
+        # The backlog: rows after the cursor up to here that are not confirmed and not in flight.
+        self._cursor = self._until = 0
         self._drained = False
         self._history_s = 0.0
-        # Made once: to make and fill one takes paho as long as to send it.
-        self._of_state, self._of_others = self._properties(), self._properties()
-        if self._of_state is not None:
-            self._of_state.MessageExpiryInterval = STATE_EXPIRY_S
+        self._room = FIRST_ROOM
+        self._window = WINDOW
+        self._quickest_s = math.inf
+        self._has_history_got_through = 0
+        # What the broker has said, or shown: the largest payload.
+        self._largest = 1 << 28
+        self._refusals: dict[str, int] = {}
+        self._complaints: dict[str, str] = {}
+        self._commands = float(MOST_COMMANDS)
+        self._command_s = time.monotonic()
+        self._is_flooded = False
+        self._of_state: Any = None
+        self._of_others: Any = None
+        if link._v5:
+            self._of_state = _Packed(_content_type(STATE_EXPIRY_S).pack())
+            self._of_others = _Packed(_content_type().pack())
 
     def run(self) -> None:
         """Connect and serve until asked to stop. Raises _Ended, or whatever connecting raises."""
-        link = self._link
+        link, thread = self._link, self._thread
+        broker = link._broker
         client = self._client = self._make_client()
+        client.dialled = link._dial.connect(thread.wait, thread.wake)
         client.connect(
-            link._broker.host,
-            link._broker.port,
-            keepalive=link._broker.keepalive_s,
+            broker.host,
+            broker.port,
+            keepalive=broker.keepalive_s,
             properties=self._connect_properties(),
         )
         limit_s = time.monotonic() + CONNECT_LIMIT_S
-        while not link._stopping.is_set():
+        while not thread.stopping.is_set():
             self._serve()
             now_s = time.monotonic()
+            self._settle(now_s)
             if self._ended is not None:
-                raise _Ended(self._ended)
+                raise self._ended
             if not self.is_up and now_s > limit_s:
                 raise _Ended(f"{link._health.broker} accepts connections but does not speak MQTT")
             self._be_born(now_s)
             self._take_work()
             self._pump(now_s)
-            link._queues = len(self._live) + len(self._late), len(self._in_flight)
+            thread.queues = len(self._live), len(self._in_flight)
             self._check_progress(now_s)
         self._say_goodbye()
 
     def close(self) -> None:
         """Let go of the socket; rows in flight stay in the store and go again."""
         client, self._client = self._client, None
-        if client is not None:
-            client.on_disconnect = None
-            sock = client.socket()
+        if client is None:
+            return
+        client.on_disconnect = None
+        dialled = getattr(client, "dialled", None)
+        for sock in (client.socket(), dialled):
             if sock is not None:
                 sock.close()
+        history = [sent.size for sent in self._in_flight.values() if sent.history]
+        if history and max(history) > self._has_history_got_through:
+            self._link._sizes.suspect(max(history))
 
-    def _make_client(self) -> Client:
+    def _make_client(self) -> _Client:
         link = self._link
         broker = link._broker
-        client = Client(
+        client = _Client(
             CallbackAPIVersion.VERSION2,
             client_id=link._id,
             protocol=MQTTv5 if link._v5 else MQTTv311,
+            reconnect_on_failure=False,
             **({} if link._v5 else {"clean_session": True}),  # type: ignore[arg-type]
         )
         client.suppress_exceptions = False
-        client.connect_timeout = CONNECT_LIMIT_S
         client.max_inflight_messages_set(WINDOW)
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
-        client.on_publish = self._confirmed
+        client.on_publish = lambda client, userdata, mid, reason, _: self._acks.append(
+            (mid, reason)
+        )
         client.on_message = self._arrived
         client.on_subscribe = self._subscribed
-        client.on_socket_open = _limit_tcp
         for key in ("password_file", "ca_file", "cert_file", "key_file"):
-            _check_file(key, getattr(broker, key))
+            check_file(key, getattr(broker, key))
         if broker.username is not None:
             password = None
             if broker.password_file is not None:
                 password = Path(broker.password_file).read_text(encoding="utf-8").strip()
             client.username_pw_set(broker.username, password)
-        if broker.tls:
-            context = ssl.create_default_context(cafile=broker.ca_file)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            # Python 3.13 began to refuse authorities without all extensions of RFC 5280, which many
-            # home-made ones lack: a certificate that serves on Debian 12 must serve on Debian 13.
-            context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-            if broker.cert_file is not None:
-                context.load_cert_chain(broker.cert_file, broker.key_file)
-            client.tls_set_context(context)
         self._conn = link._store.next_conn(link._clock.now())
-        will: Any = _properties(PacketTypes.WILLMESSAGE) if link._v5 else None
-        if will is not None:
+        will: Any = None
+        if link._v5:
+            will = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]
             will.WillDelayInterval = WILL_DELAY_S
             will.ContentType = "application/json"
         client.will_set(
@@ -317,7 +541,7 @@ class _Session:
     def _connect_properties(self) -> Any:
         if not self._link._v5:
             return None
-        properties = _properties(PacketTypes.CONNECT)
+        properties: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.MaximumPacketSize = LARGEST_PACKET  # nobody may fill our memory
         return properties
 
@@ -325,34 +549,40 @@ class _Session:
         """Move bytes until something is to be done."""
         client = self._client
         assert client is not None
-        sock = client.socket()
+        sock: Any = client.socket()
         if sock is None:
-            raise _Ended(self._ended or "the connection was lost")
-        wake = self._link._wake_in
-        wait_s = self._wait_s()
-        readable, writable, _ = select.select(
-            [sock, wake], [sock] if client.want_write() else [], [], wait_s
-        )
-        if wake in readable:
-            with contextlib.suppress(BlockingIOError):
-                wake.recv(4096)
-        if sock in readable:
-            client.loop_read()
-            # TLS may hold decrypted bytes that select cannot see.
-            while client.socket() is sock and isinstance(sock, ssl.SSLSocket) and sock.pending():
+            raise self._ended or _Ended("the connection was lost")
+        events = select.POLLIN | (select.POLLOUT if client.want_write() else 0)
+        found = self._thread.poll(sock, events, self._wait_s())
+        try:
+            if found & ~select.POLLOUT:
                 client.loop_read()
-        if sock in writable:
-            client.loop_write()
-        client.loop_misc()
+                # TLS may hold decrypted bytes that poll cannot see.
+                while (
+                    client.socket() is sock and isinstance(sock, ssl.SSLSocket) and sock.pending()
+                ):
+                    client.loop_read()
+            if found & select.POLLOUT:
+                client.loop_write()
+            client.loop_misc()
+        except (OSError, _Ended):
+            raise
+        except Exception as error:  # paho raises what it likes on bytes that are not MQTT
+            what = f"({type(error).__name__}: {error})"
+            raise _Ended(
+                f"{self._link._health.broker} does not speak MQTT as it should {what}"
+            ) from error
 
     def _wait_s(self) -> float:
+        assert self._client is not None
         is_waiting = not self.is_up or bool(self._in_flight)
-        wait_s = 1.0 if is_waiting else self._link._broker.keepalive_s / 4
+        # The broker may have named a keepalive of its own; 0 is none.
+        wait_s = 1.0 if is_waiting else (self._client.keepalive or 60) / 4
         now_s = time.monotonic()
         if self._birth_s is not None and not self._born:
-            return max(0.0, min(wait_s, self._birth_s - now_s))
-        if self._has_history() and len(self._in_flight) < HISTORY_WINDOW:
-            return max(0.0, min(wait_s, self._history_s - now_s))
+            return min(wait_s, self._birth_s - now_s)
+        if self._may_send_history():
+            return min(wait_s, self._history_s - now_s)
         return wait_s
 
     def _be_born(self, now_s: float) -> None:
@@ -363,14 +593,23 @@ class _Session:
         self._born = True
         # What is recorded from here on goes live; what stands before it is the backlog.
         self._until = link._store.last_id()
+        self._cursor, self._drained, self._state_sent = 0, False, False
+        self._live.clear()
+        # Units that begin together, as when the power comes back, do not all send theirs at once.
+        self._history_s = now_s + random.uniform(0, link._broker.spread_s)
         now = link._clock.now()
         birth = messages.link(True, link._store.boot, self._conn, now)
         self._publish("link", birth, retain=True)
-        self._publish("about", link._about, retain=True)
+        self._publish_about()
         link._on_up()
 
+    def _publish_about(self) -> None:
+        about = self._link._about
+        if self._fits("about", len(about.encode())):
+            self._publish("about", about, retain=True)
+
     def _take_work(self) -> None:
-        work = self._link._work
+        work = self._thread.work
         while True:
             try:
                 what, thing = work.get_nowait()
@@ -383,14 +622,12 @@ class _Session:
                 self._cursor, self._drained = 0, False
             elif what == "about":
                 if self._born:
-                    self._publish("about", self._link._about, retain=True)
+                    self._publish_about()
             elif self.is_up:
                 self._answer(*thing)
 
     def _answer(self, request: Request, cid: str, answer: str) -> None:
-        properties = self._properties()
-        if properties is not None and request.correlation is not None:
-            properties.CorrelationData = request.correlation
+        correlation = request.correlation or b""
         topics = self._link._topics
         topic = request.response_topic or ""
         # Whoever commands does not get to speak in a tent's name, nor to upset the broker.
@@ -398,44 +635,70 @@ class _Session:
         is_odd = len(topic) > 200 or topic.count("/") > 20 or set(topic) & set("+#")
         if not topic or is_tents or is_odd:
             topic = topics.of(f"res/{cid}")
+        size = len(answer.encode()) + len(correlation) + len(topic.encode())
+        if size + AROUND_PAYLOAD > self._largest:
+            log.warning("an answer of %d bytes is too large for the broker: not sent", size)
+            return
+        properties = self._of_others
+        if self._link._v5 and correlation:
+            properties = _content_type()
+            properties.CorrelationData = correlation
         self._send(topic, answer, (), is_answer=True, properties=properties)
 
     def _pump(self, now_s: float) -> None:
         """Send what the window has room for: live rows, then a piece of the backlog."""
         if not self._born:
             return
+        newest = next((row.id for row in reversed(self._live) if row.kind == "state"), 0)
         if len(self._live) > MOST_LIVE:
-            raise _Ended("the link is too slow for what there is to say: beginning again")
-        newest_state = max((row.id for row in self._live if row.kind == "state"), default=0)
-        while self._live and len(self._in_flight) < WINDOW:
+            newest = newest or self._live[-1].id + 1
+            self._backlog_until(newest - 1)
+            self._live = deque(row for row in self._live if row.id >= newest)
+        while self._live and len(self._in_flight) < self._window:
             row = self._live.popleft()
-            if row.kind == "state" and row.id < newest_state:
-                self._late.append(row)  # overtaken: it is history now
+            if row.kind == "state" and row.id < newest:
+                self._backlog_until(row.id)  # overtaken: it is history now
                 continue
             self._state_sent = self._state_sent or row.kind == "state"
-            self._publish(row.kind, row.body, (row,), retain=row.kind == "state")
-        if self._state_sent and self._has_history() and now_s >= self._history_s:
-            in_history = sum(sent.history for sent in self._in_flight.values())
-            if in_history < HISTORY_WINDOW and len(self._in_flight) < WINDOW:
-                self._publish_history()
-                self._history_s = now_s + HISTORY_PAUSE_S
+            if self._fits(row.kind, len(row.body.encode())):
+                self._publish(row.kind, row.body, (row,), retain=row.kind == "state")
+        if self._may_send_history() and now_s >= self._history_s:
+            self._publish_history(now_s)
 
-    def _has_history(self) -> bool:
-        return self._state_sent and (not self._drained or bool(self._late))
+    def _backlog_until(self, row_id: int) -> None:
+        self._until, self._drained = max(self._until, row_id), False
 
-    def _publish_history(self) -> None:
+    def _may_send_history(self) -> bool:
+        """Say whether there is a backlog and nothing of it under way: only so it stays in order."""
+        return (
+            self._state_sent
+            and not self._drained
+            and len(self._in_flight) < self._window
+            and not any(sent.history for sent in self._in_flight.values())
+        )
+
+    def _publish_history(self, now_s: float) -> None:
         link = self._link
-        room = messages.HISTORY_MAX_BYTES - 200
-        rows = link._store.backlog(self._cursor, self._until, room)
-        if rows:
-            self._cursor = rows[-1].id
-        else:
+        room = min(self._room, link._sizes.room(), self._largest) - AROUND_RECORDS
+        found = link._store.backlog(self._cursor, self._until, max(0, room))
+        if not found:
             self._drained = True
-            while self._late and (room := room - self._late[0].room) >= 0:
-                rows.append(self._late.popleft())
-        if rows:
-            records = [self._stamp(row) for row in rows]
-            self._publish("history", messages.history(link._id, records), rows, history=True)
+            return
+        self._cursor = found[-1].id
+        # Rows that were overtaken lie among rows that go live.
+        others = {row_id for sent in self._in_flight.values() for row_id in sent.ids}
+        others.update(row.id for row in self._live)
+        rows = [
+            row
+            for row in found
+            if row.id not in others and self._fits("history", row.room + AROUND_RECORDS)
+        ]
+        if not rows:
+            return
+        payload = messages.history(link._id, [self._stamp(row) for row in rows])
+        sent = self._publish("history", payload, rows, history=True)
+        pace_s = sent.size / (1024 * link._broker.history_kib_per_s)
+        self._history_s = now_s + pace_s * random.uniform(0.75, 1.25)
 
     def _stamp(self, row: Row) -> str:
         """Return a row's body, with its time where this boot's clock has been set since."""
@@ -447,6 +710,19 @@ class _Session:
         at = now.wall - timedelta(seconds=now.uptime_s - row.uptime_s)
         return messages.stamped(row.body, str(timestamp(at)))
 
+    def _fits(self, what: str, size: int) -> bool:
+        """Say whether the broker takes so many bytes; a record that it never takes stays in the store."""
+        largest = min(self._largest, self._link._sizes.payload())
+        if size <= largest:
+            return True
+        self._complain(
+            "size",
+            f"{self._link._health.broker} takes no more than {largest} bytes in a message, and "
+            f"{'a record' if what == 'history' else what} has {size}: it waits in the store; raise "
+            f"max_packet_size or message_size_limit there",
+        )
+        return False
+
     def _publish(
         self,
         what: str,
@@ -455,17 +731,12 @@ class _Session:
         *,
         retain: bool = False,
         history: bool = False,
-    ) -> None:
+    ) -> "_Sent":
         properties = self._of_state if what == "state" else self._of_others
         topic = self._link._topics.of(what)
-        self._send(topic, payload, rows, retain=retain, history=history, properties=properties)
-
-    def _properties(self) -> Any:
-        if not self._link._v5:
-            return None
-        properties = _properties(PacketTypes.PUBLISH)
-        properties.ContentType = "application/json"
-        return properties
+        return self._send(
+            topic, payload, rows, retain=retain, history=history, properties=properties
+        )
 
     def _send(
         self,
@@ -477,11 +748,86 @@ class _Session:
         history: bool = False,
         is_answer: bool = False,
         properties: Any,
-    ) -> None:
+    ) -> "_Sent":
         assert self._client is not None
-        info = self._client.publish(topic, payload, qos=1, retain=retain, properties=properties)
+        content = payload.encode()
+        info = self._client.publish(topic, content, qos=1, retain=retain, properties=properties)
         ids = tuple(row.id for row in rows)
-        self._in_flight[info.mid] = _Sent(topic, payload, ids, history, is_answer, time.monotonic())
+        sent = _Sent(topic, payload, len(content), ids, history, is_answer, time.monotonic())
+        self._in_flight[info.mid] = sent
+        return sent
+
+    def _settle(self, now_s: float) -> None:
+        """Do what the broker's answers to our messages ask for."""
+        acks, self._acks = self._acks, []
+        confirmed: list[int] = []
+        for mid, reason in acks:
+            sent = self._in_flight.pop(mid, None)
+            if sent is None:
+                continue
+            if reason.is_failure:
+                self._refused(sent, reason, now_s)
+                continue
+            confirmed += sent.ids
+            took_s = now_s - sent.at_s
+            self._quickest_s = min(self._quickest_s, took_s)
+            if sent.history:
+                self._adapt(sent, took_s, now_s)
+            if sent.topic in self._complaints:
+                self._complain(sent.topic, None)
+                self._refusals.pop(sent.topic, None)
+            if self._link._on_sent is not None:
+                self._link._on_sent(sent.topic, sent.payload)
+        if confirmed:
+            self._link._store.confirm(confirmed)
+
+    def _adapt(self, sent: "_Sent", took_s: float, now_s: float) -> None:
+        """Let the size of history messages, and the pauses between them, follow what the link bears."""
+        self._link._sizes.acquit()
+        self._has_history_got_through = max(self._has_history_got_through, sent.size)
+        if took_s <= 2 * self._quickest_s + 0.5:
+            self._room = min(2 * self._room, messages.HISTORY_MAX_BYTES)
+        elif took_s > 2 * self._quickest_s + 2.0:
+            self._room = max(self._room // 2, LEAST_ROOM)
+        self._history_s = max(
+            self._history_s, now_s + HISTORY_REST * took_s * random.uniform(0.75, 1.25)
+        )
+
+    def _refused(self, sent: "_Sent", reason: Any, now_s: float) -> None:
+        """Keep what the broker has refused, say so, and try again later."""
+        link = self._link
+        if sent.is_answer:
+            log.warning("the broker refused an answer on %s (%s)", sent.topic, reason)
+            return
+        if reason.value == _TOO_LARGE:
+            link._sizes.refused(sent)
+            what = f"{sent.size} bytes are more than it takes: raise message_size_limit there"
+        else:
+            what = "check the user's rights there, and its limits"
+        self._complain(
+            sent.topic,
+            f"{link._health.broker} refused a message on {sent.topic} ({reason}): {what}",
+        )
+        if not sent.ids:
+            return
+        times = self._refusals[sent.topic] = min(self._refusals.get(sent.topic, 0) + 1, 16)
+        wait_s = min(link._broker.longest_wait_s, REFUSED_WAIT_S * 2 ** (times - 1))
+        again_s = now_s + wait_s * random.uniform(0.5, 1)
+        if sent.history:
+            self._cursor, self._drained = 0, False
+            self._history_s = max(self._history_s, again_s)
+        elif reason.value != _TOO_LARGE:
+            # What goes live goes to the store as well: all of it is backlog after the next birth.
+            self._born, self._birth_s = False, again_s
+
+    def _complain(self, about: str, text: str | None) -> None:
+        """Tell once what the broker does not take, or with None that it takes it now."""
+        if text is None:
+            self._complaints.pop(about, None)
+        elif about not in self._complaints:
+            self._complaints[about] = text
+            log.warning("%s", text)
+        self._thread.note(connected=True, error=next(iter(self._complaints.values()), None))
 
     def _check_progress(self, now_s: float) -> None:
         oldest = next(iter(self._in_flight.values()), None)
@@ -503,10 +849,11 @@ class _Session:
         limit_s = time.monotonic() + 0.5
         while self._in_flight and client.socket() is not None and time.monotonic() < limit_s:
             sock: Any = client.socket()
-            if select.select([sock], [], [], 0.05)[0]:
+            if self._thread.poll(sock, select.POLLIN, 0.05):
                 client.loop_read()
             if client.want_write():
                 client.loop_write()
+            self._settle(time.monotonic())
         client.disconnect()
 
     # paho's callbacks, which run inside loop_read and loop_misc
@@ -516,15 +863,25 @@ class _Session:
     ) -> None:
         link = self._link
         if reason.is_failure:
-            self._ended = _refusal(reason, link._broker)
+            self._ended = _Ended(_refusal(reason, link._broker))
             return
         self.is_up = True
-        link._note(connected=True, error=None)
+        self._thread.note(connected=True, error=None, begun=1)
         log.info("connected to %s", link._health.broker)
+        self._window = min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW))
+        assert isinstance(client, _Client)
+        client.allow(self._window)
+        packet = getattr(properties, "MaximumPacketSize", None)
+        if packet is not None:
+            self._largest = packet - AROUND_PAYLOAD - len(link._topics.of("history").encode())
         spread_s = 0.0 if self._first else link._broker.spread_s
         self._birth_s = time.monotonic() + random.uniform(0, spread_s)
         topic = link._topics.of("cmd/+")
-        if link._v5:
+        if time.monotonic() < link._deaf_until_s:
+            self._complain(
+                "commands", f"no commands for an hour, since one on {topic} was too large"
+            )
+        elif link._v5:
             # Retained flags as published: a command to be refused must show what it is.
             client.subscribe(topic, options=SubscribeOptions(qos=1, retainAsPublished=True))
         else:
@@ -543,30 +900,32 @@ class _Session:
     def _disconnected(
         self, client: Client, userdata: Any, flags: Any, reason: Any, properties: Any
     ) -> None:
-        if self._ended is None:
-            self._ended = f"the connection to {self._link._health.broker} was lost ({reason})"
-
-    def _confirmed(
-        self, client: Client, userdata: Any, mid: int, reason: Any, properties: Any
-    ) -> None:
-        sent = self._in_flight.pop(mid, None)
-        if sent is None:
+        if self._ended is not None:
             return
-        if reason.is_failure and sent.is_answer:
-            log.warning("the broker refused an answer on %s (%s)", sent.topic, reason)
-            return
-        if reason.is_failure:
-            self._ended = (
-                f"{self._link._health.broker} refused a message on {sent.topic} ({reason}): "
-                f"check the user's rights there"
+        link = self._link
+        where = link._health.broker
+        is_told = flags.is_disconnect_packet_from_server
+        if is_told and reason.value == _TAKEN_OVER:
+            self._ended = _TakenOver(
+                f"another unit has connected to {where} as {link._id!r}: give each its own id in "
+                f"[tent]"
             )
             return
-        if self._link._on_sent is not None:  # it hears before the row can go
-            self._link._on_sent(sent.topic, sent.payload)
-        if sent.ids:
-            self._link._store.confirm(sent.ids)
+        if is_told and reason.value == _TOO_LARGE and self._in_flight:
+            link._sizes.refused(max(self._in_flight.values(), key=lambda sent: sent.size))
+        self._ended = _Ended(f"the connection to {where} was lost ({reason})")
 
     def _arrived(self, client: Client, userdata: Any, message: MQTTMessage) -> None:
+        now_s = time.monotonic()
+        passed_s, self._command_s = now_s - self._command_s, now_s
+        self._commands = min(MOST_COMMANDS, self._commands + passed_s * COMMANDS_PER_S)
+        if self._commands < 1:
+            if not self._is_flooded:
+                log.warning("more commands come than an operator sends: some are ignored")
+            self._is_flooded = True
+            return
+        self._is_flooded = self._is_flooded and self._commands < MOST_COMMANDS
+        self._commands -= 1
         name = message.topic.rpartition("/")[2]
         properties = message.properties
         self._link._on_request(
@@ -582,39 +941,40 @@ class _Session:
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """A message that waits for its PUBACK."""
+    """A message that waits for its PUBACK; `size` is the payload's, in bytes."""
 
     topic: str
     payload: str
+    size: int
     ids: tuple[int, ...]
     history: bool
     is_answer: bool
     at_s: float
 
 
-def _check_file(key: str, name: str | None) -> None:
-    """Raise _Ended where a file that the configuration names cannot be used: ssl does not say which."""
-    if name is None:
-        return
-    try:
-        if not Path(name).is_file():  # a FIFO would keep us waiting for ever
-            raise OSError("there is no such file")
-        content = Path(name).read_bytes()
-        if key == "password_file":
-            content.decode()
-    except (OSError, ValueError) as error:
-        raise _Ended(
-            f"{name} cannot be used ({error}): check {key} in [broker], and the file's rights"
-        ) from error
+class _Packed:
+    """Properties as bytes: to pack them again for each message takes paho as long as to send it."""
+
+    def __init__(self, packed: bytes) -> None:
+        self._packed = packed
+
+    def pack(self) -> bytes:
+        return self._packed
 
 
-def _properties(packet: int) -> Any:
-    return Properties(packet)  # type: ignore[no-untyped-call]
+def _content_type(expiry_s: int | None = None) -> Any:
+    properties: Any = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    properties.ContentType = "application/json"
+    if expiry_s is not None:
+        properties.MessageExpiryInterval = expiry_s
+    return properties
 
 
-def _limit_tcp(client: Client, userdata: Any, sock: Any) -> None:
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(TCP_LIMIT_S * 1000))
+def _guess(times: int, tent_id: str) -> str:
+    return (
+        f"{times} times in a row soon after the login: another unit may have the id {tent_id!r}, or "
+        f"the broker a limit on the size of messages (protocol 3.1.1 cannot tell)"
+    )
 
 
 def _refusal(reason: Any, broker: Broker) -> str:
@@ -624,31 +984,6 @@ def _refusal(reason: Any, broker: Broker) -> str:
         fix = "check username and password_file, and that the broker knows this user"
     elif "protocol" in text.lower():
         fix = 'try protocol = "3.1.1"'
+    elif "quota" in text.lower() or "busy" in text.lower() or "rate" in text.lower():
+        fix = "it is full; this unit goes on trying"
     return f"{broker.host}:{broker.port} refused the login ({text}): {fix}"
-
-
-def explain(error: Exception, broker: Broker) -> str:
-    """Return what a failure to connect means, and what to do about it."""
-    where = f"{broker.host}:{broker.port}"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return (
-            f"{where} has a certificate that cannot be trusted ({error.verify_message}): check "
-            f"ca_file, that host is the name in the certificate, and this unit's clock"
-        )
-    if isinstance(error, ssl.SSLError):
-        return (
-            f"{where} does not agree on TLS ({error.reason or error}): check tls, port, cert_file"
-        )
-    if isinstance(error, socket.gaierror):
-        return f"{broker.host} is not found: check the name and that this network has a DNS server"
-    if isinstance(error, ConnectionRefusedError):
-        return f"{where} refuses connections: is the broker running, and is the port right?"
-    if isinstance(error, TimeoutError):
-        return f"{where} does not answer: check the network and the broker's firewall"
-    if isinstance(error, UnicodeError):
-        return f"{broker.host!r} is no name of a host: check host"
-    if isinstance(error, ConnectionResetError) and broker.tls:
-        return f"{where} does not agree on TLS (it hung up): check tls, port, cert_file"
-    if isinstance(error, OSError):
-        return f"{where} cannot be reached ({error})"
-    return f"{where} does not speak MQTT as it should ({type(error).__name__}: {error})"

@@ -225,7 +225,10 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     )
     rights.write_text(f"user demo\n{topics}topic read tents/v1/demo/cmd/#\n")
     broker = Broker(
-        directory, f"allow_anonymous false\npassword_file {passwords}\nacl_file {rights}"
+        directory,
+        f"allow_anonymous false\npassword_file {passwords}\nacl_file {rights}\n"
+        # With 0, which means no limit, mosquitto 2.0.11 hangs up after each message that it refuses.
+        "max_queued_messages 100000",
     )
     yield broker.start()
     broker.stop()
@@ -379,7 +382,7 @@ def test_a_certificate_of_another_name_is_named(
     make_unit: Callable[..., Unit], tls_broker: Broker, certificates: Certificates
 ) -> None:
     unit = make_unit(tls_broker.port, **tls(certificates) | {"host": "127.0.0.1"}).start()
-    wait_for(lambda: "cannot be trusted" in error_of(unit), "the error")
+    wait_for(lambda: "for another name" in error_of(unit), "the error")
 
 
 def test_a_missing_client_certificate_is_an_error_and_not_a_crash(

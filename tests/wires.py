@@ -1,0 +1,186 @@
+"""A wire between a unit and its broker that can be cut, frozen, narrowed, and tampered with."""
+
+import contextlib
+import select
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from types import TracebackType
+
+#: Gets (from the unit?, bytes) and returns what is to be passed on instead.
+Tamper = Callable[[bool, bytes], bytes]
+
+CHUNK = 4096
+
+
+class Wire:
+    """Passes every connection to its port on to another port of this machine.
+
+    What it does to them follows from its attributes, which may be changed at any time.
+    """
+
+    def __init__(self, to_port: int) -> None:
+        self.to_port = to_port
+        self.refuses = False  # hangs up on whoever comes
+        self.frozen = False  # takes no more bytes, and passes none on
+        self.swallows = False  # takes bytes and passes none on
+        self.delay_s = 0.0
+        self.bytes_per_s = 0.0  # in each direction; 0 is no limit
+        self.tamper: Tamper | None = None
+        self._pairs: list[_Pair] = []
+        self._lock = threading.Lock()
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._server.getsockname()[1]
+        self.accepted = 0
+        self._thread = threading.Thread(target=self._accept, name="wire", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> "Wire":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Cut everything and listen no more."""
+        with contextlib.suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+        self.cut()
+        self._thread.join()
+
+    def cut(self, *, reset: bool = False) -> None:
+        """End the connections, with a FIN or a reset."""
+        with self._lock:
+            pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            pair.end(reset=reset)
+
+    def half_close(self) -> None:
+        """End one direction only: the unit hears that the broker has no more to say."""
+        with self._lock:
+            for pair in self._pairs:
+                with contextlib.suppress(OSError):
+                    pair.unit.shutdown(socket.SHUT_WR)
+
+    def inject(self, packet: bytes) -> None:
+        """Send the unit bytes of our own."""
+        with self._lock:
+            for pair in self._pairs:
+                with contextlib.suppress(OSError):
+                    pair.unit.sendall(packet)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                unit, _ = self._server.accept()
+            except OSError:
+                return
+            self.accepted += 1
+            if self.refuses:
+                unit.close()
+                continue
+            try:
+                broker = socket.create_connection(("127.0.0.1", self.to_port), timeout=5.0)
+            except OSError:
+                unit.close()
+                continue
+            pair = _Pair(self, unit, broker)
+            with self._lock:
+                self._pairs = [p for p in self._pairs if not p.ended.is_set()]
+                self._pairs.append(pair)
+            pair.start()
+
+
+class _Pair:
+    """One connection: two sockets, and a thread for each direction."""
+
+    def __init__(self, wire: Wire, unit: socket.socket, broker: socket.socket) -> None:
+        self.unit, self.broker = unit, broker
+        self._wire = wire
+        self.ended = threading.Event()
+        self._is_reset = False
+        self._threads = [
+            threading.Thread(target=self._pass_on, args=(from_unit,), daemon=True)
+            for from_unit in (True, False)
+        ]
+        for sock in (unit, broker):
+            sock.settimeout(None)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+        threading.Thread(target=self._close, daemon=True).start()
+
+    def end(self, *, reset: bool = False) -> None:
+        self._is_reset = reset
+        self.ended.set()
+
+    def _close(self) -> None:
+        for thread in self._threads:
+            thread.join()
+        for sock in (self.unit, self.broker):
+            if self._is_reset:
+                linger = struct.pack("ii", 1, 0)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            sock.close()
+
+    def _pass_on(self, from_unit: bool) -> None:
+        wire = self._wire
+        source, sink = (self.unit, self.broker) if from_unit else (self.broker, self.unit)
+        with contextlib.suppress(OSError, ValueError):
+            while not self.ended.is_set():
+                if wire.frozen:
+                    self.ended.wait(0.02)
+                    continue
+                if not select.select([source], [], [], 0.05)[0]:
+                    continue
+                content = source.recv(CHUNK)
+                if not content:
+                    break
+                if wire.swallows:
+                    continue
+                if wire.delay_s:
+                    self.ended.wait(wire.delay_s)
+                if wire.bytes_per_s:
+                    self.ended.wait(len(content) / wire.bytes_per_s)
+                tamper = wire.tamper
+                sink.sendall(content if tamper is None else tamper(from_unit, content))
+        self.ended.set()
+
+
+def packets(stream: bytes) -> list[bytes]:
+    """Return the MQTT packets in a piece of a stream that holds whole ones only."""
+    found, at = [], 0
+    while at < len(stream):
+        size, shift, end = 0, 0, at + 1
+        while True:
+            byte = stream[end]
+            size |= (byte & 0x7F) << shift
+            shift, end = shift + 7, end + 1
+            if not byte & 0x80:
+                break
+        found.append(stream[at : end + size])
+        at = end + size
+    return found
+
+
+def refusing(code: int, condition: Callable[[], bool] = lambda: True) -> Tamper:
+    """Turn the broker's PUBACKs of success into ones with an error, for MQTT 5, while `condition`."""
+
+    def tamper(from_unit: bool, content: bytes) -> bytes:
+        if from_unit or not condition():
+            return content
+        return b"".join(
+            b"\x40\x03" + packet[2:4] + bytes([code]) if packet[0] == 0x40 else packet
+            for packet in packets(content)
+        )
+
+    return tamper
