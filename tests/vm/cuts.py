@@ -1,0 +1,383 @@
+"""Power cuts: what the unit's disk holds after one, at hundreds of moments.
+
+A virtual machine runs the unit in a busy tent while each write and flush of its disk is logged
+(`cut_guest`, `cut_unit`). Afterwards the disk is built as a cut at some moment leaves it (`cut_log`),
+mounted, and opened by the agent's own store; what it still knows is held against what had been
+shown by then (`cut_witness`). `measure` does all of it:
+
+- `first`: a unit from its first start on;
+- `second`: one that wakes from one of those cuts, and is cut again;
+- `control`: the first again with `synchronous=NORMAL`, which must lose: else the test proves nothing.
+"""
+
+import contextlib
+import json
+import random
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from publisher.clock import DemoClock
+from publisher.store import FILE, Store
+from publisher.totals import Totals
+from tests.vm import cut_log
+from tests.vm.cut_witness import (
+    LONGEST_LOSS_S,
+    ROOM,
+    Found,
+    Name,
+    Shown,
+    decode,
+    names_of,
+    totals_in,
+    totals_of,
+)
+from tests.vm.image import Image
+from tests.vm.machine import Machine
+
+ROOT = Path(__file__).parents[2]
+#: The file system, and behind it room for two witnesses.
+FS_BYTES = 32 << 20
+DISK_BYTES = FS_BYTES + 2 * ROOM
+#: How large the log may grow; it is a file with holes.
+LOG_BYTES = 4 << 30
+#: The unit's state directory on that disk.
+STATE = "tentwatch"
+#: One cut of so many is also taken up by a whole agent, with a broker and a subscriber.
+AGENT_EVERY = 40
+#: What runs in the machine, beside the unit's own package.
+GUEST_FILES = ("__init__.py", "cut_guest.py", "cut_unit.py", "cut_witness.py")
+GUEST_PATIENCE_S = 300.0
+JOB = """
+set -eu
+systemctl is-system-running --wait || true
+systemctl stop tentwatch
+mkdir /run/unit /run/state
+cp -r "$(/opt/tentwatch/bin/python -c 'import publisher; print(publisher.__path__[0])')" /run/unit
+sed -i 's/synchronous = FULL/synchronous = {synchronous}/' /run/unit/publisher/store.py
+grep -q 'synchronous = {synchronous}' /run/unit/publisher/store.py
+mount -o noatime /dev/disk/by-id/virtio-state /run/state
+cd /host
+PYTHONPATH=/run/unit /opt/tentwatch/bin/python -m tests.vm.cut_guest \\
+  /run/state/{state} /dev/disk/by-id/virtio-state {offset} {seconds} {seed}
+"""
+
+
+class Recording(NamedTuple):
+    """A file system's contents at first, what was written to the disk, and the marks among that."""
+
+    first: bytes
+    entries: Sequence[cut_log.Entry]
+    marks: Sequence[tuple[int, dict[str, Any]]]  # with the number of their entry
+
+
+@dataclass
+class Figures:
+    """What came of the cuts."""
+
+    cuts: int = 0
+    running: int = 0  # cuts at which the unit ran, so that it must report them
+    agents: int = 0  # cuts after which a whole agent was started
+    repaired: int = 0  # disks that e2fsck had to repair before they could be mounted
+    unmountable: int = 0
+    corrupt: int = 0
+    unreadable: int = 0
+    losing: int = 0  # cuts that took something that had been shown
+    late: int = 0  # cuts that took passages older than the bar
+    unreported: int = 0
+    worst_passages: int = 0
+    worst_passages_s: float = 0.0
+    seconds: float = 0.0
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def bad(self) -> bool:
+        """Say whether there was anything that must not be."""
+        return bool(self.faults)
+
+    def note(self, what: str, fault: str) -> None:
+        """Count one of what must not be, and why."""
+        setattr(self, what, getattr(self, what) + 1)
+        self.faults.append(fault)
+
+
+def measure(image: Image, folder: Path, *, quick: bool) -> dict[str, Any]:
+    """Record, cut and judge; return the figures, with `met` for whether they are as they must be."""
+    cuts, seconds = (100, 40.0) if quick else (400, 150.0)
+    began_s = time.monotonic()
+    figures: dict[str, Figures] = {}
+    first = record(image, folder / "first", empty_disk(), seconds, seed=1)
+    figures["first"] = try_cuts(first, cuts, seed=1)
+    if not quick:
+        left, shown = wake(first, seed=2)
+        second = record(image, folder / "second", left, seconds / 2, seed=2)
+        figures["second"] = try_cuts(second, cuts // 2, seed=2, begin=shown)
+    control = record(image, folder / "control", empty_disk(), 25.0, seed=3, synchronous="NORMAL")
+    figures["control"] = try_cuts(control, 30 if quick else 60, seed=3, agent_every=0)
+    met = figures["control"].losing > 0
+    met = met and not any(f.bad for name, f in figures.items() if name != "control")
+    seconds = round(time.monotonic() - began_s)
+    return {"met": met, "seconds": seconds} | {n: asdict(f) for n, f in figures.items()}
+
+
+# What happens
+
+
+def empty_disk() -> bytes:
+    """Return a disk with an empty file system and room for the witnesses behind it."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.truncate(DISK_BYTES)
+        make = ["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0"]
+        subprocess.run([*make, file.name, str(FS_BYTES >> 10)], check=True)
+        return Path(file.name).read_bytes()
+
+
+def record(
+    image: Image, folder: Path, first: bytes, seconds: float, seed: int, synchronous: str = "FULL"
+) -> Recording:
+    """Let the unit work in a virtual machine on a disk that begins as `first`, and log all writes.
+
+    `synchronous` is what the unit tells SQLite: the shipped store says FULL.
+    """
+    folder.mkdir(parents=True)
+    disk, log = folder / "state.img", folder / "state.log"
+    disk.write_bytes(first)
+    with log.open("wb") as file:
+        file.truncate(LOG_BYTES)
+    machine = Machine(
+        image,
+        folder / "machine",
+        *("-blockdev", f"driver=file,node-name=disk,filename={disk},cache.no-flush=on"),
+        *("-blockdev", f"driver=file,node-name=log,filename={log},cache.no-flush=on"),
+        *("-blockdev", "driver=blklogwrites,node-name=logged,file=disk,log=log"),
+        *("-device", "virtio-blk-pci,drive=logged,write-cache=on,serial=state,addr=8"),
+    )
+    package = machine.shared / "tests" / "vm"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").touch()
+    for name in GUEST_FILES:
+        shutil.copy(ROOT / "tests" / "vm" / name, package)
+    job = JOB.format(
+        state=STATE, offset=FS_BYTES, seconds=seconds, seed=seed, synchronous=synchronous
+    )
+    try:
+        machine.start()
+        machine.run(job, seconds + GUEST_PATIENCE_S)
+    finally:
+        machine.cut()
+    with log.open("rb") as file:
+        recording = as_recording(first, cut_log.read(file))
+    log.unlink()
+    return recording
+
+
+def as_recording(first: bytes, entries: Sequence[cut_log.Entry]) -> Recording:
+    """Find the marks among the writes. Raises ValueError where the run did not come to its end."""
+    marks = [
+        (i, mark)
+        for i, entry in enumerate(entries)
+        if entry.offset >= FS_BYTES and (mark := decode(entry.data)) is not None
+    ]
+    if not marks or marks[-1][1]["what"] != "over":
+        raise ValueError("the log ends before the run: is there room for it?")
+    return Recording(first[:FS_BYTES], entries[: marks[-1][0]], marks)
+
+
+# What is left
+
+
+def try_cuts(
+    recording: Recording,
+    count: int,
+    seed: int,
+    begin: Shown | None = None,
+    agent_every: int = AGENT_EVERY,
+) -> Figures:
+    """Cut the power at `count` moments by chance, a quarter of them before the unit is up."""
+    chance = random.Random(seed)
+    figures, began_s = Figures(), time.monotonic()
+    moments = cut_log.moments(recording.entries, FS_BYTES)
+    up = next(number for number, mark in recording.marks if mark["what"] == "up")
+    early = [after for after in moments if after <= up]
+    chosen = chance.choices(early, k=count // 4) + chance.choices(moments, k=count - count // 4)
+    disk, shown = cut_log.Disk(recording.first, recording.entries), begin or Shown()
+    marks = iter(recording.marks)
+    mark = next(marks, None)
+    with tempfile.TemporaryDirectory(prefix="tentwatch-cuts-", dir=_memory()) as directory:
+        for after in sorted(chosen):
+            while mark is not None and mark[0] < after:
+                shown.take(mark[1])
+                mark = next(marks, None)
+            figures.cuts += 1
+            figures.running += shown.is_running
+            with_agent = agent_every > 0 and figures.cuts % agent_every == 0
+            left = disk.cut(after, chance)
+            _judge(left, Path(directory), shown, figures, f"cut {after}", with_agent)
+    figures.seconds = round(time.monotonic() - began_s, 1)
+    return figures
+
+
+def wake(recording: Recording, seed: int) -> tuple[bytes, Shown]:
+    """Return the disk after a cut in the middle of the run, and what had been shown by then."""
+    moments = cut_log.moments(recording.entries, FS_BYTES)
+    disk, shown, marks = cut_log.Disk(recording.first, recording.entries), Shown(), 0
+    for after in moments[len(moments) // 2 :]:
+        while recording.marks[marks][0] < after:
+            shown.take(recording.marks[marks][1])
+            marks += 1
+        if shown.is_running:
+            break
+    left = bytes(disk.cut(after, random.Random(seed)))
+    with (
+        tempfile.TemporaryDirectory(dir=_memory()) as directory,
+        mounted(left, Path(directory), Figures()) as root,
+    ):
+        found = reopen(root / STATE)
+    assert isinstance(found, Found), found
+    return left.ljust(DISK_BYTES, b"\0"), shown.wake(found)
+
+
+def _judge(
+    left: bytes | bytearray, work: Path, shown: Shown, figures: Figures, cut: str, with_agent: bool
+) -> None:
+    try:
+        with mounted(left, work, figures) as root:
+            state = root / STATE
+            if with_agent and shown.is_running:
+                figures.agents += 1
+                if (fault := agent_fault(state, work, shown)) is not None:
+                    figures.note("losing", f"{cut}, by an agent: {fault}")
+            if (fault := damage_in(state, work)) is not None:
+                figures.note("corrupt", f"{cut}: {fault}")
+            found = reopen(state)
+    except Unmountable as error:
+        figures.note("unmountable", f"{cut}: {error}")
+        return
+    if isinstance(found, str):
+        figures.note("unreadable", f"{cut}: {found}")
+        return
+    if faults := shown.lost(found):
+        figures.note("losing", f"{cut}: {'; '.join(faults)}")
+    if (fault := shown.power_cut_fault(found)) is not None:
+        figures.note("unreported", f"{cut}: {fault}")
+    gone, age_s = shown.lost_passages(found)
+    figures.worst_passages = max(figures.worst_passages, gone)
+    figures.worst_passages_s = round(max(figures.worst_passages_s, age_s), 3)
+    if age_s > LONGEST_LOSS_S:
+        figures.note("late", f"{cut}: {gone} passages up to {age_s:.3f} s old are gone")
+
+
+class Unmountable(Exception):
+    """The file system is beyond repair."""
+
+
+@contextlib.contextmanager
+def mounted(left: bytes | bytearray, work: Path, figures: Figures) -> Iterator[Path]:
+    """Mount a disk's contents; the kernel replays the file system's journal. Raises Unmountable."""
+    image, root = work / "disk.img", work / "root"
+    image.write_bytes(left)
+    root.mkdir(exist_ok=True)
+    mount = ["mount", "-o", "loop,noatime", str(image), str(root)]
+    done = subprocess.run(mount, capture_output=True, text=True)
+    if done.returncode:
+        # The superblock, two sectors, is written at a mount and may be torn. Raspberry Pi OS
+        # (fsck.repair=yes) repairs it from its copy as it boots.
+        figures.repaired += 1
+        subprocess.run(["e2fsck", "-y", str(image)], capture_output=True)
+        done = subprocess.run(mount, capture_output=True, text=True)
+    if done.returncode:
+        raise Unmountable(done.stderr.strip())
+    try:
+        yield root
+    finally:
+        subprocess.run(["umount", str(root)], check=True)
+
+
+def damage_in(state: Path, work: Path) -> str | None:
+    """Return what SQLite finds wrong with a copy of the store; None where nothing is."""
+    copy = _emptied(work / "copy")
+    for suffix in ("", "-wal"):
+        part = state / (FILE + suffix)
+        if part.exists():
+            shutil.copy(part, copy)
+    if not (copy / FILE).exists():
+        return None
+    try:
+        with contextlib.closing(sqlite3.connect(copy / FILE)) as db:
+            said = str(db.execute("PRAGMA integrity_check").fetchone()[0])
+    except sqlite3.Error as error:
+        said = str(error)
+    return None if said == "ok" else said
+
+
+def reopen(state: Path) -> Found | str:
+    """Let the agent's store take up what is left; return what it knows, or why it cannot."""
+    state.mkdir(exist_ok=True)  # as the agent does
+    now = DemoClock(1.0).now()
+    store = Store(state, max_rows=50_000, max_bytes=64 << 20)
+    opened = store.open("the boot after the cut", now)
+    if store.failure is not None or opened.quarantined is not None:
+        return store.failure or f"set aside as {opened.quarantined}"
+    records = [json.loads(row.body) for row in store.backlog(0, store.last_id(), sys.maxsize)]
+    saved = Totals.restore(opened.totals or {}).as_dict()
+    totals = totals_in(saved)
+    store.close(now, saved)
+    for record in records:  # a record and the totals that it changes are one transaction
+        if "capacity" in record and any(v > totals[k] for k, v in totals_of(record).items()):
+            return f"the totals {totals} are older than record {record['boot']}/{record['seq']}"
+    return Found(store.boot, totals, *_names(records), opened.power_cut)
+
+
+def agent_fault(state: Path, work: Path, shown: Shown) -> str | None:
+    """Start a whole agent on a copy of what is left: it must report the cut, and all that waits."""
+    from tests.conftest import Broker, Subscriber, Unit, wait_for
+
+    copy = _emptied(work / "agent")
+    for part in state.iterdir():
+        if part.is_file():
+            shutil.copy(part, copy)
+    broker = Broker(_emptied(work / "broker"), "allow_anonymous true").start()
+    subscriber, unit = Subscriber(broker.port), Unit(copy, broker.port)
+
+    def reports() -> list[dict[str, Any]]:
+        return [r for r in subscriber.records() if r.get("event") == "power_cut"]
+
+    try:
+        unit.start()
+        wait_for(lambda: bool(reports()), "the event power_cut")
+        wait_for(lambda: unit.status()["buffer"]["rows"] == 0, "the backlog to be sent")
+        unit.stop()
+        subscriber.check()
+        records, report = subscriber.records(), reports()[-1]
+        totals = totals_of(next(r for r in reversed(records) if "capacity" in r))
+        found = Found(report["boot"], totals, *_names(records), report["detail"])
+        return "; ".join(shown.lost(found)) or shown.power_cut_fault(found)
+    except AssertionError as fault:
+        return str(fault)
+    finally:
+        unit.close()
+        subscriber.close()
+        broker.stop()
+
+
+def _names(records: list[dict[str, Any]]) -> tuple[set[Name], set[int]]:
+    names = names_of(records)
+    return set(names["records"]), set(names["cuts"])
+
+
+def _emptied(directory: Path) -> Path:
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir()
+    return directory
+
+
+def _memory() -> str | None:
+    """Return a place in memory for the disks that are tried, where there is one."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
