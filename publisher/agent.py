@@ -98,7 +98,7 @@ class Agent:
         if self._store.earliest is not None:
             clock.trust_from(self._store.earliest)
             now = clock.now()
-        self.tent = Tent(config, now, opened.totals)
+        self.tent = Tent(config, now, opened.totals, boot=self._store.boot)
         if opened.power_cut is not None:
             self._pending.append(Happening("power_cut", opened.power_cut))
         if opened.quarantined is not None:
@@ -293,7 +293,7 @@ class Agent:
         self._retry_due_s = now.monotonic_s + STORE_RETRY_S
         unread = self._store.retry(now)
         if unread is not None:
-            self.tent.totals.add(unread)
+            self._settle(self.tent.add(unread))
         if self._store.failure is None:
             log.warning("the store can be written again")
             self._record(now)

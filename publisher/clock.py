@@ -17,13 +17,27 @@ _STA_UNSYNC = 0x0040  # linux/timex.h
 class Now:
     """One instant on every clock of the unit.
 
-    `wall` is None where the time of day is not known; with `synced` False it is an estimate.
+    `wall` is None where the time of day is not known; with `synced` False it is an estimate. With
+    `held` it is a good one: it counts on from when the clock was synchronised, earlier in this boot.
     """
 
     monotonic_s: float
     uptime_s: float
     wall: datetime | None
     synced: bool
+    held: bool = False
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether the time of day is known well enough to say which day it is."""
+        return self.wall is not None and (self.synced or self.held)
+
+    @property
+    def began(self) -> datetime | None:
+        """The time of day at uptime 0, where it is certain: every uptime of this boot has one then."""
+        if self.wall is None or not self.is_certain:
+            return None
+        return self.wall - timedelta(seconds=self.uptime_s)
 
 
 class _Timex(ctypes.Structure):
@@ -52,28 +66,40 @@ def kernel_is_synced() -> bool:
 
 
 class Clock(Monotonic):
-    """The unit's clocks. An unsynchronised time of day counts from `not_before` on only."""
+    """The unit's clocks.
+
+    A time of day that was never synchronised in this boot is a guess: the file system's time of the
+    last shutdown, say. It counts from `not_before` on only. One that was synchronised and is no more
+    is not asked again, as anybody may set it: the time counts on from then by the uptime, which no
+    step moves.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._not_before = EPOCH
+        self._began: datetime | None = None  # the time of day at uptime 0, once it was known
 
     def trust_from(self, earliest: datetime) -> None:
         """Take note that it is later than `earliest`: the store holds a record of that time."""
         self._not_before = max(self._not_before, earliest)
 
+    def hold(self, began: datetime | None) -> None:
+        """Take note of the time of day at uptime 0 that an earlier run in this boot has known."""
+        self._began = began
+
     def now(self) -> Now:
         """Return the present."""
         synced = kernel_is_synced()
         wall: datetime | None = datetime.now(UTC)
-        if not synced and wall is not None and wall < self._not_before:
+        monotonic_s, uptime_s = self.now_s(), time.clock_gettime(time.CLOCK_BOOTTIME)
+        held = not synced and self._began is not None
+        if synced and wall is not None:
+            self._began = wall - timedelta(seconds=uptime_s)
+        elif self._began is not None:
+            wall = self._began + timedelta(seconds=uptime_s)
+        elif wall is not None and wall < self._not_before:
             wall = None  # a Pi without a clock chip wakes up in the past
-        return Now(
-            monotonic_s=self.now_s(),
-            uptime_s=time.clock_gettime(time.CLOCK_BOOTTIME),
-            wall=wall,
-            synced=synced,
-        )
+        return Now(monotonic_s, uptime_s, wall, synced, held)
 
 
 class DemoClock(Clock):

@@ -48,7 +48,10 @@ class Tent:
         try:
             ZoneInfo(self.timezone)
         except (KeyError, ValueError, OSError):
-            found.append(("timezone", f"{self.timezone!r} is not known: use one like Europe/Kyiv"))
+            fix = "is not known: use one like Europe/Kyiv"
+            if not _has_zones():
+                fix = "cannot be looked up: this system has no time zones (apt install tzdata)"
+            found.append(("timezone", f"{self.timezone!r} {fix}"))
         if (self.latitude is None) != (self.longitude is None):
             found.append(("latitude", "goes with longitude: give both or neither"))
         return found
@@ -164,6 +167,14 @@ class ConfigError(Exception):
         self.where = where
         self.faults = faults
         super().__init__("\n".join(f"{where}: {key}: {fix}" for key, fix in faults))
+
+
+def _has_zones() -> bool:
+    try:
+        ZoneInfo("Europe/London")
+    except (KeyError, ValueError, OSError):
+        return False
+    return True
 
 
 def load(path: Path) -> Config:

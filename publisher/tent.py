@@ -4,6 +4,7 @@
 happened. `snapshot` is what the contract's `state` says of the tent now.
 """
 
+import json
 import math
 import zlib
 from collections import deque
@@ -13,12 +14,14 @@ from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from publisher import day
 from publisher.charge import Estimator
 from publisher.clock import Now, timestamp
 from publisher.config import Config
+from publisher.day import Counts, Day
 from publisher.generator import SERVICE_DUE, Engine, Metered
 from publisher.power import MainsVoltage, Seen, Source, source
-from publisher.totals import Day, Totals
+from publisher.totals import Totals
 from sensors.reading import ERRORS, FAULT, READ_DURATION_S, READS, Quality, Reading, Value
 
 #: The charge must rise this far above the warning level before the warning goes.
@@ -27,8 +30,8 @@ BATTERY_HYSTERESIS_PCT = 5.0
 LARGEST_VALUE = 1e9
 #: Characters kept of what a driver says of its failure, so that records stay small.
 LONGEST_DETAIL = 300
-#: The day on which summer time ends. A day that a wrong clock has stretched says no more than this.
-LONGEST_DAY_S = 25 * 3600.0
+#: A time of day that moves by more than this against the uptime was set anew. (A leap second is one.)
+STEP_S = 2.0
 
 #: A count of the battery's charge that may be off by more than this many points is an estimate.
 CERTAIN_PCT = 10.0
@@ -95,10 +98,19 @@ class _Sensor:
 class Tent:
     """The state of one tent."""
 
-    def __init__(self, config: Config, now: Now, saved: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        now: Now,
+        saved: dict[str, Any] | None = None,
+        *,
+        boot: int = 0,
+        log: Iterable[tuple[str, str]] = (),
+    ) -> None:
         """Begin with the totals `saved` by an earlier run; None where there never was one.
 
-        Empty totals are lost ones: there may be people inside.
+        Empty totals are lost ones: there may be people inside. `boot` is the number of this boot, and
+        `log` the visitor log so far: (date, what `take_lines` gave for it).
         """
         self._config = config
         self._zone = ZoneInfo(config.tent.timezone)
@@ -107,7 +119,9 @@ class Tent:
         self._lined = [name for name in self._sensors if f"{name}_line" in self._sensors]
         self.totals = Totals.restore(saved or {})
         if _time(self.totals.since) is None:
-            self.totals.since = None
+            self.totals.since, self.totals.since_estimated = None, False
+        if not _is_date(self.totals.day.date):
+            self.totals.day.date = ""
         if saved is not None:
             self.totals.estimated = True
         driver = self._sensors["generator"].driver if "generator" in self._sensors else ""
@@ -129,8 +143,20 @@ class Tent:
         self._passed_s = now.monotonic_s
         self._blind_s: float | None = None
         self._source = Source.UNKNOWN
-        self._since_s: float | None = None  # when the source changed, until the clock is set
+        self._boot = boot
+        self._log = dict(log)
+        self._lines: dict[str, str] = {}  # of the log, for the next `take_lines`
+        self._clock_began: datetime | None = (
+            None  # the time of day at uptime 0, while it is certain
+        )
+        self._today: day.Bounds | None = None
+        self._today_s: float | None = (
+            None  # that today has lasted; None while the date is not known
+        )
+        self._leapt = False  # the open day was begun by a step of the clock
+        self._counts: Counts = self.totals.day  # where what is counted now goes
         self._settled_s = now.monotonic_s
+        self._uptime_s = now.uptime_s
         self._outside: set[str] = set()
         self._qualities = self._judge(now)
 
@@ -196,6 +222,19 @@ class Tent:
     def _shunts(self) -> dict[str, Any]:
         return {s.name: s.config for s in self._config.sensors if hasattr(s.config, "zero_a")}
 
+    def add(self, saved: dict[str, Any]) -> list[Happening]:
+        """Add what an earlier run had counted and this one could not read; return what happened."""
+        other = self.totals.add(saved)
+        return [] if other is None or not _is_date(other.date) else self._close_day(other)
+
+    def take_lines(self) -> list[tuple[str, str]]:
+        """Return what is new in the visitor log: (date, its line as JSON, in place of an earlier one).
+
+        It is to be stored together with the totals.
+        """
+        lines, self._lines = self._lines, {}
+        return list(lines.items())
+
     def alerts(self, noticed: Mapping[str, bool], now: Now) -> list[Happening]:
         """Raise (True) or clear alerts that something outside the tent's rules has noticed."""
         raised = {name for name, on in noticed.items() if on}
@@ -240,11 +279,11 @@ class Tent:
         if reading.quantity not in ("entered", "left", "passed"):
             return
         number = max(0, int(reading.value or 0))
-        day, occupancy = self.totals.day, self.totals.occupancy
+        line, occupancy = self._counts, self.totals.occupancy
         counted = {"entered": 0, "left": 0, "passed": 0, reading.quantity: number}
         occupancy.apply(**counted)
         for name, people in counted.items():
-            setattr(day, name, getattr(day, name) + people)
+            setattr(line, name, getattr(line, name) + people)
         if number:
             self._passed_s = reading.at_s
 
@@ -267,19 +306,16 @@ class Tent:
         happened = self._settle_sensors(now)
         self._settle_engine(now)
         self._settle_charge(now)
-        if now.synced:
+        if now.is_certain:
             totals.saved = timestamp(now.wall)
 
         mains, generator, battery = self._mains(), self._generator(), self._battery()
         self._source = source(mains, generator, battery)
         if self._source is not Source.UNKNOWN and self._source.value != totals.source:
-            totals.source, totals.since = self._source.value, None
-            self._since_s = now.monotonic_s
-        if self._since_s is not None and now.wall is not None:
-            ago = timedelta(seconds=now.monotonic_s - self._since_s)
-            totals.since = timestamp(now.wall - ago)
-            if now.synced:  # until then it is an estimate and follows the clock
-                self._since_s = None
+            totals.source, totals.since, totals.since_estimated = self._source.value, None, False
+            totals.since_boot, totals.since_s = self._boot, now.uptime_s
+        if now.is_certain and self._source is not Source.UNKNOWN and totals.since is None:
+            self._date_source()
         if mains.on is not None and mains.on != totals.mains_on:
             if totals.mains_on is not None:  # the first state ever seen is no change
                 name = "mains_restored" if mains.on else "mains_lost"
@@ -291,7 +327,7 @@ class Tent:
                 totals.generator_starts += generator.on
                 happened.append(Happening(name, {"source": self._source.value}))
             totals.generator_on = generator.on
-        totals.day.peak = max(totals.day.peak, totals.occupancy.people)
+        self._counts.peak = max(self._counts.peak, totals.occupancy.people)
         return happened + self._settle_alerts()
 
     def _settle_engine(self, now: Now) -> None:
@@ -319,7 +355,7 @@ class Tent:
         estimator = self._charge
         if estimator is None or "battery" not in self._sensors:
             return
-        if self._saved is not None and now.synced and now.wall is not None:
+        if self._saved is not None and now.is_certain and now.wall is not None:
             off_s = (now.wall - self._saved).total_seconds() - (now.monotonic_s - self._began_s)
             estimator.resume(max(0.0, off_s))
             self._saved = None
@@ -335,49 +371,130 @@ class Tent:
         """Book the time since the last call on what ran then, and begin a new day if it is one."""
         # A state is believed for as long as a value is, whatever has kept the caller.
         spent_s = min(max(0.0, now.monotonic_s - self._settled_s), self._stale_after_s)
-        day = self.totals.day
+        line, until = self._counts, now.began
+        if until is None:  # what is counted now gets its day when the clock is set
+            line = self._counts = day.extend(
+                self.totals.undated,
+                self._boot,
+                self._uptime_s,
+                now.uptime_s,
+                self.totals.occupancy.people,
+            )
         if self._mains().on:
-            day.mains_s += spent_s
+            line.mains_s += spent_s
         if self._engine.running:
             self.totals.generator_s += spent_s
-            day.generator_s += spent_s
+            line.generator_s += spent_s
         if self._source is Source.BATTERY:
-            day.battery_s += spent_s
-        self._settled_s = now.monotonic_s
-        if now.wall is None:
+            line.battery_s += spent_s
+        self._settled_s, self._uptime_s = now.monotonic_s, now.uptime_s
+        if now.wall is None or until is None:
+            self._today_s = None
             return []
-        local = now.wall.astimezone(self._zone)
-        happened = self._roll_day(local.date(), now)
-        return happened + (self._close_tent(local, now) if now.synced else [])
+        happened = self._keep_days(now.wall, until)
+        return happened + self._close_tent(now.wall.astimezone(self._zone), now)
 
-    def _roll_day(self, today: date, now: Now) -> list[Happening]:
-        closed = self.totals.day
-        began = _date(closed.date)
-        if began is None:  # the first day: what was counted before the clock was set is its own
-            closed.date = today.isoformat()
+    def _keep_days(self, wall: datetime, began: datetime) -> list[Happening]:
+        """Begin a new day if it is one, and give their days to what had none."""
+        totals, happened = self.totals, []
+        stepped = False
+        if self._clock_began is None:
+            last = _time(totals.saved)
+            stepped = last is not None and (last - wall).total_seconds() > STEP_S
+        elif abs((began - self._clock_began).total_seconds()) > STEP_S:
+            stepped = True
+        if self._clock_began is None or stepped:
+            self._clock_began = began
+            self._today = None
+            if totals.since_boot == self._boot or (totals.since or "") > str(timestamp(wall)):
+                totals.since = None  # it is found again, by the clock as it is now
+        if totals.undated:
+            for piece in day.dated(
+                totals.undated, self._boot, began, _time(totals.saved), self._zone
+            ):
+                happened += self._turn_to(piece.date, stepped=stepped)
+                totals.day.add(piece.counts)
+                totals.day.estimated |= not piece.sure
+            totals.undated.clear()
+        today = self._today
+        if today is None or not today.begins <= wall < today.ends:
+            today = self._today = day.day_at(wall, self._zone)
+        if today.date != totals.day.date:
+            happened += self._turn_to(today.date, stepped=stepped)
+        if stepped:
+            self._passed_s = (
+                self._settled_s
+            )  # the hour that it was is no more certain: no quiet yet
+        self._counts = totals.day
+        self._today_s = (wall - today.begins).total_seconds()
+        return happened
+
+    def _turn_to(self, today: str, *, stepped: bool) -> list[Happening]:
+        """Make `today` the open day: close the one before it, or go back to one that was closed."""
+        before = self.totals.day
+        if today == before.date:
             return []
-        if today <= began:
-            # A small step back does not open a day again; a day that is further ahead was opened
-            # by a clock that was wrong, and would otherwise never end.
-            if now.synced and began - today > timedelta(days=1):
-                closed.date = today.isoformat()
+        if not before.date:
+            before.date = today
             return []
-        self.totals.day = Day(date=today.isoformat(), peak=self.totals.occupancy.people)
-        return [
-            Happening(
-                "day_closed",
-                {
-                    "date": closed.date,
-                    "entered": closed.entered if self._counts_both_ways() else None,
-                    "left": closed.left if self._counts_both_ways() else None,
-                    "passed": closed.entered + closed.left + closed.passed,
-                    "peak": closed.peak if self._counts_both_ways() else None,
-                    "mains_h": _hours(min(closed.mains_s, LONGEST_DAY_S)),
-                    "generator_h": _hours(min(closed.generator_s, LONGEST_DAY_S)),
-                    "battery_h": _hours(min(closed.battery_s, LONGEST_DAY_S)),
-                },
-            )
-        ]
+        before.estimated |= stepped
+        happened, moved = [], None
+        if today > before.date:
+            happened = self._close_day(before)
+            self._leapt = stepped
+        elif self._leapt:
+            # The step that began this day is taken back: what was counted since is of the day before.
+            moved, self._leapt = before, False
+        else:  # one of the two clocks was wrong, and nobody can tell which: each day keeps its own
+            self._keep_line(before, told=self._was_told(before.date))
+        self.totals.day = self._open_day(today)
+        self.totals.day.estimated |= stepped
+        if moved is not None:
+            self.totals.day.add(moved)
+        return happened
+
+    def _open_day(self, today: str) -> Day:
+        """Return the day's line: a new one, or as it stands in the visitor log."""
+        earlier = self._line_of(today)
+        if earlier is not None:
+            return day.from_line(earlier)
+        return Day(date=today, peak=self.totals.occupancy.people)
+
+    def _close_day(self, closed: Day) -> list[Happening]:
+        """Put a day into the visitor log and tell of it, again only where it has become another."""
+        again = self._was_told(closed.date)
+        earlier = self._line_of(closed.date)
+        line = self._keep_line(closed, told=True)
+        if again and earlier is not None and not day.differ(earlier, line):
+            return []
+        return [Happening("day_closed", {**line, "again": again})]
+
+    def _keep_line(self, kept: Day, *, told: bool) -> dict[str, Any]:
+        line = day.line(kept, self._zone, both_ways=self._counts_both_ways())
+        self._log[kept.date] = self._lines[kept.date] = json.dumps({**line, "told": told})
+        return line
+
+    def _line_of(self, date: str) -> dict[str, Any] | None:
+        """Return the day's line in the visitor log; None where there is none that makes sense."""
+        try:
+            line = json.loads(self._log.get(date, ""))
+            day.from_line(line)
+        except (ValueError, TypeError, AttributeError, KeyError):
+            return None
+        return dict(line)
+
+    def _was_told(self, date: str) -> bool:
+        line = self._line_of(date)
+        return line is not None and line.get("told") is True
+
+    def _date_source(self) -> None:
+        """Say since when the source is what it is, now that the time of day is certain."""
+        totals = self.totals
+        assert self._clock_began is not None
+        totals.since_estimated = totals.since_boot != self._boot
+        # In a boot that never knew the time: then or earlier, but not later than this boot began.
+        at_s = 0.0 if totals.since_estimated else totals.since_s
+        totals.since = timestamp(self._clock_began + timedelta(seconds=at_s))
 
     def _close_tent(self, local: datetime, now: Now) -> list[Happening]:
         """Count the tent as empty where that is configured, it is time, and nobody has come by."""
@@ -610,21 +727,21 @@ class Tent:
         ]
 
     def _capacity(self) -> dict[str, Any]:
-        occupancy, day = self.totals.occupancy, self.totals.day
+        occupancy, line = self.totals.occupancy, self.totals.day
         both_ways = self._counts_both_ways()
         quality = self._door_quality()
         if not both_ways and quality is Quality.ESTIMATED:
             quality = Quality.OK  # there is no count of the people inside that could have drifted
         known = both_ways and quality in KNOWN
-        today = bool(day.date)
+        today = self._today_s is not None
         seats = self._config.tent.seats
         return {
             "people": occupancy.people if known else None,
             "seats": seats,
             "free": max(0, seats - occupancy.people) if known else None,
-            "entered_today": day.entered if both_ways and today else None,
-            "left_today": day.left if both_ways and today else None,
-            "passed_today": day.entered + day.left + day.passed if today else None,
+            "entered_today": line.entered if both_ways and today else None,
+            "left_today": line.left if both_ways and today else None,
+            "passed_today": line.entered + line.left + line.passed if today else None,
             "entered_total": occupancy.entered_total if both_ways else None,
             "left_total": occupancy.left_total if both_ways else None,
             "passed_total": occupancy.entered_total + occupancy.left_total + occupancy.passed_total,
@@ -641,6 +758,7 @@ class Tent:
         blocks: dict[str, Any] = {
             "source": self._source.value,
             "since": self.totals.since if known else None,
+            **({"since_estimated": True} if known and self.totals.since_estimated else {}),
             "quality": quality.value,
         }
         for name, block in (
@@ -666,11 +784,13 @@ class Tent:
         return quality.value
 
     def _mains_block(self) -> dict[str, Any]:
-        day, present = self.totals.day, self._mains().on
+        present, today_s = self._mains().on, self._today_s
         return {
             "present": present,
             **self._numbers("mains", "voltage_v", "current_a", "power_w", "frequency_hz"),
-            "hours_today": _hours(min(day.mains_s, LONGEST_DAY_S)) if day.date else None,
+            "hours_today": (
+                None if today_s is None else _hours(min(self.totals.day.mains_s, today_s))
+            ),
             "quality": self._told("mains", present),
         }
 
@@ -739,11 +859,11 @@ def _why(reading: Reading) -> str:
     return (reading.detail or "failed")[:LONGEST_DETAIL].encode(errors="replace").decode()
 
 
-def _date(text: str) -> date | None:
+def _is_date(text: str) -> bool:
     try:
-        return date.fromisoformat(text)
+        return date.fromisoformat(text).isoformat() == text
     except ValueError:
-        return None
+        return False
 
 
 def _checksum(settings: object) -> int:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, is_dataclass
 from typing import Any, get_args, get_type_hints
 
 from publisher.charge import Charge
+from publisher.day import PEOPLE, SECONDS, Day, Span
 from publisher.occupancy import Occupancy
 from publisher.power import Source
 
@@ -11,21 +12,8 @@ from publisher.power import Source
 LARGEST_TOTAL = 1 << 53
 
 
-@dataclass(slots=True)
-class Day:
-    """One day's line of the visitor log; `date` is the tent's own, empty until it is known."""
-
-    date: str = ""
-    entered: int = 0
-    left: int = 0
-    passed: int = 0
-    peak: int = 0
-    mains_s: float = 0.0
-    generator_s: float = 0.0
-    battery_s: float = 0.0
-
-
 _FIRST = Charge()
+_OF_DAY = ("date", *PEOPLE, "peak", *SECONDS, "estimated")
 
 
 @dataclass(slots=True)
@@ -35,13 +23,17 @@ class Totals:
     occupancy: Occupancy = field(default_factory=Occupancy)
     estimated: bool = False  # people may have passed while the unit was off or the door blind
     day: Day = field(default_factory=Day)
+    undated: list[Span] = field(default_factory=list)  # counted while the date was not known
     generator_s: float = 0.0
     generator_starts: int = 0
     serviced_s: float | None = None  # `generator_s` at the generator's last service
     charge: Charge = field(default_factory=Charge)
     saved: str | None = None  # the last time of day that is certain
     source: str = Source.UNKNOWN.value
-    since: str | None = None
+    since: str | None = None  # when the source took over
+    since_estimated: bool = False  # it did so then or earlier
+    since_boot: int | None = None  # the boot, and the uptime in it, at which it did
+    since_s: float = 0.0
     mains_on: bool | None = None
     generator_on: bool | None = None
     alerts: list[str] = field(default_factory=list)
@@ -59,8 +51,11 @@ class Totals:
         _fill(totals, saved)
         return totals
 
-    def add(self, saved: dict[str, Any]) -> None:
-        """Add what an earlier run had counted and this one could not read when it began."""
+    def add(self, saved: dict[str, Any]) -> Day | None:
+        """Add what an earlier run had counted and this one could not read when it began.
+
+        Returns its open day where that is another one than this run's.
+        """
         earlier = Totals.restore(saved)
         mine, theirs = self.occupancy, earlier.occupancy
         if self.estimated:  # a headcount in this run knows better than both
@@ -77,18 +72,23 @@ class Totals:
         self.generator_s += earlier.generator_s
         self.generator_starts += earlier.generator_starts
         self.zeros = earlier.zeros | self.zeros
-        if earlier.day.date == self.day.date:
-            for name in ("entered", "left", "passed", "mains_s", "generator_s", "battery_s"):
-                setattr(self.day, name, getattr(self.day, name) + getattr(earlier.day, name))
-            self.day.peak = max(self.day.peak, earlier.day.peak)
+        self.undated = earlier.undated + self.undated
+        self.saved = self.saved or earlier.saved
+        if self.day.date and earlier.day.date and earlier.day.date != self.day.date:
+            return earlier.day
+        self.day.date = self.day.date or earlier.day.date
+        self.day.estimated |= earlier.day.estimated
+        self.day.add(earlier.day)
+        return None
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as plain values for JSON."""
         # By hand: `asdict` copies deeply, which a record a second feels.
         saved = {name: getattr(self, name) for name in self.__slots__}
-        for name in ("occupancy", "day"):
-            part = saved[name]
-            saved[name] = {inner: getattr(part, inner) for inner in part.__slots__}
+        occupancy, day = self.occupancy, self.day
+        saved["occupancy"] = {inner: getattr(occupancy, inner) for inner in occupancy.__slots__}
+        saved["day"] = {inner: getattr(day, inner) for inner in _OF_DAY}
+        saved["undated"] = [span.as_list() for span in self.undated]
         # Most tents have a monitor, and every record writes this: only what is not as at first.
         charge = ((inner, getattr(self.charge, inner)) for inner in self.charge.__slots__)
         saved["charge"] = {inner: at for inner, at in charge if at != getattr(_FIRST, inner)}
@@ -104,6 +104,10 @@ def _fill(part: Any, saved: object) -> None:
     for name, kind in get_type_hints(type(part)).items():
         if is_dataclass(kind):
             _fill(getattr(part, name), saved.get(name))
+        elif kind == list[Span]:
+            spans = saved.get(name)
+            found = map(Span.restore, spans if isinstance(spans, list) else ())
+            setattr(part, name, [span for span in found if span is not None])
         elif name in saved and _can_be(saved[name], kind):
             setattr(part, name, saved[name])
 

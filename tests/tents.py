@@ -1,6 +1,7 @@
 """A tent for the tests of its rules: plain values in and out, and clocks that the test moves by hand."""
 
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -40,16 +41,21 @@ class Unit:
         *,
         wall: datetime | None = NOON,
         synced: bool = True,
+        boot: int = 1,
+        log: Iterable[tuple[str, str]] = (),
     ) -> None:
         self.config = config
         self.now_s = 1000.0
         self.wall = wall
         self.synced = synced
+        self.held = False
+        self.boot = boot
         self.happened: list[Happening] = []
-        self.tent = Tent(config, self.now(), saved)
+        self.log = dict(log)  # the visitor log, as the store keeps it
+        self.tent = Tent(config, self.now(), saved, boot=boot, log=self.log.items())
 
     def now(self) -> Now:
-        return Now(self.now_s, self.now_s + 5.0, self.wall, self.synced)
+        return Now(self.now_s, self.now_s + 5.0, self.wall, self.synced, self.held)
 
     def reading(
         self, sensor: str, quantity: str, value: Value, quality: Quality = Quality.OK, **how: str
@@ -101,8 +107,16 @@ class Unit:
 
     def restart(self, *, sensors: Config | None = None) -> "Unit":
         """Return the unit after a power cut: what was saved has been through JSON."""
+        self.log |= self.tent.take_lines()
         saved = json.loads(json.dumps(self.tent.totals.as_dict()))
-        again = Unit(sensors or self.config, saved, wall=self.wall, synced=self.synced)
+        again = Unit(
+            sensors or self.config,
+            saved,
+            wall=self.wall,
+            synced=self.synced,
+            boot=self.boot + 1,
+            log=self.log.items(),
+        )
         again.tent.tick(again.now())
         return again
 

@@ -403,7 +403,7 @@ OPTIONAL = {
     *(f"power.mains.{key}" for key in ("voltage_v", "current_a", "power_w", "frequency_hz")),
     *(f"power.generator.{key}" for key in ("state", "starts_total", "hours_since_service")),
     *(f"power.battery.{key}" for key in ("capacity_ah", "synchronised", "since_full_h", "gap")),
-    "detail.by", "detail.passed", "detail.blind_s",
+    "detail.by", "detail.passed", "detail.blind_s", "detail.estimated", "detail.again",
     "unit", *(f"sensors.{i}.{key}" for i in range(len(FITTED)) for key in READS),
 }  # fmt: skip
 #: Values that may be null although the sensors are well and the clock is set.

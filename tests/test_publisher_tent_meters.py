@@ -390,11 +390,14 @@ def test_a_damaged_zero_is_none(shunt: Unit, zero: Any) -> None:
 
 
 @pytest.mark.parametrize("since", ["yesterday", "2026-11-22T09:00:00", ""])
-def test_a_damaged_time_of_the_source_is_none(since: str) -> None:
+def test_in_place_of_a_damaged_time_of_the_source_comes_the_boots_as_an_estimate(
+    since: str,
+) -> None:
     config = tent(CONTACT)
     unit = Unit(config, {"source": "mains", "since": since})
     unit.hear("mains", present=True)
-    assert unit.snapshot()["power"]["since"] is None
+    power = unit.snapshot()["power"]
+    assert (power["since"], power["since_estimated"]) == ("2026-11-22T09:43:15.000Z", True)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,241 @@
+"""Days in the tent's zone: which one it is, and to which one a count belongs that was made undated.
+
+Pure. A unit has no clock chip: what it counts after a boot, before its clock is set, has an uptime
+and no date. Spans keep such counts until the time of day is certain, and then go to their days.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from typing import Any, NamedTuple, Self
+from zoneinfo import ZoneInfo
+
+#: What is undated is kept in pieces so long at first, so that little is torn apart by a midnight.
+SPAN_S = 900.0
+#: More pieces than these are joined, the shortest first: a record a second carries them all.
+MOST_SPANS = 24
+
+#: A day that was told of is not told of again for less than so many hours.
+TOLD_H = 0.1
+
+PEOPLE = ("entered", "left", "passed")
+SECONDS = ("mains_s", "generator_s", "battery_s")
+
+
+@dataclass(slots=True)
+class Counts:
+    """What is counted: people, and seconds of each kind of power; `peak` is most people at once."""
+
+    entered: int = 0
+    left: int = 0
+    passed: int = 0
+    peak: int = 0
+    mains_s: float = 0.0
+    generator_s: float = 0.0
+    battery_s: float = 0.0
+
+    def add(self, other: "Counts") -> None:
+        """Add what was counted at another time."""
+        for name in (*PEOPLE, *SECONDS):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.peak = max(self.peak, other.peak)
+
+    def part(self, share: float) -> "Counts":
+        """Take a share (0 to 1) out of these counts and return it: the two make the whole."""
+        taken = Counts(peak=self.peak)
+        for name in (*PEOPLE, *SECONDS):
+            whole = getattr(self, name)
+            part = round(whole * share) if name in PEOPLE else whole * share
+            setattr(taken, name, part)
+            setattr(self, name, whole - part)
+        return taken
+
+
+@dataclass(slots=True)
+class Day(Counts):
+    """One day's line of the visitor log; `date` is the tent's own, empty until it is known."""
+
+    date: str = ""
+    estimated: bool = False  # it is not certain that all of this, and no more, was on this day
+
+
+@dataclass(slots=True)
+class Span(Counts):
+    """What was counted between two uptimes of a boot, while the date was not known."""
+
+    boot: int = 0
+    begin_s: float = 0.0
+    end_s: float = 0.0
+
+    @classmethod
+    def restore(cls, saved: object) -> Self | None:
+        """Build a span from `as_list`; None where it cannot be one."""
+        names = cls.__dataclass_fields__
+        if not isinstance(saved, list) or len(saved) != len(names):
+            return None
+        for value, declared in zip(saved, names.values(), strict=True):
+            kinds = (int, float) if type(declared.default) is float else (int,)
+            if type(value) not in kinds or not 0 <= value <= 1 << 53:
+                return None
+        span = cls(*saved)
+        return span if span.begin_s <= span.end_s else None
+
+    def as_list(self) -> list[float]:
+        """Return plain values for JSON."""
+        return [round(getattr(self, name), 3) for name in self.__dataclass_fields__]
+
+
+class Piece(NamedTuple):
+    """Counts that have found their day. `sure` is False where it could have been another one."""
+
+    date: str
+    counts: Counts
+    sure: bool
+
+
+class Bounds(NamedTuple):
+    """A day in the tent's zone, and the instants (UTC) at which it begins and ends."""
+
+    date: str
+    begins: datetime
+    ends: datetime
+
+    @property
+    def length_s(self) -> float:
+        """Seconds that the day has: 23, 24 or 25 hours' worth, in some zones others."""
+        return (self.ends - self.begins).total_seconds()
+
+
+def bounds(day: date, zone: ZoneInfo) -> Bounds:
+    """Return when a day begins and ends; where a clock skips midnight, with the first instant after."""
+    begins, ends = (
+        datetime(at.year, at.month, at.day, tzinfo=zone).astimezone(UTC)
+        for at in (day, day + timedelta(days=1))
+    )
+    return Bounds(day.isoformat(), begins, ends)
+
+
+def day_at(wall: datetime, zone: ZoneInfo) -> Bounds:
+    """Return the day at an instant. Clocks that are set back over midnight do not begin it again."""
+    today = bounds(wall.astimezone(zone).date(), zone)
+    if wall < today.ends:
+        return today
+    return bounds(date.fromisoformat(today.date) + timedelta(days=1), zone)
+
+
+def extend(spans: list[Span], boot: int, from_s: float, until_s: float, peak: int) -> Span:
+    """Return the span that holds what is counted at the uptime `until_s` of this boot.
+
+    `from_s` is where the time that is counted for begins.
+    """
+    span = spans[-1] if spans and spans[-1].boot == boot else None
+    if span is None or until_s < span.end_s or until_s - span.begin_s > SPAN_S:
+        span = Span(boot=boot, begin_s=min(from_s, until_s), end_s=until_s, peak=peak)
+        spans.append(span)
+        _join(spans, boot)
+    span.end_s = until_s
+    return span
+
+
+def _join(spans: list[Span], boot: int) -> None:
+    """Join neighbours, the shortest pair first, until few enough are left; the last stays open.
+
+    Of earlier boots that were never dated only the length counts.
+    """
+    while len(spans) > MOST_SPANS:
+        pairs = [
+            (b.end_s - b.begin_s + a.end_s - a.begin_s, i)
+            for i, (a, b) in enumerate(pairwise(spans[:-1]))
+            if (a.boot == boot) == (b.boot == boot)
+        ]
+        _, first = min(pairs)
+        a, b = spans[first], spans.pop(first + 1)
+        a.end_s = b.end_s if b.boot == boot else a.end_s + b.end_s - b.begin_s
+        a.add(b)
+
+
+def dated(
+    spans: Sequence[Span], boot: int, began: datetime, last: datetime | None, zone: ZoneInfo
+) -> Iterator[Piece]:
+    """Yield what spans hold, by day, in order of time.
+
+    `began` is the time of day at uptime 0 of this boot: its own spans have their times by it. Spans
+    of earlier boots lie between `last`, the last certain time before them (None: there was none),
+    and `began`. Where that is one day it is theirs; otherwise they are laid out from `last` on, as
+    early as they can have been, and every day that they may have touched says that it is not sure.
+    """
+    adrift = [span for span in spans if span.boot != boot]
+    if adrift:
+        first, today = day_at(last or began, zone), day_at(began, zone)
+        sure = last is not None and last <= began and first.date == today.date
+        latest = began - timedelta(seconds=sum(span.end_s - span.begin_s for span in adrift))
+        at = latest if last is None or last > latest else last
+        if not sure:
+            yield Piece(min(first, day_at(at, zone)).date, Counts(), sure=False)
+        for span in adrift:
+            until = at + timedelta(seconds=span.end_s - span.begin_s)
+            if sure:
+                yield Piece(today.date, span, sure=True)
+            else:
+                yield from _by_day(span, at, until, zone, sure=False)
+            at = until
+        if not sure:
+            yield Piece(today.date, Counts(), sure=False)
+    for span in spans:
+        if span.boot == boot:
+            begin, end = (began + timedelta(seconds=s) for s in (span.begin_s, span.end_s))
+            yield from _by_day(span, begin, end, zone, sure=True)
+
+
+def _by_day(
+    counts: Counts, begin: datetime, end: datetime, zone: ZoneInfo, *, sure: bool
+) -> Iterator[Piece]:
+    """Cut counts at each midnight, as if they had come evenly."""
+    while end > (today := day_at(begin, zone)).ends:
+        sure = False
+        yield Piece(today.date, counts.part((today.ends - begin) / (end - begin)), sure)
+        begin = today.ends
+    yield Piece(today.date, counts, sure)
+
+
+def line(day: Day, zone: ZoneInfo, *, both_ways: bool) -> dict[str, Any]:
+    """Return a day as the contract's `day_closed` tells it; no hours are more than the day had."""
+    length_s = bounds(date.fromisoformat(day.date), zone).length_s
+    hours = {s: round(min(getattr(day, s), length_s) / 3600, 2) for s in SECONDS}
+    return {
+        "date": day.date,
+        "entered": day.entered if both_ways else None,
+        "left": day.left if both_ways else None,
+        "passed": day.entered + day.left + day.passed,
+        "peak": day.peak if both_ways else None,
+        "mains_h": hours["mains_s"],
+        "generator_h": hours["generator_s"],
+        "battery_h": hours["battery_s"],
+        "estimated": day.estimated,
+    }
+
+
+def from_line(line: dict[str, Any]) -> Day:
+    """Return the day that a line of the visitor log tells of, to be gone on with."""
+    entered, left = line.get("entered") or 0, line.get("left") or 0
+    return Day(
+        entered=entered,
+        left=left,
+        passed=max(0, line.get("passed", 0) - entered - left),
+        peak=line.get("peak") or 0,
+        mains_s=line.get("mains_h", 0.0) * 3600,
+        generator_s=line.get("generator_h", 0.0) * 3600,
+        battery_s=line.get("battery_h", 0.0) * 3600,
+        date=line["date"],
+        estimated=True,
+    )
+
+
+def differ(earlier: dict[str, Any], line: dict[str, Any]) -> bool:
+    """Say whether two lines of one date tell a reader different things, seconds left aside."""
+    return any(
+        abs(earlier[key] - value) > TOLD_H if key.endswith("_h") else earlier[key] != value
+        for key, value in line.items()
+        if key != "estimated"
+    )
