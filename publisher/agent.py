@@ -97,8 +97,10 @@ class Agent:
         opened = self._store.open(boot_id(), now)
         if self._store.earliest is not None:
             clock.trust_from(self._store.earliest)
-            now = clock.now()
-        self.tent = Tent(config, now, opened.totals, boot=self._store.boot)
+        clock.hold(self._store.began(self._store.boot))
+        now = clock.now()
+        boot, days = self._store.boot, self._store.days()
+        self.tent = Tent(config, now, opened.totals, boot=boot, log=days)
         if opened.power_cut is not None:
             self._pending.append(Happening("power_cut", opened.power_cut))
         if opened.quarantined is not None:
@@ -253,7 +255,11 @@ class Agent:
             log.info("%s%s", happening.event, f": {detail}" if detail else "")
 
     def _has_changed(self) -> bool:
-        return bool(self._pending) or self.tent.fingerprint() != self._fingerprint
+        return (
+            bool(self._pending)
+            or self.tent.has_lines()
+            or self.tent.fingerprint() != self._fingerprint
+        )
 
     def _record(self, now: Now) -> None:
         """Store what has happened and a snapshot, in one transaction, and offer them to the link."""
@@ -273,7 +279,9 @@ class Agent:
             last = seq + len(made)
             return [*made, ("state", messages.state(config, boot, last, now, blocks, buffer))]
 
-        rows: list[Row] = self._store.append(records, tent.totals.as_dict(), now)
+        rows: list[Row] = self._store.append(
+            records, tent.totals.as_dict(), now, days=tent.take_lines()
+        )
         self._link.offer(rows)
         failed = self._store.failure is not None
         if failed and not self._failure_told:
@@ -328,7 +336,8 @@ class Agent:
         """Answer a request from the control socket."""
         if isinstance(message, dict) and message.get("command") == "status":
             # No power cut may take back what somebody has seen.
-            self._store.append(lambda boot, seq: (), self.tent.totals.as_dict(), now)
+            lines = self.tent.take_lines()
+            self._store.append(lambda boot, seq: (), self.tent.totals.as_dict(), now, days=lines)
             return {"ok": True, **self._describe(now)}
         try:
             command = commands.from_unit(message, seats=self._config.tent.seats)

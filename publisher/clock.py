@@ -84,8 +84,8 @@ class Clock(Monotonic):
         self._not_before = max(self._not_before, earliest)
 
     def hold(self, began: datetime | None) -> None:
-        """Take note of the time of day at uptime 0 that an earlier run in this boot has known."""
-        self._began = began
+        """Take note of the time of day at uptime 0, where an earlier run in this boot has known it."""
+        self._began = began or self._began
 
     def now(self) -> Now:
         """Return the present."""

@@ -17,7 +17,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -30,10 +29,11 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from publisher import messages
-from publisher.clock import Clock, timestamp
+from publisher.clock import Clock
 from publisher.config import Broker
 from publisher.dial import CONNECT_LIMIT_S, Dial, Unusable, check_file, explain
 from publisher.messages import Topics
+from publisher.stamps import Stamps
 from publisher.store import Row, Store
 
 log = logging.getLogger("tentwatch.link")
@@ -149,6 +149,7 @@ class Link:
         self._about = about
         self._store = store
         self._clock = clock
+        self._stamps = Stamps(store, clock)
         self._on_up = on_up
         self._on_request = on_request
         self._on_sent = on_sent
@@ -695,20 +696,10 @@ class _Session:
         ]
         if not rows:
             return
-        payload = messages.history(link._id, [self._stamp(row) for row in rows])
+        payload = messages.history(link._id, [link._stamps.stamp(row) for row in rows])
         sent = self._publish("history", payload, rows, history=True)
         pace_s = sent.size / (1024 * link._broker.history_kib_per_s)
         self._history_s = now_s + pace_s * random.uniform(0.75, 1.25)
-
-    def _stamp(self, row: Row) -> str:
-        """Return a row's body, with its time where this boot's clock has been set since."""
-        if row.stamped or row.boot != self._link._store.boot:
-            return row.body
-        now = self._link._clock.now()
-        if not now.synced or now.wall is None:
-            return row.body
-        at = now.wall - timedelta(seconds=now.uptime_s - row.uptime_s)
-        return messages.stamped(row.body, str(timestamp(at)))
 
     def _fits(self, what: str, size: int) -> bool:
         """Say whether the broker takes so many bytes; a record that it never takes stays in the store."""

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from publisher.clock import Now, timestamp
@@ -102,6 +103,24 @@ def stamped(body: str, at: str) -> str:
     message = json.loads(body)
     message["ts"] = at
     message["clock"] = "synced"
+    message.pop("ts_estimated", None)
+    if message.get("event") == "power_cut":
+        detail = message["detail"]
+        if detail.get("off_s") is None and detail.get("last") is not None:
+            off = datetime.fromisoformat(at) - datetime.fromisoformat(detail["last"])
+            detail["off_s"] = max(0, round(off.total_seconds()))
+    return encode(message)
+
+
+def bounded(body: str, latest: datetime) -> str:
+    """Return a record of a boot whose clock was never set; it was made before `latest`.
+
+    An estimate that is later is taken back: the clock that told it was wrong.
+    """
+    message = json.loads(body)
+    if message.get("ts") is None or datetime.fromisoformat(message["ts"]) <= latest:
+        return body
+    message["ts"] = None
     message.pop("ts_estimated", None)
     return encode(message)
 

@@ -211,7 +211,7 @@ class Store:
                 totals = {}
             power_cut = None
             if ledger.boot and ledger.boot_id != boot_id and not ledger.clean:
-                power_cut = _gap(ledger, now)
+                power_cut = _gap(ledger, self.began(ledger.boot), now)
             # What a damaged file says may be old: its boot may have gone further.
             is_fresh = not ledger.boot or quarantined is not None
             noted = self._noted_boot()  # higher where a run ended while it worked in memory
@@ -275,6 +275,13 @@ class Store:
     def began(self, boot: int) -> datetime | None:
         """Return the time of day at uptime 0 of a boot; None where its clock was never set."""
         found = self._pairs("SELECT boot, began, crc FROM boots WHERE boot = ?", boot)
+        return datetime.fromisoformat(found[0][1]) if found else None
+
+    def began_after(self, boot: int) -> datetime | None:
+        """Return the time of day at uptime 0 of the first later boot whose clock was set, if any."""
+        found = self._pairs(
+            "SELECT boot, began, crc FROM boots WHERE boot > ? ORDER BY boot LIMIT 1", boot
+        )
         return datetime.fromisoformat(found[0][1]) if found else None
 
     def _pairs(self, query: str, *values: Any) -> list[tuple[str, str]]:
@@ -361,7 +368,8 @@ class Store:
                 if oldest and oldest[0].boot == self.boot:
                     oldest_s = max(0, round(now.uptime_s - oldest[0].uptime_s))
                 elif oldest:
-                    oldest_s = _age_s(oldest[0].body, now)
+                    began = self.began(oldest[0].boot)
+                    oldest_s = _age_s(oldest[0], began, now)
             return {"rows": rows, "oldest_s": oldest_s, "dropped": self._ledger.dropped}
 
     def close(self, now: Now, totals: dict[str, Any]) -> None:
@@ -786,11 +794,14 @@ def _fresh_boot(known: int, now: Now) -> int:
     return max(known, since) + random.randrange(1, BOOT_CHANCE)
 
 
-def _gap(before: Ledger, now: Now) -> dict[str, Any]:
-    """Return the detail of `power_cut`: the last sign of life, and how long ago that was."""
-    last = None if before.wall is None else datetime.fromisoformat(before.wall)
+def _gap(before: Ledger, began: datetime | None, now: Now) -> dict[str, Any]:
+    """Return the detail of `power_cut`: the last sign of life, and how long ago that was.
+
+    `began` is the time of day at uptime 0 of the boot that was cut, if its clock was ever set.
+    """
+    last = None if began is None else began + timedelta(seconds=before.uptime_s)
     off_s = None
-    if last is not None and now.synced and now.wall is not None:
+    if last is not None and now.is_certain and now.wall is not None:
         off_s = max(0, round((now.wall - last).total_seconds()))
     return {
         "boot": before.boot,
@@ -800,15 +811,12 @@ def _gap(before: Ledger, now: Now) -> dict[str, Any]:
     }
 
 
-def _age_s(body: str, now: Now) -> int:
-    """Return the age of a record of an earlier boot as far as its own time tells it, else 0."""
-    ts = json.loads(body).get("ts")
-    if not isinstance(ts, str) or now.wall is None:
-        return 0
-    try:
-        return max(0, round((now.wall - datetime.fromisoformat(ts)).total_seconds()))
-    except (ValueError, TypeError):
-        return 0
+def _age_s(row: Row, began: datetime | None, now: Now) -> int:
+    """Return the age of a record of an earlier boot; at least this boot's where it is not known."""
+    if began is not None and now.wall is not None:
+        at = began + timedelta(seconds=row.uptime_s)
+        return max(0, round((now.wall - at).total_seconds()))
+    return round(now.uptime_s)
 
 
 def _why(error: Exception) -> str:

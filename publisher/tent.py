@@ -227,6 +227,10 @@ class Tent:
         other = self.totals.add(saved)
         return [] if other is None or not _is_date(other.date) else self._close_day(other)
 
+    def has_lines(self) -> bool:
+        """Say whether `take_lines` has something."""
+        return bool(self._lines)
+
     def take_lines(self) -> list[tuple[str, str]]:
         """Return what is new in the visitor log: (date, its line as JSON, in place of an earlier one).
 
