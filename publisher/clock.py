@@ -2,7 +2,7 @@
 
 import ctypes
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -89,17 +89,19 @@ class Clock(Monotonic):
 
     def now(self) -> Now:
         """Return the present."""
-        synced = kernel_is_synced()
-        wall: datetime | None = datetime.now(UTC)
-        monotonic_s, uptime_s = self.now_s(), time.clock_gettime(time.CLOCK_BOOTTIME)
-        held = not synced and self._began is not None
-        if synced and wall is not None:
-            self._began = wall - timedelta(seconds=uptime_s)
+        kernel = self._read()
+        if kernel.synced and kernel.wall is not None:
+            self._began = kernel.began
         elif self._began is not None:
-            wall = self._began + timedelta(seconds=uptime_s)
-        elif wall is not None and wall < self._not_before:
-            wall = None  # a Pi without a clock chip wakes up in the past
-        return Now(monotonic_s, uptime_s, wall, synced, held)
+            return replace(kernel, wall=self._began + timedelta(seconds=kernel.uptime_s), held=True)
+        elif kernel.wall is not None and kernel.wall < self._not_before:
+            return replace(kernel, wall=None)  # a Pi without a clock chip wakes up in the past
+        return kernel
+
+    def _read(self) -> Now:
+        """Return what the kernel says, whatever it is worth."""
+        uptime_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+        return Now(self.now_s(), uptime_s, datetime.now(UTC), kernel_is_synced())
 
 
 class DemoClock(Clock):
