@@ -8,9 +8,11 @@ import contextlib
 import fcntl
 import logging
 import os
+import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -24,7 +26,7 @@ from publisher.config import Config
 from publisher.control import Control
 from publisher.link import Link, Request
 from publisher.notify import notify
-from publisher.store import Row, Store
+from publisher.store import MOST_ANSWERS, Row, Store
 from publisher.tent import Happening, Tent
 from sensors import registry
 from sensors.hardware import Hardware
@@ -40,8 +42,14 @@ STORE_RETRY_S = 60.0
 WATCHDOG_S = 5.0
 #: `about` is sent again for its counts: soon after the start, then so often.
 FIRST_ABOUT_S, ABOUT_S = 60.0, 3600.0
-#: Answers kept to tell a repeated command from a new one.
-MOST_CIDS = 200
+#: Commands from the broker that may wait for the loop; more at a time are a flood.
+MOST_WAITING = 100
+#: Commands that are carried out in COMMAND_SPAN_S at most: each is a write to the card.
+MOST_COMMANDS = 20
+COMMAND_SPAN_S = 10.0
+#: Refusals are logged at most this often.
+REFUSAL_LOG_S = 1.0
+STOPPING = {"ok": False, "error": "tentwatch is stopping: try again in a minute"}
 STOP_LINK_S = 0.6
 STOP_SENSORS_S = 0.2
 
@@ -81,7 +89,11 @@ class Agent:
         self._inbox: SimpleQueue[tuple[str, Any]] = SimpleQueue()
         self._stopping = False
         self._pending: list[Happening] = []
-        self._answers: OrderedDict[str, str] = OrderedDict()
+        self._waiting = threading.BoundedSemaphore(MOST_WAITING)
+        self._commands: deque[float] = deque(maxlen=MOST_COMMANDS)  # when they were carried out
+        self._refused = self._turned_away = self._turned_away_told = 0
+        self._refusal_log_s = 0.0
+        self._new_answers: list[tuple[str, str]] = []  # they go with the next record
         self._lamp: Any = None
         self._lamp_until_s: float | None = None
         self._watchdog_s = 0.0
@@ -95,6 +107,7 @@ class Agent:
         store = config.store
         self._store = Store(state_dir, store.max_rows, store.max_mib << 20)
         opened = self._store.open(boot_id(), now)
+        self._answers = OrderedDict(self._store.answers())  # by cid
         if self._store.earliest is not None:
             clock.trust_from(self._store.earliest)
         clock.hold(self._store.began(self._store.boot))
@@ -120,7 +133,7 @@ class Agent:
             self._store,
             clock,
             on_up=lambda: self._inbox.put(("up", None)),
-            on_request=lambda request: self._inbox.put(("request", request)),
+            on_request=self._receive,
             on_sent=on_sent,
         )
         self._drivers = {
@@ -151,14 +164,23 @@ class Agent:
         """Ask `run` to end; may be called from a signal handler."""
         self._inbox.put(("stop", None))
 
+    def _receive(self, request: Request) -> None:
+        """Put a command to the loop; what comes while too many wait is dropped unanswered."""
+        if self._waiting.acquire(blocking=False):
+            self._inbox.put(("request", request))
+        else:
+            self._turned_away += 1
+
     def _ask(self, message: Any) -> dict[str, Any]:
         """Put a request of the control socket to the loop and wait for the answer."""
+        if self._stopping:
+            return dict(STOPPING)
         answers: SimpleQueue[dict[str, Any]] = SimpleQueue()
         self._inbox.put(("ask", (message, answers.put)))
         try:
             return answers.get(timeout=4.0)
         except Empty:
-            return {"ok": False, "error": "the agent is busy or stopping: try again"}
+            return {"ok": False, "error": "the agent is busy: try again in a minute"}
 
     def status(self) -> dict[str, Any]:
         """Return what `tentwatch status` shows."""
@@ -216,6 +238,7 @@ class Agent:
         elif what == "up":
             self._record(now)
         elif what == "request":
+            self._waiting.release()
             self._serve(thing, now)
         elif what == "ask":
             message, answer = thing
@@ -247,6 +270,9 @@ class Agent:
         self._look_due_s = now.monotonic_s + LOOK_S
         self._board.look(now.monotonic_s)
         self._settle(self.tent.alerts(self._board.alerts, now))
+        if self._turned_away > self._turned_away_told:
+            self._turned_away_told = self._turned_away
+            log.warning("%d commands were dropped so far: too many at once", self._turned_away)
 
     def _settle(self, happened: list[Happening]) -> None:
         self._pending += happened
@@ -279,8 +305,9 @@ class Agent:
             last = seq + len(made)
             return [*made, ("state", messages.state(config, boot, last, now, blocks, buffer))]
 
+        answers, self._new_answers = self._new_answers, []
         rows: list[Row] = self._store.append(
-            records, tent.totals.as_dict(), now, days=tent.take_lines()
+            records, tent.totals.as_dict(), now, days=tent.take_lines(), answers=answers
         )
         self._link.offer(rows)
         failed = self._store.failure is not None
@@ -312,25 +339,46 @@ class Agent:
     def _serve(self, request: Request, now: Now) -> None:
         """Answer a command from the broker."""
         seats = self._config.tent.seats
+        is_large = len(request.correlation or b"") > commands.MAX_BYTES
+        if is_large:
+            request = replace(request, correlation=None)
         try:
             command = commands.from_broker(
-                request.command, request.payload, retained=request.retained, seats=seats, now=now
+                request.command,
+                request.payload,
+                retained=request.retained,
+                seats=seats,
+                now=now,
+                is_large=is_large,
             )
+            if command.cid not in self._answers and self._is_flooded(now):
+                raise Refused(command.cid, "too many commands: send it again in ten seconds")
         except Refused as refusal:
-            log.warning("command %s refused: %s", request.command[:40], refusal.error)
-            if refusal.cid is not None:
-                # One that was carried out and comes again, late by now, still gets its answer.
-                done = None if request.retained else self._answers.get(refusal.cid)
-                answer = done or messages.answer(refusal.cid, refusal.error)
-                self._link.respond(request, refusal.cid, answer)
+            self._refuse(request, refusal, now)
             return
-        answer = self._answers.get(command.cid, "")
-        if not answer:
-            answer = messages.answer(command.cid, **self._carry_out(command, now))
-            self._answers[command.cid] = answer
-            if len(self._answers) > MOST_CIDS:
-                self._answers.popitem(last=False)
-        self._link.respond(request, command.cid, answer)
+        if command.cid not in self._answers:
+            self._carry_out(command, now)
+        self._link.respond(request, command.cid, self._answers[command.cid])
+
+    def _is_flooded(self, now: Now) -> bool:
+        """Say whether too many commands were carried out of late; if not, this one counts."""
+        times = self._commands
+        if len(times) == MOST_COMMANDS and now.monotonic_s - times[0] < COMMAND_SPAN_S:
+            return True
+        times.append(now.monotonic_s)
+        return False
+
+    def _refuse(self, request: Request, refusal: Refused, now: Now) -> None:
+        self._refused += 1
+        if now.monotonic_s >= self._refusal_log_s:  # a flood shall not fill the journal
+            self._refusal_log_s = now.monotonic_s + REFUSAL_LOG_S
+            log.warning("command %r refused: %s", request.command[:40], refusal.error)
+        if refusal.cid is None:
+            return
+        # One that was carried out and comes again, late by now, still gets its answer.
+        done = None if request.retained else self._answers.get(refusal.cid)
+        answer = done or messages.answer(refusal.cid, refusal.error)
+        self._link.respond(request, refusal.cid, answer)
 
     def _answer_unit(self, message: Any, now: Now) -> dict[str, Any]:
         """Answer a request from the control socket."""
@@ -347,38 +395,43 @@ class Agent:
         return {"ok": "error" not in result, **result}
 
     def _carry_out(self, command: Command, now: Now) -> dict[str, Any]:
-        """Do what a command asks; return its result, with an `error` where it failed."""
-        if command.name == "headcount":
+        """Do what a command asks; return its result, with an `error` where it failed.
+
+        What it changes and what is answered go into one transaction, so that after a power cut a
+        repeated command is known to have been carried out, or has not been.
+        """
+        result = self._do(command, now)
+        if command.cid:
+            answer = messages.answer(command.cid, **result)
+            self._answers[command.cid] = answer
+            self._new_answers.append((command.cid, answer))
+            if len(self._answers) > MOST_ANSWERS:
+                self._answers.popitem(last=False)
+        if "error" not in result and command.name != "identify":
+            self._record(now)
+        return result
+
+    def _do(self, command: Command, now: Now) -> dict[str, Any]:
+        try:
+            if command.name == "headcount":
+                assert isinstance(command.argument, int)
+                self._settle(self.tent.headcount(command.argument, now))
+                return {"people": self.tent.totals.occupancy.people}
+            if command.name == "serviced":
+                self._settle(self.tent.serviced(now))
+                hours = self.tent.snapshot()["power"]["generator"]["hours_total"]
+                return {"hours_total": hours}
+            if command.name == "zero":
+                name = str(command.argument)
+                zero_a = self.tent.zero(name)
+                self._set_zero(name, zero_a)
+                return {"sensor": name, "zero_a": zero_a}
+        except ValueError as error:
+            return {"error": str(error)}
+        if command.name == "identify":
             assert isinstance(command.argument, int)
-            self._settle(self.tent.headcount(command.argument, now))
-            self._record(now)
-            return {"people": self.tent.totals.occupancy.people}
-        if command.name == "report":
-            self._record(now)
-            return {}
-        if command.name == "serviced":
-            return self._note_service(now)
-        if command.name == "zero":
-            return self._zero(str(command.argument), now)
-        assert isinstance(command.argument, int)
-        return self._identify(command.argument, now)
-
-    def _note_service(self, now: Now) -> dict[str, Any]:
-        try:
-            self._settle(self.tent.serviced(now))
-        except ValueError as error:
-            return {"error": str(error)}
-        self._record(now)
-        return {"hours_total": self.tent.snapshot()["power"]["generator"]["hours_total"]}
-
-    def _zero(self, name: str, now: Now) -> dict[str, Any]:
-        try:
-            zero_a = self.tent.zero(name)
-        except ValueError as error:
-            return {"error": str(error)}
-        self._set_zero(name, zero_a)
-        self._record(now)
-        return {"sensor": name, "zero_a": zero_a}
+            return self._identify(command.argument, now)
+        return {}  # report: the record is all
 
     def _set_zero(self, name: str, zero_a: float) -> None:
         driver: Any = self._drivers[name]  # one that has a zero: the tent has looked
@@ -460,6 +513,7 @@ class Agent:
                 "in_flight": health.in_flight,
             },
             "unit": {**self._unit(), **self._counts(now)["unit"], "inbox": self._inbox.qsize()},
+            "commands": {"refused": self._refused, "dropped": self._turned_away},
             "buffer": self._store.buffer(now),
             "store": {"error": self._store.failure},
             "sensors": self.tent.sensors(now),
@@ -479,9 +533,11 @@ class Agent:
                 what, thing = self._inbox.get_nowait()
                 if what == "readings":
                     self._settle(self.tent.apply(thing, now))
+                elif what == "ask":
+                    thing[1](dict(STOPPING))
         if self._store.failure is not None:  # what is in memory only would be lost
             self._retry_store(now)
-        if self._has_changed():
+        if self._has_changed() or self._new_answers:
             self._record(now)
         self._link.stop(STOP_LINK_S)
         self._store.close(self._clock.now(), self.tent.totals.as_dict())

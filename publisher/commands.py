@@ -35,12 +35,23 @@ class Refused(Exception):
         super().__init__(error)
 
 
-def from_broker(name: str, payload: bytes, *, retained: bool, seats: int, now: Now) -> Command:
-    """Check a command that came over MQTT. Raises Refused."""
+def from_broker(
+    name: str,
+    payload: bytes,
+    *,
+    retained: bool,
+    seats: int,
+    now: Now,
+    is_large: bool = False,
+) -> Command:
+    """Check a command that came over MQTT; `is_large` where what came with it is too large.
+
+    Raises Refused.
+    """
     if len(payload) > MOST_READ_BYTES:
         raise Refused(None, f"larger than {MAX_BYTES} bytes")
     try:
-        message = json.loads(payload)
+        message = json.loads(payload, parse_int=_int)
     except (ValueError, RecursionError):
         raise Refused(None, "not JSON") from None
     if not isinstance(message, dict):
@@ -48,7 +59,7 @@ def from_broker(name: str, payload: bytes, *, retained: bool, seats: int, now: N
     cid = message.get("cid")
     if not isinstance(cid, str) or not _is_level(cid):
         raise Refused(None, "no cid (1 to 64 printable characters without / + #)")
-    if len(payload) > MAX_BYTES:
+    if is_large or len(payload) > MAX_BYTES:
         raise Refused(cid, f"larger than {MAX_BYTES} bytes")
     if retained:
         raise Refused(cid, "retained commands are refused: publish it without the retain flag")
@@ -96,6 +107,11 @@ def _whole_number(cid: str, message: dict[str, Any], key: str, low: int, high: i
     if type(value) is not int or not low <= value <= high:
         raise Refused(cid, f"{key} must be a whole number from {low} to {high}")
     return value
+
+
+def _int(digits: str) -> int:
+    """Return a JSON integer; of one that is out of all bounds no more than shows that it is."""
+    return int(digits[:30])
 
 
 def _is_level(cid: str) -> bool:

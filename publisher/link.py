@@ -633,7 +633,7 @@ class _Session:
         topic = request.response_topic or ""
         # Whoever commands does not get to speak in a tent's name, nor to upset the broker.
         is_tents = topic.startswith(topics.prefix + "/") and not topic.startswith(topics.of("res/"))
-        is_odd = len(topic) > 200 or topic.count("/") > 20 or set(topic) & set("+#")
+        is_odd = len(topic) > 200 or topic.count("/") > 20 or set(topic) & set("+#$\0")
         if not topic or is_tents or is_odd:
             topic = topics.of(f"res/{cid}")
         size = len(answer.encode()) + len(correlation) + len(topic.encode())

@@ -1,0 +1,320 @@
+"""Commands as an enemy sends them: nothing is changed by what is refused, and nothing run twice."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from publisher import commands, control, messages
+from publisher.agent import MOST_COMMANDS, Agent
+from publisher.clock import Clock
+from publisher.commands import MAX_BYTES, Refused, from_broker, from_unit
+from publisher.demo import configuration
+from publisher.link import Request
+from publisher.store import Store
+from sensors.simulated.hardware import SimulatedHardware
+from tests import contract
+from tests.conftest import Subscriber, Unit, wait_for
+from tests.tents import NOON
+from tests.tents import Unit as Values
+from tests.tents import config as plain_config
+from tests.test_publisher_agent import all_well, command
+
+SEATS = 60
+
+# What no person writes. Text, since JSON's own writer would refuse some of it, and tidy up the rest.
+ODD = [
+    "null", "true", "[]", "{}", "0", "-0", "-1", "1e0", "4.0", "0.5", "1e400", "-1e400", "NaN", "Infinity",
+    "43", "600", "601", "1795371000", "9" * 25, "-" + "9" * 200, "9" * 3900,
+    '""', '"a1"', '"generator"', '"a/b"', '"#"', '"+"', '"$SYS"', '"' + "x" * 65 + '"', '"\\u0000"', '"\\n"',
+    '"\\ud800"', '"\\udfff\\ud800"', '"\u200b"', '"\ufffe"', '"\u0664"', '"\uff14"',
+    '"2026-11-22T18:10:00Z"', '"9999-12-31T23:59:59Z"', '"\u0662\u0660\u0662\u0667-11-22T18:10:00Z"',
+    '"2027-11-22"', '"2027-11-22T18:10:00+99:99"', '"2027-W01-1T00:00:00Z"',
+    "[" * 500 + "]" * 500, '{"a":' * 300 + "1" + "}" * 300,
+]  # fmt: skip
+KEYS = [
+    "cid",
+    "expires",
+    "people",
+    "seconds",
+    "sensor",
+    "command",
+    "v",
+    "ok",
+    "error",
+    "",
+    "\\u0063id",
+]
+GOOD = ['"cid":"a1"', '"expires":"2027-11-22T18:10:00Z"', '"people":43', '"seconds":5']
+PAIRS = st.one_of(
+    st.sampled_from(GOOD),
+    st.builds('"{}":{}'.format, st.sampled_from(KEYS), st.sampled_from(ODD)),
+)
+TEXTS = st.one_of(
+    # Keys come twice, too: of each the last holds, for cid and argument alike.
+    st.lists(PAIRS, max_size=8).map(lambda pairs: "{" + ",".join([*GOOD, *pairs]) + "}"),
+    st.lists(PAIRS, max_size=8).map(lambda pairs: "{" + ",".join(pairs) + "}"),
+    st.sampled_from(ODD),
+)
+PAYLOADS = st.one_of(
+    TEXTS.map(lambda text: text.encode("utf-8", "surrogatepass")),
+    TEXTS.map(lambda text: text.encode("utf-16", "surrogatepass")),
+    TEXTS.map(lambda text: b"\xef\xbb\xbf" + text.encode("utf-8", "surrogatepass")),
+    st.tuples(TEXTS, st.integers(0, 70_000)).map(lambda t: t[0].encode() + b" " * t[1]),
+    st.binary(max_size=300),
+)
+NAMES = st.sampled_from(
+    [*commands.NAMES, "", "restart", "x" * 3000, "\u202e", "a\nb", "cmd", "%s%n"]
+)
+
+
+def check_refusal(refusal: Refused) -> None:
+    assert 0 < len(refusal.error) < 200
+    assert refusal.error.isprintable()
+    if refusal.cid:
+        contract.check(f"tents/v1/t/res/{refusal.cid}", messages.answer(refusal.cid, refusal.error))
+
+
+def check_taken(command: commands.Command) -> None:
+    limits = {"headcount": (0, 10 * SEATS), "identify": (1, 600)}
+    if command.name in limits:
+        low, high = limits[command.name]
+        assert type(command.argument) is int
+        assert low <= command.argument <= high
+    else:
+        assert (command.argument is None) == (command.name != "zero")
+
+
+@given(NAMES, PAYLOADS, st.booleans())
+def test_whatever_the_broker_sends_is_a_command_or_a_refusal(
+    name: str, payload: bytes, retained: bool
+) -> None:
+    now = Values(plain_config()).now()
+    try:
+        taken = from_broker(name, payload, retained=retained, seats=SEATS, now=now)
+    except Refused as refusal:
+        check_refusal(refusal)
+    else:
+        assert not retained
+        assert len(payload) <= MAX_BYTES
+        check_taken(taken)
+        contract.check(f"tents/v1/t/res/{taken.cid}", messages.answer(taken.cid))
+
+
+@given(TEXTS)
+def test_whatever_the_control_socket_brings_is_a_command_or_a_refusal(text: str) -> None:
+    request = control._request(text.encode("utf-8", "surrogatepass"))
+    try:
+        taken = from_unit(request, seats=SEATS)
+    except Refused as refusal:
+        check_refusal(refusal)
+    else:
+        check_taken(taken)
+
+
+def test_a_number_beyond_all_bounds_keeps_nobody_from_an_answer() -> None:
+    now = Values(plain_config()).now()
+    for digits in ("9" * 3000, "-" + "9" * 3000, "9" * 20_000):
+        with pytest.raises(Refused) as caught:
+            payload = f'{{"cid":"a1","expires":"2027-11-22T18:10:00Z","people":{digits}}}'.encode()
+            from_broker("headcount", payload, retained=False, seats=SEATS, now=now)
+        assert caught.value.cid == "a1"
+
+
+# The agent, with its own store
+
+
+class Idle:
+    """An agent that is asked by hand; its link has been given nothing to connect to."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir()
+        hardware = SimulatedHardware(directory, Clock())
+        self.agent = Agent(
+            configuration(hardware, "127.0.0.1", 9, 1.0), directory, hardware, Clock()
+        )
+        self.now_s = 1000.0
+
+    def serve(self, name: str, payload: bytes, **how: Any) -> list[tuple[Request, str, str]]:
+        """Let a minute pass, hand a command to the agent, and return what it answers."""
+        self.now_s += 60
+        now = replace(self.agent._clock.now(), monotonic_s=self.now_s, wall=NOON, synced=True)
+        request = Request(name, payload, how.pop("retained", False), None, how.pop("data", None))
+        self.agent._serve(request, now)
+        return self.answers()
+
+    def answers(self) -> list[tuple[Request, str, str]]:
+        found = []
+        try:
+            while True:
+                what, thing = self.agent._link._work.get_nowait()
+                if what == "answer":
+                    found.append(thing)
+        except Empty:
+            return found
+
+    def totals(self) -> str:
+        return json.dumps(self.agent.tent.totals.as_dict(), sort_keys=True)
+
+
+@pytest.fixture
+def idle(tmp_path: Path) -> Iterator[Idle]:
+    idle = Idle(tmp_path / "state")
+    yield idle
+    idle.agent.stop()
+    idle.agent.run()
+
+
+def test_what_is_refused_changes_nothing(idle: Idle) -> None:
+    carried_out = 0
+
+    @given(NAMES, PAYLOADS, st.booleans())
+    def check(name: str, payload: bytes, retained: bool) -> None:
+        nonlocal carried_out
+        before, rows = idle.totals(), idle.agent._store.last_id()
+        lamp_until_s, known = idle.agent._lamp_until_s, dict(idle.agent._answers)
+        answers = idle.serve(name, payload, retained=retained)
+        assert len(answers) <= 1
+        for _, cid, text in answers:
+            answer = contract.check(f"tents/v1/demo/res/{cid}", text)
+            if answer["ok"] and not retained:
+                carried_out += 1
+                assert idle.agent._answers[cid] == text
+                return
+        assert idle.totals() == before
+        assert idle.agent._store.last_id() == rows
+        assert idle.agent._lamp_until_s == lamp_until_s
+        assert {c for c in idle.agent._answers if c not in known} <= {c for _, c, _ in answers}
+
+    check()
+    assert carried_out > 5
+
+
+def test_more_commands_than_a_card_should_bear_are_refused_and_may_come_again(idle: Idle) -> None:
+    def send(number: int, later_s: float) -> dict[str, Any]:
+        body = {"cid": f"c{number}", "expires": "2027-11-22T18:10:00Z", "people": number}
+        now = replace(idle.agent._clock.now(), monotonic_s=later_s, wall=NOON, synced=True)
+        request = Request("headcount", json.dumps(body).encode(), False, None, None)
+        idle.agent._serve(request, now)
+        return contract.check(f"tents/v1/demo/res/c{number}", idle.answers()[0][2])
+
+    said = [send(n, 5000 + n / 100) for n in range(MOST_COMMANDS + 5)]
+    assert [answer["ok"] for answer in said] == [True] * MOST_COMMANDS + [False] * 5
+    assert "again in ten seconds" in said[-1]["error"]
+    assert idle.agent.tent.totals.occupancy.people == MOST_COMMANDS - 1
+    assert send(3, 5001)["people"] == 3, "what was carried out is answered all the same"
+    assert send(MOST_COMMANDS, 5010)["people"] == MOST_COMMANDS
+
+
+def test_large_correlation_data_is_refused_and_not_sent_back(idle: Idle) -> None:
+    body = json.dumps({"cid": "a1", "expires": "2027-11-22T18:10:00Z", "people": 9}).encode()
+    request, _, answer = idle.serve("headcount", body, data=b"x" * (MAX_BYTES + 1))[0]
+    assert request.correlation is None
+    assert json.loads(answer)["ok"] is False
+    request, _, answer = idle.serve("headcount", body, data=b"x" * MAX_BYTES)[0]
+    assert request.correlation == b"x" * MAX_BYTES
+    assert json.loads(answer)["ok"] is True
+
+
+# The whole unit
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        "$SYS/broker/uptime",
+        "$share/g/tents/v1/demo/res/x",
+        "$CONTROL/dynamic-security/v1",
+        "tents/v1/demo/cmd/headcount",
+        "tents/v1/demo/res",
+        "tents/v1/other/res/a1",
+        "a/" * 30,
+        "x" * 60_000,
+    ],
+)
+def test_an_answer_goes_nowhere_that_it_could_harm(
+    unit: Unit, subscriber: Subscriber, topic: str
+) -> None:
+    unit.start()
+    subscriber.next("state")
+    properties: Any = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    properties.ResponseTopic = topic
+    subscriber.send(*command("report", "c9"), properties=properties)
+    assert subscriber.next("answer").topic == "tents/v1/demo/res/c9"
+    assert unit.status()["link"]["sessions"] == 1
+
+
+def test_a_command_is_not_run_again_after_a_restart(unit: Unit, subscriber: Subscriber) -> None:
+    unit.start()
+    subscriber.next("state", all_well)
+    message = command("headcount", "again", people=5)
+    subscriber.send(*message)
+    first = subscriber.next("answer").content
+    lit = command("identify", "lamp", seconds=1)
+    subscriber.send(*lit)
+    lamp = subscriber.next("answer").content
+    unit.stop()
+    unit.start()
+    wait_for(lambda: unit.status()["capacity"]["quality"] == "estimated", "the door")
+    unit.walk(inward=True)
+    wait_for(lambda: unit.status()["capacity"]["people"] == 6, "somebody to pass")
+    wait_for(lambda: unit.status()["link"]["connected"], "the link")
+    subscriber.send(*message)
+    assert subscriber.next("answer").content == first
+    subscriber.send(*lit)
+    assert subscriber.next("answer").content == lamp
+    assert unit.status()["capacity"]["people"] == 6
+
+
+def test_a_command_and_its_answer_are_one_transaction(
+    unit: Unit, subscriber: Subscriber, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Whoever has had the answer finds both on the card, whenever the power fails."""
+    unit.start()
+    subscriber.next("state", all_well)
+    subscriber.send(*command("headcount", "c1", people=23))
+    answer = subscriber.next("answer").content
+    cut = tmp_path_factory.mktemp("cut")
+    assert unit.agent is not None
+    with unit.agent._store._lock:
+        for file in unit.state_dir.glob("tentwatch.db*"):
+            shutil.copy(file, cut)
+    store = Store(cut, 1000, 1 << 20)
+    opened = store.open("another boot", unit.clock.now())
+    assert opened.totals is not None
+    assert opened.totals["occupancy"]["people"] == 23
+    assert [(cid, json.loads(body)) for cid, body in store.answers()] == [("c1", answer)]
+    store.close(unit.clock.now(), opened.totals)
+
+
+def test_a_flood_of_commands_drowns_nobody(unit: Unit, subscriber: Subscriber) -> None:
+    unit.start()
+    seq = subscriber.next("state", all_well).content["seq"]
+    topic, payload = command("report", "NUMBER")
+    for number in range(3000):
+        body = payload.replace("NUMBER", f"c{number}")
+        subscriber.client.publish(topic, body if number % 2 else body[:-1], qos=0)
+    answer = control.ask(unit.state_dir, {"command": "headcount", "people": 12})
+    assert answer["ok"]
+    subscriber.next("state", lambda m: m["capacity"]["people"] == 12)
+
+    def counted() -> int:
+        told = unit.status()["commands"]
+        return int(told["refused"] + told["dropped"])
+
+    wait_for(lambda: counted() >= 3000 - 2 * MOST_COMMANDS, "the end of the flood")
+    status = unit.status()
+    assert status["link"]["sessions"] == 1
+    assert status["link"]["connected"]
+    # Some happen to be made for other reasons.
+    last = max(record["seq"] for record in subscriber.records())
+    assert last - seq < 3 * MOST_COMMANDS
