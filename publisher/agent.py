@@ -43,7 +43,7 @@ WATCHDOG_S = 5.0
 #: `about` is sent again for its counts: soon after the start, then so often.
 FIRST_ABOUT_S, ABOUT_S = 60.0, 3600.0
 #: Commands from the broker that may wait for the loop; more at a time are a flood.
-MOST_WAITING = 100
+MOST_WAITING = 200
 #: Commands that are carried out in COMMAND_SPAN_S at most: each is a write to the card.
 MOST_COMMANDS = 20
 COMMAND_SPAN_S = 10.0

@@ -54,8 +54,9 @@ PUBACK_LIMIT_S = 20.0
 LARGEST_PACKET = 64 * 1024
 #: What stands around a payload in a packet, besides the topic: header, id, properties.
 AROUND_PAYLOAD = 48
-#: Commands that are taken at once, and how many a second from then on; no operator is faster.
-MOST_COMMANDS, COMMANDS_PER_S = 20, 5.0
+#: Messages that are taken for commands at once, and how many a second from then on: more than a script
+#: sends, so that what is faulty keeps nobody from being answered, and less than would hold us up.
+MOST_COMMANDS, COMMANDS_PER_S = 200, 50.0
 #: Live rows that may queue behind a slow link before they become backlog.
 MOST_LIVE = 50
 STATE_EXPIRY_S = 7 * 86_400
