@@ -66,7 +66,7 @@ FIRST_WAIT_S = 1.0
 GOOD_SESSION_S = 30.0
 #: After another unit has taken our name: twins must not fight at full speed.
 TWIN_WAIT_S = 10.0
-#: So many short sessions in a row have a reason that MQTT 3.1.1 cannot tell.
+#: So many short sessions in a row have a reason that not every broker tells.
 SHORT_SESSIONS = 3
 #: The first wait after the broker has refused a record.
 REFUSED_WAIT_S = 2.0
@@ -258,7 +258,7 @@ class _Sizes:
     def refused(self, sent: "_Sent") -> None:
         """Take note of a message that the broker said was too large."""
         if len(sent.ids) > 1:
-            self._room = max(LEAST_ROOM, sent.size // 2)
+            self._room = sent.size // 2
         else:
             self._payload = sent.size - 1
         self._until_s = time.monotonic() + SIZE_MEMORY_S
@@ -346,7 +346,7 @@ class _Thread(threading.Thread):
             lasted_s = time.monotonic() - began_s
             if session.is_up:
                 short = short + 1 if lasted_s < GOOD_SESSION_S else 0
-                if short >= SHORT_SESSIONS and not link._v5:
+                if short >= SHORT_SESSIONS and not is_twin:
                     error = f"{error}; {_guess(short, link._id)}"
             if session.is_up and lasted_s > GOOD_SESSION_S:
                 attempt = 0
@@ -802,13 +802,17 @@ class _Session:
         )
         if not sent.ids:
             return
+        if reason.value == _TOO_LARGE:
+            if sent.history:  # in smaller pieces at once; what is too large alone is passed over
+                self._cursor, self._drained = 0, False
+            return
         times = self._refusals[sent.topic] = min(self._refusals.get(sent.topic, 0) + 1, 16)
         wait_s = min(link._broker.longest_wait_s, REFUSED_WAIT_S * 2 ** (times - 1))
         again_s = now_s + wait_s * random.uniform(0.5, 1)
         if sent.history:
             self._cursor, self._drained = 0, False
             self._history_s = max(self._history_s, again_s)
-        elif reason.value != _TOO_LARGE:
+        else:
             # What goes live goes to the store as well: all of it is backlog after the next birth.
             self._born, self._birth_s = False, again_s
 
@@ -965,7 +969,7 @@ def _content_type(expiry_s: int | None = None) -> Any:
 def _guess(times: int, tent_id: str) -> str:
     return (
         f"{times} times in a row soon after the login: another unit may have the id {tent_id!r}, or "
-        f"the broker a limit on the size of messages (protocol 3.1.1 cannot tell)"
+        f"the broker a limit on the size of messages (not every broker says so)"
     )
 
 

@@ -1,0 +1,467 @@
+"""What can happen to a link: brokers that refuse, twins, narrow wires, threads that die."""
+
+import ctypes
+import json
+import resource
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from paho.mqtt.client import Client, MQTTv5
+from paho.mqtt.enums import CallbackAPIVersion
+
+from publisher import agent as agent_module
+from publisher import link
+from publisher.clock import boot_id
+from publisher.store import Store
+from tests.conftest import Broker, Subscriber, Unit, wait_for
+from tests.test_publisher_link import assert_gapless, backlog_event, error_of, is_connected
+from tests.wires import Wire, packets, refusing
+
+
+@pytest.fixture
+def wire(broker: Broker) -> Iterator[Wire]:
+    with Wire(broker.port) as wire:
+        yield wire
+
+
+@pytest.fixture
+def make_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Broker]]:
+    """Makes brokers with settings of their own."""
+    brokers: list[Broker] = []
+
+    def make(settings: str) -> Broker:
+        directory = tmp_path_factory.mktemp("own")
+        # With 0, no limit, mosquitto 2.0.11 hangs up after each message that it refuses.
+        own = f"max_queued_messages 100000\nallow_anonymous true\n{settings}"
+        brokers.append(Broker(directory, own))
+        return brokers[-1].start()
+
+    yield make
+    for broker in brokers:
+        broker.stop()
+
+
+def fill(unit: Unit, records: int) -> None:
+    """Leave a backlog in a unit's store."""
+    store = Store(unit.state_dir, 100_000, 1 << 30)
+    now = unit.clock.now()
+    store.open(boot_id(), now)
+    store.append(
+        lambda boot, seq: [("event", backlog_event(boot, seq + i)) for i in range(records)], {}, now
+    )
+    store.close(now, {})
+
+
+def rows(unit: Unit) -> int:
+    return int(unit.status()["buffer"]["rows"])
+
+
+def history(subscriber: Subscriber) -> list[dict[str, Any]]:
+    return [
+        record
+        for message in subscriber.messages
+        if message.topic.endswith("/history")
+        for record in message.content["records"]
+    ]
+
+
+def in_history(subscriber: Subscriber) -> list[int]:
+    return [record["seq"] for record in history(subscriber)]
+
+
+def assert_drained_in_order(unit: Unit, subscriber: Subscriber) -> None:
+    wait_for(lambda: rows(unit) == 0, "the backlog to drain")
+    unit.stop()
+    subscriber.next("link", lambda m: not m["online"])
+    assert_gapless(subscriber.records())
+    order = [*dict.fromkeys(in_history(subscriber))]
+    assert order == sorted(order)
+
+
+def link_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name in ("link", "lookup")]
+
+
+# Twins
+
+
+def test_a_twin_is_named_by_what_the_broker_says(
+    make_unit: Callable[..., Unit], wire: Wire, subscriber: Subscriber
+) -> None:
+    unit = make_unit(wire.port).start()
+    subscriber.next("state")
+    wire.inject(b"\xe0\x01\x8e")  # DISCONNECT, session taken over
+    wait_for(lambda: "another unit has connected" in error_of(unit), "the twin to be named")
+    assert "'demo'" in error_of(unit)
+    wait_for(lambda: is_connected(unit), "the unit to have its turn again")
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_a_twin_is_guessed_where_the_broker_only_hangs_up(
+    make_unit: Callable[..., Unit], broker: Broker, protocol: str
+) -> None:
+    unit = make_unit(broker.port, protocol=protocol).start()
+
+    def is_guessed() -> bool:
+        if is_connected(unit):
+            twin = Client(CallbackAPIVersion.VERSION2, "demo", reconnect_on_failure=False)
+            twin.connect("127.0.0.1", broker.port)
+            twin.loop()
+            twin.disconnect()
+        return "another unit may have the id 'demo'" in error_of(unit)
+
+    wait_for(is_guessed, "the guess")
+    wait_for(lambda: is_connected(unit), "the unit to have its turn again")
+
+
+# Refusals
+
+
+def test_a_broker_that_is_full_gets_everything_later_in_the_same_session(
+    make_unit: Callable[..., Unit], wire: Wire, subscriber: Subscriber
+) -> None:
+    unit = make_unit(wire.port)
+    fill(unit, 20)
+    full = threading.Event()
+    full.set()
+    wire.tamper = refusing(0x97, full.is_set)
+    unit.start()
+    wait_for(lambda: "Quota exceeded" in error_of(unit), "the refusal")
+    assert is_connected(unit)
+    assert rows(unit) > 20
+    full.clear()
+    wait_for(lambda: rows(unit) == 0, "the backlog to drain")
+    assert unit.status()["link"] | {"queued": 0, "in_flight": 0} == {
+        "broker": f"127.0.0.1:{wire.port}", "connected": True, "error": None, "sessions": 1,
+        "failures": 0, "restarts": 0, "queued": 0, "in_flight": 0,
+    }  # fmt: skip
+
+
+def test_history_that_is_refused_does_not_hold_up_the_present(
+    make_unit: Callable[..., Unit], make_broker: Callable[[str], Broker], tmp_path: Path
+) -> None:
+    rights = tmp_path / "rights"
+    allowed = "".join(f"topic write tents/v1/demo/{kind}\n" for kind in ("link", "about", "state"))
+    rights.write_text(f"{allowed}topic write tents/v1/demo/event\ntopic read #\n")
+    rights.chmod(0o700)
+    broker = make_broker(f"acl_file {rights}")
+    subscriber = Subscriber(broker.port)
+    unit = make_unit(broker.port)
+    fill(unit, 20)
+    unit.start()
+    wait_for(lambda: "demo/history (Not authorized)" in error_of(unit), "the refusal")
+    unit.walk(inward=True)
+    subscriber.next("state", lambda m: m["capacity"]["people"] == 1)
+    assert rows(unit) >= 20
+    assert unit.status()["link"]["sessions"] == 1
+    subscriber.close()
+
+
+def test_a_broker_that_takes_no_more_clients_is_named(
+    make_unit: Callable[..., Unit], wire: Wire
+) -> None:
+    def tamper(from_unit: bool, content: bytes) -> bytes:
+        is_login = not from_unit and content[0] == 0x20
+        return b"\x20\x03\x00\x97\x00" if is_login else content
+
+    wire.tamper = tamper
+    unit = make_unit(wire.port).start()
+    wait_for(lambda: "it is full" in error_of(unit), "the error")
+    wire.tamper = None
+    wait_for(lambda: is_connected(unit), "the connection")
+
+
+# Sizes
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+@pytest.mark.parametrize("limit", ["max_packet_size 3000", "message_size_limit 3000"])
+def test_the_backlog_fits_what_the_broker_takes(
+    make_unit: Callable[..., Unit],
+    make_broker: Callable[[str], Broker],
+    protocol: str,
+    limit: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if (protocol, limit.split()[0]) == ("3.1.1", "message_size_limit"):
+        pytest.skip("mosquitto confirms what it drops then: docs/reliability.md says so")
+    monkeypatch.setattr(link, "REFUSED_WAIT_S", 0.1)
+    broker = make_broker(limit)
+    subscriber = Subscriber(broker.port)
+    unit = make_unit(broker.port, protocol=protocol)
+    fill(unit, 100)
+    unit.start()
+    assert_drained_in_order(unit, subscriber)
+    subscriber.close()
+
+
+@pytest.mark.parametrize("limit", ["max_packet_size", "message_size_limit"])
+def test_a_record_that_never_fits_is_told_and_stays(
+    make_unit: Callable[..., Unit], make_broker: Callable[[str], Broker], limit: str
+) -> None:
+    """States are larger than this limit, and everything else is not."""
+    broker = make_broker(f"{limit} 950")
+    subscriber = Subscriber(broker.port)
+    unit = make_unit(broker.port)
+    fill(unit, 5)
+    unit.start()
+    wait_for(lambda: {*range(1, 6)} <= {*in_history(subscriber)}, "what fits")
+    wait_for(lambda: limit in error_of(unit), "what is wrong")
+    unit.hardware.set_mains(False)
+    subscriber.next("event", lambda m: m["event"] == "mains_lost")
+    assert is_connected(unit)
+    assert unit.status()["link"]["sessions"] == 1
+    assert rows(unit) >= 1
+    unit.stop()
+    subscriber.close()
+    broker.stop()
+    broker.settings = "allow_anonymous true"
+    broker.start()
+    subscriber = Subscriber(broker.port)
+    unit.start()
+    wait_for(lambda: rows(unit) == 0, "all that waited")
+    wait_for(lambda: any("capacity" in r for r in history(subscriber)), "the states among it")
+    subscriber.close()
+
+
+def test_a_broker_that_takes_one_message_at_a_time_gets_one_at_a_time(
+    make_unit: Callable[..., Unit], make_broker: Callable[[str], Broker]
+) -> None:
+    """It hangs up on whoever has more under way than its ReceiveMaximum."""
+    broker = make_broker("max_inflight_messages 1")
+    subscriber = Subscriber(broker.port)
+    unit = make_unit(broker.port)
+    fill(unit, 300)
+    unit.start()
+    wait_for(lambda: rows(unit) == 0, "the backlog to drain")
+    assert unit.status()["link"]["failures"] == 0
+    subscriber.close()
+
+
+def test_a_command_larger_than_any_does_not_silence_a_unit_with_mqtt_3(
+    make_unit: Callable[..., Unit], broker: Broker, subscriber: Subscriber
+) -> None:
+    """The broker would hand it over again at each login."""
+    subscriber.send("tents/v1/demo/cmd/report", b"x" * 200_000, retain=True)
+    unit = make_unit(broker.port, protocol="3.1.1").start()
+    wait_for(lambda: "no commands" in error_of(unit), "the error")
+    unit.walk(inward=True)
+    subscriber.next("state", lambda m: m["capacity"]["people"] == 1)
+
+
+# Many commands
+
+
+def test_a_flood_of_commands_ends_no_session(
+    unit: Unit, broker: Broker, subscriber: Subscriber
+) -> None:
+    answers: list[str] = []
+    operator = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
+    operator.on_connect = lambda client, *_: client.subscribe("tents/v1/demo/res/+", 1)
+    operator.on_message = lambda _, __, message: answers.append(message.topic)
+    operator.connect("127.0.0.1", broker.port)
+    operator.loop_start()
+    unit.start()
+    subscriber.next("state")
+    for number in range(2000):
+        command = {"cid": f"c{number}", "expires": "2099-01-01T00:00:00Z"}
+        operator.publish("tents/v1/demo/cmd/report", json.dumps(command), qos=1)
+    wait_for(lambda: len(answers) >= link.MOST_COMMANDS, "answers")
+    before = len(answers)
+    assert before < 1000
+    command = {"cid": "last", "expires": "2099-01-01T00:00:00Z"}
+
+    def is_answered() -> bool:
+        operator.publish("tents/v1/demo/cmd/report", json.dumps(command), qos=1)
+        return "tents/v1/demo/res/last" in answers
+
+    wait_for(is_answered, "an answer after the flood")
+    assert unit.status()["link"]["sessions"] == 1
+    operator.disconnect()
+    operator.loop_stop()
+
+
+# Wires
+
+
+def test_a_narrow_wire_shows_the_present_first(
+    make_unit: Callable[..., Unit], wire: Wire, subscriber: Subscriber, monkeypatch: Any
+) -> None:
+    """The whole backlog would take longer than a PUBACK may."""
+    monkeypatch.setattr(link, "PUBACK_LIMIT_S", 5.0)
+    unit = make_unit(wire.port)
+    fill(unit, 400)
+    wire.bytes_per_s = 8000
+    unit.start()
+    subscriber.next("state")
+    subscriber.next("history")
+    unit.walk(inward=True)
+    subscriber.next("state", lambda m: m["capacity"]["people"] == 1)
+    assert len(in_history(subscriber)) < 400
+    wire.bytes_per_s = 0
+    wait_for(lambda: rows(unit) == 0, "the backlog to drain")
+    assert unit.status()["link"]["failures"] == 0
+    wait_for(lambda: {*range(1, 401)} <= {*in_history(subscriber)}, "all of it")
+
+
+@pytest.mark.parametrize("how", ["swallows", "frozen"])
+def test_a_dead_wire_is_noticed_and_nothing_is_lost(
+    make_unit: Callable[..., Unit], wire: Wire, subscriber: Subscriber, how: str, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(link, "PUBACK_LIMIT_S", 1.0)
+    unit = make_unit(wire.port).start()
+    subscriber.next("state", lambda m: m["capacity"]["quality"] == "ok")
+    setattr(wire, how, True)
+    unit.walk(inward=True)
+    wait_for(lambda: "confirmed nothing" in error_of(unit), "the loss to be noticed")
+    setattr(wire, how, False)
+    subscriber.next("state", lambda m: m["capacity"]["people"] == 1)
+    assert_drained_in_order(unit, subscriber)
+
+
+@pytest.mark.parametrize("how", ["cut", "reset", "half_close"])
+def test_a_wire_that_breaks_loses_nothing(
+    make_unit: Callable[..., Unit], wire: Wire, subscriber: Subscriber, how: str
+) -> None:
+    unit = make_unit(wire.port).start()
+    subscriber.next("state", lambda m: m["capacity"]["quality"] == "ok")
+    for times in (1, 2):
+        {"cut": wire.cut, "reset": lambda: wire.cut(reset=True), "half_close": wire.half_close}[
+            how
+        ]()
+        wait_for(lambda n=times: unit.status()["link"]["sessions"] > n, "another session")  # type: ignore[misc]
+    assert_drained_in_order(unit, subscriber)
+
+
+def test_a_packet_that_makes_no_sense_ends_the_session_and_not_the_link(
+    make_unit: Callable[..., Unit], wire: Wire, subscriber: Subscriber
+) -> None:
+    unit = make_unit(wire.port).start()
+    subscriber.next("state")
+    wire.inject(b"\x40\x01\x00")
+    wait_for(lambda: unit.status()["link"]["sessions"] == 2, "another session")
+    wire.inject(b"\x30\xff\xff\xff\x7f")  # announces 256 MiB
+    wait_for(lambda: unit.status()["link"]["sessions"] == 3, "another session")
+    assert_drained_in_order(unit, subscriber)
+
+
+def test_a_broker_that_has_forgotten_everything_is_told_again(
+    unit: Unit, broker: Broker, subscriber: Subscriber
+) -> None:
+    unit.start()
+    subscriber.next("state")
+    broker.stop()
+    (broker.directory / "mosquitto.db").unlink()
+    broker.start()
+    wait_for(lambda: is_connected(unit), "the connection")
+
+    def kept() -> set[str]:
+        late = Subscriber(broker.port)
+        late.next("state", retained=True)
+        late.close()
+        return {m.topic.rpartition("/")[2] for m in late.messages if m.retained}
+
+    wait_for(lambda: unit.status()["link"]["in_flight"] == 0, "its PUBACKs")
+    assert kept() == {"link", "about", "state"}
+
+
+# Inside
+
+
+def test_what_waits_for_a_broker_waits_on_the_disk_only(
+    make_unit: Callable[..., Unit], broker: Broker
+) -> None:
+    broker.stop()
+    unit = make_unit(broker.port, speed=20.0).reporting(interval_s=1.0, ttl_s=10).start()
+    wait_for(lambda: rows(unit) >= 50, "a backlog")
+    assert unit.agent is not None
+    assert unit.agent._link._thread.work.qsize() == 0
+
+
+def test_descriptors_above_1023_serve_as_well(unit: Unit, subscriber: Subscriber) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 1400:
+        pytest.skip("this machine allows too few descriptors")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1400), hard))
+    files = [Path("/dev/null").open() for _ in range(1100)]  # noqa: SIM115
+    try:
+        unit.start()
+        subscriber.next("state")
+        assert is_connected(unit)
+        unit.stop()
+    finally:
+        for file in files:
+            file.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_thread_that_dies_is_begun_anew(
+    make_unit: Callable[..., Unit], broker: Broker, subscriber: Subscriber
+) -> None:
+    unit = make_unit(broker.port, speed=20.0).start()
+    subscriber.next("state")
+    assert unit.agent is not None
+    victim = unit.agent._link._thread
+    raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    raise_in(ctypes.c_ulong(victim.ident or 0), ctypes.py_object(SystemExit))
+    victim.wake()
+    wait_for(lambda: unit.status()["link"]["restarts"] == 1, "the restart")
+    wait_for(lambda: is_connected(unit), "the connection")
+    assert not victim.is_alive()
+    unit.walk(inward=True)
+    subscriber.next("state", lambda m: m["capacity"]["people"] == 1)
+    wait_for(lambda: rows(unit) == 0, "the backlog to drain")
+    assert len(link_threads()) == 1
+
+
+def test_a_thread_that_stands_still_is_replaced_once_and_then_left_to_the_watchdog(
+    make_unit: Callable[..., Unit], broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "STUCK_S", 0.5)
+    unit = make_unit(broker.port, speed=20.0)
+    stuck, go = threading.Event(), threading.Event()
+    told: list[str] = []
+    monkeypatch.setattr(agent_module, "notify", told.append)
+
+    class Sent(list[tuple[str, str]]):
+        def append(self, sent: tuple[str, str]) -> None:
+            stuck.set()
+            go.wait()
+
+    unit.sent = Sent()
+    unit.start()
+    assert stuck.wait(20)
+    wait_for(lambda: unit.status()["link"]["restarts"] == 1, "the restart")
+    assert "has not moved" in error_of(unit) or is_connected(unit)
+    # The next one stands still as well: now it is the watchdog's turn.
+    assert unit.agent is not None
+    wait_for(lambda: not unit.agent._link.tend(), "the link to give up")  # type: ignore[union-attr]
+    assert unit.status()["link"]["restarts"] == 1
+    go.set()
+    wait_for(lambda: len(link_threads()) == 1, "the one that was given up to end")
+
+
+def test_a_keepalive_named_by_the_broker_is_kept(
+    make_unit: Callable[..., Unit], wire: Wire
+) -> None:
+    """The wire has the broker ask for a ping a second: CONNACK with ServerKeepAlive, 0x13."""
+    pings = threading.Event()
+
+    def tamper(from_unit: bool, content: bytes) -> bytes:
+        if from_unit:
+            if content == b"\xc0\x00":
+                pings.set()
+            return content
+        return b"".join(
+            b"\x20\x06" + packet[2:4] + b"\x03\x13\x00\x01" if packet[0] == 0x20 else packet
+            for packet in packets(content)
+        )
+
+    wire.tamper = tamper
+    unit = make_unit(wire.port, keepalive_s=14).start()
+    wait_for(lambda: is_connected(unit), "the connection")
+    assert unit.agent is not None
+    assert pings.wait(10), "no ping: the unit's own 14 s were kept"
