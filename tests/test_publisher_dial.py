@@ -1,0 +1,263 @@
+"""The way to the broker: names that are not found, addresses that are dead, certificates out of date."""
+
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from publisher import dial
+from publisher.clock import DemoClock, Now
+from publisher.dial import validity
+from tests.conftest import Broker, Unit, wait_for
+from tests.test_publisher_link import error_of, is_connected
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+DAY = timedelta(days=1)
+
+
+# Certificates
+
+
+class Authority:
+    """Signs certificates for any time."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        (directory / "index").touch()
+        (directory / "serial").write_text("01\n")
+        (directory / "settings").write_text(
+            f"[ca]\ndefault_ca = ca\n[ca]\ndatabase = {directory}/index\nserial = {directory}/serial\n"
+            f"new_certs_dir = {directory}\ndefault_md = sha256\npolicy = any\nunique_subject = no\n"
+            "copy_extensions = copy\n[any]\ncommonName = supplied\n"
+        )
+        key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+        self._openssl("req", "-x509", *key, "-days", "3650", "-subj", "/CN=authority",
+                      "-keyout", self.path("ca.key"), "-out", self.path("ca.crt"))  # fmt: skip
+        self._openssl("req", *key, "-subj", "/CN=localhost",
+                      "-addext", "subjectAltName=DNS:localhost",
+                      "-keyout", self.path("broker.key"), "-out", self.path("broker.csr"))  # fmt: skip
+
+    def path(self, name: str) -> str:
+        return str(self.directory / name)
+
+    def sign(self, since: datetime, until: datetime) -> None:
+        dates = [
+            text
+            for option, date in (("-startdate", since), ("-enddate", until))
+            for text in (option, f"{date:%Y%m%d%H%M%SZ}")
+        ]
+        self._openssl("ca", "-batch", "-config", self.path("settings"), *dates,
+                      "-cert", self.path("ca.crt"), "-keyfile", self.path("ca.key"),
+                      "-in", self.path("broker.csr"), "-out", self.path("broker.crt"))  # fmt: skip
+
+    def _openssl(self, *arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def tls_broker(
+    tmp_path_factory: pytest.TempPathFactory, authority: Authority
+) -> Iterator[Callable[[datetime, datetime], Broker]]:
+    """Starts a broker whose certificate holds from one time until another."""
+    broker = Broker(
+        tmp_path_factory.mktemp("tls"),
+        f"allow_anonymous true\ncertfile {authority.path('broker.crt')}\n"
+        f"keyfile {authority.path('broker.key')}",
+    )
+
+    def start(since: datetime, until: datetime) -> Broker:
+        authority.sign(since, until)
+        return broker.start()
+
+    yield start
+    broker.stop()
+
+
+def trusting(authority: Authority) -> dict[str, Any]:
+    return {"host": "localhost", "tls": True, "ca_file": authority.path("ca.crt")}
+
+
+class Unset(DemoClock):
+    """A clock that no time server has set."""
+
+    def now(self) -> Now:
+        return replace(super().now(), synced=False)
+
+
+def test_an_expired_certificate_is_named_with_its_date(
+    make_unit: Callable[..., Unit], authority: Authority, tls_broker: Callable[..., Broker]
+) -> None:
+    broker = tls_broker(NOW - 9 * DAY, NOW - 2 * DAY)
+    unit = make_unit(broker.port, **trusting(authority)).start()
+    wait_for(lambda: f"expired on {NOW - 2 * DAY:%Y-%m-%d}" in error_of(unit), "the error")
+    assert "renew it on the broker" in error_of(unit)
+    assert "clock" not in error_of(unit)
+    broker.stop()
+    authority.sign(NOW - DAY, NOW + 9 * DAY)
+    broker.start()
+    wait_for(lambda: is_connected(unit), "the connection")
+
+
+def test_before_a_certificates_time_the_clock_is_named(
+    make_unit: Callable[..., Unit], authority: Authority, tls_broker: Callable[..., Broker]
+) -> None:
+    broker = tls_broker(NOW + 2 * DAY, NOW + 9 * DAY)
+    unit = make_unit(broker.port, **trusting(authority)).start()
+    wait_for(lambda: "clock is not set yet" in error_of(unit), "the error")
+    assert f"{NOW + 2 * DAY:%Y-%m-%d}" in error_of(unit)
+    assert "renew" not in error_of(unit)
+
+
+def test_an_expired_certificate_is_doubted_by_a_unit_without_time(
+    make_unit: Callable[..., Unit], authority: Authority, tls_broker: Callable[..., Broker]
+) -> None:
+    broker = tls_broker(NOW - 9 * DAY, NOW - 2 * DAY)
+    unit = make_unit(broker.port, **trusting(authority))
+    unit.clock = Unset(1.0)
+    unit.start()
+    wait_for(lambda: "which is not set yet" in error_of(unit), "the error")
+    assert f"expired on {NOW - 2 * DAY:%Y-%m-%d}" in error_of(unit)
+
+
+def test_the_dates_of_a_certificate(authority: Authority) -> None:
+    for since, until in ((NOW, NOW + DAY), (NOW, datetime(2051, 2, 3, 4, 5, 6, tzinfo=UTC))):
+        authority.sign(since, until)
+        der = subprocess.run(
+            ["openssl", "x509", "-in", authority.path("broker.crt"), "-outform", "DER"],
+            check=True, capture_output=True,
+        ).stdout  # fmt: skip
+        assert validity(der) == (since, until)
+        for length in range(len(der) // 2):
+            with pytest.raises((ValueError, IndexError)):
+                validity(der[:length][:60])
+
+
+# Names and addresses
+
+
+@pytest.fixture
+def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """The network's resolver: its first item is a list of addresses, an error, or a wait for an event."""
+    real = socket.getaddrinfo
+    answers: list[Any] = []
+
+    def getaddrinfo(host: str, port: int, *args: Any, **how: Any) -> Any:
+        if how.get("flags", 0) & socket.AI_NUMERICHOST:
+            return real(host, port, *args, **how)
+        answer = answers[0]
+        if isinstance(answer, threading.Event):
+            answer.wait()
+            answer = socket.gaierror(socket.EAI_AGAIN, "no server answers")
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    yield answers
+    for answer in answers:
+        if isinstance(answer, threading.Event):
+            answer.set()
+
+
+def at(port: int, host: str = "127.0.0.1") -> Any:
+    return (socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port))
+
+
+def test_a_resolver_that_hangs_holds_up_nobody(
+    make_unit: Callable[..., Unit], broker: Broker, resolver: list[Any], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(dial, "LOOKUP_LIMIT_S", 0.2)
+    hang = threading.Event()
+    resolver.append(hang)
+    unit = make_unit(broker.port, host="broker.test").start()
+    wait_for(lambda: "no DNS server answers" in error_of(unit), "the error")
+    wait_for(lambda: unit.status()["link"]["failures"] >= 3, "more attempts")
+    assert [t.name for t in threading.enumerate()].count("lookup") == 1
+    assert unit.agent is not None
+    assert unit.agent._link.tend()
+    resolver.insert(0, [at(broker.port)])
+    hang.set()
+    wait_for(lambda: is_connected(unit), "the connection")
+    wait_for(lambda: "lookup" not in [t.name for t in threading.enumerate()], "the thread's end")
+
+
+def test_a_stop_does_not_wait_for_the_resolver(
+    make_unit: Callable[..., Unit], resolver: list[Any]
+) -> None:
+    resolver.append(threading.Event())
+    unit = make_unit(1883, host="broker.test").start()
+    wait_for(lambda: "lookup" in [t.name for t in threading.enumerate()], "the question")
+    assert unit.agent is not None
+    thread = unit.agent._link._thread
+    unit.stop()
+    assert not thread.is_alive()
+
+
+def test_a_name_that_was_known_serves_while_no_resolver_answers(
+    make_unit: Callable[..., Unit], broker: Broker, resolver: list[Any]
+) -> None:
+    resolver.append([at(broker.port)])
+    unit = make_unit(broker.port, host="broker.test").start()
+    wait_for(lambda: is_connected(unit), "the connection")
+    resolver.insert(0, socket.gaierror(socket.EAI_AGAIN, "no server answers"))
+    broker.stop()
+    wait_for(lambda: not is_connected(unit), "the loss of the link")
+    broker.start()
+    wait_for(lambda: is_connected(unit), "the connection")
+
+
+@pytest.fixture
+def black_hole() -> Iterator[int]:
+    """A port that answers nobody: its queue of connections is full."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        others = [socket.socket() for _ in range(4)]
+        for other in others:
+            other.setblocking(False)
+            other.connect_ex(server.getsockname())
+        yield server.getsockname()[1]
+        for other in others:
+            other.close()
+
+
+def test_of_several_addresses_dead_ones_are_passed_over(
+    make_unit: Callable[..., Unit], broker: Broker, resolver: list[Any], black_hole: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(dial, "CONNECT_LIMIT_S", 3.0)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        resolver.append([at(black_hole), at(nobody.getsockname()[1]), at(broker.port)])
+        unit = make_unit(broker.port, host="broker.test").start()
+        wait_for(lambda: is_connected(unit), "the connection")
+        # From now on the good one is the first.
+        resolver.insert(0, [at(black_hole), at(broker.port)])
+        broker.stop()
+        wait_for(lambda: not is_connected(unit), "the loss of the link")
+        broker.start()
+        wait_for(lambda: is_connected(unit), "the connection")
+        assert unit.agent is not None
+        assert unit.agent._link._dial._good == at(broker.port)
+        resolver.insert(0, [at(black_hole), at(nobody.getsockname()[1])])
+        broker.stop()
+        wait_for(lambda: "refuses connections" in error_of(unit), "the telling one of two errors")
+
+
+def test_a_host_that_answers_nothing_is_named(
+    make_unit: Callable[..., Unit], black_hole: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dial, "CONNECT_LIMIT_S", 0.5)
+    unit = make_unit(black_hole).start()
+    wait_for(lambda: "does not answer" in error_of(unit), "the error")
