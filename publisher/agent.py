@@ -102,6 +102,7 @@ class Agent:
         self._software = software()
         self._board = Board(state_dir, hardware.root)
 
+        self._state_dir = state_dir
         self._lock = _lock(state_dir)
         now = clock.now()
         store = config.store
@@ -116,10 +117,7 @@ class Agent:
         self.tent = Tent(config, now, opened.totals, boot=boot, log=days)
         if opened.power_cut is not None:
             self._pending.append(Happening("power_cut", opened.power_cut))
-        if opened.quarantined is not None:
-            log.error("the store was damaged: set aside as %s, begun anew", opened.quarantined)
-            self._pending.append(Happening("store_quarantined", {"file": opened.quarantined}))
-        self._dropped_told = self._store.buffer(now)["dropped"]
+        self._dropped_told = self._store.buffer(now)["dropped"] - opened.lost
         self._fingerprint = self.tent.fingerprint()
         self._tick_due_s = self._interval_due_s = self._retry_due_s = now.monotonic_s
         self._change_s = now.monotonic_s - CHANGE_PAUSE_S
@@ -151,11 +149,17 @@ class Agent:
             for s in config.sensors
         ]
         self._control: Control | None = None
+        self._listen()
+        self._tell_begun_anew()
+
+    def _listen(self) -> None:
         try:
-            self._control = Control(state_dir, self._ask)
+            self._control = Control(self._state_dir, self._ask)
         except OSError as error:
             log.error(
-                "no control socket in %s (%s): status and headcount will fail", state_dir, error
+                "no control socket in %s (%s): status and headcount will fail",
+                self._state_dir,
+                error,
             )
 
     # For other threads
@@ -319,6 +323,7 @@ class Agent:
             )
             self._retry_due_s = now.monotonic_s + STORE_RETRY_S
         self._failure_told = failed
+        self._tell_begun_anew()
         self._settle(tent.alerts({"store_failed": failed}, now))
         if buffer["dropped"] > self._dropped_told:
             dropped, self._dropped_told = buffer["dropped"] - self._dropped_told, buffer["dropped"]
@@ -328,11 +333,22 @@ class Agent:
         self._retry_due_s = now.monotonic_s + STORE_RETRY_S
         unread = self._store.retry(now)
         if unread is not None:
-            self._settle(self.tent.add(unread))
+            self._settle(self.tent.add(*unread))
+        self._tell_begun_anew()
         if self._store.failure is None:
             log.warning("the store can be written again")
             self._record(now)
             self._link.look_again()
+
+    def _tell_begun_anew(self) -> None:
+        for file in self._store.begun_anew():
+            self._settle([Happening("store_quarantined", {"file": file})])
+            if file is None and self._control is not None:  # the socket lay beside it
+                self._control.close()
+                self._control = None
+                self._listen()
+                if self._control is not None:
+                    self._control.start()
 
     # Commands
 

@@ -7,35 +7,41 @@ record and not twice. All methods may be called from any thread.
 Where the file cannot be written (disk full, card gone read-only) the store goes on in memory and
 tries the file again later; `failure` says so meanwhile. What is numbered in memory could be numbered
 again after a crash, so it is numbered under a boot of its own.
+
+A file that is damaged is set aside; what can still be read of it and has a right checksum goes into
+a new one. The totals have a second place outside of the file (`publisher.ledger`); the newer of the
+two counts, whole, never a mix.
 """
 
 import contextlib
 import json
 import logging
-import os
 import random
 import sqlite3
 import sys
 import threading
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from publisher.clock import EPOCH, Now, timestamp
+from publisher.ledger import BOOT_LIMIT, SCHEMA, Ledger, SecondPlace, checksum, sync_directory
 
 log = logging.getLogger("tentwatch.store")
 
 FILE = "tentwatch.db"
-BOOT_FILE = "boot"
+#: A new file is made under this name, until it is whole.
+NEW_FILE = "tentwatch.db-new"
+#: Damaged files that are kept, for whoever wants to know.
+MOST_SET_ASIDE = 3
+#: After so many retries a file that cannot be read is set aside as if it were damaged.
+MOST_REFUSALS = 10
 #: Rows kept in memory while the file cannot be written.
 MEMORY_ROWS = 5000
 #: Ids given in memory begin at the boot number times this: above all that the file can hold.
 IDS_PER_BOOT = 1 << 30
-#: Fresh boot numbers stay below (which leaves room until the year 2162).
-BOOT_LIMIT = 1 << 32
 #: Boot numbers among which chance chooses where the time of day cannot.
 BOOT_CHANCE = 1_000_000
 #: By how many bytes a row at most grows when it is stamped.
@@ -51,9 +57,6 @@ MOST_ANSWERS = 200
 MOST_BOOTS = 1000
 #: What the time of day of a boot's beginning may be off before it is written again.
 BEGAN_S = 1.0
-
-#: The version of the schema, which stands in the file's `user_version`.
-SCHEMA = 2
 
 # `crc` is a CRC-32 of the rest of the row: SQLite itself does not see a flipped bit in a value.
 _TABLES = (
@@ -114,23 +117,8 @@ class Row(NamedTuple):
     @property
     def crc(self) -> int:
         """The checksum that stands beside it in the file."""
-        return _crc(self.id, self.kind, self.boot, float(self.uptime_s), self.stamped, self.body)
-
-
-@dataclass(slots=True)
-class Ledger:
-    """What the store itself must remember; it is written with every record."""
-
-    boot: int = 0
-    boot_id: str = ""
-    seq: int = 0
-    conn: int = 0
-    dropped: int = 0
-    clean: bool = True
-    uptime_s: float = 0.0
-    wall: str | None = None
-    totals: dict[str, Any] | None = None
-    schema: int = SCHEMA  # a file of a later version says here so, too
+        values = (self.id, self.kind, self.boot, float(self.uptime_s), self.stamped, self.body)
+        return checksum(*values)
 
 
 #: Makes records (kind, body) when it is told the boot and the first seq to write into them.
@@ -140,6 +128,9 @@ Records = Callable[[int, int], Sequence[tuple[str, str]]]
 #: What lies beside the records: of each table (key, text) pairs, oldest first.
 Beside = Mapping[str, Sequence[tuple[Any, str]]]
 _NOTHING: Beside = {}
+BESIDE = ("days", "boots", "answers")
+_ALL = "SELECT * FROM {} ORDER BY rowid"
+_ROWS = "SELECT id, kind, boot, uptime_s, stamped, body, crc FROM outbox"
 
 
 #: What SQLite's module raises on files; UnicodeError where damage is quoted in a message of SQLite.
@@ -166,11 +157,21 @@ class Opened(NamedTuple):
     """What opening the store found: the totals, and what there is to report.
 
     Totals are None where there never were any, and empty where they are lost or out of reach.
+    `quarantined` is the name of a file that was set aside; `lost` counts records that were to be sent
+    and are nowhere any more.
     """
 
     totals: dict[str, Any] | None
     power_cut: dict[str, Any] | None
     quarantined: str | None
+    lost: int = 0
+
+
+class Unread(NamedTuple):
+    """Totals that nobody had read; the present ones already count what `counted` says."""
+
+    totals: dict[str, Any]
+    counted: dict[str, Any]
 
 
 class Store:
@@ -192,9 +193,14 @@ class Store:
         self._boots: set[int] = set()  # numbers that this boot of the unit has had
         self._began: tuple[datetime, set[int]] | None = None  # noted for which of them
         self._now: Now | None = None
+        self._second = SecondPlace(directory)
+        self._identity: tuple[int, int] | None = None  # of the open file on its disk
+        self._begun_anew: list[str | None] = []  # not yet told
         self.failure: str | None = None
         # Of the file, while the store works in memory:
-        self._unread = False  # its ledger has never been read
+        self._unread: Ledger | None = None  # its own has never been read; this one stood in
+        self._existed = False  # there is one, or was
+        self._refusals = 0  # retries that it did not let itself be read
         self._damaged = False  # it is to be set aside
         self._left = 0  # unconfirmed rows in it
         self._gone: set[int] = set()  # rows in it that are to be deleted
@@ -204,28 +210,59 @@ class Store:
         """Open or begin the file, take up its totals, and settle this boot's number."""
         with self._lock:
             self._now = now
-            quarantined = self._open_file()
-            ledger = self._ledger
-            totals = ledger.totals
-            if totals is None and (quarantined is not None or self._unread):
+            second = self._second.read() or Ledger()
+            self._existed = second.boot > 0
+            aside, failed = None, None
+            try:
+                aside = self._load(second)
+            except FAULTS as error:
+                failed, self._ledger = error, Ledger()
+            found = self._ledger
+            is_found = found.boot > 0 and found.count >= second.count
+            newest = replace(found if is_found else second)
+            is_anew = aside is not None or (not failed and not found.boot and self._existed)
+            if is_anew and aside is None:
+                log.error("%s was gone or empty: begun anew", self._path)
+                self._begun_anew.append(None)
+            totals = newest.totals
+            if totals is None and (is_anew or failed):
                 totals = {}
             power_cut = None
-            if ledger.boot and ledger.boot_id != boot_id and not ledger.clean:
-                power_cut = _gap(ledger, self.began(ledger.boot), now)
-            # What a damaged file says may be old: its boot may have gone further.
-            is_fresh = not ledger.boot or quarantined is not None
-            noted = self._noted_boot()  # higher where a run ended while it worked in memory
-            is_new = is_fresh or ledger.boot_id != boot_id or noted > ledger.boot
-            if is_new and self.failure is None:  # in memory it has a boot of its own already
-                known = max(ledger.boot, noted)
-                ledger.boot = _fresh_boot(known, now) if is_fresh else known + 1
-                ledger.seq = ledger.conn = 0
-            ledger.boot_id = boot_id
-            ledger.clean = False
-            self._conn_limit = ledger.conn
-            self._note_boot()
-            self._write(now, None)
-            return Opened(totals, power_cut, quarantined)
+            before = replace(newest)
+            lost = 0
+            self._ledger = newest
+            if failed:
+                self._unread = second
+                self._rows = second.rows or 0
+                self._fail(failed)  # which takes a fresh boot
+            else:
+                lost = max(0, (newest.rows or 0) - self._rows)
+                newest.dropped += lost
+                # The second place knows the highest boot: a damaged file may be old, and one that
+                # is whole knows nothing of a run that ended while it worked in memory.
+                known = max(found.boot, second.boot)
+                if not second.boot and (is_anew or not known):
+                    newest.boot = _fresh_boot(known, now)
+                elif is_anew or newest.boot_id != boot_id or second.boot > found.boot:
+                    newest.boot = known + 1
+                if newest.boot != known:
+                    newest.seq = newest.conn = 0
+            if before.boot and before.boot_id != boot_id and not before.clean:
+                power_cut = _gap(before, self.began(before.boot), now)
+            newest.boot_id = boot_id
+            newest.clean = False
+            self._conn_limit = newest.conn
+            self._write(now, None, sync=True)
+            return Opened(totals, power_cut, aside, lost)
+
+    def begun_anew(self) -> list[str | None]:
+        """Return, once, what has happened to the file: the name that it was set aside under.
+
+        None stands for one that was gone.
+        """
+        with self._lock:
+            news, self._begun_anew = self._begun_anew, []
+            return news
 
     @property
     def boot(self) -> int:
@@ -333,11 +370,7 @@ class Store:
     ) -> list[Row]:
         found: list[Row] = []
         size = 0
-        cursor = db.execute(
-            "SELECT id, kind, boot, uptime_s, stamped, body, crc FROM outbox"
-            " WHERE id > ? AND id <= ? ORDER BY id",
-            (after_id, until_id),
-        )
+        cursor = db.execute(_ROWS + " WHERE id > ? AND id <= ? ORDER BY id", (after_id, until_id))
         with contextlib.closing(cursor):
             for *values, crc in cursor:
                 row = Row._make(values)
@@ -363,6 +396,9 @@ class Store:
             oldest_s = 0
             waits = self._rows > len(self._confirmed)
             oldest = self.backlog(0, self._next_id, 0) if waits else []
+            waits = self._rows > len(self._confirmed)
+            if waits and not oldest and self.failure is None:
+                self._fail(_Damaged("records have vanished from the file"))
             rows = max(0, self._rows - len(self._confirmed)) + self._left
             if rows:
                 if oldest and oldest[0].boot == self.boot:
@@ -379,14 +415,15 @@ class Store:
                 return
             self._ledger.clean = True
             self._ledger.totals = totals
-            self._write(now, None)
+            self._write(now, None, sync=True)
+            self._second.close()
             self._disconnect()
 
-    def retry(self, now: Now) -> dict[str, Any] | None:
+    def retry(self, now: Now) -> Unread | None:
         """Try the file again after a failure; `failure` is None afterwards if it works.
 
-        Returns totals that the file held and nobody had read: they are to be added to the present
-        ones.
+        Returns totals that the file held and nobody had read: what they count more than was known
+        is to be added to the present ones.
         """
         with self._lock:
             if self.failure is None:
@@ -397,97 +434,155 @@ class Store:
             unread = None
             try:
                 aside = self._load(damaged=self._damaged)
-                found = self._ledger
+                found, base = self._ledger, self._unread
+                if aside is None and not found.boot and self._existed:
+                    log.error("%s is gone: begun anew", self._path)
+                    self._begun_anew.append(None)
                 boot = max(ledger.boot, found.boot + 1)
+                kept = self._rows - sum(map(self._holds, self._gone))
                 self._ledger = replace(
                     ledger,
+                    count=max(ledger.count, found.count),
                     boot=boot,
                     seq=ledger.seq if boot == ledger.boot else 0,
                     wall=ledger.wall or found.wall,
-                    dropped=ledger.dropped + (self._left if aside else 0),
+                    dropped=ledger.dropped + max(0, self._left - kept),
                 )
-                if self._unread and found.totals is not None:
+                is_newer = base is None or base.totals is None or found.count > base.count
+                if base is not None and found.totals is not None and is_newer:
                     # The caller adds them up; until then no power cut may take them away.
-                    unread = self._ledger.totals = found.totals
-                    self._ledger.dropped += found.dropped
+                    self._ledger.totals = found.totals
+                    unread = Unread(found.totals, base.totals or {})
+                    self._ledger.dropped += max(0, found.dropped - base.dropped)
                 self._next_id = max(next_id, self._next_id)
                 self._confirmed = self._gone
                 self._began = None
-                self._commit(waiting, now, beside, new=False)
+                self._second.close()  # it may have gone with the file
+                self._commit(waiting, now, beside, new=False, sync=True)
             except FAULTS as error:
-                self.failure = _why(error)
-                self._damaged = self._damaged or _is_damage(error)
+                self._give_up(error)
                 self._disconnect()
                 self._db, self._ledger, self._next_id = memory, ledger, next_id
                 self._confirmed, self._began = confirmed, began
                 self._count_rows()
                 return None
-            self.failure, self._unread, self._damaged = None, False, False
+            self.failure, self._unread, self._damaged, self._refusals = None, None, False, 0
             self._left, self._gone = 0, set()
             if memory is not None:
                 memory.close()
-            if aside is not None:
-                log.error("the store was damaged: set aside as %s, begun anew", aside)
             return unread
 
-    # The highest boot, in a file of its own, for when the store is lost or out of reach
+    def _holds(self, row_id: int) -> bool:
+        assert self._db is not None
+        found = self._db.execute("SELECT 1 FROM outbox WHERE id = ?", (row_id,)).fetchone()
+        return found is not None
 
-    def _noted_boot(self) -> int:
-        try:
-            return min(int(self._path.with_name(BOOT_FILE).read_text()), BOOT_LIMIT)
-        except (OSError, ValueError):
-            return 0
-
-    def _note_boot(self) -> None:
-        """Note the present boot if it is the highest; in place, which a full disk allows too."""
-        boot = self._ledger.boot
-        if self._noted_boot() >= boot:
-            return
-        with contextlib.suppress(OSError):
-            file = os.open(self._path.with_name(BOOT_FILE), os.O_RDWR | os.O_CREAT, 0o640)
-            try:
-                os.write(file, f"{boot:012d}\n".encode())
-                os.fsync(file)
-            finally:
-                os.close(file)
+    def _give_up(self, error: Exception) -> None:
+        """Take note of a retry that failed, and make the next one more likely to succeed."""
+        self.failure = _why(error)
+        self._damaged = self._damaged or _is_damage(error)
+        code = _code(error)
+        if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+            self._refusals += 1
+            self._damaged = self._damaged or self._refusals >= MOST_REFUSALS
+        elif code == sqlite3.SQLITE_FULL:  # records are worth more than what is damaged
+            self._forget_set_aside(0)
 
     # The file
 
-    def _open_file(self) -> str | None:
-        """Open the file, or go on in memory; return the name given to one that was damaged."""
-        try:
-            return self._load()
-        except FAULTS as error:
-            self._unread = self._ledger.boot == 0
-            self._fail(error)
-            return None
+    def _load(self, second: Ledger | None = None, *, damaged: bool = False) -> str | None:
+        """Open and read the file; set one that is damaged aside and begin a new one.
 
-    def _load(self, *, damaged: bool = False) -> str | None:
-        """Open and read the file; set one that is damaged aside, keeping what its ledger says.
-
-        Returns the name given to a damaged one. Raises sqlite3.Error.
+        So is one that is behind the second place: it has lost what had been written. Returns the
+        name given to it. Raises one of FAULTS.
         """
         self._db, self._ledger = None, Ledger()
+        with contextlib.suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            new = self._path.with_name(NEW_FILE)
+            if new.exists() and not self._path.exists():
+                new.rename(self._path)  # the power was cut between the two names
         try:
             self._connect(self._path)
             self._read()
-            if not damaged:
-                return None
+            if second is not None and second.boot == self._ledger.boot:
+                missing = second.count - self._ledger.count
+                if missing > 0 and self._ledger.count:
+                    raise _Damaged(f"it lacks the last {missing} transactions")
+            if damaged:
+                raise _Damaged(self.failure or "it cannot be read")
+            return None
         except FAULTS as error:
             if not damaged and not _is_damage(error):
                 raise
-        if self._ledger.boot == 0:
+            return self._begin_anew(str(error))
+
+    def _begin_anew(self, why: str) -> str | None:
+        """Put a new file in the place of the open one; return the name given to the old one.
+
+        What can be read of the old one and has a right checksum goes into the new one. Raises one of
+        FAULTS, and then the old one still lies in its place unless its name was all that changed.
+        """
+        if not self._ledger.boot and self._db is not None:
             with contextlib.suppress(*FAULTS):
                 self._read_ledger()
         # The version in the header may be the damage: the ledger, which has a checksum, decides.
         later = self._ledger.schema > SCHEMA
-        self._disconnect()
         ledger = replace(self._ledger, schema=SCHEMA)
-        aside = self._set_aside(f"version-{self._ledger.schema}" if later else "corrupt")
+        old, self._db = self._db, None
+        new = self._path.with_name(NEW_FILE)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            for suffix in ("", "-wal", "-journal"):
+                new.with_name(new.name + suffix).unlink(missing_ok=True)
+            self._connect(new)
+            assert self._db is not None
+            with _transaction(self._db):
+                if old is not None:
+                    _carry_over(old, self._db)
+                rows, size, _ = self._sum_up()
+                if ledger.boot:
+                    _write_ledger(self._db, ledger.text(rows=rows, size=size))
+            self._disconnect()
+            if new.with_name(f"{NEW_FILE}-wal").exists():
+                raise sqlite3.OperationalError(f"{new} cannot be completed")
+            if old is not None:
+                with contextlib.suppress(*FAULTS):
+                    old.close()
+            old = None
+            self._forget_set_aside(MOST_SET_ASIDE - 1)
+            aside = self._set_aside(f"version-{self._ledger.schema}" if later else "corrupt")
+            new.rename(self._path)
+            sync_directory(self._path.parent)
+        except OSError as error:
+            raise sqlite3.OperationalError(f"{self._path}: {error.strerror}") from error
+        finally:
+            if old is not None:
+                with contextlib.suppress(*FAULTS):
+                    old.close()
+        log.error(
+            "%s cannot be used (%s): %s; begun anew with %d records out of %s",
+            self._path,
+            why,
+            "it is gone" if aside is None else f"set aside as {aside}",
+            rows,
+            "those in it" if ledger.rows is None else ledger.rows,
+        )
+        self._begun_anew.append(aside)
+        self._damaged = False
+        self._second.close()  # it may be gone, too
         self._connect(self._path)
         self._read()
-        self._ledger = ledger
+        self._ledger = replace(ledger)
         return aside
+
+    def _is_in_place(self) -> bool:
+        """Say whether the open file is still the one under its name."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self._identity
 
     def _connect(self, path: Path | str) -> None:
         """Open a file, or begin it; one that is damaged is left open to read what can be read.
@@ -514,6 +609,10 @@ class Store:
         db.execute("PRAGMA temp_store = MEMORY")
         if version < SCHEMA:
             _migrate(db, version)
+        if isinstance(path, Path):
+            with contextlib.suppress(OSError):
+                found = path.stat()
+                self._identity = (found.st_dev, found.st_ino)
 
     def _disconnect(self) -> None:
         db, self._db = self._db, None
@@ -523,44 +622,81 @@ class Store:
 
     def _read(self) -> None:
         self._read_ledger()
-        self._next_id = self._count_rows() + 1
+        assert self._db is not None
+        if self._ledger.rows is None:
+            self._next_id = self._count_rows() + 1
+            return
+        # Counting them would mean to read them all, which a card may need seconds for.
+        self._rows, self._bytes = self._ledger.rows, self._ledger.size
+        last_id = self._db.execute("SELECT coalesce(max(id), 0) FROM outbox").fetchone()[0]
+        self._next_id = last_id + 1
 
     def _read_ledger(self) -> None:
         assert self._db is not None
         found = self._db.execute("SELECT body, crc FROM ledger").fetchone()
-        self._ledger = Ledger() if found is None else _ledger(*found)
+        if found is not None:
+            try:
+                self._ledger = Ledger.parse(*found)
+            except (ValueError, TypeError) as error:
+                raise _Damaged(str(error)) from error
 
     def _count_rows(self) -> int:
         """Set the figures of the outbox from its rows; return the last id."""
         if self._db is None:
             return 0
-        self._rows, self._bytes, last_id = self._db.execute(
+        self._rows, self._bytes, last_id = self._sum_up()
+        return last_id
+
+    def _sum_up(self) -> tuple[int, int, int]:
+        assert self._db is not None
+        rows, size, last_id = self._db.execute(
             "SELECT count(*), coalesce(sum(length(CAST(body AS BLOB))), 0), coalesce(max(id), 0)"
             " FROM outbox"
         ).fetchone()
-        return int(last_id)
+        return int(rows), int(size), int(last_id)
 
-    def _set_aside(self, why: str) -> str:
-        """Rename the file, with what SQLite keeps beside it; return its new name."""
+    def _set_aside(self, why: str) -> str | None:
+        """Rename the file, with what SQLite keeps beside it; return its new name, if it was there.
+
+        Raises OSError.
+        """
         number = 1
         while (aside := self._path.with_suffix(f".{why}-{number}")).exists():
             number += 1
-        for suffix in ("", "-wal", "-shm"):
+        is_there = self._path.exists()
+        if is_there:
+            self._path.rename(aside)
+        for suffix in ("-wal", "-shm"):
             part = self._path.with_name(self._path.name + suffix)
             with contextlib.suppress(OSError):
-                part.rename(aside.with_name(aside.name + suffix))
-        return aside.name
+                part.rename(aside.with_name(aside.name + suffix)) if is_there else part.unlink()
+        return aside.name if is_there else None
+
+    def _forget_set_aside(self, most: int) -> None:
+        """Delete the oldest damaged files but so many; those of later versions stay."""
+        ages: list[tuple[float, int, Path]] = []
+        for path in self._path.parent.glob(f"{self._path.stem}.corrupt-*"):
+            with contextlib.suppress(OSError, ValueError):
+                number = int(path.name.rpartition("-")[2])  # not what SQLite keeps beside one
+                ages.append((path.stat().st_ctime, number, path))
+        for _, _, path in sorted(ages)[: max(0, len(ages) - most)]:
+            for suffix in ("", "-wal", "-shm"):
+                with contextlib.suppress(OSError):
+                    path.with_name(path.name + suffix).unlink()
 
     def _fail(self, error: Exception) -> None:
         """Go on in memory, under a boot number of its own."""
         assert self._now is not None, "the store is not open"
         self.failure = _why(error)
         self._damaged = _is_damage(error)
+        if _code(error) == sqlite3.SQLITE_FULL:
+            self._forget_set_aside(0)
         self._left = max(0, self._rows - len(self._confirmed))
         self._gone, self._confirmed = self._confirmed, set()
-        self._ledger.boot = _fresh_boot(max(self._ledger.boot, self._noted_boot()), self._now)
+        self._ledger.boot = _fresh_boot(self._ledger.boot, self._now)
         self._ledger.seq = self._ledger.conn = self._conn_limit = 0
-        self._note_boot()
+        self._ledger.count += 1
+        self._second.write(self._ledger.text(rows=self._left), sync=True)
         self._next_id = max(self._next_id, self._ledger.boot * IDS_PER_BOOT)
         self._memory_from = self._next_id
         beside = self._beside()
@@ -574,22 +710,27 @@ class Store:
     def _beside(self) -> Beside:
         """Return what lies beside the records, as far as it can be read."""
         found: dict[str, list[tuple[Any, str]]] = {}
-        for table in ("days", "boots", "answers"):
+        for table in BESIDE:
             with contextlib.suppress(*FAULTS):
                 if self._db is not None:
-                    found[table] = _checked_pairs(
-                        self._db.execute(f"SELECT * FROM {table} ORDER BY rowid")
-                    )
+                    found[table] = _checked_pairs(self._db.execute(_ALL.format(table)))
         return found
 
     def _write(
-        self, now: Now | None, records: Records | None, beside: Beside = _NOTHING
+        self,
+        now: Now | None,
+        records: Records | None,
+        beside: Beside = _NOTHING,
+        *,
+        sync: bool = False,
     ) -> list[Row]:
         """Commit records, ledger and deletions; fall back on memory where the file refuses."""
         self._now = now or self._now
+        if self.failure is None and not self._is_in_place():
+            self._replace_lost()
         rows = self._number(records)
         try:
-            return self._commit(rows, self._now, beside)
+            return self._commit(rows, self._now, beside, sync=sync)
         except FAULTS as error:
             if self.failure is not None:
                 raise
@@ -597,6 +738,17 @@ class Store:
             # A commit whose fsync failed may stand in the file all the same.
             self._gone.update(row.id for row in rows)
             return self._commit(self._number(records), self._now, beside)
+
+    def _replace_lost(self) -> None:
+        """Begin a new file where the open one was deleted; that one can still be read."""
+        ledger, next_id = self._ledger, self._next_id
+        try:
+            self._begin_anew("it was deleted")
+        except FAULTS as error:
+            self._ledger, self._next_id = ledger, next_id
+            self._fail(error)
+        else:
+            self._ledger, self._next_id = ledger, next_id
 
     def _number(self, records: Records | None) -> list[Row]:
         if records is None:
@@ -615,6 +767,7 @@ class Store:
         beside: Beside = _NOTHING,
         *,
         new: bool = True,
+        sync: bool = False,
     ) -> list[Row]:
         db, ledger = self._db, self._ledger
         assert db is not None, "the store is closed"
@@ -632,12 +785,15 @@ class Store:
             in_memory = self.failure is not None and new
             max_rows = min(self._max_rows, MEMORY_ROWS) if in_memory else self._max_rows
             dropped = self._trim(db, count, size, max_rows)
-            saved = {name: getattr(ledger, name) for name in Ledger.__slots__}
-            saved["seq"] = seq
-            saved["dropped"] += dropped[0]
-            saved["conn"] = max(self._conn_limit, ledger.conn)
-            body = json.dumps(saved)
-            db.execute("INSERT OR REPLACE INTO ledger VALUES (1, ?, ?)", (body, _crc(body)))
+            body = ledger.text(
+                count=ledger.count + 1,
+                seq=seq,
+                dropped=ledger.dropped + dropped[0],
+                conn=max(self._conn_limit, ledger.conn),
+                rows=count - dropped[0] + (self._left if in_memory else 0),
+                size=size - dropped[1],
+            )
+            _write_ledger(db, body)
             for table, pairs in beside.items():
                 _upsert(db, table, pairs)
             if beside.get("answers"):
@@ -647,7 +803,10 @@ class Store:
                     (MOST_ANSWERS,),
                 )
             began = self._note_began(db, now)
+        self._second.write(body, sync=sync)
+        self._existed = True
         self._began = began
+        ledger.count += 1
         ledger.seq = seq
         ledger.dropped += dropped[0]
         self._next_id = max(self._next_id, rows[-1].id + 1) if rows else self._next_id
@@ -720,23 +879,43 @@ def _migrate(db: sqlite3.Connection, version: int) -> None:
         for statement in (*_TABLES, *_TABLES_OF_2) if version == 0 else _FROM_1:
             db.execute(statement)
         for (body,) in db.execute("SELECT body FROM ledger").fetchall():
-            db.execute("UPDATE ledger SET crc = ?", (_crc(body),))
+            db.execute("UPDATE ledger SET crc = ?", (checksum(body),))
         db.execute(f"PRAGMA user_version = {SCHEMA}")
+
+
+def _write_ledger(db: sqlite3.Connection, text: str) -> None:
+    db.execute("INSERT OR REPLACE INTO ledger VALUES (1, ?, ?)", (text, checksum(text)))
+
+
+def _carry_over(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
+    """Copy what can be read of a file and has a right checksum."""
+    seen: set[int] = set()
+    for order in ("ASC", "DESC"):  # from both ends up to the damage
+        for *values, crc in _readable(old, _ROWS + f" ORDER BY id {order}"):
+            row = Row._make(values)
+            if row.id in seen:
+                break
+            seen.add(row.id)
+            if _is_record(row, crc):
+                new.execute("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, crc))
+    for table in BESIDE:
+        _upsert(new, table, _checked_pairs(_readable(old, _ALL.format(table))))
+
+
+def _readable(db: sqlite3.Connection, query: str) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a damaged file up to the damage."""
+    with contextlib.suppress(*FAULTS):
+        yield from db.execute(query)
 
 
 def _upsert(db: sqlite3.Connection, table: str, pairs: Iterable[tuple[Any, str]]) -> None:
     for key, text in pairs:
-        values = (key, text, _crc(key, text))
+        values = (key, text, checksum(key, text))
         db.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", values)
 
 
 def _checked_pairs(rows: Iterable[Any]) -> list[tuple[Any, str]]:
-    return [(key, text) for key, text, crc in rows if crc == _crc(key, text)]
-
-
-def _crc(*values: Any) -> int:
-    """Return the checksum of a row's values."""
-    return zlib.crc32(" ".join(map(str, values)).encode("utf-8", "replace"))
+    return [(key, text) for key, text, crc in rows if crc == checksum(key, text)]
 
 
 def _text(raw: bytes) -> str:
@@ -752,32 +931,6 @@ def _is_record(row: Row, crc: int | None) -> bool:
         return isinstance(json.loads(row.body), dict)
     except ValueError:
         return False
-
-
-def _ledger(body: str, crc: int) -> Ledger:
-    """Return the ledger as it was written. Raises DatabaseError where that cannot be told."""
-    ledger = Ledger()
-    if crc != _crc(body):
-        raise _Damaged("the ledger is damaged: its checksum is wrong")
-    try:
-        saved = json.loads(body)
-        if not isinstance(saved, dict):
-            raise ValueError("it is no object")
-        for name in Ledger.__slots__:
-            if name in saved:
-                setattr(ledger, name, _checked(name, saved[name], getattr(ledger, name)))
-        if ledger.wall is not None and datetime.fromisoformat(ledger.wall).tzinfo is None:
-            raise ValueError(f"wall is {ledger.wall!r}, without a zone")
-    except (ValueError, TypeError) as error:
-        raise _Damaged(f"the ledger is damaged: {error}") from error
-    return ledger
-
-
-def _checked(name: str, value: Any, default: Any) -> Any:
-    kind = {"uptime_s": (int, float), "wall": (str,), "totals": (dict,)}.get(name, (type(default),))
-    if type(value) not in kind and value is not default:
-        raise ValueError(f"{name} is {value!r}")
-    return value
 
 
 def _fresh_boot(known: int, now: Now) -> int:
@@ -820,7 +973,7 @@ def _age_s(row: Row, began: datetime | None, now: Now) -> int:
 
 
 def _why(error: Exception) -> str:
-    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+    if _code(error) == sqlite3.SQLITE_BUSY:
         return f"another program has {FILE} open: {error}"
     return str(error)
 
@@ -833,5 +986,11 @@ def _is_damage(error: Exception) -> bool:
     """
     if isinstance(error, _Damaged | UnicodeError):
         return True
-    code = getattr(error, "sqlite_errorcode", None)  # errors of Python's own module have none
-    return code is not None and code & 0xFF not in _PASSING
+    code = _code(error)
+    return code is not None and code not in _PASSING
+
+
+def _code(error: Exception) -> int | None:
+    """Return SQLite's code; errors of Python's own module have none."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF

@@ -222,9 +222,12 @@ class Tent:
     def _shunts(self) -> dict[str, Any]:
         return {s.name: s.config for s in self._config.sensors if hasattr(s.config, "zero_a")}
 
-    def add(self, saved: dict[str, Any]) -> list[Happening]:
-        """Add what an earlier run had counted and this one could not read; return what happened."""
-        other = self.totals.add(saved)
+    def add(self, saved: dict[str, Any], counted: dict[str, Any] | None = None) -> list[Happening]:
+        """Add what an earlier run had counted and this one could not read; return what happened.
+
+        `counted` of it was known when this run began.
+        """
+        other = self.totals.add(saved, counted)
         return [] if other is None or not _is_date(other.date) else self._close_day(other)
 
     def has_lines(self) -> bool:

@@ -51,34 +51,45 @@ class Totals:
         _fill(totals, saved)
         return totals
 
-    def add(self, saved: dict[str, Any]) -> Day | None:
+    def add(self, saved: dict[str, Any], counted: dict[str, Any] | None = None) -> Day | None:
         """Add what an earlier run had counted and this one could not read when it began.
 
-        Returns its open day where that is another one than this run's.
+        `counted` are the totals, older than `saved`, that this run has begun with: they are in both.
+        Returns the earlier run's open day where that is another one than this run's.
         """
-        earlier = Totals.restore(saved)
-        mine, theirs = self.occupancy, earlier.occupancy
+        earlier, known = Totals.restore(saved), Totals.restore(counted or {})
+        mine, theirs, ours = self.occupancy, earlier.occupancy, known.occupancy
         if self.estimated:  # a headcount in this run knows better than both
-            mine.people = max(0, theirs.people + mine.entered_total - mine.left_total)
-            mine.entered_since += theirs.entered_since
-            mine.left_since += theirs.left_since
-        mine.entered_total += theirs.entered_total
-        mine.left_total += theirs.left_total
-        mine.passed_total += theirs.passed_total
-        if self.serviced_s is None:
+            entered, left = (
+                mine.entered_total - ours.entered_total,
+                mine.left_total - ours.left_total,
+            )
+            mine.people = max(0, theirs.people + entered - left)
+            mine.entered_since += theirs.entered_since - ours.entered_since
+            mine.left_since += theirs.left_since - ours.left_since
+        mine.entered_total += theirs.entered_total - ours.entered_total
+        mine.left_total += theirs.left_total - ours.left_total
+        mine.passed_total += theirs.passed_total - ours.passed_total
+        if self.serviced_s == known.serviced_s:
             self.serviced_s = earlier.serviced_s
-        else:
-            self.serviced_s += earlier.generator_s
-        self.generator_s += earlier.generator_s
-        self.generator_starts += earlier.generator_starts
-        self.zeros = earlier.zeros | self.zeros
-        self.undated = earlier.undated + self.undated
-        self.saved = self.saved or earlier.saved
+        elif self.serviced_s is not None:
+            self.serviced_s += earlier.generator_s - known.generator_s
+        self.generator_s += earlier.generator_s - known.generator_s
+        self.generator_starts += earlier.generator_starts - known.generator_starts
+        zeros = {name: zero for name, zero in self.zeros.items() if known.zeros.get(name) != zero}
+        self.zeros = earlier.zeros | zeros
+        self.undated = [s for s in earlier.undated if s not in known.undated] + self.undated
+        if earlier.saved is not None:
+            self.saved = max(self.saved or "", earlier.saved)
         if self.day.date and earlier.day.date and earlier.day.date != self.day.date:
             return earlier.day
         self.day.date = self.day.date or earlier.day.date
         self.day.estimated |= earlier.day.estimated
-        self.day.add(earlier.day)
+        more = earlier.day
+        if known.day.date == earlier.day.date:
+            for name in (*PEOPLE, *SECONDS):
+                setattr(more, name, max(0, getattr(more, name) - getattr(known.day, name)))
+        self.day.add(more)
         return None
 
     def as_dict(self) -> dict[str, Any]:

@@ -440,6 +440,7 @@ NULLABLE = {
         for key in ("mean", "max")
     ),
     "battery_ok.detail.charge_pct",
+    "store_quarantined.detail.file",
     "power_cut.detail.last",
     "power_cut.detail.off_s",
 }  # fmt: skip

@@ -24,6 +24,8 @@ import pytest
 
 from publisher import messages
 from publisher.clock import Now, timestamp
+from publisher.ledger import FILE as LEDGER
+from publisher.ledger import SCHEMA, Ledger, SecondPlace
 from publisher.store import (
     CONN_BLOCK,
     FILE,
@@ -31,11 +33,12 @@ from publisher.store import (
     MOST_ANSWERS,
     MOST_BOOTS,
     MOST_CONFIRMED,
-    SCHEMA,
+    MOST_REFUSALS,
     Opened,
     Records,
     Row,
     Store,
+    Unread,
 )
 from publisher.tent import Happening
 
@@ -86,7 +89,7 @@ class Unit:
     def buffer(self) -> dict[str, int]:
         return self.store.buffer(self.now())
 
-    def retry(self) -> dict[str, Any] | None:
+    def retry(self) -> Unread | None:
         return self.store.retry(self.now())
 
     def close(self) -> None:
@@ -448,7 +451,7 @@ def test_the_file_is_safe_against_power_cuts_and_others(tmp_path: Path) -> None:
     assert unit.connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert unit.connection.execute("PRAGMA synchronous").fetchone() == (2,)
     files = sorted(path.name for path in tmp_path.iterdir())
-    assert files == ["boot", FILE, f"{FILE}-wal"]
+    assert files == [LEDGER, FILE, f"{FILE}-wal"]
     for name in files:
         assert (tmp_path / name).stat().st_mode & 0o022 == 0, "only its owner may write"
 
@@ -457,7 +460,7 @@ def test_a_clean_stop_leaves_one_file(tmp_path: Path) -> None:
     unit = Unit(tmp_path)
     unit.append()
     unit.close()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["boot", FILE]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [LEDGER, FILE]
     unit.close()  # harmless
     unit.store.confirm([1])
     assert unit.waiting() == []
@@ -771,12 +774,13 @@ def mend(directory: Path) -> None:
     (directory / "away").rename(directory / FILE)
 
 
-def test_a_file_that_cannot_be_opened_is_read_later_and_its_totals_come_back(
+def test_a_file_that_cannot_be_opened_is_read_later_and_nothing_counts_twice(
     unreadable: Path,
 ) -> None:
     unit = Unit(unreadable, "boot-b", second=100)
-    assert unit.opened == Opened({}, None, None), "totals there were, and they are out of reach"
+    assert unit.opened == Opened({"n": 5}, None, None), "from the second place"
     assert unit.store.failure is not None
+    assert unit.buffer()["rows"] == 4
     rows = unit.append(2)
     assert unit.retry() is None
     assert unit.store.failure is not None
@@ -785,16 +789,59 @@ def test_a_file_that_cannot_be_opened_is_read_later_and_its_totals_come_back(
         for _ in range(3):
             assert unit.retry() is None
             assert unit.store.failure is not None
-    assert unit.retry() == {"n": 5}
+    assert unit.retry() is None, "there was nothing in it that was not known"
     assert unit.store.failure is None
+    assert unit.store.begun_anew() == []
     assert unit.waiting()[4:] == rows
     assert len(unit.waiting()) == 6
     assert unit.buffer()["dropped"] == 1, "counted once, however often it was tried"
-    again = Unit(cut_power(unit), "boot-b", second=200)
-    assert again.totals == {"n": 5}, "no less than it was, until the sum is recorded"
-    unit.totals = {"n": 7}
-    unit.store.append(records(1, at(150)), unit.totals, at(150))
     assert Unit(cut_power(unit), "boot-b", second=200).totals == {"n": 7}
+
+
+def test_totals_out_of_reach_in_both_places_come_back(unreadable: Path) -> None:
+    """A second place that is lost, and one that is older than the file."""
+    newest = (unreadable / LEDGER).read_bytes()
+    for case, second in (
+        ("none", b""),
+        ("older", newest.replace(b'"n": 5', b'"n": 2')),
+    ):
+        directory = unreadable.with_name(f"{unreadable.name}-{case}")
+        shutil.copytree(unreadable, directory)
+        if second:
+            older = Ledger(boot=5, boot_id="boot-a", count=1, dropped=1, totals={"n": 2})
+            place = SecondPlace(directory)
+            (directory / LEDGER).unlink()
+            place.write(older.text(), sync=True)
+            place.close()
+        else:
+            (directory / LEDGER).unlink()
+        unit = Unit(directory, "boot-b", second=100)
+        assert unit.opened.totals == ({"n": 2} if second else {})
+        unit.append(2)
+        mend(directory)
+        with no_room(0):
+            assert unit.retry() is None
+        assert unit.retry() == Unread({"n": 5}, {"n": 2} if second else {})
+        assert unit.buffer()["dropped"] == 1
+        again = Unit(cut_power(unit), "boot-b", second=200)
+        assert again.totals == {"n": 5}, "no less than it was, until the sum is recorded"
+        unit.totals = {"n": 7}
+        unit.append(0)
+        assert Unit(cut_power(unit), "boot-b", second=200).totals == {"n": 7}
+
+
+def test_a_file_that_can_never_be_read_is_set_aside_in_the_end(unreadable: Path) -> None:
+    unit = Unit(unreadable, "boot-b", second=100)
+    rows = unit.append(3)
+    for _ in range(MOST_REFUSALS):
+        assert unit.store.failure is not None
+        unit.retry()
+    unit.retry()
+    assert unit.store.failure is None
+    assert unit.store.begun_anew() == ["tentwatch.corrupt-1"]
+    assert unit.waiting() == rows
+    assert unit.buffer()["dropped"] == 1 + 4
+    assert Unit(cut_power(unit), "boot-b", second=200).totals == {"n": 8}
 
 
 def test_a_file_that_cannot_be_opened_twice_mixes_up_no_rows(unreadable: Path) -> None:
@@ -826,12 +873,14 @@ def test_a_first_start_without_a_usable_card_has_a_store_once_it_is_usable(tmp_p
 
 
 def test_a_directory_that_does_not_exist_is_no_reason_to_stop(tmp_path: Path) -> None:
+    (tmp_path / "none").write_text("a file in the way")
     unit = Unit(tmp_path / "none")
+    assert unit.store.failure is not None
     rows = unit.append(2)
-    assert unit.waiting() == rows
-    (tmp_path / "none").mkdir()
+    (tmp_path / "none").unlink()
     unit.retry()
     assert unit.store.failure is None
+    assert unit.waiting() == rows
 
 
 # Damage
@@ -864,13 +913,21 @@ def write_ledger(directory: Path, body: str | bytes) -> None:
     sql(directory, "UPDATE ledger SET body = ?, crc = ?", body, crc)
 
 
-def check_begun_anew(unit: Unit, old_boot: int, old: Path) -> None:
+def check_begun_anew(unit: Unit, old_boot: int, old: Path, kept: list[tuple[int, int]]) -> None:
+    """Check that the totals were found and a number of records that can still be read."""
     assert unit.store.failure is None
     assert unit.opened.quarantined == old.name
+    assert unit.store.begun_anew() == [old.name]
     assert old.exists()
+    assert unit.opened.totals == {"n": 300}
     assert unit.store.boot > old_boot
-    assert unit.waiting() == []
+    assert unit.numbers() == kept
+    assert unit.buffer()["dropped"] == unit.opened.lost == 300 - len(kept)
     assert number(unit.append()[0]) == (unit.store.boot, 1)
+    again = Unit(cut_power(unit), "boot-z", second=unit.second)
+    assert again.opened.totals == {"n": 301}
+    assert len(again.waiting()) == len(kept) + 1
+    assert again.opened.quarantined is None
 
 
 @pytest.mark.parametrize("header", [bytes(100), b"x" * 100, random.Random(1).randbytes(4096)])
@@ -879,30 +936,56 @@ def test_a_file_without_its_header_is_set_aside(tmp_path: Path, header: bytes) -
     overwrite(tmp_path / FILE, 0, header)
     damaged = (tmp_path / FILE).read_bytes()
     unit = Unit(tmp_path, second=100)
-    check_begun_anew(unit, boot, tmp_path / "tentwatch.corrupt-1")
-    assert unit.opened.totals == {}, "there were some: they are lost"
+    check_begun_anew(unit, boot, tmp_path / "tentwatch.corrupt-1", [])
     assert (tmp_path / "tentwatch.corrupt-1").read_bytes() == damaged
     unit.close()
     overwrite(tmp_path / FILE, 0, header)
+    (tmp_path / LEDGER).unlink()
     again = Unit(tmp_path, second=200)
-    check_begun_anew(again, unit.store.boot, tmp_path / "tentwatch.corrupt-2")
+    assert again.opened.quarantined == "tentwatch.corrupt-2"
+    assert again.opened.totals == {}, "there were some: they are lost in both places"
+    assert again.store.boot > unit.store.boot
 
 
-def test_of_a_file_whose_rows_are_damaged_the_totals_are_kept(tmp_path: Path) -> None:
-    boot, _ = stored(tmp_path)
+def read_all(unit: Unit) -> None:
+    """Have the link look for its backlog, and the file be tried again if that fails."""
+    unit.waiting()
+    unit.buffer()
+    unit.retry()
+
+
+def test_of_a_file_whose_end_is_damaged_the_beginning_and_the_totals_are_kept(
+    tmp_path: Path,
+) -> None:
+    boot, numbers = stored(tmp_path)
     size = (tmp_path / FILE).stat().st_size
-    overwrite(tmp_path / FILE, 8192, random.Random(2).randbytes(size - 8192))
+    overwrite(tmp_path / FILE, size // 2, random.Random(2).randbytes(size - size // 2))
     unit = Unit(tmp_path, "boot-b", second=100)
-    check_begun_anew(unit, boot, tmp_path / "tentwatch.corrupt-1")
+    read_all(unit)
+    assert unit.store.failure is None
+    assert unit.store.begun_anew() == ["tentwatch.corrupt-1"]
     assert unit.opened.totals == {"n": 300}
+    assert unit.store.boot > boot
+    kept = len(unit.waiting())
+    assert unit.numbers() == numbers[:kept]
+    assert kept > 50
+    assert unit.buffer() == {"rows": kept, "oldest_s": 102, "dropped": 300 - kept}
+    unit.append()
     assert Unit(cut_power(unit), "boot-b", second=200).opened.totals == {"n": 301}
 
 
-@pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("part", [0.0, 0.1, 0.5, 0.9])
 def test_a_file_that_is_cut_short_is_set_aside(tmp_path: Path, part: float) -> None:
-    boot, _ = stored(tmp_path)
+    _, numbers = stored(tmp_path)
     os.truncate(tmp_path / FILE, int((tmp_path / FILE).stat().st_size * part))
-    check_begun_anew(Unit(tmp_path, second=100), boot, tmp_path / "tentwatch.corrupt-1")
+    unit = Unit(tmp_path, second=100)
+    read_all(unit)
+    assert unit.store.failure is None
+    assert unit.store.begun_anew() == [None if part == 0.0 else "tentwatch.corrupt-1"]
+    assert unit.opened.totals == {"n": 300}
+    kept = unit.numbers()
+    assert kept == [n for n in numbers if n in kept]
+    assert unit.buffer()["dropped"] == 300 - len(kept)
 
 
 @pytest.mark.parametrize(
@@ -923,9 +1006,9 @@ def test_a_file_that_is_cut_short_is_set_aside(tmp_path: Path, part: float) -> N
     ],
 )
 def test_a_ledger_that_makes_no_sense_is_set_aside(tmp_path: Path, body: str | bytes) -> None:
-    boot, _ = stored(tmp_path)
+    boot, numbers = stored(tmp_path)
     write_ledger(tmp_path, body)
-    check_begun_anew(Unit(tmp_path, second=100), boot, tmp_path / "tentwatch.corrupt-1")
+    check_begun_anew(Unit(tmp_path, second=100), boot, tmp_path / "tentwatch.corrupt-1", numbers)
 
 
 def test_a_ledger_of_another_version_is_taken_as_far_as_it_is_known(tmp_path: Path) -> None:
@@ -964,12 +1047,10 @@ def test_a_record_with_a_wrong_letter_is_not_believed(tmp_path: Path, letter: by
 
 
 def test_a_wrong_digit_in_the_totals_is_not_believed(tmp_path: Path) -> None:
-    stored(tmp_path)
+    boot, numbers = stored(tmp_path)
     content = (tmp_path / FILE).read_bytes()
     overwrite(tmp_path / FILE, content.rindex(b'"n": 300') + 5, b"9")
-    unit = Unit(tmp_path, second=100)
-    assert unit.opened.totals == {}
-    assert unit.opened.quarantined == "tentwatch.corrupt-1"
+    check_begun_anew(Unit(tmp_path, second=100), boot, tmp_path / "tentwatch.corrupt-1", numbers)
 
 
 def test_whatever_is_damaged_it_opens_works_and_uses_no_number_again(tmp_path: Path) -> None:
@@ -1096,25 +1177,24 @@ def test_a_file_of_version_1_without_room_for_the_change_stays_as_it_is(tmp_path
 
 
 def test_a_file_of_a_later_version_is_left_to_it_and_its_totals_go_on(tmp_path: Path) -> None:
-    boot, _ = stored(tmp_path)
+    boot, numbers = stored(tmp_path)
     sql(tmp_path, "CREATE TABLE moods (mood TEXT)")
     sql(tmp_path, f"PRAGMA user_version = {SCHEMA + 1}")
     write_ledger(tmp_path, json.dumps(ledger(tmp_path) | {"schema": SCHEMA + 1}))
     before = (tmp_path / FILE).read_bytes()
     aside = tmp_path / f"tentwatch.version-{SCHEMA + 1}-1"
     unit = Unit(tmp_path, "boot-b", second=100)
-    check_begun_anew(unit, boot, aside)
-    assert unit.opened.totals == {"n": 300}
+    check_begun_anew(unit, boot, aside, numbers)
     assert aside.read_bytes() == before
 
 
 def test_a_wrong_number_of_the_version_is_damage(tmp_path: Path) -> None:
     for version in (0, 1, SCHEMA + 1, 0x7F000002):
-        boot, _ = stored(make(tmp_path / str(version)))
-        sql(tmp_path / str(version), f"PRAGMA user_version = {version}")
-        unit = Unit(tmp_path / str(version), second=100)
-        check_begun_anew(unit, boot, tmp_path / str(version) / "tentwatch.corrupt-1")
-        assert unit.opened.totals == {"n": 300}
+        directory = make(tmp_path / str(version))
+        boot, numbers = stored(directory)
+        sql(directory, f"PRAGMA user_version = {version}")
+        unit = Unit(directory, second=100)
+        check_begun_anew(unit, boot, directory / "tentwatch.corrupt-1", numbers)
 
 
 def make(directory: Path) -> Path:
@@ -1160,7 +1240,7 @@ def test_what_an_older_program_left_beside_the_file_does_no_harm(tmp_path: Path)
     unit = Unit(left, "boot-b", second=1000)
     assert len(unit.waiting()) == rows
     unit.close()
-    assert sorted(path.name for path in left.iterdir()) == ["boot", FILE]
+    assert sorted(path.name for path in left.iterdir()) == [LEDGER, FILE]
 
 
 # Days, boots and answers

@@ -1,0 +1,151 @@
+"""What the store itself must remember, and a second place for it beside the database."""
+
+import contextlib
+import json
+import os
+import zlib
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+FILE = "ledger"
+#: In older versions a file of this name held the highest boot.
+BOOT_FILE = "boot"
+#: The version of the database's schema.
+SCHEMA = 2
+#: Boot numbers stay below what a clock says in the year 2162.
+BOOT_LIMIT = 1 << 32
+SLOT_BYTES = 8192
+_HEAD_BYTES = 18
+
+
+@dataclass(slots=True)
+class Ledger:
+    """It is written with every record; of two, the one that was written more often is the newer."""
+
+    count: int = 0  # how often it was written
+    boot: int = 0
+    boot_id: str = ""
+    seq: int = 0
+    conn: int = 0
+    dropped: int = 0
+    rows: int | None = None  # that wait for the broker; None where nobody has counted them
+    size: int = 0  # of these rows' bodies, in bytes
+    clean: bool = True
+    uptime_s: float = 0.0
+    wall: str | None = None
+    totals: dict[str, Any] | None = None
+    schema: int = SCHEMA  # of the file that it goes with
+
+    def text(self, **changed: Any) -> str:
+        """Return it as JSON (ASCII), with some values changed."""
+        return json.dumps({name: getattr(self, name) for name in self.__slots__} | changed)
+
+    @classmethod
+    def parse(cls, text: str, crc: int | None) -> "Ledger":
+        """Return a ledger as it was written. Raises ValueError where that cannot be told."""
+        ledger = cls()
+        if crc != checksum(text):
+            raise ValueError("the ledger is damaged: its checksum is wrong")
+        saved = json.loads(text)
+        if not isinstance(saved, dict):
+            raise ValueError("the ledger is damaged: it is no object")
+        for name in cls.__slots__:
+            if name in saved:
+                setattr(ledger, name, _checked(name, saved[name], getattr(ledger, name)))
+        if ledger.wall is not None and datetime.fromisoformat(ledger.wall).tzinfo is None:
+            raise ValueError(f"the ledger is damaged: wall is {ledger.wall!r}, without a zone")
+        return ledger
+
+
+class SecondPlace:
+    """A copy of the ledger in a file of its own, for when the database is lost or out of reach.
+
+    Two slots are written in turn, in place: a full disk allows it, and whatever is cut short, the
+    other slot is whole. Only what must not be lost waits for the disk; the rest is the kernel's to
+    write when it likes (after half a minute, on Linux), so that a record costs no second flush.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / FILE
+        self._file: int | None = None
+        self._turn = 0
+
+    def read(self) -> Ledger | None:
+        """Return the newest ledger that is whole; of older versions' file, one with the boot only."""
+        newest = None
+        content = b""
+        with contextlib.suppress(OSError):
+            content = self._path.read_bytes()
+        for slot in (0, 1):
+            part = content[slot * SLOT_BYTES : (slot + 1) * SLOT_BYTES]
+            with contextlib.suppress(ValueError, TypeError):
+                crc, length = int(part[:8], 16), int(part[9 : _HEAD_BYTES - 1])
+                body = part[_HEAD_BYTES : _HEAD_BYTES + length].decode("ascii")
+                ledger = Ledger.parse(body, crc)
+                if newest is None or ledger.count > newest.count:
+                    newest, self._turn = ledger, 1 - slot
+        if newest is None:
+            with contextlib.suppress(OSError, ValueError):
+                boot = int(self._path.with_name(BOOT_FILE).read_text())
+                newest = Ledger(boot=min(boot, BOOT_LIMIT))
+        return newest
+
+    def write(self, text: str, *, sync: bool) -> None:
+        """Write a ledger over the older slot; with `sync` into both, one after the other, and
+        wait until it is on the disk.
+        """
+        content = f"{checksum(text):08x} {len(text):08d}\n{text}".encode("ascii")
+        if len(content) > SLOT_BYTES:
+            return
+        try:
+            if self._file is not None and os.fstat(self._file).st_nlink == 0:
+                self.close()  # somebody has deleted it
+            if self._file is None:
+                self._file = self._open()
+            for _ in range(2 if sync else 1):
+                os.pwrite(self._file, content, self._turn * SLOT_BYTES)
+                self._turn = 1 - self._turn
+                if sync:
+                    os.fsync(self._file)
+            if sync:
+                self._path.with_name(BOOT_FILE).unlink(missing_ok=True)
+        except OSError:
+            self.close()
+
+    def _open(self) -> int:
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        missing = 2 * SLOT_BYTES - os.fstat(file).st_size
+        if missing > 0:  # have the room now, for when the disk is full
+            os.pwrite(file, bytes(missing), 2 * SLOT_BYTES - missing)
+            os.fsync(file)
+            sync_directory(self._path.parent)
+        return file
+
+    def close(self) -> None:
+        """Let go of the file; `write` opens it again."""
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file)
+
+
+def checksum(*values: Any) -> int:
+    """Return the CRC-32 of some values."""
+    return zlib.crc32(" ".join(map(str, values)).encode("utf-8", "replace"))
+
+
+def sync_directory(directory: Path) -> None:
+    """Have new and changed names written to the disk. Raises OSError."""
+    file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _checked(name: str, value: Any, default: Any) -> Any:
+    kinds = {"uptime_s": (int, float), "wall": (str,), "totals": (dict,), "rows": (int,)}
+    if type(value) not in kinds.get(name, (type(default),)) and value is not default:
+        raise ValueError(f"the ledger is damaged: {name} is {value!r}")
+    return value
