@@ -499,7 +499,7 @@ class Agent:
                 "uptime_s": round(now.uptime_s, 3),
                 "undervoltages": board.undervoltages,
                 "throttlings": board.throttlings,
-                "own_written_mb": board.seen.own_written_mb,
+                "own_written_mb": board.own_written_mb(),
                 "inbox_most": self._inbox_most,
                 "connections": health.sessions,
                 "failures": health.failures,

@@ -12,13 +12,15 @@ What is absent, unreadable or makes no sense is None: on a PC most of it.
 """
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-#: As often as the kernel asks the firmware, so that no dip of the voltage stays unseen.
-LOOK_S = 2.0
+#: As often as the kernel asks the firmware, so that no dip of the voltage stays unseen; heat and disk
+#: change more slowly.
+LOOK_S, SLOW_LOOK_S = 2.0, 10.0
 #: How often files that are missing are looked for: a driver may be loaded after we have started.
 SEARCH_S = 60.0
 #: An alert goes when all has been well for so long.
@@ -43,7 +45,7 @@ _MOST_BYTES = 512
 
 
 class Look(NamedTuple):
-    """What one look found."""
+    """What was found last."""
 
     undervoltage: bool | None = None
     throttled: bool | None = None
@@ -51,8 +53,6 @@ class Look(NamedTuple):
     disk_free_mb: int | None = None
     #: By everything that runs, to the whole disk on which the state is, since the boot.
     disk_written_mb: int | None = None
-    #: By this process.
-    own_written_mb: float | None = None
 
 
 class Board:
@@ -66,7 +66,7 @@ class Board:
         self._word: Path | None = None
         self._zone: Path | None = None
         self._disk: Path | None = None
-        self._search_due_s: float | None = None
+        self._search_due_s = self._slow_due_s = -math.inf
         self._alerts = {name: _Alert() for name in (UNDERVOLTAGE, OVERHEATING, DISK_LOW)}
         self.seen = Look()
         #: How often each has begun since this process did; None while it cannot be told.
@@ -75,25 +75,25 @@ class Board:
 
     def look(self, now_s: float) -> None:
         """Read everything; a few system calls that wait for nothing. `now_s` is monotonic."""
-        if self._search_due_s is None or now_s >= self._search_due_s:
+        if now_s >= self._search_due_s:
             self._search_due_s = now_s + SEARCH_S
             self._search()
-        before = self.seen
-        undervoltage, throttled = self._supply()
-        self.seen = Look(
-            undervoltage,
-            throttled,
-            self._cpu_c(),
-            self._disk_free_mb(),
-            self._disk_written_mb(),
-            self._own_written_mb(),
-        )
+        before, (undervoltage, throttled) = self.seen, self._supply()
+        self.seen = before._replace(undervoltage=undervoltage, throttled=throttled)
         self.undervoltages = _count(self.undervoltages, before.undervoltage, undervoltage)
         self.throttlings = _count(self.throttlings, before.throttled, throttled)
+        self._alerts[UNDERVOLTAGE].apply(undervoltage, now_s)
+        if now_s >= self._slow_due_s:
+            self._slow_due_s = now_s + SLOW_LOOK_S
+            self._look_at_heat_and_disk(now_s)
+
+    def _look_at_heat_and_disk(self, now_s: float) -> None:
+        cpu_c, free_mb = self._cpu_c(), self._disk_free_mb()
+        self.seen = self.seen._replace(
+            cpu_c=cpu_c, disk_free_mb=free_mb, disk_written_mb=self._disk_written_mb()
+        )
         hot_c = COOL_C if self._alerts[OVERHEATING].on else HOT_C
         low_mb = ENOUGH_DISK_MB if self._alerts[DISK_LOW].on else LOW_DISK_MB
-        cpu_c, free_mb = self.seen.cpu_c, self.seen.disk_free_mb
-        self._alerts[UNDERVOLTAGE].apply(undervoltage, now_s)
         self._alerts[OVERHEATING].apply(None if cpu_c is None else cpu_c >= hot_c, now_s)
         self._alerts[DISK_LOW].apply(None if free_mb is None else free_mb < low_mb, now_s)
 
@@ -158,7 +158,8 @@ class Board:
             return None
         return int(int(fields[6]) * _SECTOR_BYTES / _MB)
 
-    def _own_written_mb(self) -> float | None:
+    def own_written_mb(self) -> float | None:
+        """Return what this process has written to disk."""
         for line in _text(self._root / "proc/self/io").splitlines():
             name, _, value = line.partition(": ")
             if name == "write_bytes" and value.isdecimal():
