@@ -296,7 +296,7 @@ class Agent:
         tent, config = self.tent, self._config
         happened, self._pending = self._pending, []
         self._fingerprint = tent.fingerprint()
-        self._interval_due_s = now.monotonic_s + config.report.interval_s
+        self._interval_due_s = float(round(now.monotonic_s + config.report.interval_s))
         buffer = self._store.buffer(now)
         blocks = {**tent.snapshot(), "unit": self._unit()}
 

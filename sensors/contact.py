@@ -59,7 +59,7 @@ class Contact:
         inputs, clock = self._inputs, self._clock
         assert inputs is not None, "read before open"
         if self._reported_s is not None:
-            due_s = self._reported_s + HEARTBEAT_S
+            due_s = clock.beat_after(self._reported_s, HEARTBEAT_S)
             if inputs.next_edge(clock.real_s(due_s - clock.now_s())) is not None:
                 self._settle(inputs)
         self._reported_s = clock.now_s()

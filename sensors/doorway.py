@@ -70,7 +70,7 @@ class Doorway:
         """Return for how many real seconds there is nothing to do unless an edge comes."""
         if self._reported_s is None:
             return 0.0
-        wait_s = self._reported_s + HEARTBEAT_S - self._clock.now_s()
+        wait_s = self._clock.beat_after(self._reported_s, HEARTBEAT_S) - self._clock.now_s()
         if watch.due_s is not None:
             wait_s = min(wait_s, watch.due_s - inputs.now_s())
         return self._clock.real_s(wait_s)

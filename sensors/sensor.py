@@ -85,9 +85,8 @@ class Sensor:
             if due_s > now_s and self._stopping.wait(self._clock.real_s(due_s - now_s)):
                 return
             began_s = self._clock.now_s()
-            due_s += self._driver.period_s
-            if due_s < began_s:  # what was missed (the bus was slow) is not made up for
-                due_s = began_s + self._driver.period_s
+            if self._driver.period_s:  # what was missed (the bus was slow) is not made up for
+                due_s = self._clock.beat_after(began_s, self._driver.period_s)
             try:
                 found = self._driver.read()
             except (SensorError, OSError) as error:
