@@ -1,6 +1,7 @@
 # make run   the demonstration       make test  style, types and all tests
 # make bench the figures as JSON     make clean what this file has made
 # make accuracy  how right the sensors are, as JSON     make fuzz  the parsers on much noise
+# make lock  pins what a Pi installs: systemd/*.lock
 #
 # Each sets up what it needs: Debian's mosquitto, and everything else in .venv.
 
@@ -9,7 +10,7 @@ SPEED ?= 60
 VENV := .venv
 READY := $(VENV)/.ready
 
-.PHONY: run test bench accuracy fuzz clean
+.PHONY: run test bench accuracy fuzz lock clean
 
 run: $(READY)
 	@$(VENV)/bin/tentwatch demo --speed $(SPEED)
@@ -28,6 +29,16 @@ accuracy: $(READY)
 
 fuzz: $(READY)
 	HYPOTHESIS_PROFILE=fuzz $(VENV)/bin/python -m pytest tests/test_fuzz.py
+
+# For every Python that is supported. build.lock: what builds this project, and the one library that
+# comes as its source only.
+LOCK := uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-annotate --custom-compile-command "make lock"
+lock: $(READY)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check uv
+	$(VENV)/bin/$(LOCK) setup.cfg -o systemd/requirements.lock
+	printf 'setuptools>=68\nsetuptools-scm\n' | \
+	  $(VENV)/bin/$(LOCK) - -c systemd/requirements.lock -o systemd/build.lock
 
 $(READY): setup.cfg pyproject.toml Makefile
 	@tests/prepare-machine
