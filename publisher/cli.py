@@ -253,7 +253,8 @@ def _status(options: argparse.Namespace) -> int:
     name = f"{answer['name']} ({answer['id']})" if answer["name"] else answer["id"]
     console.print(Text(f"{name} · {clock_text(answer)}"))
     console.print(tables(answer))
-    console.print(unit_panel(answer))
+    if "unit" in answer:  # an agent that is older than this command does not tell
+        console.print(unit_panel(answer))
     return DONE
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from publisher import control
+from publisher.agent import FIRST_ABOUT_S
 from publisher.board import (
     CALM_S,
     DISK_LOW,
@@ -32,18 +33,25 @@ class Pi:
         self.firmware = root / self.FIRMWARE
         self.zone = root / "sys/class/thermal/thermal_zone0"
         self.io = root / "proc/self/io"
-        device = state_dir.stat().st_dev
-        self.block = root / f"sys/dev/block/{os.major(device)}:{os.minor(device)}"
+        number = state_dir.stat().st_dev
+        self.block = root / f"sys/dev/block/{os.major(number)}:{os.minor(number)}"
         card = root / "sys/devices/platform/emmc2bus/fe340000.mmc/mmc0:aaaa/block/mmcblk0"
         self.card = card
         part = card / "mmcblk0p2"
-        for directory in (self.hwmon, self.firmware.parent, self.zone, self.io.parent, part):
+        firmware, thermal = self.firmware.parent, root / "sys/devices/virtual/thermal"
+        for directory in (self.io.parent, part):
             directory.mkdir(parents=True)
         other = root / "sys/class/hwmon/hwmon0"
-        other.mkdir()
+        for name, device in (
+            (self.hwmon, firmware / "raspberrypi-hwmon/hwmon/hwmon1"),
+            (other, thermal / "thermal_zone0/hwmon0"),
+            (self.zone, thermal / "thermal_zone0"),
+            (self.block, part),
+        ):
+            device.mkdir(parents=True, exist_ok=True)
+            name.parent.mkdir(parents=True, exist_ok=True)
+            name.symlink_to(os.path.relpath(device, name.parent))
         (other / "name").write_text("cpu_thermal\n")
-        self.block.parent.mkdir(parents=True)
-        self.block.symlink_to(os.path.relpath(part, self.block.parent))
         (part / "partition").write_text("2\n")
         (part / "stat").write_text(stat(written=1))
         (self.hwmon / "name").write_text("rpi_volt\n")
@@ -381,6 +389,17 @@ def test_about_tells_what_the_unit_has_counted(
     generator = next(s for s in about["sensors"] if s["name"] == "generator")
     assert generator["reads"] > 0
     assert 0 < generator["read_duration_mean_s"] <= generator["read_duration_max_s"]
+
+
+def test_what_was_counted_in_an_outage_comes_with_the_next_connection(
+    make_unit: Callable[..., Unit], broker: Broker, subscriber: Subscriber
+) -> None:
+    broker.stop()
+    unit = make_unit(broker.port, speed=60).start()
+    began_s = unit.status()["uptime_s"]
+    wait_for(lambda: unit.status()["uptime_s"] > began_s + FIRST_ABOUT_S + 5, "the counts")
+    broker.start()
+    assert subscriber.next("about").content["unit"]["failures"] >= 1
 
 
 def test_reconnects_are_counted(unit: Unit, broker: Broker, subscriber: Subscriber) -> None:
