@@ -773,7 +773,7 @@ class Store:
         assert db is not None, "the store is closed"
         if now is not None:
             ledger.uptime_s = round(now.uptime_s, 3)
-            if now.synced and now.wall is not None:
+            if now.is_certain and now.wall is not None:
                 ledger.wall = now.wall.isoformat()
         seq = ledger.seq + (len(rows) if new else 0)
         with _transaction(db):
