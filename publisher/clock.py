@@ -113,8 +113,7 @@ class DemoClock(Clock):
         self._wall = datetime.now(UTC)
         self._uptime_s = time.clock_gettime(time.CLOCK_BOOTTIME)
 
-    def now(self) -> Now:
-        """Return the present."""
+    def _read(self) -> Now:
         now_s = self.now_s()
         passed_s = now_s - self._start_s
         wall = self._wall + timedelta(seconds=passed_s)

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from publisher import clock
-from publisher.clock import EPOCH, Clock, DemoClock, boot_id, kernel_is_synced, timestamp
+from publisher.clock import EPOCH, Clock, DemoClock, Now, boot_id, kernel_is_synced, timestamp
+from tests.tents import NOON
 
 
 def test_the_monotonic_clock_and_the_uptime_are_the_kernels() -> None:
@@ -69,6 +70,55 @@ def test_the_demonstrations_clock_runs_faster_from_the_present_on() -> None:
     assert second.uptime_s - first.uptime_s == pytest.approx(passed_s, abs=0.01)
     assert clock.uptime_at(second.monotonic_s) == pytest.approx(second.uptime_s)
     assert first.wall - began < timedelta(days=1)
+
+
+class Kernel(Clock):
+    """The clock on a kernel that says what the test has it say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.says = Now(3.0, 100.0, NOON, synced=False)
+
+    def _read(self) -> Now:
+        return self.says
+
+    def at(self, uptime_s: float, wall: datetime, *, synced: bool) -> Now:
+        self.says = Now(uptime_s - 97.0, uptime_s, wall, synced)
+        return self.now()
+
+
+def test_a_clock_that_is_no_longer_synchronised_counts_on_whatever_it_is_set_to() -> None:
+    kernel = Kernel()
+    guess = kernel.now()
+    assert (guess.is_certain, guess.began) == (False, None)
+    assert kernel.at(200.0, NOON + timedelta(hours=5), synced=True).is_certain
+    for set_to in (NOON - timedelta(days=9000), NOON + timedelta(days=9000)):
+        now = kernel.at(260.0, set_to, synced=False)
+        assert (now.synced, now.held, now.is_certain) == (False, True, True)
+        assert now.wall == NOON + timedelta(hours=5, minutes=1)
+        assert now.began == NOON + timedelta(hours=5, seconds=-200)
+    now = kernel.at(300.0, NOON - timedelta(days=30), synced=True)  # its word is what counts
+    assert (now.wall, now.held) == (NOON - timedelta(days=30), False)
+    assert kernel.at(301.0, NOON, synced=False).wall == NOON - timedelta(days=30, seconds=-1)
+
+
+def test_what_an_earlier_run_in_this_boot_knew_of_the_time_is_gone_on_with() -> None:
+    kernel = Kernel()
+    kernel.hold(None)
+    assert not kernel.now().is_certain
+    kernel.hold(NOON - timedelta(seconds=40))
+    now = kernel.now()
+    assert (now.wall, now.held) == (NOON + timedelta(seconds=60), True)
+    kernel.hold(None)
+    assert kernel.now() == now
+
+
+def test_a_guess_that_is_late_is_still_a_guess() -> None:
+    kernel = Kernel()
+    kernel.trust_from(NOON)
+    for years, wall in ((-10, None), (70, NOON.replace(year=2096))):
+        now = kernel.at(101.0, NOON.replace(year=2026 + years), synced=False)
+        assert (now.wall, now.is_certain, now.began) == (wall, False, None)
 
 
 def test_a_boot_has_one_name() -> None:
