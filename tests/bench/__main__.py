@@ -31,6 +31,9 @@ from publisher.control import ControlError
 from publisher.messages import encode
 from publisher.mosquitto import BrokerError
 from publisher.store import Store
+from tests.bench.comeback import run as many_tents
+from tests.bench.faults import is_well
+from tests.bench.faults import run as storm
 from tests.bench.stage import Broker, Failed, Message, Subscriber, Unit, records
 
 #: Changes closer than the agent's pause between two snapshots wait for it: that is its duty and not
@@ -433,6 +436,89 @@ def frozen(work: Path, quick: bool) -> Figures:
     }
 
 
+def drain(work: Path, quick: bool) -> Figures:
+    """30 days of backlog, and the newest state before it."""
+    rows = 5_000 if quick else 50_000
+    with Broker(work) as broker, Subscriber(broker.port) as subscriber:
+        with Unit(work / "state", broker.port):
+            sample = subscriber.settled().content
+        _fill(work / "state", rows, sample)
+        missing = {sample["seq"] + number for number in range(1, rows + 1)}
+        last_seq = max(missing)
+        with Unit(work / "state", broker.port) as unit:
+            link = subscriber.next(lambda m: m.kind == "link" and m.content["online"])
+            first = subscriber.next(
+                lambda m: m.kind == "state" and m.content["seq"] > last_seq and not m.late
+            )
+            before_state = sum(message.kind == "history" for message in subscriber.messages)
+
+            def is_last(message: Message) -> bool:
+                missing.difference_update(record["seq"] for _, record in records([message]))
+                return not missing
+
+            drained_s = subscriber.next(is_last).at_s - link.at_s
+            unit.wait_until(lambda status: status["buffer"]["rows"] == 0)
+            _, peak_mib = unit.memory_mib()
+            cpu_s = unit.cpu_s()
+    history = [m for m in subscriber.messages if m.kind == "history"]
+    order = [record["seq"] for _, record in records(history)]
+    state_s = first.at_s - link.at_s
+    return {
+        "backlog_drained_s": figure(
+            "<= 60, in order, the newest state within 2 s and first",
+            drained_s <= 60 and state_s <= 2 and not before_state and order == sorted(order),
+            f"{rows} states put into the store of a stopped unit; from the arrival of its `link` "
+            f"at a subscriber to that of the last of them, with the default pace",
+            value=round(drained_s, 1),
+            newest_state_after_s=round(state_s, 3),
+            bytes_each=len(encode(sample)),
+            records_per_s=round(rows / drained_s),
+            messages=len(history),
+            peak_mib=peak_mib,
+            cpu_s=round(cpu_s, 1),
+        )
+    }
+
+
+def comeback(work: Path, quick: bool) -> Figures:
+    """A thousand tents that come back in the same moment."""
+    tents, backlog = (100, 100) if quick else (1000, 100)
+    with Broker(work) as broker:
+        cpu_s = broker.cpu_s()
+        directory = work / "tents"
+        directory.mkdir()
+        found = many_tents(directory, broker.port, tents, backlog)
+        cpu_s = broker.cpu_s() - cpu_s
+    return {
+        "comeback": figure(
+            "every newest state within 2 s of its connection",
+            found["state_worst_s"] <= 2,
+            "stores and links without a tent in front, in 4 processes, all started in the same "
+            "moment; from the birth on a connection to the PUBACK of the newest state, and from "
+            "the start until all backlogs are confirmed; one mosquitto on the same machine",
+            **found,
+            broker_cpu_s=round(cpu_s, 2),
+        )
+    }
+
+
+def faults(work: Path, quick: bool) -> Figures:
+    """Eight hours at 100 times the speed of life, in which everything fails by turns."""
+    seconds, kills = (30.0, 1) if quick else (290.0, 4)
+    found = storm(work, seconds, kills, seed=1)
+    return {
+        "faults": figure(
+            "0 lost, 0 disordered in history, 0 threads and descriptors more than before",
+            is_well(found),
+            f"{seconds:.0f} real seconds, the world at 100 times the speed of life and the network "
+            f"at its own; what the store has numbered is held against what a subscriber past the "
+            f"faults has got, by (boot, seq); the unit is killed in the first third, and its last "
+            f"process measured after that and at the end",
+            **found,
+        )
+    }
+
+
 #: In this order one after the other, but for those of RELAXED, which take time and no speed.
 MEASUREMENTS = {
     "start": start,
@@ -443,8 +529,11 @@ MEASUREMENTS = {
     "soak_1s": soak_1s,
     "outage": outage,
     "frozen": frozen,
+    "drain": drain,
+    "comeback": comeback,
+    "faults": faults,
 }
-RELAXED = ("soak", "soak_1s", "outage", "frozen")
+RELAXED = ("soak", "soak_1s", "outage", "frozen", "faults")
 
 
 def measure(name: str, work: Path, quick: bool) -> Figures:

@@ -38,6 +38,11 @@ class Broker(Mosquitto):
         super().__enter__()
         return self
 
+    def cpu_s(self) -> float:
+        """User and system time so far."""
+        assert self._process is not None
+        return _cpu_s(Path(f"/proc/{self._process.pid}/stat").read_text())
+
     def freeze(self) -> None:
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
@@ -49,6 +54,11 @@ class Broker(Mosquitto):
     def close(self) -> None:
         self.thaw()  # a frozen process hears no SIGTERM
         super().close()
+
+
+def _cpu_s(stat: str) -> float:
+    fields = stat.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Message(NamedTuple):
@@ -137,12 +147,23 @@ class Unit:
     profiles: Path | None = None
 
     def __init__(
-        self, state_dir: Path, port: int, *, interval_s: float = 60.0, speed: float = 1.0
+        self,
+        state_dir: Path,
+        port: int,
+        *,
+        interval_s: float = 60.0,
+        speed: float = 1.0,
+        world: int | None = None,
+        broker: dict[str, Any] | None = None,
     ) -> None:
         self.state_dir = state_dir
         state_dir.mkdir(exist_ok=True)
         command = [sys.executable, "-m", "tests.bench.unit", "--state-dir", str(state_dir)]
         command += [f"--port={port}", f"--interval={interval_s}", f"--speed={speed}"]
+        if world is not None:
+            command += [f"--world={world}"]
+        if broker is not None:
+            command += [f"--broker={json.dumps(broker)}"]
         if self.profiles is not None:
             command += ["--profile", str(self.profiles / state_dir.parent.name)]
         with (state_dir / "log").open("ab") as log:
@@ -201,14 +222,19 @@ class Unit:
 
     def cpu_s(self) -> float:
         """User and system time so far."""
-        fields = self._proc("stat").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return _cpu_s(self._proc("stat"))
 
     def memory_mib(self) -> tuple[float, float]:
         """Resident memory now and at its peak, in MiB."""
         status = self._table("status")
         now, peak = (int(status[key].split()[0]) / 1024 for key in ("VmRSS", "VmHWM"))
         return round(now, 1), round(peak, 1)
+
+    def threads(self) -> int:
+        return int(self._table("status")["Threads"])
+
+    def descriptors(self) -> int:
+        return len([*Path(f"/proc/{self._process.pid}/fd").iterdir()])
 
     def written_bytes(self) -> int:
         """Bytes that the process has caused to be written to storage."""

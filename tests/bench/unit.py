@@ -2,11 +2,13 @@
 
 It takes a command a line on standard input, `in`, `out`, `mains 0|1` or `generator AMPERES`, and
 answers with the moment that completed the change: time.monotonic(), which on Linux is the same clock
-in every process. SIGTERM ends it as it ends the service; so does the end of standard input.
+in every process. With --world the demonstration's world moves the devices instead. SIGTERM ends it as
+it ends the service; so does the end of standard input.
 """
 
 import argparse
 import itertools
+import json
 import signal
 import sys
 import threading
@@ -18,8 +20,9 @@ from tempfile import TemporaryDirectory
 
 from publisher.agent import Agent
 from publisher.clock import Clock, DemoClock
-from publisher.demo import configuration
+from publisher.demo import SEATS, configuration
 from sensors.simulated.hardware import SimulatedHardware
+from sensors.simulated.world import World
 
 #: A person at 1.2 m/s: after how many seconds which beam (False: the one met first) is broken.
 PASSAGE = ((0.0, False, True), (0.12, True, True), (0.25, False, False), (0.37, True, False))
@@ -31,6 +34,9 @@ class Devices:
     def __init__(self, directory: Path, clock: Clock) -> None:
         self.hardware = SimulatedHardware(directory, clock)
         self._clock = clock
+
+    def start(self) -> None:
+        """Begin with mains there and a monitor that speaks."""
         self.hardware.set_mains(True)
         self.hardware.set_generator(0.0, 13.0)
         threading.Thread(target=self._speak, name="monitor", daemon=True).start()
@@ -71,6 +77,8 @@ def main() -> None:
     parser.add_argument("--state-dir", type=Path, required=True)
     parser.add_argument("--interval", type=float, default=60.0, help="seconds between snapshots")
     parser.add_argument("--speed", type=float, default=1.0, help="of the simulated time")
+    parser.add_argument("--world", type=int, metavar="SEED", help="let a world move the devices")
+    parser.add_argument("--broker", type=json.loads, default={}, help="keys of [broker], as JSON")
     parser.add_argument("--profile", type=Path, help="profile each thread into a file here")
     options = parser.parse_args()
 
@@ -80,14 +88,40 @@ def main() -> None:
             _profile_threads(options.profile)
         devices = Devices(Path(directory), clock)
         config = configuration(devices.hardware, "127.0.0.1", options.port, options.speed)
-        config = replace(config, report=replace(config.report, interval_s=options.interval))
+        config = replace(
+            config,
+            report=replace(config.report, interval_s=options.interval),
+            broker=replace(config.broker, **options.broker),
+        )
         agent = Agent(config, options.state_dir, devices.hardware, clock)
-        signal.signal(signal.SIGTERM, lambda *_: agent.stop())
+        world = None
+        if options.world is None:
+            devices.start()
+        else:
+            world = World(
+                devices.hardware,
+                clock,
+                lambda at_s, what: None,
+                seed=options.world,
+                seats=SEATS,
+                hour_of_day=12.0,
+                people=agent.tent.totals.occupancy.people,
+                step_s=max(1.0, options.speed / 50),
+                await_drivers=True,
+            )
+            world.start()
+
+        def stop(*_: object) -> None:
+            if world is not None:
+                world.stop()  # first: what has happened by then is all that is to be reported
+            agent.stop()
+
+        signal.signal(signal.SIGTERM, stop)
 
         def listen() -> None:
             for line in sys.stdin:
                 print(devices.obey(line.strip()), flush=True)  # noqa: T201
-            agent.stop()
+            stop()
 
         threading.Thread(target=listen, name="commands", daemon=True).start()
         (agent.run if options.profile is None else _profiled(agent.run, options.profile, "agent"))()
