@@ -165,6 +165,7 @@ def _log_to_stderr(level: int) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from publisher.config import ConfigError, load
+    from publisher.secrets import exposed
 
     try:
         config = load(options.config)
@@ -172,6 +173,8 @@ def _run(options: argparse.Namespace) -> int:
         _complain(str(error))
         return USAGE
     _log_to_stderr(logging.INFO)
+    for key, fix in exposed(config.broker):  # no reason not to report
+        logging.getLogger("tentwatch").warning("%s: %s", key, fix)
     os.umask(os.umask(0) | 0o027)  # what the tent counts is for its user and group at most
     from publisher.agent import Agent, StartError
     from publisher.clock import Clock
@@ -298,11 +301,13 @@ def _serviced(options: argparse.Namespace) -> int:
 
 def _check_config(options: argparse.Namespace) -> int:
     from publisher.config import ConfigError, load
+    from publisher.secrets import exposed
 
     faults: list[tuple[str, str]] = []
     rules: list[tuple[str, str, str]] = []
     try:
-        rules = load(options.config).rules()
+        config = load(options.config)
+        rules, faults = config.rules(), exposed(config.broker)
     except ConfigError as error:
         faults = error.faults
     if options.json:

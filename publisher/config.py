@@ -61,16 +61,28 @@ class Tent:
 class Broker:
     """`[broker]`: where the messages go."""
 
-    host: str = setting(doc="name or address of the MQTT broker", pattern=r"\S+")
+    host: str = setting(
+        doc="name or address of the MQTT broker, and nothing else", pattern=r"[^\s/@]+"
+    )
     port: int = setting(1883, doc="TCP port; 8883 is usual with TLS", low=1, high=65535)
     prefix: str = setting("tents/v1", doc="first levels of every topic", pattern=_PREFIX)
     protocol: str = setting("5", doc="MQTT version", choices=("5", "3.1.1"))
     username: str | None = setting(None, doc="broker user; usually the tent's id")
-    password_file: str | None = setting(None, doc="file with the password, mode 0600")
+    password_file: str | None = setting(
+        None,
+        doc="whole path of a file with the password in it, mode 0600",
+        pattern=r"/[^\x00]+",
+        secret=True,
+    )
     tls: bool = setting(False, doc="encrypt and check the broker's certificate")
     ca_file: str | None = setting(None, doc="certificate authority; without it the system's own")
     cert_file: str | None = setting(None, doc="this unit's certificate")
-    key_file: str | None = setting(None, doc="the key of cert_file, mode 0600")
+    key_file: str | None = setting(
+        None,
+        doc="whole path of the file with the key of cert_file, mode 0600",
+        pattern=r"/[^\x00]+",
+        secret=True,
+    )
     keepalive_s: int = setting(12, doc="silence after which the link is probed", low=2, high=14)
     spread_s: float = setting(
         1.5, doc="random wait before speaking after a reconnect, at most", low=0, high=600
@@ -224,6 +236,8 @@ class _Reader:
     def unknown(self, key: str, known: tuple[str, ...], path: str) -> None:
         near = get_close_matches(key, known, 1)
         hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+        if re.search("pass|secret", key, re.I) and path == "broker.":
+            hint = "a secret never stands here: write it to a file and name that in password_file"
         shown = key if key.isprintable() else ascii(key)
         self.faults.append((path + shown, f"is not a key: remove it ({hint})"))
 
@@ -259,7 +273,8 @@ class _Reader:
             value = float(value)
         if type(value) is not kind:
             wanted = {str: "text in quotes", int: "a whole number", bool: "true or false"}
-            fix = f"must be {wanted.get(kind, 'a number')}, not {_shown(value)}: {_describe(rule)}"
+            shown = _shown(value, rule)
+            fix = f"must be {wanted.get(kind, 'a number')}, not {shown}: {_describe(rule)}"
             self.faults.append((path, fix))
             return value
         if (
@@ -275,7 +290,7 @@ class _Reader:
                 or (rule.pattern and not re.fullmatch(rule.pattern, value))
             )
         ):
-            self.faults.append((path, f"is {_shown(value)}: {_describe(rule)}"))
+            self.faults.append((path, f"is {_shown(value, rule)}: {_describe(rule)}"))
         elif path.endswith("gpio") and isinstance(value, int):
             self._take_line(value, path)
         return value
@@ -368,12 +383,14 @@ def _plain_type(hint: Any) -> type:
     return hint
 
 
-def _shown(value: object) -> str:
-    """Return a value as a message shows it, however large it is."""
+def _shown(value: object, rule: Rule | None = None) -> str:
+    """Return a value as a message shows it, however large it is; what may be a secret is not."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):
         return f"this {type(value).__name__}"
+    if (rule is not None and rule.secret) or "@" in text:  # as in mqtt://user:password@host
+        return "something that is not repeated here"
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 

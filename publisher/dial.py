@@ -138,7 +138,8 @@ class Dial:
         # home-made ones lack: a certificate that serves on Debian 12 must serve on Debian 13.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         if broker.cert_file is not None:
-            context.load_cert_chain(broker.cert_file, broker.key_file)
+            # A key with a passphrase is an error: OpenSSL would ask at the terminal and wait.
+            context.load_cert_chain(broker.cert_file, broker.key_file, password="")
         return context
 
     def _validity(self, address: _Address, wait: Wait) -> tuple[datetime, datetime] | None:
@@ -226,6 +227,8 @@ def check_file(key: str, name: str | None) -> None:
         content = Path(name).read_bytes()
         if key == "password_file":
             content.decode()
+    except UnicodeDecodeError as error:  # whose own text quotes the content
+        raise Unusable(f"{name} is not UTF-8 text: check {key} in [broker]") from error
     except (OSError, ValueError) as error:
         raise Unusable(
             f"{name} cannot be used ({error}): check {key} in [broker], and the file's rights"

@@ -13,6 +13,8 @@ class Rule:
     high: float | None = None
     choices: tuple[str, ...] = ()
     pattern: str = ""
+    #: The key names a file that holds a secret: a value that is wrong may be the secret itself.
+    secret: bool = False
 
 
 def setting(
@@ -23,6 +25,7 @@ def setting(
     high: float | None = None,
     choices: tuple[str, ...] = (),
     pattern: str = "",
+    secret: bool = False,
 ) -> Any:
     """Declare a key of a configuration dataclass; without a default it must be given."""
-    return field(default=default, metadata={"rule": Rule(doc, low, high, choices, pattern)})
+    return field(default=default, metadata={"rule": Rule(doc, low, high, choices, pattern, secret)})

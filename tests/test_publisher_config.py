@@ -471,7 +471,7 @@ def test_tables_in_the_wrong_place_are_faults(text: str) -> None:
     [
         ("broker", "tls = false", "broker.tls"),
         ("broker", 'cert_file = "c.pem"', "broker.cert_file"),
-        ("broker", 'key_file = "k.pem"', "broker.cert_file"),
+        ("broker", 'key_file = "/k.pem"', "broker.cert_file"),
         ("report", "ttl_s = 29", "report.ttl_s"),
         ("report", "interval_s = 121", "report.ttl_s"),
         ("sensors.generator", "max_current_a = 500", "sensors.generator.max_current_a"),

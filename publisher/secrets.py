@@ -1,0 +1,29 @@
+"""The files that hold a unit's secrets, and who can read them besides the agent."""
+
+import stat
+from pathlib import Path
+
+from publisher.config import Broker, keys_of
+
+#: systemd keeps a service's credentials there and guards them itself, by means that modes do not show.
+CREDENTIALS = Path("/run/credentials")
+
+
+def exposed(broker: Broker) -> list[tuple[str, str]]:
+    """Return (key, what to do) of each secret that more can read than its owner.
+
+    Files that are missing, or that the caller may not look at, are passed over.
+    """
+    found = []
+    for key, _, rule in keys_of(Broker):
+        name = getattr(broker, key)
+        if not rule.secret or name is None or Path(name).is_relative_to(CREDENTIALS):
+            continue
+        try:
+            mode = stat.S_IMODE(Path(name).stat().st_mode)
+        except (OSError, ValueError):
+            continue
+        if mode & 0o077:
+            fix = f"{name} can be read by others than its owner (mode {mode:04o})"
+            found.append((f"broker.{key}", f"{fix}: sudo chmod 600 {name}"))
+    return found
