@@ -58,7 +58,8 @@ MOST_BOOTS = 1000
 #: What the time of day of a boot's beginning may be off before it is written again.
 BEGAN_S = 1.0
 
-# `crc` is a CRC-32 of the rest of the row: SQLite itself does not see a flipped bit in a value.
+# `crc` is a CRC-32 of the rest of the row, and beside the records of the table's name: SQLite itself
+# does not see a flipped bit in a value, nor a table that has got another one's pages.
 _TABLES = (
     """CREATE TABLE outbox (
         id INTEGER PRIMARY KEY,     -- order of recording
@@ -130,6 +131,7 @@ Beside = Mapping[str, Sequence[tuple[Any, str]]]
 _NOTHING: Beside = {}
 BESIDE = ("days", "boots", "answers")
 _ALL = "SELECT * FROM {} ORDER BY rowid"
+_LENGTH = "coalesce(length(CAST(body AS BLOB)), 0)"  # NULL where the row is damaged
 _ROWS = "SELECT id, kind, boot, uptime_s, stamped, body, crc FROM outbox"
 
 
@@ -303,31 +305,30 @@ class Store:
 
     def days(self, since: str = "") -> list[tuple[str, str]]:
         """Return the visitor log from the day `since` (ISO) on, oldest first: (date, JSON)."""
-        return self._pairs("SELECT date, body, crc FROM days WHERE date >= ? ORDER BY date", since)
+        return self._pairs("days", "WHERE date >= ? ORDER BY date", since)
 
     def answers(self) -> list[tuple[str, str]]:
         """Return the newest answers to commands, oldest first: (cid, JSON)."""
-        return self._pairs("SELECT cid, body, crc FROM answers ORDER BY rowid")
+        return self._pairs("answers", "ORDER BY rowid")
 
     def began(self, boot: int) -> datetime | None:
         """Return the time of day at uptime 0 of a boot; None where its clock was never set."""
-        found = self._pairs("SELECT boot, began, crc FROM boots WHERE boot = ?", boot)
+        found = self._pairs("boots", "WHERE boot = ?", boot)
         return datetime.fromisoformat(found[0][1]) if found else None
 
     def began_after(self, boot: int) -> datetime | None:
         """Return the time of day at uptime 0 of the first later boot whose clock was set, if any."""
-        found = self._pairs(
-            "SELECT boot, began, crc FROM boots WHERE boot > ? ORDER BY boot LIMIT 1", boot
-        )
+        found = self._pairs("boots", "WHERE boot > ? ORDER BY boot LIMIT 1", boot)
         return datetime.fromisoformat(found[0][1]) if found else None
 
-    def _pairs(self, query: str, *values: Any) -> list[tuple[str, str]]:
+    def _pairs(self, table: str, which: str, *values: Any) -> list[tuple[str, str]]:
         """Return the rows (key, text) whose checksums hold."""
         with self._lock:
             if self._db is None:
                 return []
             try:
-                return _checked_pairs(self._db.execute(query, values))
+                rows = self._db.execute(f"SELECT * FROM {table} {which}", values)
+                return _checked_pairs(table, rows)
             except FAULTS as error:
                 if self.failure is not None:
                     raise
@@ -374,6 +375,9 @@ class Store:
         with contextlib.closing(cursor):
             for *values, crc in cursor:
                 row = Row._make(values)
+                if row.id <= after_id:
+                    raise _Damaged(f"record {row.id} comes after {after_id}")
+                after_id = row.id
                 if row.id in self._confirmed:
                     continue
                 if not _is_record(row, crc):  # a bad spot on the card: it may say anything now
@@ -499,9 +503,7 @@ class Store:
         self._db, self._ledger = None, Ledger()
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            new = self._path.with_name(NEW_FILE)
-            if new.exists() and not self._path.exists():
-                new.rename(self._path)  # the power was cut between the two names
+            self._finish_new(is_needed=not self._path.exists())
         try:
             self._connect(self._path)
             self._read()
@@ -516,6 +518,13 @@ class Store:
             if not damaged and not _is_damage(error):
                 raise
             return self._begin_anew(str(error))
+
+    def _finish_new(self, *, is_needed: bool) -> None:
+        """Take up a new file, or do away with one, whose making was cut short. Raises OSError."""
+        for suffix in ("", "-wal", "-journal"):
+            part = self._path.with_name(NEW_FILE + suffix)
+            if part.exists():
+                part.rename(self._path.with_name(FILE + suffix)) if is_needed else part.unlink()
 
     def _begin_anew(self, why: str) -> str | None:
         """Put a new file in the place of the open one; return the name given to the old one.
@@ -533,8 +542,7 @@ class Store:
         new = self._path.with_name(NEW_FILE)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            for suffix in ("", "-wal", "-journal"):
-                new.with_name(new.name + suffix).unlink(missing_ok=True)
+            self._finish_new(is_needed=False)
             self._connect(new)
             assert self._db is not None
             with _transaction(self._db):
@@ -650,8 +658,7 @@ class Store:
     def _sum_up(self) -> tuple[int, int, int]:
         assert self._db is not None
         rows, size, last_id = self._db.execute(
-            "SELECT count(*), coalesce(sum(length(CAST(body AS BLOB))), 0), coalesce(max(id), 0)"
-            " FROM outbox"
+            f"SELECT count(*), coalesce(sum({_LENGTH}), 0), coalesce(max(id), 0) FROM outbox"
         ).fetchone()
         return int(rows), int(size), int(last_id)
 
@@ -713,7 +720,7 @@ class Store:
         for table in BESIDE:
             with contextlib.suppress(*FAULTS):
                 if self._db is not None:
-                    found[table] = _checked_pairs(self._db.execute(_ALL.format(table)))
+                    found[table] = _checked_pairs(table, self._db.execute(_ALL.format(table)))
         return found
 
     def _write(
@@ -840,7 +847,7 @@ class Store:
         rows = size = 0
         for row_id in ids:
             for (length,) in db.execute(
-                "DELETE FROM outbox WHERE id = ? RETURNING length(CAST(body AS BLOB))", (row_id,)
+                f"DELETE FROM outbox WHERE id = ? RETURNING {_LENGTH}", (row_id,)
             ):
                 rows, size = rows + 1, size + length
         return rows, size
@@ -851,9 +858,7 @@ class Store:
         """Delete the oldest rows above the limits; return how many rows and bytes went."""
         rows = freed = 0
         while count - rows > max_rows or (size - freed > self._max_bytes and count - rows > 1):
-            oldest = db.execute(
-                "SELECT id, length(CAST(body AS BLOB)) FROM outbox ORDER BY id LIMIT 1"
-            ).fetchone()
+            oldest = db.execute(f"SELECT id, {_LENGTH} FROM outbox ORDER BY id LIMIT 1").fetchone()
             if oldest is None:
                 break
             db.execute("DELETE FROM outbox WHERE id = ?", (oldest[0],))
@@ -899,7 +904,7 @@ def _carry_over(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
             if _is_record(row, crc):
                 new.execute("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, crc))
     for table in BESIDE:
-        _upsert(new, table, _checked_pairs(_readable(old, _ALL.format(table))))
+        _upsert(new, table, _checked_pairs(table, _readable(old, _ALL.format(table))))
 
 
 def _readable(db: sqlite3.Connection, query: str) -> Iterator[tuple[Any, ...]]:
@@ -910,12 +915,12 @@ def _readable(db: sqlite3.Connection, query: str) -> Iterator[tuple[Any, ...]]:
 
 def _upsert(db: sqlite3.Connection, table: str, pairs: Iterable[tuple[Any, str]]) -> None:
     for key, text in pairs:
-        values = (key, text, checksum(key, text))
+        values = (key, text, checksum(table, key, text))
         db.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", values)
 
 
-def _checked_pairs(rows: Iterable[Any]) -> list[tuple[Any, str]]:
-    return [(key, text) for key, text, crc in rows if crc == checksum(key, text)]
+def _checked_pairs(table: str, rows: Iterable[Any]) -> list[tuple[Any, str]]:
+    return [(key, text) for key, text, crc in rows if crc == checksum(table, key, text)]
 
 
 def _text(raw: bytes) -> str:

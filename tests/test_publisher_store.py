@@ -1305,7 +1305,7 @@ def test_old_boots_are_forgotten_unless_records_of_theirs_wait(tmp_path: Path) -
     many = range(first + 1, first + MOST_BOOTS + 50)
     unit.sql("BEGIN")
     for boot in many:
-        crc = zlib.crc32(f"{boot} {WALL.isoformat()}".encode())
+        crc = zlib.crc32(f"boots {boot} {WALL.isoformat()}".encode())
         unit.sql("INSERT INTO boots VALUES (?, ?, ?)", boot, WALL.isoformat(), crc)
     unit.sql("COMMIT")
     unit.store._ledger.boot = many[-1]
