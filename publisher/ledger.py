@@ -33,6 +33,7 @@ class Ledger:
     rows: int | None = None  # that wait for the broker; None where nobody has counted them
     size: int = 0  # of these rows' bodies, in bytes
     clean: bool = True
+    cut: dict[str, Any] | None = None  # detail of a `power_cut` that no record reports yet
     uptime_s: float = 0.0
     wall: str | None = None
     totals: dict[str, Any] | None = None
@@ -145,7 +146,13 @@ def sync_directory(directory: Path) -> None:
 
 
 def _checked(name: str, value: Any, default: Any) -> Any:
-    kinds = {"uptime_s": (int, float), "wall": (str,), "totals": (dict,), "rows": (int,)}
+    kinds = {
+        "rows": (int,),
+        "cut": (dict,),
+        "uptime_s": (int, float),
+        "wall": (str,),
+        "totals": (dict,),
+    }
     if type(value) not in kinds.get(name, (type(default),)) and value is not default:
         raise ValueError(f"the ledger is damaged: {name} is {value!r}")
     return value

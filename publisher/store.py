@@ -229,7 +229,6 @@ class Store:
             totals = newest.totals
             if totals is None and (is_anew or failed):
                 totals = {}
-            power_cut = None
             before = replace(newest)
             lost = 0
             self._ledger = newest
@@ -249,13 +248,19 @@ class Store:
                     newest.boot = known + 1
                 if newest.boot != known:
                     newest.seq = newest.conn = 0
-            if before.boot and before.boot_id != boot_id and not before.clean:
-                power_cut = _gap(before, self.began(before.boot), now)
+            # One that is known already was hidden by the next one, which came before any record.
+            if (
+                before.cut is None
+                and before.boot
+                and before.boot_id != boot_id
+                and not before.clean
+            ):
+                newest.cut = _gap(before, self.began(before.boot), now)
             newest.boot_id = boot_id
             newest.clean = False
             self._conn_limit = newest.conn
             self._write(now, None, sync=True)
-            return Opened(totals, power_cut, aside, lost)
+            return Opened(totals, newest.cut, aside, lost)
 
     def begun_anew(self) -> list[str | None]:
         """Return, once, what has happened to the file: the name that it was set aside under.
@@ -795,6 +800,7 @@ class Store:
             body = ledger.text(
                 count=ledger.count + 1,
                 seq=seq,
+                cut=None if rows else ledger.cut,
                 dropped=ledger.dropped + dropped[0],
                 conn=max(self._conn_limit, ledger.conn),
                 rows=count - dropped[0] + (self._left if in_memory else 0),
@@ -815,6 +821,7 @@ class Store:
         self._began = began
         ledger.count += 1
         ledger.seq = seq
+        ledger.cut = None if rows else ledger.cut
         ledger.dropped += dropped[0]
         self._next_id = max(self._next_id, rows[-1].id + 1) if rows else self._next_id
         self._rows, self._bytes = count - dropped[0], size - dropped[1]

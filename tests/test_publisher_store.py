@@ -364,10 +364,30 @@ def test_a_power_cut_is_told_by_the_boot_that_follows_it(tmp_path: Path) -> None
         "last": "2026-11-22T18:01:42.000Z",
         "off_s": 298,
     }
+    again.append()
     third = Unit(cut_power(again), "boot-b", second=500)
     assert third.opened.power_cut is None, "the agent was restarted, the unit was not"
     third.close()
     assert Unit(tmp_path / third.directory, "boot-c", second=600).opened.power_cut is None
+
+
+def test_a_power_cut_is_told_though_another_comes_before_the_first_record(tmp_path: Path) -> None:
+    unit = Unit(tmp_path)
+    unit.append()
+    second = Unit(cut_power(unit), "boot-b", second=100)
+    report = second.opened.power_cut
+    assert report is not None
+    second.store.append(lambda boot, seq: (), second.totals, second.now())
+    third = Unit(cut_power(second), "boot-c", second=200)
+    assert third.opened.power_cut == report
+    killed = Unit(cut_power(third), "boot-c", second=210)
+    assert killed.opened.power_cut == report
+    killed.append()
+    again = Unit(cut_power(killed), "boot-c", second=220)
+    assert again.opened.power_cut is None, "a record has told"
+    last = Unit(cut_power(again), "boot-d", second=300).opened.power_cut
+    assert last is not None
+    assert last["boot"] == again.store.boot
 
 
 def test_how_long_the_power_was_off_is_told_only_by_clocks_that_are_set(tmp_path: Path) -> None:
