@@ -21,10 +21,13 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from publisher import control
 from publisher.mosquitto import Mosquitto, free_port
+from publisher.store import FILE
 from tests.vm.cut_witness import ROOM, Marks, names_of, records_in, totals_of
 
 TIME_EVERY_S = 0.03
 STATUS_EVERY_S = 2.0
+#: Records in a burst, so that there are checkpoints of the WAL as well.
+REPORTS = 40
 BROKER_UP_S, BROKER_DOWN_S = (6.0, 15.0), (1.0, 5.0)
 UNIT_S = (5.0, 18.0)
 
@@ -60,20 +63,38 @@ class Witness:
             self.failure = error
 
     def _tell_time(self) -> None:
+        written = None
         while not self._closing.wait(TIME_EVERY_S):
             self._marks.write("time")
+            before, written = written, self._database_written()
+            if before not in (None, written):
+                self._marks.write("checkpoint")
+
+    def _database_written(self) -> int | None:
+        """Return when the database itself was written: at checkpoints; else its WAL is."""
+        try:
+            return (self._state_dir / FILE).stat().st_mtime_ns
+        except OSError:
+            return None
 
     def _ask_status(self) -> None:
         while not self._closing.wait(self._chance.uniform(0, 2 * STATUS_EVERY_S)):
-            request: dict[str, Any] = {"command": "status"}
-            if self._chance.random() < 0.1:
-                request = {"command": "headcount", "people": self._chance.randrange(20)}
-            try:
-                answer = control.ask(self._state_dir, request)
-            except control.ControlError:
-                continue  # the unit is being started again
-            if "capacity" in answer:
-                self._marks.write("status", boot=answer["boot"], totals=totals_of(answer))
+            what = self._chance.random()
+            if what < 0.1:
+                self._ask({"command": "headcount", "people": self._chance.randrange(20)})
+            elif what < 0.3:
+                for _ in range(REPORTS):
+                    self._ask({"command": "report"})
+            else:
+                self._ask({"command": "status"})
+
+    def _ask(self, request: dict[str, Any]) -> None:
+        try:
+            answer = control.ask(self._state_dir, request)
+        except control.ControlError:
+            return  # the unit is being started again
+        if "capacity" in answer:
+            self._marks.write("status", boot=answer["boot"], totals=totals_of(answer))
 
     def _subscribe(self) -> None:
         client = Client(CallbackAPIVersion.VERSION2, client_id="dashboard", protocol=MQTTv5)
