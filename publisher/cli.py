@@ -165,7 +165,7 @@ def _log_to_stderr(level: int) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from publisher.config import ConfigError, load
-    from publisher.secrets import exposed
+    from publisher.secrets import exposed, goes_in_the_clear
 
     try:
         config = load(options.config)
@@ -173,8 +173,11 @@ def _run(options: argparse.Namespace) -> int:
         _complain(str(error))
         return USAGE
     _log_to_stderr(logging.INFO)
+    log = logging.getLogger("tentwatch")
     for key, fix in exposed(config.broker):  # no reason not to report
-        logging.getLogger("tentwatch").warning("%s: %s", key, fix)
+        log.warning("%s: %s", key, fix)
+    if goes_in_the_clear(config.broker):
+        log.warning("broker.tls: whoever listens in can read the password: set tls = true")
     os.umask(os.umask(0) | 0o027)  # what the tent counts is for its user and group at most
     from publisher.agent import Agent, StartError
     from publisher.clock import Clock

@@ -9,6 +9,12 @@ from publisher.config import Broker, keys_of
 CREDENTIALS = Path("/run/credentials")
 
 
+def goes_in_the_clear(broker: Broker) -> bool:
+    """Say whether the password can be read by whoever listens in on the network."""
+    is_near = broker.host in ("localhost", "::1") or broker.host.startswith("127.")
+    return broker.password_file is not None and not broker.tls and not is_near
+
+
 def exposed(broker: Broker) -> list[tuple[str, str]]:
     """Return (key, what to do) of each secret that more can read than its owner.
 

@@ -17,7 +17,7 @@ import pytest
 from publisher import cli
 from publisher.config import Broker as Settings
 from publisher.config import ConfigError, parse
-from publisher.secrets import exposed
+from publisher.secrets import exposed, goes_in_the_clear
 from tests.conftest import PATIENCE_S, Broker, Subscriber, Unit, wait_for
 from tests.test_systemd import SAMPLE
 
@@ -131,6 +131,22 @@ def test_check_config_finds_an_open_secret_and_the_service_starts_all_the_same(
     assert not is_told(log)
     password.chmod(0o600)
     assert cli.main(["check-config", "--config", str(file)]) == cli.DONE
+
+
+@pytest.mark.parametrize(
+    ("host", "tls", "clear"),
+    [
+        ("broker.example.org", False, True),
+        ("192.168.1.5", False, True),
+        ("broker.example.org", True, False),
+        ("127.0.0.1", False, False),
+        ("localhost", False, False),
+    ],
+)
+def test_a_password_that_goes_over_the_network_as_it_is(host: str, tls: bool, clear: bool) -> None:
+    broker = Settings(host=host, tls=tls, username="demo", password_file="/p")
+    assert goes_in_the_clear(broker) is clear
+    assert not goes_in_the_clear(Settings(host=host, tls=tls))
 
 
 # A unit whose secrets are wrong in every way
