@@ -182,6 +182,7 @@ class ConfigError(Exception):
 
 
 def _has_zones() -> bool:
+    """Say whether this system knows any zone that it must."""
     try:
         ZoneInfo("Europe/London")
     except (KeyError, ValueError, OSError):

@@ -146,6 +146,7 @@ class Tent:
         self._boot = boot
         self._log = dict(log)
         self._lines: dict[str, str] = {}  # of the log, for the next `take_lines`
+        self._saved_s = -math.inf  # when the totals have taken note of the time of day
         self._clock_began: datetime | None = (
             None  # the time of day at uptime 0, while it is certain
         )
@@ -313,8 +314,8 @@ class Tent:
         happened = self._settle_sensors(now)
         self._settle_engine(now)
         self._settle_charge(now)
-        if now.is_certain:
-            totals.saved = timestamp(now.wall)
+        if now.is_certain and now.monotonic_s >= self._saved_s + 1.0:
+            totals.saved, self._saved_s = timestamp(now.wall), now.monotonic_s
 
         mains, generator, battery = self._mains(), self._generator(), self._battery()
         self._source = source(mains, generator, battery)
@@ -378,8 +379,8 @@ class Tent:
         """Book the time since the last call on what ran then, and begin a new day if it is one."""
         # A state is believed for as long as a value is, whatever has kept the caller.
         spent_s = min(max(0.0, now.monotonic_s - self._settled_s), self._stale_after_s)
-        line, until = self._counts, now.began
-        if until is None:  # what is counted now gets its day when the clock is set
+        line, began = self._counts, now.began
+        if began is None:  # what is counted now gets its day when the clock is set
             line = self._counts = day.extend(
                 self.totals.undated,
                 self._boot,
@@ -395,11 +396,11 @@ class Tent:
         if self._source is Source.BATTERY:
             line.battery_s += spent_s
         self._settled_s, self._uptime_s = now.monotonic_s, now.uptime_s
-        if now.wall is None or until is None:
+        if now.wall is None or began is None:
             self._today_s = None
             return []
-        happened = self._keep_days(now.wall, until)
-        return happened + self._close_tent(now.wall.astimezone(self._zone), now)
+        happened = self._keep_days(now.wall, began)
+        return happened + self._close_tent(now.wall, now)
 
     def _keep_days(self, wall: datetime, began: datetime) -> list[Happening]:
         """Begin a new day if it is one, and give their days to what had none."""
@@ -503,7 +504,7 @@ class Tent:
         at_s = 0.0 if totals.since_estimated else totals.since_s
         totals.since = timestamp(self._clock_began + timedelta(seconds=at_s))
 
-    def _close_tent(self, local: datetime, now: Now) -> list[Happening]:
+    def _close_tent(self, wall: datetime, now: Now) -> list[Happening]:
         """Count the tent as empty where that is configured, it is time, and nobody has come by."""
         door, occupancy = self._config.door, self.totals.occupancy
         if door.auto_zero_at is None or not self._counts_both_ways():
@@ -511,6 +512,7 @@ class Tent:
         if self._door_quality() not in KNOWN:
             self._passed_s = now.monotonic_s  # who passes now is not seen: this is no quiet
             return []
+        local = wall.astimezone(self._zone)
         hour, minute = map(int, door.auto_zero_at.split(":"))
         since_s = ((local.hour - hour) * 60 + local.minute - minute) * 60 % 86_400
         if (

@@ -1,6 +1,8 @@
 """The configuration file: everything that is wrong with it is named at once, with its key and fix."""
 
 import random
+import sys
+import zoneinfo
 from dataclasses import fields
 from datetime import date
 from pathlib import Path
@@ -594,3 +596,22 @@ def test_an_ina219_is_refused_on_a_battery_that_would_destroy_it() -> None:
 def test_a_meter_that_is_read_too_seldom_for_the_rules_is_refused() -> None:
     text = with_line("period_s = 12", "sensors.generator", OTHER)
     assert "generator.unknown_after_s" in faults(text)["sensors.generator.period_s"]
+
+
+def test_a_system_without_time_zones_is_told_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tzdata", None)  # the package that could stand in
+    zoneinfo.reset_tzpath(to=[str(tmp_path)])
+    zoneinfo.ZoneInfo.clear_cache()
+    try:
+        with pytest.raises(ConfigError) as caught:
+            parse(MINIMAL)
+    finally:
+        zoneinfo.reset_tzpath()
+    assert caught.value.faults == [
+        (
+            "tent.timezone",
+            "'Europe/Kyiv' cannot be looked up: this system has no time zones (apt install tzdata)",
+        )
+    ]

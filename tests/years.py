@@ -229,6 +229,7 @@ class Year:
         self.changed_s: float | None = None  # when the unit has first seen mains as it is
         self.certain_s = 0.0  # the last true time at which the time of day was certain
         self.was_certain = False
+        self.timed: set[int] = set()  # boots whose clock was set
 
     def run(self) -> dict[str, Any]:
         """Live through the year, and return what came of it."""
@@ -320,6 +321,7 @@ class Year:
         lines = self.tent.take_lines()
         self.store.append(records, self.tent.totals.as_dict(), now, days=lines)
         if now.is_certain:
+            self.timed.add(self.store.boot)
             if not self.was_certain:
                 self.truth.unknown.append((self.certain_s, self.world.now_s))
             self.certain_s = self.world.now_s
@@ -335,6 +337,8 @@ class Year:
                 at_s = (datetime.fromisoformat(message["ts"]) - START).total_seconds()
                 if at_s > self.world.now_s + STAMP_S:
                     self._blame(f"an estimate of an earlier boot is in the future: {message}")
+            if row.boot in self.timed and message["clock"] != "synced":
+                self._blame(f"its boot knows the time, and the record has none: {message}")
             self.sent.append(message)
         self.store.confirm(row.id for row in rows)
 
