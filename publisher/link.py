@@ -909,7 +909,13 @@ class _Session:
             return
         if is_told and reason.value == _TOO_LARGE and self._in_flight:
             link._sizes.refused(max(self._in_flight.values(), key=lambda sent: sent.size))
-        self._ended = _Ended(f"the connection to {where} was lost ({reason})")
+        if self.is_up:
+            self._ended = _Ended(f"the connection to {where} was lost ({reason})")
+        else:
+            self._ended = _Ended(
+                f"{where} hung up instead of answering the login ({reason}): it may be full, or "
+                f"not know the protocol {link._broker.protocol}"
+            )
 
     def _arrived(self, client: Client, userdata: Any, message: MQTTMessage) -> None:
         now_s = time.monotonic()

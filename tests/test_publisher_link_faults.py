@@ -174,6 +174,16 @@ def test_a_broker_that_takes_no_more_clients_is_named(
     wait_for(lambda: is_connected(unit), "the connection")
 
 
+def test_a_broker_that_hangs_up_at_the_login_is_named(
+    make_unit: Callable[..., Unit], wire: Wire
+) -> None:
+    wire.tamper = lambda from_unit, content: content if from_unit else b""
+    unit = make_unit(wire.port).start()
+    wait_for(lambda: wire.accepted > 0, "a login")
+    wire.cut()
+    wait_for(lambda: "instead of answering the login" in error_of(unit), "the error")
+
+
 # Sizes
 
 
