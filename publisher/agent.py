@@ -399,9 +399,11 @@ class Agent:
     def _answer_unit(self, message: Any, now: Now) -> dict[str, Any]:
         """Answer a request from the control socket."""
         if isinstance(message, dict) and message.get("command") == "status":
-            # No power cut may take back what somebody has seen.
-            lines = self.tent.take_lines()
-            self._store.append(lambda boot, seq: (), self.tent.totals.as_dict(), now, days=lines)
+            # No power cut may take back what somebody has seen, nor keep it without its events.
+            if self._has_changed():
+                self._record(now)
+            else:
+                self._store.append(lambda boot, seq: (), self.tent.totals.as_dict(), now)
             return {"ok": True, **self._describe(now)}
         try:
             command = commands.from_unit(message, seats=self._config.tent.seats)

@@ -15,6 +15,7 @@ from paho.mqtt.properties import Properties
 
 from publisher import control
 from publisher.agent import Agent, StartError
+from publisher.mosquitto import free_port
 from publisher.store import Store
 from tests.conftest import Broker, Subscriber, Unit, wait_for
 
@@ -53,23 +54,27 @@ def test_people_who_pass_the_door_are_reported(unit: Unit, subscriber: Subscribe
 
 
 def test_a_power_cut_takes_back_nothing_that_status_has_shown(
-    make_unit: Callable[..., Unit], broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_unit: Callable[..., Unit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("publisher.agent.CHANGE_PAUSE_S", 3600.0)  # the next record is far away
-    unit = make_unit(broker.port).start()
+    unit = make_unit(free_port()).start()
     wait_for(lambda: all_well(unit.status()), "all sensors")
     for _ in range(3):
         unit.walk(inward=True)
     wait_for(lambda: unit.status()["capacity"]["entered_total"] == 3, "three people")
+    unit.hardware.set_mains(False)
+    wait_for(lambda: unit.status()["power"]["mains"]["present"] is False, "mains to be lost")
     left = tmp_path / "left"
     left.mkdir()
     for part in ("tentwatch.db", "tentwatch.db-wal"):
         shutil.copy(tmp_path / part, left)
     store = Store(left, 1000, 1 << 20)
     opened = store.open("the boot after the cut", unit.clock.now())
+    bodies = [json.loads(row.body) for row in store.backlog(0, store.last_id(), 1 << 20)]
     store.close(unit.clock.now(), opened.totals or {})
     assert opened.totals is not None
     assert opened.totals["occupancy"]["entered_total"] == 3
+    assert [body["event"] for body in bodies if "event" in body] == ["mains_lost"]
 
 
 def test_the_source_follows_mains_generator_and_battery(unit: Unit, subscriber: Subscriber) -> None:
