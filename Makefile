@@ -28,7 +28,7 @@ accuracy: $(READY)
 	@$(VENV)/bin/python -m tests.accuracy
 
 fuzz: $(READY)
-	HYPOTHESIS_PROFILE=fuzz $(VENV)/bin/python -m pytest tests/test_fuzz.py
+	HYPOTHESIS_PROFILE=fuzz $(VENV)/bin/python -m pytest tests/test_fuzz.py tests/test_security_commands.py
 
 # For every Python that is supported. build.lock: what builds this project, and the one library that
 # comes as its source only.
