@@ -129,8 +129,12 @@ Records = Callable[[int, int], Sequence[tuple[str, str]]]
 #: What lies beside the records: of each table (key, text) pairs, oldest first.
 Beside = Mapping[str, Sequence[tuple[Any, str]]]
 _NOTHING: Beside = {}
-BESIDE = ("days", "boots", "answers")
-_ALL = "SELECT * FROM {} ORDER BY rowid"
+#: What lies beside the records, and how it is read; by name, for a damaged file may lack a column.
+BESIDE = {
+    "days": "SELECT date, body, crc FROM days",
+    "boots": "SELECT boot, began, crc FROM boots",
+    "answers": "SELECT cid, body, crc FROM answers",
+}
 _LENGTH = "coalesce(length(CAST(body AS BLOB)), 0)"  # NULL where the row is damaged
 _ROWS = "SELECT id, kind, boot, uptime_s, stamped, body, crc FROM outbox"
 
@@ -148,6 +152,14 @@ _PASSING = (
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_PROTOCOL,
+)
+
+#: Of these what would mean damage if it lasted: on a disk that is well a new file can be made.
+_REFUSALS = (
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
 )
 
 
@@ -332,7 +344,7 @@ class Store:
             if self._db is None:
                 return []
             try:
-                rows = self._db.execute(f"SELECT * FROM {table} {which}", values)
+                rows = self._db.execute(f"{BESIDE[table]} {which}", values)
                 return _checked_pairs(table, rows)
             except FAULTS as error:
                 if self.failure is not None:
@@ -476,6 +488,7 @@ class Store:
                 self._count_rows()
                 return None
             self.failure, self._unread, self._damaged, self._refusals = None, None, False, 0
+            self._existed = True
             self._left, self._gone = 0, set()
             if memory is not None:
                 memory.close()
@@ -491,7 +504,7 @@ class Store:
         self.failure = _why(error)
         self._damaged = self._damaged or _is_damage(error)
         code = _code(error)
-        if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        if code in _REFUSALS:
             self._refusals += 1
             self._damaged = self._damaged or self._refusals >= MOST_REFUSALS
         elif code == sqlite3.SQLITE_FULL:  # records are worth more than what is damaged
@@ -636,6 +649,9 @@ class Store:
     def _read(self) -> None:
         self._read_ledger()
         assert self._db is not None
+        pages = [n for (n,) in self._db.execute("SELECT rootpage FROM sqlite_master")]
+        if len(set(pages)) < len(pages):
+            raise _Damaged("two tables have the same pages")
         if self._ledger.rows is None:
             self._next_id = self._count_rows() + 1
             return
@@ -722,10 +738,12 @@ class Store:
     def _beside(self) -> Beside:
         """Return what lies beside the records, as far as it can be read."""
         found: dict[str, list[tuple[Any, str]]] = {}
-        for table in BESIDE:
+        for table, query in BESIDE.items():
             with contextlib.suppress(*FAULTS):
                 if self._db is not None:
-                    found[table] = _checked_pairs(table, self._db.execute(_ALL.format(table)))
+                    found[table] = _checked_pairs(
+                        table, self._db.execute(f"{query} ORDER BY rowid")
+                    )
         return found
 
     def _write(
@@ -817,7 +835,7 @@ class Store:
                 )
             began = self._note_began(db, now)
         self._second.write(body, sync=sync)
-        self._existed = True
+        self._existed = self._existed or self.failure is None
         self._began = began
         ledger.count += 1
         ledger.seq = seq
@@ -910,8 +928,8 @@ def _carry_over(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
             seen.add(row.id)
             if _is_record(row, crc):
                 new.execute("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, crc))
-    for table in BESIDE:
-        _upsert(new, table, _checked_pairs(table, _readable(old, _ALL.format(table))))
+    for table, query in BESIDE.items():
+        _upsert(new, table, _checked_pairs(table, _readable(old, f"{query} ORDER BY rowid")))
 
 
 def _readable(db: sqlite3.Connection, query: str) -> Iterator[tuple[Any, ...]]:

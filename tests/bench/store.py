@@ -1,0 +1,138 @@
+"""`python -m tests.bench.store`: what the store costs, with nothing and with a month waiting in it.
+
+Prints one JSON object. The bytes written are counted at a block device of its own (an ext4 in a file,
+journal included), with everything written out after each record as on a quiet unit; that needs root.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from publisher.clock import Now
+from publisher.messages import HISTORY_MAX_BYTES
+from publisher.store import Store
+
+BACKLOG = 50_000
+RECORDS = 200
+#: A state of a unit with four sensors, and its totals, are about so long.
+BODY_BYTES, TOTALS_BYTES = 1000, 900
+MANY = 1 << 40
+
+
+def at(second: float) -> Now:
+    return Now(second, second + 20.0, datetime.fromtimestamp(1.8e9 + second, UTC), True)
+
+
+def made(count: int) -> Callable[[int, int], list[tuple[str, str]]]:
+    return lambda boot, seq: [
+        ("state", json.dumps({"boot": boot, "seq": seq + i, "pad": "x" * BODY_BYTES}))
+        for i in range(count)
+    ]
+
+
+TOTALS = {"pad": "x" * TOTALS_BYTES}
+
+
+def open_store(directory: Path) -> Store:
+    store = Store(directory, MANY, MANY)
+    store.open("boot", at(0))
+    return store
+
+
+def time_ms(work: Callable[[], Any], times: int = 1) -> float:
+    """Return the median time of some work, in milliseconds."""
+    took = []
+    for _ in range(times):
+        begun = time.perf_counter()
+        work()
+        took.append(time.perf_counter() - begun)
+    return round(1000 * statistics.median(took), 3)
+
+
+def backlog(directory: Path) -> dict[str, float]:
+    store = open_store(directory)
+
+    def record() -> None:
+        rows = store.append(made(1), TOTALS, at(1))
+        store.confirm([rows[0].id])
+
+    found = {
+        "append_ms": time_ms(record, 100),
+        "buffer_ms": time_ms(lambda: store.buffer(at(2)), 100),
+    }
+    begun = time.perf_counter()
+    for _ in range(BACKLOG // 500):
+        store.append(made(500), TOTALS, at(3))
+    found["fill_s"] = round(time.perf_counter() - begun, 2)
+    store.close(at(4), TOTALS)
+    found["mib"] = round(sum(f.stat().st_size for f in directory.iterdir()) / (1 << 20), 1)
+    begun = time.perf_counter()
+    store = open_store(directory)
+    found["open_with_backlog_ms"] = round(1000 * (time.perf_counter() - begun), 1)
+    found["append_with_backlog_ms"] = time_ms(record, 100)
+    found["buffer_with_backlog_ms"] = time_ms(lambda: store.buffer(at(2)), 100)
+    begun = time.perf_counter()
+    cursor, rows = 0, 0
+    while batch := store.backlog(cursor, MANY, HISTORY_MAX_BYTES - 200):
+        cursor = batch[-1].id
+        rows += len(batch)
+        store.confirm(row.id for row in batch)
+    store.append(made(1), TOTALS, at(5))
+    found["drain_s"] = round(time.perf_counter() - begun, 2)
+    assert rows == BACKLOG, rows
+    assert store.buffer(at(6))["rows"] == 1
+    store.close(at(7), TOTALS)
+    return found
+
+
+def written(*, second_place: bool) -> float:
+    """Return what a record costs at the device, in bytes."""
+    with ExitStack() as stack:
+        top = Path(stack.enter_context(TemporaryDirectory()))
+        image, place = top / "disk.img", top / "disk"
+        place.mkdir()
+        with image.open("wb") as file:
+            file.truncate(64 << 20)
+        subprocess.run(["mkfs.ext4", "-q", image], check=True)
+        subprocess.run(["mount", "-o", "loop", image, place], check=True)
+        stack.callback(lambda: subprocess.run(["umount", place], check=True))
+        device = place.stat().st_dev
+        stat = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat")
+        store = open_store(place)
+        if not second_place:
+            store._second.write = lambda text, *, sync: None  # type: ignore[method-assign]
+        before: list[int] = []
+        for second in range(RECORDS + 20):
+            if second == 20:  # the file system has settled
+                before.append(int(stat.read_text().split()[6]))
+            rows = store.append(made(1), TOTALS, at(second))
+            store.confirm([rows[0].id])
+            subprocess.run(["sync", "-f", place], check=True)
+        sectors = int(stat.read_text().split()[6]) - before[0]
+        store.close(at(9999), TOTALS)
+        return round(512 * sectors / RECORDS)
+
+
+def main() -> None:
+    figures: dict[str, Any] = {}
+    with TemporaryDirectory(dir=".") as directory:
+        figures["backlog"] = {"rows": BACKLOG, **backlog(Path(directory))}
+    try:
+        figures["written_bytes_a_record"] = written(second_place=True)
+        figures["written_bytes_a_record_without_second_place"] = written(second_place=False)
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"the bytes written were not measured: {error}", file=sys.stderr)  # noqa: T201
+    print(json.dumps(figures, indent=1))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
