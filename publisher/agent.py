@@ -44,9 +44,10 @@ WATCHDOG_S = 5.0
 FIRST_ABOUT_S, ABOUT_S = 60.0, 3600.0
 #: Commands from the broker that may wait for the loop; more at a time are a flood.
 MOST_WAITING = 200
-#: Commands that are carried out in COMMAND_SPAN_S at most: each is a write to the card.
-MOST_COMMANDS = 20
-COMMAND_SPAN_S = 10.0
+#: Commands that are carried out in COMMAND_SPAN_S at most: each is a write to the card, of which
+#: changes may cause one a second as well.
+MOST_COMMANDS = 100
+COMMAND_SPAN_S = 100.0
 #: Refusals are logged at most this often.
 REFUSAL_LOG_S = 1.0
 STOPPING = {"ok": False, "error": "tentwatch is stopping: try again in a minute"}
@@ -368,7 +369,7 @@ class Agent:
                 is_large=is_large,
             )
             if command.cid not in self._answers and self._is_flooded(now):
-                raise Refused(command.cid, "too many commands: send it again in ten seconds")
+                raise Refused(command.cid, "too many commands: send it again in two minutes")
         except Refused as refusal:
             self._refuse(request, refusal, now)
             return
