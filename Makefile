@@ -2,6 +2,7 @@
 # make bench the figures as JSON     make clean what this file has made
 # make accuracy  how right the sensors are, as JSON     make fuzz  the parsers on much noise
 # make lock  pins what a Pi installs: systemd/*.lock
+# make vm-test   the whole unit in a virtual machine, as root; QUICK=1: the short form
 #
 # Each sets up what it needs: Debian's mosquitto, and everything else in .venv.
 
@@ -10,7 +11,7 @@ SPEED ?= 60
 VENV := .venv
 READY := $(VENV)/.ready
 
-.PHONY: run test bench accuracy fuzz lock clean
+.PHONY: run test bench accuracy fuzz vm-test lock clean
 
 run: $(READY)
 	@$(VENV)/bin/tentwatch demo --speed $(SPEED)
@@ -39,6 +40,10 @@ lock: $(READY)
 	$(VENV)/bin/$(LOCK) setup.cfg -o systemd/requirements.lock
 	printf 'setuptools>=68\nsetuptools-scm\n' | \
 	  $(VENV)/bin/$(LOCK) - -c systemd/requirements.lock -o systemd/build.lock
+
+# QUICK reaches the tests by the environment.
+vm-test: $(READY)
+	$(VENV)/bin/python -m pytest -v tests/vm
 
 $(READY): setup.cfg pyproject.toml Makefile
 	@tests/prepare-machine

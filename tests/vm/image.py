@@ -21,7 +21,6 @@ import time
 import tomllib
 import zipfile
 from collections.abc import Callable, Iterator
-from configparser import ConfigParser
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -89,11 +88,17 @@ MASKED = (
     "systemd-pstore.service",
 )
 VENV = "/opt/tentwatch"
-KEPT_DAYS = 14
+#: What the program is built with, and what it depends on.
+LOCKS = (ROOT / "systemd/build.lock", ROOT / "systemd/requirements.lock")
+KEPT_DAYS = 1
 
 
 class Unavailable(Exception):
     """There can be no virtual machine here; the message says why."""
+
+
+class Broken(Exception):
+    """This checkout cannot be installed; the message says why."""
 
 
 class Image(NamedTuple):
@@ -105,7 +110,7 @@ class Image(NamedTuple):
 
 
 def prepare() -> Image:
-    """Return the image of this checkout, made if need be. Raises Unavailable."""
+    """Return the image of this checkout, made if need be. Raises Unavailable and Broken."""
     if os.geteuid() != 0:
         raise Unavailable("it takes root to make the image of a Debian")
     install(TOOLS)
@@ -114,10 +119,10 @@ def prepare() -> Image:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one at a time makes it, the others then find it
         forget_old_ones()
         base = cached("base", base_key(), make_base)
-        with tempfile.TemporaryDirectory() as scratch:
-            wheel = build_wheel(Path(scratch))
-            key = digest(base.name, contents(wheel), *texts(ROOT / "systemd"), unit_recipe())
-            unit = cached("unit", key, lambda folder: make_unit(folder, base, wheel))
+        try:
+            unit = unit_on(base)
+        except Unavailable as error:  # the machine can do it: the base was made
+            raise Broken(str(error)) from error
     return Image(unit / "disk.ext4", base / "vmlinux", base / "initrd.img")
 
 
@@ -210,14 +215,8 @@ def texts(*folders: Path) -> Iterator[str]:
 def base_key() -> str:
     """Return what the base depends on."""
     recipe = Path(__file__).read_text()
-    return digest(recipe, *dependencies(), *texts(HERE / "guest", HERE / "modules"))
-
-
-def dependencies() -> list[str]:
-    """Return what the program depends on, as setup.cfg has it."""
-    setup = ConfigParser()
-    setup.read(ROOT / "setup.cfg")
-    return setup["options"]["install_requires"].split("\n")[1:]
+    locks = [lock.read_text() for lock in LOCKS]
+    return digest(recipe, *locks, *texts(HERE / "guest", HERE / "modules"))
 
 
 def build_wheel(folder: Path) -> Path:
@@ -264,6 +263,8 @@ def make_base(folder: Path) -> None:
         folder / "disk.ext4", f"{DISK_MIB}M",
     )  # fmt: skip
     shutil.rmtree(root)
+    with mounted(folder / "disk.ext4"):
+        pass  # a machine that cannot mount it will not do
 
 
 def add_kernel_modules(root: Path, release: str) -> None:
@@ -363,12 +364,18 @@ def add_dependencies(root: Path) -> None:
         "PIP_CERT": "/tmp/certificates",
         "PIP_NO_CACHE_DIR": "1",
     }
-    pip = ("chroot", root, f"{VENV}/bin/pip", "install", "-q", "--use-pep517")
+    pip = ("chroot", root, f"{VENV}/bin/pip", "install", "-q")
+    pinned = (*pip, "--require-hashes")
     run("chroot", root, "python3", "-m", "venv", "--system-site-packages", VENV, env=environment)
-    run(*pip, *dependencies(), env=environment)
+    for lock in LOCKS:
+        shutil.copy(lock, root / "tmp")
+    build, requirements = (f"/tmp/{lock.name}" for lock in LOCKS)
+    run(*pinned, "--only-binary=:all:", "-r", build, env=environment)
+    run(*pinned, "--no-build-isolation", "-r", requirements, env=environment)
     system = "/usr/lib/python3/dist-packages"
     run(*pip, "--no-deps", "--target", system, "lgpio", env=environment)
-    (root / "tmp/certificates").unlink()
+    for name in ("certificates", *(lock.name for lock in LOCKS)):
+        (root / "tmp" / name).unlink()
 
 
 def unpacked(kernel: bytes) -> bytes:
@@ -378,6 +385,14 @@ def unpacked(kernel: bytes) -> bytes:
 
 
 # The unit
+
+
+def unit_on(base: Path) -> Path:
+    """Return the folder of this checkout's unit."""
+    with tempfile.TemporaryDirectory() as scratch:
+        wheel = build_wheel(Path(scratch))
+        key = digest(base.name, contents(wheel), *texts(ROOT / "systemd"), unit_recipe())
+        return cached("unit", key, lambda folder: make_unit(folder, base, wheel))
 
 
 def configuration() -> str:

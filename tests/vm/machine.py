@@ -31,7 +31,7 @@ __all__ = ["Cable", "Failed", "Machine", "Unavailable"]
 
 MEMORY_MIB = 768
 #: An emulator is slow, and more so beside others. It only ends what has failed.
-PATIENCE_S = 300.0
+PATIENCE_S = 180.0
 
 
 class Failed(AssertionError):
@@ -105,7 +105,7 @@ class Machine:
         pause = threading.Event()
         while not condition():
             if time.monotonic() - began_s > patience_s:
-                raise Failed(f"waited in vain for {what}\n{self.tail()}")
+                raise Failed(f"waited in vain for {what}\n{self._journal()}")
             pause.wait(0.2)
         return time.monotonic() - began_s
 
@@ -130,6 +130,12 @@ class Machine:
     def tail(self) -> str:
         """Return what the console said last."""
         return self.console.read_text(errors="replace")[-3000:]
+
+    def _journal(self) -> str:
+        try:
+            return self.attempt("journalctl -b --no-pager | tail -n 40", 60.0)[1]
+        except Failed as error:
+            return f"(the machine does not answer either: {error})"
 
     def _off(self) -> None:
         self.cable.unplug()

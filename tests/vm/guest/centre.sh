@@ -15,7 +15,7 @@ max_queued_messages 0
 user root
 CONF
 systemd-run --quiet --unit=broker ip netns exec centre mosquitto -c /run/broker.conf
-# -c keeps the session, so that nothing is missed; a line is the topic and the payload.
+# -c keeps the session, so that nothing is missed. A line: topic, time of arrival, retained, payload.
 systemd-run --quiet --unit=subscriber -p Restart=always -p RestartSec=0.2 \
-  -p StandardOutput=append:/host/received.txt \
-  ip netns exec centre mosquitto_sub -h 127.0.0.1 -q 1 -c -i dashboard -t 'tents/#' -F '%t %r %p'
+  -p StandardOutput=append:/host/received.txt -p StandardError=journal \
+  ip netns exec centre mosquitto_sub -h 127.0.0.1 -q 1 -c -i dashboard -t 'tents/#' -F '%t %U %r %p'

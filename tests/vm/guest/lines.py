@@ -25,12 +25,6 @@ def make() -> None:
         drive(gpio, "low")
 
 
-def remove() -> None:
-    (CHIP / "live").write_text("0")
-    BANK.rmdir()
-    CHIP.rmdir()
-
-
 def drive(gpio: int, level: str) -> None:
     device, chip = ((CHIP / "dev_name").read_text(), (BANK / "chip_name").read_text())
     lines = Path("/sys/devices/platform", device.strip(), chip.strip())
@@ -49,8 +43,6 @@ def walk(direction: str, people: int) -> None:
 def main(what: str, *arguments: str) -> None:
     if what == "make":
         make()
-    elif what == "remove":
-        remove()
     elif what == "set":
         for argument in arguments:
             gpio, _, level = argument.partition("=")
