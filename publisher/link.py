@@ -41,8 +41,9 @@ log = logging.getLogger("tentwatch.link")
 #: Messages that may wait for their PUBACK; more is slower (measured), and less is lost to a cut.
 WINDOW = 10
 #: A pause after each history message lasts at least so many times as long as its PUBACK took: a
-#: centre that is busy with a thousand tents is left in peace by each of them.
-HISTORY_REST = 2.0
+#: centre that is busy with a thousand tents is left in peace by each of them. It lasts this long at
+#: most.
+HISTORY_REST, LONGEST_REST_S = 2.0, 5.0
 #: The first history message of a session is small, and they grow while they are confirmed quickly:
 #: on a narrow link a new state must not wait behind them.
 FIRST_ROOM, LEAST_ROOM = 8 * 1024, 2 * 1024
@@ -578,8 +579,8 @@ class _Session:
     def _wait_s(self) -> float:
         assert self._client is not None
         is_waiting = not self.is_up or bool(self._in_flight)
-        # The broker may have named a keepalive of its own; 0 is none.
-        wait_s = 1.0 if is_waiting else (self._client.keepalive or 60) / 4
+        # The broker may have named a keepalive of its own, up to 18 hours; 0 is none.
+        wait_s = 1.0 if is_waiting else min(self._client.keepalive or 60, 60) / 4
         now_s = time.monotonic()
         if self._birth_s is not None and not self._born:
             return min(wait_s, self._birth_s - now_s)
@@ -710,8 +711,9 @@ class _Session:
         self._complain(
             "size",
             f"{self._link._health.broker} takes no more than {largest} bytes in a message, and "
-            f"{'a record' if what == 'history' else what} has {size}: it waits in the store; raise "
-            f"max_packet_size or message_size_limit there",
+            f"{'a record' if what == 'history' else what} has {size}: it is "
+            f"{'not sent' if what == 'about' else 'kept in the store'}; raise max_packet_size or "
+            f"message_size_limit there",
         )
         return False
 
@@ -781,9 +783,8 @@ class _Session:
             self._room = min(2 * self._room, messages.HISTORY_MAX_BYTES)
         elif took_s > 2 * self._quickest_s + 2.0:
             self._room = max(self._room // 2, LEAST_ROOM)
-        self._history_s = max(
-            self._history_s, now_s + HISTORY_REST * took_s * random.uniform(0.75, 1.25)
-        )
+        rest_s = min(LONGEST_REST_S, HISTORY_REST * took_s) * random.uniform(0.75, 1.25)
+        self._history_s = max(self._history_s, now_s + rest_s)
 
     def _refused(self, sent: "_Sent", reason: Any, now_s: float) -> None:
         """Keep what the broker has refused, say so, and try again later."""
@@ -864,7 +865,7 @@ class _Session:
         self.is_up = True
         self._thread.note(connected=True, error=None, begun=1)
         log.info("connected to %s", link._health.broker)
-        self._window = min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW))
+        self._window = max(1, min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW)))
         assert isinstance(client, _Client)
         client.allow(self._window)
         packet = getattr(properties, "MaximumPacketSize", None)

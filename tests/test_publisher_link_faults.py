@@ -316,6 +316,25 @@ def test_a_narrow_wire_shows_the_present_first(
     wait_for(lambda: {*range(1, 401)} <= {*in_history(subscriber)}, "all of it")
 
 
+def test_what_a_standing_wire_cannot_take_becomes_backlog_in_the_same_session(
+    make_unit: Callable[..., Unit], wire: Wire, subscriber: Subscriber
+) -> None:
+    unit = make_unit(wire.port, speed=50.0).reporting(interval_s=1.0, ttl_s=10).start()
+    subscriber.next("state")
+    wire.frozen = True
+    wait_for(lambda: rows(unit) >= 3 * link.MOST_LIVE, "more than may queue")
+    assert unit.status()["link"]["queued"] <= link.MOST_LIVE
+    last = subscriber.records()[-1]["seq"] + 3 * link.MOST_LIVE
+    wire.frozen = False
+    wait_for(lambda: len([r for r in subscriber.records() if r["seq"] <= last]) == last, "all")
+    assert unit.status()["link"]["sessions"] == 1
+    states = [m.content["seq"] for m in subscriber.messages if m.topic.endswith("/state")]
+    assert states == sorted(states)
+    order = in_history(subscriber)
+    assert order == sorted(order)
+    assert len(order) >= link.MOST_LIVE
+
+
 @pytest.mark.parametrize("how", ["swallows", "frozen"])
 def test_a_dead_wire_is_noticed_and_nothing_is_lost(
     make_unit: Callable[..., Unit], wire: Wire, subscriber: Subscriber, how: str, monkeypatch: Any
