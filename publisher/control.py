@@ -46,7 +46,7 @@ class Control:
         try:
             self._socket.bind(str(self._path))
             self._path.chmod(0o660)
-            self._socket.listen(MOST_PEERS)
+            self._socket.listen()
             self._socket.setblocking(False)
         except OSError:
             self._socket.close()
