@@ -41,6 +41,11 @@ class Counts:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.peak = max(self.peak, other.peak)
 
+    def less(self, known: "Counts") -> None:
+        """Take off what is known already, as far as there is so much."""
+        for name in (*PEOPLE, *SECONDS):
+            setattr(self, name, max(0, getattr(self, name) - getattr(known, name)))
+
     def part(self, share: float) -> "Counts":
         """Take a share (0 to 1) out of these counts and return it: the two make the whole."""
         taken = Counts(peak=self.peak)

@@ -229,7 +229,12 @@ class Tent:
         `counted` of it was known when this run began.
         """
         other = self.totals.add(saved, counted)
-        return [] if other is None or not _is_date(other.date) else self._close_day(other)
+        if other is None or not _is_date(other.date):
+            return []
+        earlier = self._line_of(other.date)
+        if earlier is not None:
+            other.add(day.from_line(earlier))
+        return self._close_day(other)
 
     def has_lines(self) -> bool:
         """Say whether `take_lines` has something."""
@@ -429,10 +434,8 @@ class Tent:
             today = self._today = day.day_at(wall, self._zone)
         if today.date != totals.day.date:
             happened += self._turn_to(today.date, stepped=stepped)
-        if stepped:
-            self._passed_s = (
-                self._settled_s
-            )  # the hour that it was is no more certain: no quiet yet
+        if stepped:  # the hour that it was is no longer certain: no quiet yet
+            self._passed_s = self._settled_s
         self._counts = totals.day
         self._today_s = (wall - today.begins).total_seconds()
         return happened
@@ -450,7 +453,7 @@ class Tent:
         if today > before.date:
             happened = self._close_day(before)
             self._leapt = stepped
-        elif self._leapt:
+        elif self._leapt and before.date not in self._log:
             # The step that began this day is taken back: what was counted since is of the day before.
             moved, self._leapt = before, False
         else:  # one of the two clocks was wrong, and nobody can tell which: each day keeps its own
@@ -706,6 +709,7 @@ class Tent:
             tuple(self.totals.alerts),
             tuple(self._qualities.values()),
             self.totals.estimated,
+            self._today_s is not None,
             self.totals.occupancy.people,
             self.totals.occupancy.entered_total,
             self.totals.occupancy.left_total,

@@ -78,18 +78,22 @@ class Totals:
         self.generator_starts += earlier.generator_starts - known.generator_starts
         zeros = {name: zero for name, zero in self.zeros.items() if known.zeros.get(name) != zero}
         self.zeros = earlier.zeros | zeros
-        self.undated = [s for s in earlier.undated if s not in known.undated] + self.undated
+        spans = {(span.boot, span.begin_s): span for span in known.undated}
+        for span in earlier.undated:
+            before = spans.get((span.boot, span.begin_s))
+            if before is not None:
+                span.less(before)
+                span.begin_s = min(before.end_s, span.end_s)
+        self.undated = earlier.undated + self.undated
         if earlier.saved is not None:
             self.saved = max(self.saved or "", earlier.saved)
+        if known.day.date == earlier.day.date:
+            earlier.day.less(known.day)
         if self.day.date and earlier.day.date and earlier.day.date != self.day.date:
             return earlier.day
         self.day.date = self.day.date or earlier.day.date
         self.day.estimated |= earlier.day.estimated
-        more = earlier.day
-        if known.day.date == earlier.day.date:
-            for name in (*PEOPLE, *SECONDS):
-                setattr(more, name, max(0, getattr(more, name) - getattr(known.day, name)))
-        self.day.add(more)
+        self.day.add(earlier.day)
         return None
 
     def as_dict(self) -> dict[str, Any]:

@@ -118,6 +118,17 @@ def test_a_clock_that_nobody_vouches_for_closes_no_day_and_hides_today(guess: st
     assert counted(again) == (6, 6)
 
 
+def test_a_clock_that_is_set_is_news() -> None:
+    unit = Unit(config("door"), wall=None, synced=False)
+    unit.wait(5, **CLEAR)
+    before = unit.tent.fingerprint()
+    unit.wait(5, **CLEAR)
+    assert unit.tent.fingerprint() == before
+    unit.wall, unit.synced = NOON, True
+    unit.wait(1, **CLEAR)
+    assert unit.tent.fingerprint() != before
+
+
 def test_what_was_counted_before_the_clock_was_set_goes_to_its_days_by_the_uptime() -> None:
     unit = Unit(config("door", "mains"))
     unit.hear("door", entered=3)
@@ -295,6 +306,19 @@ def test_a_time_service_that_was_ahead_for_a_while_leaves_no_day_behind(away: ti
     )] == [("2026-11-22", 5, False), ("2026-11-22", 115, True)]  # fmt: skip
 
 
+def test_a_day_that_was_ahead_twice_is_counted_once() -> None:
+    unit = Unit(config("door"), wall=NOON + timedelta(days=9))
+    unit.hear("door", entered=10)
+    for entered in (1, 2):
+        unit.wall = NOON
+        unit.hear("door", entered=entered)
+        assert counted(unit)[0] == counted(unit)[1]
+        unit.wall = NOON + timedelta(days=9)
+        unit.hear("door", entered=entered * 100)
+        assert counted(unit)[0] == counted(unit)[1]
+    assert unit.tent.totals.day.entered == 310
+
+
 def test_a_time_service_that_was_behind_for_a_while_mixes_no_days() -> None:
     unit = Unit(config("door"), wall=NOON - timedelta(days=30))
     unit.hear("door", entered=80)
@@ -415,6 +439,35 @@ def test_an_open_day_that_is_read_late_is_closed_not_lost() -> None:
     (closed,) = unit.tent.add(earlier.tent.totals.as_dict())
     assert (closed.detail["date"], closed.detail["entered"]) == ("2026-11-22", 5)
     assert counted(unit) == (6, 6)
+
+
+def test_a_day_that_was_closed_already_gets_what_is_read_late() -> None:
+    earlier = Unit(config("door"))
+    earlier.hear("door", entered=5)
+    unit = Unit(config("door"), {})
+    unit.hear("door", entered=2)
+    unit.wall = NOON + timedelta(days=1)
+    unit.hear("door", entered=1)
+    (closed,) = unit.tent.add(earlier.tent.totals.as_dict())
+    assert (closed.detail["entered"], closed.detail["again"]) == (7, True)
+    assert counted(unit) == (8, 8)
+
+
+@pytest.mark.parametrize("dated", ["undated", "today", "yesterday"])
+def test_what_was_known_of_an_earlier_run_is_not_added_again(dated: str) -> None:
+    earlier = Unit(config("door"), wall=None if dated == "undated" else NOON)
+    earlier.synced = dated != "undated"
+    earlier.hear("door", entered=5)
+    known = json.loads(json.dumps(earlier.tent.totals.as_dict()))  # in the second place
+    earlier.wait(1)
+    earlier.hear("door", entered=20)
+    unit = Unit(config("door"), known, wall=NOON, boot=2)
+    unit.wall = NOON + timedelta(days=1 if dated == "yesterday" else 0)
+    unit.hear("door", entered=100)
+    happened = unit.tent.add(earlier.tent.totals.as_dict(), known)
+    assert [h.detail["entered"] for h in happened] == ([25] if dated == "yesterday" else [])
+    unit.hear("door", entered=1000)
+    assert counted(unit) == (1125, 1125)
 
 
 def test_what_is_undated_and_read_late_finds_its_day() -> None:
