@@ -16,6 +16,7 @@ as QEMU's arguments; they are there at every start:
 `machine.cable` is the serial cable in the machine's USB port: plugged in, it is a /dev/ttyUSB0.
 """
 
+import contextlib
 import json
 import socket
 import subprocess
@@ -203,11 +204,15 @@ class Cable:
         self.unplug()
         self._end = socket.socket(socket.AF_UNIX)
         self._end.connect(str(self._path))
+        # A tty that nobody has set up yet echoes; unread, that would stop the whole emulator.
+        threading.Thread(target=_hear, args=(self._end,), name="cable", daemon=True).start()
 
     def unplug(self) -> None:
         """Pull it out."""
         end, self._end = self._end, None
         if end is not None:
+            with contextlib.suppress(OSError):  # the emulator may be gone
+                end.shutdown(socket.SHUT_RDWR)
             end.close()
 
     def say(self, data: bytes) -> None:
@@ -218,3 +223,9 @@ class Cable:
                 end.send(data, socket.MSG_DONTWAIT)
             except OSError:  # unplugged just now, or nobody reads
                 return
+
+
+def _hear(end: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while end.recv(1 << 12):
+            pass
