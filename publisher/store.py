@@ -32,6 +32,8 @@ from publisher.ledger import BOOT_LIMIT, SCHEMA, Ledger, SecondPlace, checksum, 
 log = logging.getLogger("tentwatch.store")
 
 FILE = "tentwatch.db"
+#: How long another program may hold the file before the store goes on without it.
+BUSY_S = 0.5
 #: A new file is made under this name, until it is whole.
 NEW_FILE = "tentwatch.db-new"
 #: Damaged files that are kept, for whoever wants to know.
@@ -172,7 +174,7 @@ class Opened(NamedTuple):
 
     Totals are None where there never were any, and empty where they are lost or out of reach.
     `quarantined` is the name of a file that was set aside; `lost` counts records that were to be sent
-    and are nowhere any more.
+    and are nowhere any more, or are above the limits.
     """
 
     totals: dict[str, Any] | None
@@ -242,15 +244,13 @@ class Store:
             if totals is None and (is_anew or failed):
                 totals = {}
             before = replace(newest)
-            lost = 0
             self._ledger = newest
             if failed:
                 self._unread = second
                 self._rows = second.rows or 0
                 self._fail(failed)  # which takes a fresh boot
             else:
-                lost = max(0, (newest.rows or 0) - self._rows)
-                newest.dropped += lost
+                newest.dropped += max(0, (newest.rows or 0) - self._rows)
                 # The second place knows the highest boot: a damaged file may be old, and one that
                 # is whole knows nothing of a run that ended while it worked in memory.
                 known = max(found.boot, second.boot)
@@ -272,6 +272,7 @@ class Store:
             newest.clean = False
             self._conn_limit = newest.conn
             self._write(now, None, sync=True)
+            lost = self._ledger.dropped - before.dropped
             return Opened(totals, newest.cut, aside, lost)
 
     def begun_anew(self) -> list[str | None]:
@@ -615,7 +616,7 @@ class Store:
 
         Raises one of FAULTS.
         """
-        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
+        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_S)
         self._db = db
         db.text_factory = _text
         # Nobody else needs the file, and without the memory that it would be shared through a

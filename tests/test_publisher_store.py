@@ -126,7 +126,8 @@ def number(row: Row) -> tuple[int, int]:
 
 
 def sql(directory: Path, statement: str, *values: Any) -> list[Any]:
-    with contextlib.closing(sqlite3.connect(directory / FILE, isolation_level=None)) as db:
+    db = sqlite3.connect(directory / FILE, isolation_level=None, timeout=0.0)
+    with contextlib.closing(db):
         return db.execute(statement, values).fetchall()
 
 
@@ -1147,6 +1148,7 @@ def test_a_boot_used_in_memory_is_never_followed_by_a_lower_one(tmp_path: Path) 
     again = Store(tmp_path, 1000, 1 << 20)  # the first one was killed: it never closed
     again.open("boot-a", now)
     assert again.boot > in_memory
+    again._disconnect()
     (tmp_path / FILE).write_bytes(b"garbage" * 1000)
     last = Store(tmp_path, 1000, 1 << 20)
     last.open("boot-a", now)
@@ -1357,3 +1359,25 @@ def test_days_boots_and_answers_go_on_in_memory_and_come_back(tmp_path: Path) ->
     assert unit.store.failure is None
     check(unit)
     check(Unit(cut_power(unit), second=500))
+
+
+# A month
+
+
+def test_a_month_without_a_broker_is_kept_and_a_longer_one_drops_its_oldest(tmp_path: Path) -> None:
+    unit = Unit(tmp_path, max_rows=20_000, max_bytes=1 << 24)
+    for _ in range(60):
+        unit.append(500, size=60)
+    rows = unit.waiting()
+    assert len(rows) == 20_000
+    assert [row.id for row in rows] == list(range(10_001, 30_001))
+    assert unit.buffer()["dropped"] == 10_000
+    unit.close()
+    unit = Unit(tmp_path, "boot-b", second=10_000, max_rows=100_000, max_bytes=1 << 20)
+    waiting = unit.waiting()
+    size = sum(len(row.body.encode()) for row in waiting)
+    assert waiting == rows[-len(waiting) :]
+    assert (1 << 20) - 500 < size <= 1 << 20
+    assert unit.opened.lost == 20_000 - len(waiting)
+    assert unit.buffer()["dropped"] == 10_000 + unit.opened.lost
+    assert sql(cut_power(unit), "SELECT count(*) FROM outbox") == [(len(waiting),)]

@@ -1,0 +1,74 @@
+"""Totals that were out of reach come back: once, and whatever has been counted meanwhile."""
+
+from publisher.day import Day, Span
+from publisher.occupancy import Occupancy
+from publisher.totals import Totals
+
+
+def earlier(**more: int) -> Totals:
+    """The totals of a run that ended, `more` of each counted than when they were last copied."""
+    entered, generator_s, starts = (more.get(k, 0) for k in ("entered", "generator_s", "starts"))
+    return Totals(
+        occupancy=Occupancy(
+            people=10 + entered,
+            entered_total=50 + entered,
+            left_total=40,
+            entered_since=5 + entered,
+        ),
+        day=Day(date="2026-11-22", entered=20 + entered, peak=12 + entered, mains_s=100.0),
+        undated=[Span(entered=3, boot=1, end_s=10.0), Span(entered=entered, boot=2, end_s=5.0)],
+        generator_s=3600.0 + generator_s,
+        generator_starts=4 + starts,
+        serviced_s=1800.0,
+        zeros={"generator": [0.1, 1.0]},
+    )
+
+
+def restored(totals: Totals) -> Totals:
+    return Totals.restore(totals.as_dict())
+
+
+def test_what_was_known_of_them_counts_once() -> None:
+    known, newest = earlier(), earlier(entered=3, generator_s=60, starts=1)
+    mine = restored(known)
+    mine.estimated = True
+    mine.occupancy.apply(2, 1)
+    mine.generator_s += 30.0
+    mine.day.entered += 2
+    mine.day.mains_s += 7.0
+    mine.zeros["battery"] = [0.2, 2.0]
+    assert mine.add(newest.as_dict(), known.as_dict()) is None
+    assert mine.occupancy.entered_total == 50 + 3 + 2
+    assert mine.occupancy.left_total == 40 + 1
+    assert mine.occupancy.people == 13 + 2 - 1
+    assert mine.occupancy.entered_since == 5 + 3 + 2
+    assert mine.generator_s == 3600.0 + 60 + 30
+    assert mine.generator_starts == 5
+    assert mine.serviced_s == 1800.0
+    assert (mine.day.entered, mine.day.mains_s, mine.day.peak) == (25, 107.0, 15)
+    assert mine.zeros == {"generator": [0.1, 1.0], "battery": [0.2, 2.0]}
+
+
+def test_nothing_new_in_them_changes_nothing() -> None:
+    mine = restored(earlier(entered=3))
+    mine.estimated = True
+    before = mine.as_dict()
+    mine.add(earlier(entered=3).as_dict(), earlier(entered=3).as_dict())
+    assert mine.as_dict() == before
+
+
+def test_a_headcount_made_meanwhile_stands() -> None:
+    known, newest = earlier(), earlier(entered=3)
+    mine = restored(known)
+    mine.occupancy.headcount(7)
+    mine.add(newest.as_dict(), known.as_dict())
+    assert mine.occupancy.people == 7
+    assert mine.occupancy.entered_total == 53
+
+
+def test_a_service_noted_meanwhile_counts_from_its_own_hour() -> None:
+    known, newest = earlier(), earlier(generator_s=60)
+    mine = restored(known)
+    mine.serviced_s = mine.generator_s
+    mine.add(newest.as_dict(), known.as_dict())
+    assert mine.serviced_s == mine.generator_s == 3660.0
