@@ -85,7 +85,10 @@ class Screen:
 
 def clock_text(status: dict[str, Any]) -> str:
     """Return the unit's time for people."""
-    return str(status["ts"] or "time not known")[:19].replace("T", " ") + " UTC"
+    if status["ts"] is None:
+        return "time not known"
+    doubt = "" if status["clock"] == "synced" else " (clock not set)"
+    return str(status["ts"])[:19].replace("T", " ") + f" UTC{doubt}"
 
 
 def shown(value: object, unit: str = "") -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from publisher import clock
 from publisher.clock import EPOCH, Clock, DemoClock, Now, boot_id, kernel_is_synced, timestamp
+from publisher.screen import clock_text
 from tests.tents import NOON
 
 
@@ -131,3 +132,15 @@ def test_timestamps_are_utc_with_milliseconds() -> None:
     assert timestamp(wall) == "2026-11-22T18:04:10.120Z"
     assert timestamp(datetime(2026, 1, 1, tzinfo=UTC)) == "2026-01-01T00:00:00.000Z"
     assert timestamp(None) is None
+
+
+@pytest.mark.parametrize(
+    ("ts", "clock", "text"),
+    [
+        (None, "unsynced", "time not known"),
+        ("2026-11-22T10:00:00.000Z", "unsynced", "2026-11-22 10:00:00 UTC (clock not set)"),
+        ("2026-11-22T10:00:00.000Z", "synced", "2026-11-22 10:00:00 UTC"),
+    ],
+)
+def test_a_technician_is_told_what_the_time_is_worth(ts: str | None, clock: str, text: str) -> None:
+    assert clock_text({"ts": ts, "clock": clock}) == text
