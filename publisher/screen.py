@@ -87,7 +87,7 @@ def clock_text(status: dict[str, Any]) -> str:
     """Return the unit's time for people."""
     if status["ts"] is None:
         return "time not known"
-    doubt = "" if status["clock"] == "synced" else " (clock not set)"
+    doubt = "" if status["clock"] == "synced" else " (not checked)"
     return str(status["ts"])[:19].replace("T", " ") + f" UTC{doubt}"
 
 

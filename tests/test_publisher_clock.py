@@ -138,7 +138,7 @@ def test_timestamps_are_utc_with_milliseconds() -> None:
     ("ts", "clock", "text"),
     [
         (None, "unsynced", "time not known"),
-        ("2026-11-22T10:00:00.000Z", "unsynced", "2026-11-22 10:00:00 UTC (clock not set)"),
+        ("2026-11-22T10:00:00.000Z", "unsynced", "2026-11-22 10:00:00 UTC (not checked)"),
         ("2026-11-22T10:00:00.000Z", "synced", "2026-11-22 10:00:00 UTC"),
     ],
 )
