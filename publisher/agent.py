@@ -24,8 +24,9 @@ from publisher.clock import Clock, Now, boot_id, timestamp
 from publisher.commands import Command, Refused
 from publisher.config import Config
 from publisher.control import Control
-from publisher.link import Link, Request
+from publisher.link import Link
 from publisher.notify import notify
+from publisher.session import Request
 from publisher.store import MOST_ANSWERS, Row, Store
 from publisher.tent import Happening, Tent
 from sensors import registry

@@ -249,7 +249,7 @@ def test_of_several_addresses_dead_ones_are_passed_over(
         broker.start()
         wait_for(lambda: is_connected(unit), "the connection")
         assert unit.agent is not None
-        assert unit.agent._link._dial._good == at(broker.port)
+        assert unit.agent._link._line.dial._good == at(broker.port)
         resolver.insert(0, [at(black_hole), at(nobody.getsockname()[1])])
         broker.stop()
         wait_for(lambda: "refuses connections" in error_of(unit), "the telling one of two errors")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from publisher import link
+from publisher import session
 from publisher.clock import boot_id
 from publisher.store import Store
 from tests.conftest import Broker, Subscriber, Unit, wait_for
@@ -177,8 +177,8 @@ def test_a_new_link_number_and_birth_on_every_connection(
 def test_a_frozen_broker_is_noticed_and_nothing_is_lost(
     unit: Unit, broker: Broker, subscriber: Subscriber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "PUBACK_LIMIT_S", 1.0)
-    monkeypatch.setattr(link, "CONNECT_LIMIT_S", 1.0)
+    monkeypatch.setattr(session, "PUBACK_LIMIT_S", 1.0)
+    monkeypatch.setattr(session, "CONNECT_LIMIT_S", 1.0)
     unit.start()
     subscriber.next("state", lambda m: m["capacity"]["quality"] == "ok")
     broker.freeze()
@@ -405,7 +405,7 @@ def test_plain_mqtt_to_a_tls_port_is_an_error_and_not_a_crash(
 def test_something_else_than_a_broker_is_an_error_and_not_a_crash(
     make_unit: Callable[..., Unit], monkeypatch: pytest.MonkeyPatch, reply: bytes
 ) -> None:
-    monkeypatch.setattr(link, "CONNECT_LIMIT_S", 0.5)
+    monkeypatch.setattr(session, "CONNECT_LIMIT_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as server:
         unit = make_unit(server.getsockname()[1]).start()
         for _ in range(2):

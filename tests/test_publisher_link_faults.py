@@ -13,7 +13,7 @@ from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 
 from publisher import agent as agent_module
-from publisher import link
+from publisher import link, session
 from publisher.clock import boot_id
 from publisher.store import Store
 from tests.conftest import Broker, Subscriber, Unit, wait_for
@@ -278,7 +278,7 @@ def test_a_flood_of_commands_ends_no_session(
     for number in range(2000):
         command = {"cid": f"c{number}", "expires": "2099-01-01T00:00:00Z"}
         operator.publish("tents/v1/demo/cmd/report", json.dumps(command), qos=1)
-    wait_for(lambda: len(answers) >= link.MOST_COMMANDS, "answers")
+    wait_for(lambda: len(answers) >= session.MOST_COMMANDS, "answers")
     before = len(answers)
     assert before < 1000
     command = {"cid": "last", "expires": "2099-01-01T00:00:00Z"}
@@ -300,7 +300,7 @@ def test_a_narrow_wire_shows_the_present_first(
     make_unit: Callable[..., Unit], wire: Wire, subscriber: Subscriber, monkeypatch: Any
 ) -> None:
     """The whole backlog would take longer than a PUBACK may."""
-    monkeypatch.setattr(link, "PUBACK_LIMIT_S", 5.0)
+    monkeypatch.setattr(session, "PUBACK_LIMIT_S", 5.0)
     unit = make_unit(wire.port)
     fill(unit, 400)
     wire.bytes_per_s = 8000
@@ -322,9 +322,9 @@ def test_what_a_standing_wire_cannot_take_becomes_backlog_in_the_same_session(
     unit = make_unit(wire.port, speed=50.0).reporting(interval_s=1.0, ttl_s=10).start()
     subscriber.next("state")
     wire.frozen = True
-    wait_for(lambda: rows(unit) >= 3 * link.MOST_LIVE, "more than may queue")
-    assert unit.status()["link"]["queued"] <= link.MOST_LIVE
-    last = subscriber.records()[-1]["seq"] + 3 * link.MOST_LIVE
+    wait_for(lambda: rows(unit) >= 3 * session.MOST_LIVE, "more than may queue")
+    assert unit.status()["link"]["queued"] <= session.MOST_LIVE
+    last = subscriber.records()[-1]["seq"] + 3 * session.MOST_LIVE
     wire.frozen = False
     wait_for(lambda: len([r for r in subscriber.records() if r["seq"] <= last]) == last, "all")
     assert unit.status()["link"]["sessions"] == 1
@@ -332,14 +332,14 @@ def test_what_a_standing_wire_cannot_take_becomes_backlog_in_the_same_session(
     assert states == sorted(states)
     order = in_history(subscriber)
     assert order == sorted(order)
-    assert len(order) >= link.MOST_LIVE
+    assert len(order) >= session.MOST_LIVE
 
 
 @pytest.mark.parametrize("how", ["swallows", "frozen"])
 def test_a_dead_wire_is_noticed_and_nothing_is_lost(
     make_unit: Callable[..., Unit], wire: Wire, subscriber: Subscriber, how: str, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(link, "PUBACK_LIMIT_S", 1.0)
+    monkeypatch.setattr(session, "PUBACK_LIMIT_S", 1.0)
     unit = make_unit(wire.port).start()
     subscriber.next("state", lambda m: m["capacity"]["quality"] == "ok")
     setattr(wire, how, True)
@@ -406,7 +406,7 @@ def test_what_waits_for_a_broker_waits_on_the_disk_only(
     unit = make_unit(broker.port, speed=20.0).reporting(interval_s=1.0, ttl_s=10).start()
     wait_for(lambda: rows(unit) >= 50, "a backlog")
     assert unit.agent is not None
-    assert unit.agent._link._thread.work.qsize() == 0
+    assert unit.agent._link._thread.desk.work.qsize() == 0
 
 
 def test_descriptors_above_1023_serve_as_well(unit: Unit, subscriber: Subscriber) -> None:
@@ -435,7 +435,7 @@ def test_a_thread_that_dies_is_begun_anew(
     victim = unit.agent._link._thread
     raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
     raise_in(ctypes.c_ulong(victim.ident or 0), ctypes.py_object(SystemExit))
-    victim.wake()
+    victim.desk.wake()
     wait_for(lambda: unit.status()["link"]["restarts"] == 1, "the restart")
     wait_for(lambda: is_connected(unit), "the connection")
     assert not victim.is_alive()

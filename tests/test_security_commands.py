@@ -18,7 +18,7 @@ from publisher.agent import COMMAND_SPAN_S, MOST_COMMANDS, Agent
 from publisher.clock import Clock
 from publisher.commands import MAX_BYTES, Refused, from_broker, from_unit
 from publisher.demo import configuration
-from publisher.link import Request
+from publisher.session import Request
 from publisher.store import Store
 from sensors.simulated.hardware import SimulatedHardware
 from tests import contract
