@@ -317,12 +317,13 @@ def reopen(state: Path) -> Found | str:
     now = DemoClock(1.0).now()
     store = Store(state, max_rows=50_000, max_bytes=64 << 20)
     opened = store.open("the boot after the cut", now)
-    if store.failure is not None or opened.quarantined is not None:
-        return store.failure or f"set aside as {opened.quarantined}"
+    failure = store.failure
     records = [json.loads(row.body) for row in store.backlog(0, store.last_id(), sys.maxsize)]
     saved = Totals.restore(opened.totals or {}).as_dict()
-    totals = totals_in(saved)
     store.close(now, saved)
+    if failure is not None or opened.quarantined is not None:
+        return failure or f"set aside as {opened.quarantined}"
+    totals = totals_in(saved)
     for record in records:  # a record and the totals that it changes are one transaction
         if "capacity" in record and any(v > totals[k] for k, v in totals_of(record).items()):
             return f"the totals {totals} are older than record {record['boot']}/{record['seq']}"
