@@ -216,6 +216,7 @@ class Store:
         # Of the file, while the store works in memory:
         self._unread: Ledger | None = None  # its own has never been read; this one stood in
         self._existed = False  # there is one, or was
+        self._is_new = False  # it was empty when it was opened
         self._refusals = 0  # retries that it did not let itself be read
         self._damaged = False  # it is to be set aside
         self._left = 0  # unconfirmed rows in it
@@ -568,8 +569,7 @@ class Store:
                 if old is not None:
                     _carry_over(old, self._db)
                 rows, size, _ = self._sum_up()
-                if ledger.boot:
-                    _write_ledger(self._db, ledger.text(rows=rows, size=size))
+                _write_ledger(self._db, ledger.text(rows=rows, size=size))
             self._disconnect()
             if new.with_name(f"{NEW_FILE}-wal").exists():
                 raise sqlite3.OperationalError(f"{new} cannot be completed")
@@ -634,6 +634,7 @@ class Store:
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA cache_size = -512")
         db.execute("PRAGMA temp_store = MEMORY")
+        self._is_new = version == 0
         if version < SCHEMA:
             _migrate(db, version)
         if isinstance(path, Path):
@@ -669,6 +670,8 @@ class Store:
                 self._ledger = Ledger.parse(*found)
             except (ValueError, TypeError) as error:
                 raise _Damaged(str(error)) from error
+        elif self._existed and not self._is_new:
+            raise _Damaged("the ledger is missing")
 
     def _count_rows(self) -> int:
         """Set the figures of the outbox from its rows; return the last id."""
