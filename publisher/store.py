@@ -619,8 +619,8 @@ class Store:
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_S)
         self._db = db
         db.text_factory = _text
-        # Nobody else needs the file, and without the memory that it would be shared through a
-        # record costs half as much to write.
+        # Nobody else needs the file, and the memory that it would be shared through is written out
+        # as well: 22.7 kB a record at the device, and 13.3 kB without.
         db.execute("PRAGMA locking_mode = EXCLUSIVE")
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA:
