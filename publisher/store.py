@@ -451,50 +451,58 @@ class Store:
         with self._lock:
             if self.failure is None:
                 return None
-            memory, ledger, next_id = self._db, self._ledger, self._next_id
-            waiting, confirmed = self.backlog(0, next_id, sys.maxsize), self._confirmed
-            beside, began = self._beside(), self._began
-            unread = None
-            try:
-                aside = self._load(damaged=self._damaged)
-                found, base = self._ledger, self._unread
-                if aside is None and not found.boot and self._existed:
-                    log.error("%s is gone: begun anew", self._path)
-                    self._begun_anew.append(None)
-                boot = max(ledger.boot, found.boot + 1)
-                kept = self._rows - sum(map(self._holds, self._gone))
-                self._ledger = replace(
-                    ledger,
-                    count=max(ledger.count, found.count),
-                    boot=boot,
-                    seq=ledger.seq if boot == ledger.boot else 0,
-                    wall=ledger.wall or found.wall,
-                    dropped=ledger.dropped + max(0, self._left - kept),
-                )
-                is_newer = base is None or base.totals is None or found.count > base.count
-                if base is not None and found.totals is not None and is_newer:
-                    # The caller adds them up; until then no power cut may take them away.
-                    self._ledger.totals = found.totals
-                    unread = Unread(found.totals, base.totals or {})
-                    self._ledger.dropped += max(0, found.dropped - base.dropped)
-                self._next_id = max(next_id, self._next_id)
-                self._confirmed = self._gone
-                self._began = None
-                self._second.close()  # it may have gone with the file
-                self._commit(waiting, now, beside, new=False, sync=True)
-            except FAULTS as error:
-                self._give_up(error)
-                self._disconnect()
-                self._db, self._ledger, self._next_id = memory, ledger, next_id
-                self._confirmed, self._began = confirmed, began
-                self._count_rows()
-                return None
-            self.failure, self._unread, self._damaged, self._refusals = None, None, False, 0
-            self._existed = True
-            self._left, self._gone = 0, set()
-            if memory is not None:
-                memory.close()
+            unread = self._try_file(now, damaged=self._damaged)
+            if self.failure is not None and self._refusals >= MOST_REFUSALS:
+                # It may be the file and not the disk: then a new one can be made.
+                unread = self._try_file(now, damaged=True)
             return unread
+
+    def _try_file(self, now: Now, *, damaged: bool) -> Unread | None:
+        memory, ledger, next_id = self._db, self._ledger, self._next_id
+        waiting, confirmed = self.backlog(0, next_id, sys.maxsize), self._confirmed
+        beside, began = self._beside(), self._began
+        unread = None
+        try:
+            aside = self._load(damaged=damaged)
+            found, base = self._ledger, self._unread
+            was_gone = aside is None and not found.boot and self._existed
+            boot = max(ledger.boot, found.boot + 1)
+            kept = self._rows - sum(map(self._holds, self._gone))
+            self._ledger = replace(
+                ledger,
+                count=max(ledger.count, found.count),
+                boot=boot,
+                seq=ledger.seq if boot == ledger.boot else 0,
+                wall=ledger.wall or found.wall,
+                dropped=ledger.dropped + max(0, self._left - kept),
+            )
+            is_newer = base is None or base.totals is None or found.count > base.count
+            if base is not None and found.totals is not None and is_newer:
+                # The caller adds them up; until then no power cut may take them away.
+                self._ledger.totals = found.totals
+                unread = Unread(found.totals, base.totals or {})
+                self._ledger.dropped += max(0, found.dropped - base.dropped)
+            self._next_id = max(next_id, self._next_id)
+            self._confirmed = self._gone
+            self._began = None
+            self._second.close()  # it may have gone with the file
+            self._commit(waiting, now, beside, new=False, sync=True)
+        except FAULTS as error:
+            self._give_up(error)
+            self._disconnect()
+            self._db, self._ledger, self._next_id = memory, ledger, next_id
+            self._confirmed, self._began = confirmed, began
+            self._count_rows()
+            return None
+        self.failure, self._unread, self._damaged, self._refusals = None, None, False, 0
+        self._existed = True
+        self._left, self._gone = 0, set()
+        if memory is not None:
+            memory.close()
+        if was_gone:
+            log.error("%s was gone: begun anew", self._path)
+            self._begun_anew.append(None)
+        return unread
 
     def _holds(self, row_id: int) -> bool:
         assert self._db is not None
@@ -508,7 +516,6 @@ class Store:
         code = _code(error)
         if code in _REFUSALS:
             self._refusals += 1
-            self._damaged = self._damaged or self._refusals >= MOST_REFUSALS
         elif code == sqlite3.SQLITE_FULL:  # records are worth more than what is damaged
             self._forget_set_aside(0)
 
@@ -535,7 +542,8 @@ class Store:
                 raise _Damaged(self.failure or "it cannot be read")
             return None
         except FAULTS as error:
-            if not damaged and not _is_damage(error):
+            is_held = _code(error) == sqlite3.SQLITE_BUSY
+            if is_held or not (damaged or _is_damage(error)):
                 raise
             return self._begin_anew(str(error))
 

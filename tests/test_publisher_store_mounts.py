@@ -164,6 +164,7 @@ def test_a_disk_that_is_read_only_at_the_start(disk: Path) -> None:
     command("mount", "-o", "remount,rw", disk.parent)
     unit.retry()
     assert unit.store.failure is None
+    assert unit.store.begun_anew() == []
     found = unit.waiting()
     assert found == rows + new
     assert len({number(row) for row in found}) == 13
