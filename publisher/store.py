@@ -28,12 +28,15 @@ from typing import Any, NamedTuple
 
 from publisher.clock import EPOCH, Now, timestamp
 from publisher.ledger import BOOT_LIMIT, SCHEMA, Ledger, SecondPlace, checksum, sync_directory
+from publisher.notify import notify
 
 log = logging.getLogger("tentwatch.store")
 
 FILE = "tentwatch.db"
 #: How long another program may hold the file before the store goes on without it.
 BUSY_S = 0.5
+#: Records of a damaged file that are carried over between two signs of life.
+CARRIED = 1000
 #: A new file is made under this name, until it is whole.
 NEW_FILE = "tentwatch.db-new"
 #: Damaged files that are kept, for whoever wants to know.
@@ -578,7 +581,9 @@ class Store:
                     _carry_over(old, self._db)
                 rows, size, _ = self._sum_up()
                 _write_ledger(self._db, ledger.text(rows=rows, size=size))
+            notify("WATCHDOG=1")
             self._disconnect()
+            notify("WATCHDOG=1")
             if new.with_name(f"{NEW_FILE}-wal").exists():
                 raise sqlite3.OperationalError(f"{new} cannot be completed")
             if old is not None:
@@ -938,6 +943,10 @@ def _carry_over(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
             if row.id in seen:
                 break
             seen.add(row.id)
+            if (
+                len(seen) % CARRIED == 0
+            ):  # a month on a slow card takes longer than the watchdog waits
+                notify("WATCHDOG=1")
             if _is_record(row, crc):
                 new.execute("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, crc))
     for table, query in BESIDE.items():

@@ -1,13 +1,15 @@
 """The store with damage in any place of its files; `python -m tests.bench.damage` tries every byte."""
 
+import contextlib
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
 
 from publisher.ledger import FILE as LEDGER
 from publisher.ledger import SLOT_BYTES, Ledger, SecondPlace
-from publisher.store import FILE, MOST_SET_ASIDE
+from publisher.store import CARRIED, FILE, MOST_SET_ASIDE
 from tests.bench import damage
 from tests.test_publisher_store import Unit, cut_power, overwrite, stored
 
@@ -134,6 +136,27 @@ def test_a_full_disk_costs_the_damaged_files_first(tmp_path: Path) -> None:
     unit.connection.execute("PRAGMA max_page_count = 1")
     unit.append(size=9000)
     assert not list(tmp_path.glob("*.corrupt-*"))
+
+
+def test_the_watchdog_hears_of_a_long_salvage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unit = Unit(tmp_path)
+    unit.append(3 * CARRIED)
+    unit.append(1)
+    unit.close()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        overwrite(tmp_path / FILE, 60, b"\x7f")  # of the version
+        unit = Unit(tmp_path, second=100)
+        assert len(unit.waiting()) == 3 * CARRIED + 1
+        heard = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                heard.append(manager.recv(100))
+    assert heard == [b"WATCHDOG=1"] * (3 + 2)
 
 
 # The directory is deleted under the running store
