@@ -6,6 +6,7 @@ import os
 import zlib
 from dataclasses import dataclass
 from datetime import datetime
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ class SecondPlace:
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / FILE
-        self._file: int | None = None
+        self._file: FileIO | None = None  # closed with its owner, whatever becomes of that
         self._turn = 0
 
     def read(self) -> Ledger | None:
@@ -101,26 +102,28 @@ class SecondPlace:
         if len(content) > SLOT_BYTES:
             return
         try:
-            if self._file is not None and os.fstat(self._file).st_nlink == 0:
+            if self._file is not None and os.fstat(self._file.fileno()).st_nlink == 0:
                 self.close()  # somebody has deleted it
             if self._file is None:
                 self._file = self._open()
+            file = self._file.fileno()
             for _ in range(2 if sync else 1):
-                os.pwrite(self._file, content, self._turn * SLOT_BYTES)
+                os.pwrite(file, content, self._turn * SLOT_BYTES)
                 self._turn = 1 - self._turn
                 if sync:
-                    os.fsync(self._file)
+                    os.fsync(file)
             if sync:
                 self._path.with_name(BOOT_FILE).unlink(missing_ok=True)
         except OSError:
             self.close()
 
-    def _open(self) -> int:
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        missing = 2 * SLOT_BYTES - os.fstat(file).st_size
+    def _open(self) -> FileIO:
+        number = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        file = FileIO(number, "r+")
+        missing = 2 * SLOT_BYTES - os.fstat(number).st_size
         if missing > 0:  # have the room now, for when the disk is full
-            os.pwrite(file, bytes(missing), 2 * SLOT_BYTES - missing)
-            os.fsync(file)
+            os.pwrite(number, bytes(missing), 2 * SLOT_BYTES - missing)
+            os.fsync(number)
             sync_directory(self._path.parent)
         return file
 
@@ -128,7 +131,7 @@ class SecondPlace:
         """Let go of the file; `write` opens it again."""
         file, self._file = self._file, None
         if file is not None:
-            os.close(file)
+            file.close()
 
 
 def checksum(*values: Any) -> int:
