@@ -3,7 +3,8 @@
 All of it is in small files of the kernel. A Raspberry Pi's firmware watches the supply. The kernel's
 driver asks it every 2 s and has it forget at each, so that
 
-- `in0_lcrit_alarm` of the hwmon device `rpi_volt` says whether the voltage was too low within 2 s;
+- `in0_lcrit_alarm` of the hwmon device `rpi_volt` says whether the voltage was too low within the
+  last 2 s;
 - `get_throttled`, which Raspberry Pi's own kernels have, repeats the whole answer, in hexadecimal:
   bit 0 too low a voltage now, 1 frequency capped, 2 throttled, 3 soft temperature limit. Without that
   driver nobody renews it, and a 0 there says nothing.

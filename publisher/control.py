@@ -144,7 +144,7 @@ def ask(directory: Path, request: dict[str, Any]) -> dict[str, Any]:
     except (TimeoutError, BlockingIOError):
         raise ControlError(
             f"tentwatch runs and has not answered for {TIMEOUT_S:.0f} s: if it hangs, it is started "
-            f"again within half a minute; journalctl -u tentwatch says where it hung"
+            f"again within a minute; journalctl -u tentwatch says where it hung"
         ) from None
     except (OSError, ValueError) as error:
         raise ControlError(f"{path} does not answer ({error}): is tentwatch running?") from error

@@ -16,8 +16,8 @@ SPAN_S = 900.0
 #: More pieces than these are joined, the shortest first: a record a second carries them all.
 MOST_SPANS = 24
 
-#: A day that was told of is not told of again for less than so many hours.
-TOLD_H = 0.1
+#: Hours that differ by no more than this are no reason to tell a day again.
+TOLD_DIFFERENCE_H = 0.1
 
 PEOPLE = ("entered", "left", "passed")
 SECONDS = ("mains_s", "generator_s", "battery_s")
@@ -243,7 +243,9 @@ def from_line(line: dict[str, Any]) -> Day:
 def differ(earlier: dict[str, Any], line: dict[str, Any]) -> bool:
     """Say whether two lines of one date tell a reader different things, seconds left aside."""
     return any(
-        abs(earlier[key] - value) > TOLD_H if key.endswith("_h") else earlier[key] != value
+        abs(earlier[key] - value) > TOLD_DIFFERENCE_H
+        if key.endswith("_h")
+        else earlier[key] != value
         for key, value in line.items()
         if key != "estimated"
     )

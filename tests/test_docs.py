@@ -1,13 +1,18 @@
 """What the documentation names exists, and what exists is named."""
 
+import ast
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from publisher import generator
+from publisher.board import Board
 from sensors.registry import DRIVERS
+from tests.conftest import Unit, wait_for
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -56,3 +61,58 @@ def test_files_that_the_pages_name_exist(page: Path) -> None:
     named |= set(re.findall(r"\]\(([^)#:]+)\)", text))
     for name in named:
         assert (ROOT / name).exists() or (page.parent / name).exists(), name
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+def test_the_readme_names_every_page() -> None:
+    for file in ROOT.glob("docs/*.md"):
+        assert f"`docs/{file.name}`" in README, file
+
+
+def test_the_architecture_names_every_module_of_the_publisher() -> None:
+    named = set(re.findall(r"(\w+\.py)", page("architecture.md")))
+    modules = {file.name for file in ROOT.glob("publisher/*.py")} - {"__init__.py"}
+    assert modules <= named
+
+
+def alerts(module: str) -> set[str]:
+    """Names of alerts in a module's source: of the tent's `rules`, and of what `Tent.alerts` is told."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse((ROOT / "publisher" / module).read_text(encoding="utf-8"))):
+        keys: list[ast.expr | None] = []
+        match node:
+            case ast.Assign(targets=[ast.Name("rules")], value=ast.Tuple(rows)):
+                keys = [row.elts[0] for row in rows if isinstance(row, ast.Tuple)]
+            case ast.Call(func=ast.Attribute(attr="alerts"), args=[ast.Dict(keys=told), *_]):
+                keys = told
+        found |= {k.value for k in keys if isinstance(k, ast.Constant) and isinstance(k.value, str)}
+    assert found, module
+    return found
+
+
+def test_the_page_of_topics_has_every_alert_and_no_other(tmp_path: Path) -> None:
+    raised = alerts("tent.py") | alerts("agent.py")
+    raised |= set(generator.ALERTS) | set(Board(tmp_path, tmp_path).alerts)
+    table = page("topics.md").partition("| alert | meaning |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", " ".join(rows))) == raised
+
+
+def keys(value: Any, path: str = "") -> set[str]:
+    """Return the paths of a status; what the contract or a driver names is left whole."""
+    if isinstance(value, dict) and path not in ("capacity", "power", "sensors[].values"):
+        start = f"{path}." if path else ""
+        return {p for key, inner in value.items() for p in keys(inner, start + key)}
+    if path == "sensors":
+        return {p for sensor in value for p in keys(sensor, "sensors[]")}
+    return {path}
+
+
+def test_the_page_of_the_status_has_every_key_and_no_other(unit: Unit) -> None:
+    unit.start()
+    wait_for(lambda: unit.status()["ok"], "the unit")
+    rows = re.findall(r"^\| (`.*?) \|", page("status.md"), re.MULTILINE)
+    assert set(re.findall(r"`([^`]+)`", " ".join(rows))) == keys(unit.status())
