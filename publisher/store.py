@@ -48,7 +48,10 @@ MEMORY_ROWS = 5000
 #: Ids given in memory begin at the boot number times this: above all that the file can hold.
 IDS_PER_BOOT = 1 << 30
 #: Boot numbers among which chance chooses where the time of day cannot.
-BOOT_CHANCE = 1_000_000
+BOOT_CHANCE = 10_000
+#: By how much a boot's number is above the last one at most. A card that has forgotten its last boots
+#: (worn out, or put back from an image) would count the same numbers again if it were always by one.
+BOOT_STEP = 1000
 #: By how many bytes a row at most grows when it is stamped.
 STAMP_BYTES = 24
 #: Confirmed rows that may wait for the next record before they are deleted on their own.
@@ -261,7 +264,7 @@ class Store:
                 if not second.boot and (is_anew or not known):
                     newest.boot = _fresh_boot(known, now)
                 elif is_anew or newest.boot_id != boot_id or second.boot > found.boot:
-                    newest.boot = known + 1
+                    newest.boot = known + random.randrange(1, BOOT_STEP)
                 if newest.boot != known:
                     newest.seq = newest.conn = 0
             # One that is known already was hidden by the next one, which came before any record.
@@ -992,7 +995,7 @@ def _fresh_boot(known: int, now: Now) -> int:
     counted on from `known` may come to a second that is near: chance keeps such numbers apart.
     """
     since = 0 if now.wall is None else int((now.wall - EPOCH).total_seconds())
-    if now.synced and known + BOOT_CHANCE < since < BOOT_LIMIT:
+    if now.synced and known < since < BOOT_LIMIT:
         return since
     since = since if 0 <= since < BOOT_LIMIT else 0
     return max(known, since) + random.randrange(1, BOOT_CHANCE)

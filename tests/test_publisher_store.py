@@ -27,6 +27,8 @@ from publisher.clock import Now, timestamp
 from publisher.ledger import FILE as LEDGER
 from publisher.ledger import SCHEMA, Ledger, SecondPlace
 from publisher.store import (
+    BOOT_CHANCE,
+    BOOT_STEP,
     CONN_BLOCK,
     FILE,
     MEMORY_ROWS,
@@ -350,8 +352,28 @@ def test_a_new_boot_counts_up_and_numbers_from_1(tmp_path: Path) -> None:
     unit.close()
     again = Unit(tmp_path, "boot-b", second=100)
     assert again.opened == Opened({"n": 3}, None, None)
-    assert [number(row) for row in again.append()] == [(boot + 1, 1)]
+    assert boot < again.store.boot < boot + BOOT_STEP
+    assert [number(row) for row in again.append()] == [(again.store.boot, 1)]
     assert len(again.waiting()) == 4
+
+
+def test_a_card_that_has_forgotten_a_boot_does_not_give_its_number_again(tmp_path: Path) -> None:
+    (tmp_path / "card").mkdir()
+    Unit(tmp_path / "card").close()
+    boots: list[int] = []
+    for _ in range(4):  # by chance all are the same once in a thousand millions
+        shutil.copytree(tmp_path / "card", copy := tmp_path / f"copy-{len(boots)}")
+        unit = Unit(copy, "boot-b", second=100)
+        boots.append(unit.store.boot)
+        unit.close()
+    assert len(set(boots)) > 1
+
+
+def test_a_new_card_some_hours_later_counts_on(tmp_path: Path) -> None:
+    unit = Unit(tmp_path, now=lambda second: replace(at(second), synced=False))
+    (tmp_path / "new").mkdir()
+    again = Unit(tmp_path / "new", "boot-b", second=BOOT_CHANCE)
+    assert again.store.boot > unit.store.boot
 
 
 def test_a_power_cut_is_told_by_the_boot_that_follows_it(tmp_path: Path) -> None:
@@ -962,7 +984,7 @@ def test_a_file_without_its_header_is_set_aside(tmp_path: Path, header: bytes) -
     unit.close()
     overwrite(tmp_path / FILE, 0, header)
     (tmp_path / LEDGER).unlink()
-    again = Unit(tmp_path, second=200)
+    again = Unit(tmp_path, second=100 + BOOT_STEP)
     assert again.opened.quarantined == "tentwatch.corrupt-2"
     assert again.opened.totals == {}, "there were some: they are lost in both places"
     assert again.store.boot > unit.store.boot
