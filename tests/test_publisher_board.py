@@ -19,6 +19,7 @@ from publisher.board import (
     Board,
     Look,
 )
+from publisher.clock import DemoClock
 from tests.conftest import Broker, Subscriber, Unit, wait_for
 
 
@@ -375,13 +376,22 @@ def test_alerts_that_last_over_a_restart_are_neither_cleared_nor_raised_again(
         assert ("alert_cleared", {"alert": alert}) not in events
 
 
-def test_about_tells_what_the_unit_has_counted(
-    make_unit: Callable[..., Unit], broker: Broker, subscriber: Subscriber, pi: Pi
-) -> None:
-    unit = make_unit(broker.port, speed=60)
+class Leaping(DemoClock):
+    """A clock that the test moves on."""
+
+    leap_s = 0.0
+
+    def now_s(self) -> float:
+        return super().now_s() + self.leap_s
+
+
+def test_about_tells_what_the_unit_has_counted(unit: Unit, subscriber: Subscriber, pi: Pi) -> None:
+    clock = unit.clock = Leaping(speed=1)
     unit.hardware.root = pi.root
     unit.start()
     assert "unit" not in subscriber.next("about").content, "nothing has been counted yet"
+    subscriber.next("state", lambda m: m["power"]["generator"]["quality"] == "ok")
+    clock.leap_s = FIRST_ABOUT_S
     about = subscriber.next("about", lambda m: "unit" in m).content
     assert about["unit"]["connections"] == 1
     assert about["unit"]["own_written_mb"] == 6.4

@@ -11,8 +11,9 @@ import pytest
 
 from publisher import session
 from publisher.clock import boot_id
+from publisher.messages import HISTORY_MAX_BYTES
 from publisher.store import Store
-from tests.conftest import Broker, Subscriber, Unit, wait_for
+from tests.conftest import PATIENCE_S, Broker, Subscriber, Unit, wait_for
 
 
 def is_connected(unit: Unit) -> bool:
@@ -44,10 +45,11 @@ def test_who_subscribes_late_gets_link_about_and_state(unit: Unit, broker: Broke
     unit.start()
     wait_for(lambda: any(topic.endswith("/state") for topic, _ in unit.sent), "a state")
     late = Subscriber(broker.port)
-    late.next("link", retained=True)
+    unit.stop()
+    late.next("link", lambda m: not m["online"])  # behind all that was retained
     late.close()
     kinds = {m.topic.rpartition("/")[2] for m in late.messages if m.retained}
-    assert kinds <= {"link", "about", "state"}
+    assert kinds == {"link", "about", "state"}
     late.check()
 
 
@@ -121,12 +123,11 @@ def test_the_newest_state_overtakes_a_long_backlog(
     )
     store.close(now, {})
     unit.start()
-    subscriber.next("state")
-    drained = [m for m in subscriber.messages if m.topic.endswith("/history")]
-    assert sum(len(m.content["records"]) for m in drained) < made
     wait_for(lambda: unit.status()["buffer"]["rows"] == 0, "the backlog to drain")
     everything = set(range(1, made + 2))  # and a state
     wait_for(lambda: everything <= {r["seq"] for r in subscriber.records()}, "all records")
+    kinds = [m.topic.rpartition("/")[2] for m in subscriber.messages]
+    assert "history" not in kinds[: kinds.index("state")]
     order = [
         r["seq"]
         for m in subscriber.messages
@@ -147,8 +148,10 @@ def backlog_event(boot: int, seq: int) -> str:
 
 
 def test_no_history_message_is_larger_than_the_contract_allows(
-    unit: Unit, subscriber: Subscriber
+    unit: Unit, subscriber: Subscriber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # They grow to it while the broker is quick, which beside other load it may not be.
+    monkeypatch.setattr(session, "FIRST_ROOM", HISTORY_MAX_BYTES)
     store = Store(unit.state_dir, 100_000, 1 << 30)
     now = unit.clock.now()
     store.open(boot_id(), now)
@@ -159,7 +162,7 @@ def test_no_history_message_is_larger_than_the_contract_allows(
     unit.start()
     wait_for(lambda: len(subscriber.records()) >= 1000, "all records")
     sizes = [len(payload.encode()) for topic, payload in unit.sent if topic.endswith("/history")]
-    assert max(sizes) <= 64 * 1024
+    assert 60 * 1024 < max(sizes) <= 64 * 1024
 
 
 def test_a_new_link_number_and_birth_on_every_connection(
@@ -405,14 +408,15 @@ def test_plain_mqtt_to_a_tls_port_is_an_error_and_not_a_crash(
 def test_something_else_than_a_broker_is_an_error_and_not_a_crash(
     make_unit: Callable[..., Unit], monkeypatch: pytest.MonkeyPatch, reply: bytes
 ) -> None:
-    monkeypatch.setattr(session, "CONNECT_LIMIT_S", 0.5)
+    monkeypatch.setattr(session, "CONNECT_LIMIT_S", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(PATIENCE_S)
         unit = make_unit(server.getsockname()[1]).start()
-        for _ in range(2):
+        for times in (1, 2):
             peer, _ = server.accept()
-            peer.sendall(reply)
-            wait_for(lambda: not unit.status()["link"]["connected"], "the end of it")
-            peer.close()
-        wait_for(lambda: unit.status()["link"]["failures"] >= 1, "the failure")
+            with peer:
+                peer.sendall(reply)
+                wait_for(lambda n=times: unit.status()["link"]["failures"] >= n, "the failure")  # type: ignore[misc]
+        assert unit.status()["link"]["sessions"] == 0
         assert unit.agent is not None
         assert unit.agent._link.is_alive()

@@ -43,6 +43,7 @@ from publisher.store import (
     Unread,
 )
 from publisher.tent import Happening
+from tests.conftest import PATIENCE_S
 
 WALL = datetime(2026, 11, 22, 18, 0, tzinfo=UTC)
 EVERYTHING = 1 << 62
@@ -536,6 +537,9 @@ def test_killed_at_any_moment_it_has_lost_nothing_it_had_promised(tmp_path: Path
             cwd=Path(__file__).parent.parent,
         )
         assert writer.stdout is not None
+        # Only ends a test that has failed, and by a signal that it takes for a failure.
+        overdue = threading.Timer(PATIENCE_S, writer.terminate)
+        overdue.start()
         total = 0
         stop_after = chance.randrange(1, 120)
         for count, line in enumerate(writer.stdout):
@@ -552,7 +556,8 @@ def test_killed_at_any_moment_it_has_lost_nothing_it_had_promised(tmp_path: Path
                 assert row_id not in promised or row_id in sent, "an id came twice"
                 promised[row_id] = boot
             total = int(total_text)
-        assert writer.wait() == -signal.SIGKILL
+        overdue.cancel()
+        assert writer.wait(PATIENCE_S) == -signal.SIGKILL
 
         unit = Unit(tmp_path, boot_id, second=1000 * kill + 900)
         waiting = {row.id: row for row in unit.waiting()}

@@ -134,6 +134,7 @@ def test_killed_before_any_statement_it_keeps_its_promises(in_memory: Path, case
         capture_output=True,
         text=True,
         check=True,
+        timeout=120,  # only ends a test that has failed
     )
     moments = int(done.stdout)
     assert moments > 50

@@ -5,10 +5,11 @@ import select
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
-#: Gets (from the unit?, bytes) and returns what is to be passed on instead.
+#: Gets (from the unit?, bytes) and returns what is to be passed on instead: a piece of the stream as it
+#: came for `Wire.tamper`, a whole MQTT packet for `Wire.edit`.
 Tamper = Callable[[bool, bytes], bytes]
 
 CHUNK = 4096
@@ -28,6 +29,7 @@ class Wire:
         self.delay_s = 0.0
         self.bytes_per_s = 0.0  # in each direction; 0 is no limit
         self.tamper: Tamper | None = None
+        self.edit: Tamper | None = None  # of connections that begin from now on, which are no TLS
         self._pairs: list[_Pair] = []
         self._lock = threading.Lock()
         self._server = socket.create_server(("127.0.0.1", 0))
@@ -61,6 +63,13 @@ class Wire:
             pairs, self._pairs = self._pairs, []
         for pair in pairs:
             pair.end(reset=reset)
+
+    def freeze(self, timeout_s: float) -> bool:
+        """Freeze, and wait until nothing is on its way any more; return whether that came true."""
+        self.frozen = True
+        with self._lock:
+            pairs = [*self._pairs]
+        return all(pair.await_still(timeout_s) for pair in pairs)
 
     def half_close(self) -> None:
         """End one direction only: the unit hears that the broker has no more to say."""
@@ -104,6 +113,8 @@ class _Pair:
     def __init__(self, wire: Wire, unit: socket.socket, broker: socket.socket) -> None:
         self.unit, self.broker = unit, broker
         self._wire = wire
+        self._edit = wire.edit
+        self._still = {True: threading.Event(), False: threading.Event()}
         self.ended = threading.Event()
         self._is_reset = False
         self._threads = [
@@ -135,9 +146,12 @@ class _Pair:
     def _pass_on(self, from_unit: bool) -> None:
         wire = self._wire
         source, sink = (self.unit, self.broker) if from_unit else (self.broker, self.unit)
-        with contextlib.suppress(OSError, ValueError):
+        still, rest = self._still[from_unit], b""
+        with contextlib.suppress(OSError, ValueError), self._ending(still):
             while not self.ended.is_set():
+                still.clear()
                 if wire.frozen:
+                    still.set()
                     self.ended.wait(0.02)
                     continue
                 if not select.select([source], [], [], 0.05)[0]:
@@ -151,36 +165,52 @@ class _Pair:
                     self.ended.wait(wire.delay_s)
                 if wire.bytes_per_s:
                     self.ended.wait(len(content) / wire.bytes_per_s)
-                tamper = wire.tamper
-                sink.sendall(content if tamper is None else tamper(from_unit, content))
-        self.ended.set()
+                tamper, edit = wire.tamper, self._edit
+                if tamper is not None:
+                    content = tamper(from_unit, content)
+                if edit is not None:
+                    whole, rest = packets(rest + content)
+                    content = b"".join(edit(from_unit, packet) for packet in whole)
+                sink.sendall(content)
+
+    @contextlib.contextmanager
+    def _ending(self, still: threading.Event) -> Iterator[None]:
+        """Let nobody wait for a direction that has ended, by whatever."""
+        try:
+            yield
+        finally:
+            still.set()
+            self.ended.set()
+
+    def await_still(self, timeout_s: float) -> bool:
+        """Wait until a frozen wire passes on nothing that it had taken before."""
+        return all(still.wait(timeout_s) for still in self._still.values())
 
 
-def packets(stream: bytes) -> list[bytes]:
-    """Return the MQTT packets in a piece of a stream that holds whole ones only."""
-    found, at = [], 0
-    while at < len(stream):
+def packets(stream: bytes) -> tuple[list[bytes], bytes]:
+    """Return the whole MQTT packets at the beginning of a stream, and the rest of it."""
+    found: list[bytes] = []
+    at = 0
+    while True:
         size, shift, end = 0, 0, at + 1
-        while True:
-            byte = stream[end]
-            size |= (byte & 0x7F) << shift
+        while end < len(stream) and stream[end] & 0x80:
+            size |= (stream[end] & 0x7F) << shift
             shift, end = shift + 7, end + 1
-            if not byte & 0x80:
-                break
-        found.append(stream[at : end + size])
-        at = end + size
-    return found
+        if end >= len(stream):
+            return found, stream[at:]
+        end += 1 + (size | stream[end] << shift)
+        if end > len(stream):
+            return found, stream[at:]
+        found.append(stream[at:end])
+        at = end
 
 
 def refusing(code: int, condition: Callable[[], bool] = lambda: True) -> Tamper:
     """Turn the broker's PUBACKs of success into ones with an error, for MQTT 5, while `condition`."""
 
-    def tamper(from_unit: bool, content: bytes) -> bytes:
-        if from_unit or not condition():
-            return content
-        return b"".join(
-            b"\x40\x03" + packet[2:4] + bytes([code]) if packet[0] == 0x40 else packet
-            for packet in packets(content)
-        )
+    def edit(from_unit: bool, packet: bytes) -> bytes:
+        if from_unit or packet[0] != 0x40 or not condition():
+            return packet
+        return b"\x40\x03" + packet[2:4] + bytes([code])
 
-    return tamper
+    return edit

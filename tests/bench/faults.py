@@ -35,6 +35,8 @@ SPEED = 100.0
 #: After the last kill of the unit, until it is measured for the first time.
 SETTLE_S = 5.0
 CENTRE = "centre"
+#: Where the checker writes to itself.
+MARK = "tents/v1/checker/mark"
 
 
 class Centre:
@@ -108,6 +110,7 @@ class Checker:
     def __init__(self, port: int) -> None:
         self.messages: list[tuple[str, bool, Any]] = []
         self.subscribed = threading.Event()
+        self._marks, self._marked, self._caught_up = 0, 0, threading.Condition()
         client = self._client = Client(CallbackAPIVersion.VERSION2, "checker", protocol=MQTTv5)
         client.username_pw_set(CENTRE, CENTRE)
         client.on_connect = lambda client, *_: client.subscribe("tents/v1/#", 1)
@@ -122,13 +125,28 @@ class Checker:
         self.await_subscription()
 
     def _take(self, client: Client, userdata: Any, message: MQTTMessage) -> None:
-        if message.payload:
+        if message.topic == MARK:
+            with self._caught_up:
+                self._marked = max(self._marked, int(message.payload))
+                self._caught_up.notify_all()
+        elif message.payload:
             kind = message.topic.rpartition("/")[2]
             self.messages.append((kind, message.retain, json.loads(message.payload)))
 
     def await_subscription(self) -> None:
         if not self.subscribed.wait(PATIENCE_S):
             raise Failed("the checker has no subscription")
+
+    def catch_up(self) -> None:
+        """Wait until everything is here that the broker had confirmed to anybody before the call.
+
+        It hands messages over in the order in which it took them, and a mark of ours is the last.
+        """
+        self._marks += 1
+        self._client.publish(MARK, str(self._marks), qos=1)
+        with self._caught_up:
+            if not self._caught_up.wait_for(lambda: self._marked >= self._marks, PATIENCE_S):
+                raise Failed("the checker does not get what the broker has")
 
     def close(self) -> None:
         self._client.disconnect()
@@ -241,8 +259,9 @@ class Storm:
     def _replace(self, number: signal.Signals, *, persistent: bool) -> None:
         # What the broker has taken it must have passed on to the checker before it dies: what it
         # loses afterwards is not the unit's loss.
-        self.wire.frozen = True
-        time.sleep(0.5)
+        if not self.wire.freeze(PATIENCE_S):
+            raise Failed("the wire does not freeze")
+        self.checker.catch_up()
         self.centre.end(number)
         self.wire.refuses, self.wire.frozen = True, False
         self.wire.cut()
