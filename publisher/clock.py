@@ -10,6 +10,8 @@ from sensors.clock import Monotonic
 
 #: No unit existed before: a clock that says so is wrong.
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+#: Times and dates that were saved are believed from this year on, and up to that one.
+FIRST_YEAR, YEAR_LIMIT = 2000, 2200
 _STA_UNSYNC = 0x0040  # linux/timex.h
 
 
@@ -130,6 +132,19 @@ def boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return ""
+
+
+def instant(text: str) -> datetime | None:
+    """Return the instant that an ISO text tells; None where it is none, or none of these times.
+
+    What lies on a card may say anything: a year in which dates end cannot be reckoned with.
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    is_sane = found.tzinfo is not None and FIRST_YEAR <= found.year < YEAR_LIMIT
+    return found if is_sane else None
 
 
 def timestamp(wall: datetime | None) -> str | None:

@@ -5,10 +5,11 @@ import json
 import os
 import zlib
 from dataclasses import dataclass
-from datetime import datetime
 from io import FileIO
 from pathlib import Path
 from typing import Any
+
+from publisher.clock import instant
 
 FILE = "ledger"
 #: In older versions a file of this name held the highest boot.
@@ -17,6 +18,8 @@ BOOT_FILE = "boot"
 SCHEMA = 2
 #: Boot numbers stay below what a clock says in the year 2162.
 BOOT_LIMIT = 1 << 32
+#: No number is larger, and no uptime longer, in seconds (300 years).
+LARGEST, LONGEST_S = 1 << 53, 1e10
 SLOT_BYTES = 8192
 _HEAD_BYTES = 18
 
@@ -50,14 +53,15 @@ class Ledger:
         ledger = cls()
         if crc != checksum(text):
             raise ValueError("the ledger is damaged: its checksum is wrong")
-        saved = json.loads(text)
+        try:
+            saved = json.loads(text)
+        except RecursionError:
+            raise ValueError("the ledger is damaged: it is nested without end") from None
         if not isinstance(saved, dict):
             raise ValueError("the ledger is damaged: it is no object")
         for name in cls.__slots__:
             if name in saved:
                 setattr(ledger, name, _checked(name, saved[name], getattr(ledger, name)))
-        if ledger.wall is not None and datetime.fromisoformat(ledger.wall).tzinfo is None:
-            raise ValueError(f"the ledger is damaged: wall is {ledger.wall!r}, without a zone")
         return ledger
 
 
@@ -158,4 +162,23 @@ def _checked(name: str, value: Any, default: Any) -> Any:
     }
     if type(value) not in kinds.get(name, (type(default),)) and value is not default:
         raise ValueError(f"the ledger is damaged: {name} is {value!r}")
+    limits = {"boot": BOOT_LIMIT, "uptime_s": LONGEST_S}
+    is_number = type(value) in (int, float)
+    if (
+        (is_number and not 0 <= value <= limits.get(name, LARGEST))
+        or (name == "wall" and value is not None and instant(value) is None)
+        or (name == "cut" and value is not None and not _is_cut(value))
+    ):
+        raise ValueError(f"the ledger is damaged: {name} is {value!r}, which cannot be")
     return value
+
+
+def _is_cut(detail: dict[str, Any]) -> bool:
+    """Say whether this is the detail of a `power_cut`, as the store makes it."""
+    if detail.keys() != {"boot", "uptime_s", "last", "off_s"}:
+        return False
+    last, off_s = detail["last"], detail["off_s"]
+    numbers = (detail["boot"], detail["uptime_s"], 0 if off_s is None else off_s)
+    return all(type(n) in (int, float) and 0 <= n <= LARGEST for n in numbers) and (
+        last is None or (isinstance(last, str) and instant(last) is not None)
+    )

@@ -17,6 +17,7 @@ import contextlib
 import json
 import logging
 import random
+import re
 import sqlite3
 import sys
 import threading
@@ -26,8 +27,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from publisher.clock import EPOCH, Now, timestamp
-from publisher.ledger import BOOT_LIMIT, SCHEMA, Ledger, SecondPlace, checksum, sync_directory
+from publisher.clock import EPOCH, Now, instant, timestamp
+from publisher.ledger import (
+    BOOT_LIMIT,
+    LONGEST_S,
+    SCHEMA,
+    Ledger,
+    SecondPlace,
+    checksum,
+    sync_directory,
+)
 from publisher.notify import notify
 
 log = logging.getLogger("tentwatch.store")
@@ -47,6 +56,8 @@ MOST_REFUSALS = 10
 MEMORY_ROWS = 5000
 #: Ids given in memory begin at the boot number times this: above all that the file can hold.
 IDS_PER_BOOT = 1 << 30
+#: No record has such an id, or a larger one.
+ID_LIMIT = 1 << 62
 #: Boot numbers among which chance chooses where the time of day cannot.
 BOOT_CHANCE = 10_000
 #: By how much a boot's number is above the last one at most. A card that has forgotten its last boots
@@ -144,11 +155,14 @@ BESIDE = {
     "answers": "SELECT cid, body, crc FROM answers",
 }
 _LENGTH = "coalesce(length(CAST(body AS BLOB)), 0)"  # NULL where the row is damaged
+_MAKES_TABLE = re.compile(r"CREATE (TABLE|(UNIQUE )?INDEX) ", re.I)
 _ROWS = "SELECT id, kind, boot, uptime_s, stamped, body, crc FROM outbox"
 
 
 #: What SQLite's module raises on files; UnicodeError where damage is quoted in a message of SQLite.
 FAULTS = (sqlite3.Error, UnicodeError)
+#: What besides can come of a file whose values nobody has foreseen.
+_ODDITIES = (*FAULTS, ValueError, TypeError, OverflowError, RecursionError)
 #: What does not mean that the file is damaged: it only cannot be read or written now.
 _PASSING = (
     sqlite3.SQLITE_PERM,
@@ -238,7 +252,7 @@ class Store:
             aside, failed = None, None
             try:
                 aside = self._load(second)
-            except FAULTS as error:
+            except _ODDITIES as error:
                 failed, self._ledger = error, Ledger()
             found = self._ledger
             is_found = found.boot > 0 and found.count >= second.count
@@ -339,12 +353,12 @@ class Store:
     def began(self, boot: int) -> datetime | None:
         """Return the time of day at uptime 0 of a boot; None where its clock was never set."""
         found = self._pairs("boots", "WHERE boot = ?", boot)
-        return datetime.fromisoformat(found[0][1]) if found else None
+        return instant(found[0][1]) if found else None
 
     def began_after(self, boot: int) -> datetime | None:
         """Return the time of day at uptime 0 of the first later boot whose clock was set, if any."""
         found = self._pairs("boots", "WHERE boot > ? ORDER BY boot LIMIT 1", boot)
-        return datetime.fromisoformat(found[0][1]) if found else None
+        return instant(found[0][1]) if found else None
 
     def _pairs(self, table: str, which: str, *values: Any) -> list[tuple[str, str]]:
         """Return the rows (key, text) whose checksums hold."""
@@ -493,7 +507,7 @@ class Store:
             self._began = None
             self._second.close()  # it may have gone with the file
             self._commit(waiting, now, beside, new=False, sync=True)
-        except FAULTS as error:
+        except _ODDITIES as error:
             self._give_up(error)
             self._disconnect()
             self._db, self._ledger, self._next_id = memory, ledger, next_id
@@ -547,11 +561,11 @@ class Store:
             if damaged:
                 raise _Damaged(self.failure or "it cannot be read")
             return None
-        except FAULTS as error:
+        except _ODDITIES as error:
             is_held = _code(error) == sqlite3.SQLITE_BUSY
             if is_held or not (damaged or _is_damage(error)):
                 raise
-            return self._begin_anew(str(error))
+            return self._begin_anew(_said(error))
 
     def _finish_new(self, *, is_needed: bool) -> None:
         """Take up a new file, or do away with one, whose making was cut short. Raises OSError."""
@@ -563,10 +577,12 @@ class Store:
     def _begin_anew(self, why: str) -> str | None:
         """Put a new file in the place of the open one; return the name given to the old one.
 
-        What can be read of the old one and has a right checksum goes into the new one. Raises one of
+        What can be read of the old one and has a right checksum goes into the new one, unless
+        somebody has put into it what is no table: asking that may never end. Raises one of
         FAULTS, and then the old one still lies in its place unless its name was all that changed.
         """
-        if not self._ledger.boot and self._db is not None:
+        is_odd = self._db is not None and bool(_not_tables(self._db))
+        if not self._ledger.boot and self._db is not None and not is_odd:
             with contextlib.suppress(*FAULTS):
                 self._read_ledger()
         # The version in the header may be the damage: the ledger, which has a checksum, decides.
@@ -580,7 +596,7 @@ class Store:
             self._connect(new)
             assert self._db is not None
             with _transaction(self._db):
-                if old is not None:
+                if old is not None and not is_odd:
                     _carry_over(old, self._db)
                 rows, size, _ = self._sum_up()
                 _write_ledger(self._db, ledger.text(rows=rows, size=size))
@@ -641,6 +657,8 @@ class Store:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA:
             raise _Damaged(f"it is of version {version}; this program knows {SCHEMA}")
+        if odd := _not_tables(db):  # as a view, a table could have rows without end
+            raise _Damaged(f"it holds what is no table: {', '.join(odd)}")
         # A record is about 1 KiB: small pages make a commit small (they hold for new files).
         db.execute("PRAGMA page_size = 2048")
         db.execute("PRAGMA journal_mode = WAL")
@@ -676,7 +694,7 @@ class Store:
         # Counting them would mean to read them all, which a card may need seconds for.
         self._rows, self._bytes = self._ledger.rows, self._ledger.size
         last_id = self._db.execute("SELECT coalesce(max(id), 0) FROM outbox").fetchone()[0]
-        self._next_id = last_id + 1
+        self._next_id = _checked_id(last_id) + 1
 
     def _read_ledger(self) -> None:
         assert self._db is not None
@@ -701,7 +719,7 @@ class Store:
         rows, size, last_id = self._db.execute(
             f"SELECT count(*), coalesce(sum({_LENGTH}), 0), coalesce(max(id), 0) FROM outbox"
         ).fetchone()
-        return int(rows), int(size), int(last_id)
+        return int(rows), int(size), _checked_id(last_id)
 
     def _set_aside(self, why: str) -> str | None:
         """Rename the file, with what SQLite keeps beside it; return its new name, if it was there.
@@ -956,6 +974,18 @@ def _carry_over(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
         _upsert(new, table, _checked_pairs(table, _readable(old, f"{query} ORDER BY rowid")))
 
 
+def _not_tables(db: sqlite3.Connection) -> list[str]:
+    """Return the names of what is neither a table nor an index; SQLite goes by what made it."""
+    made = _readable(db, "SELECT name, sql FROM sqlite_master")
+    return [ascii(name) for name, sql in made if sql and not _MAKES_TABLE.match(sql)]
+
+
+def _checked_id(last_id: Any) -> int:
+    if type(last_id) is not int or not 0 <= last_id < ID_LIMIT:
+        raise _Damaged(f"the last record is {last_id!r}")
+    return last_id
+
+
 def _readable(db: sqlite3.Connection, query: str) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of a damaged file up to the damage."""
     with contextlib.suppress(*FAULTS):
@@ -969,7 +999,12 @@ def _upsert(db: sqlite3.Connection, table: str, pairs: Iterable[tuple[Any, str]]
 
 
 def _checked_pairs(table: str, rows: Iterable[Any]) -> list[tuple[Any, str]]:
-    return [(key, text) for key, text, crc in rows if crc == checksum(table, key, text)]
+    kind = int if table == "boots" else str
+    return [
+        (key, text)
+        for key, text, crc in rows
+        if type(key) is kind and type(text) is str and crc == checksum(table, key, text)
+    ]
 
 
 def _text(raw: bytes) -> str:
@@ -978,6 +1013,9 @@ def _text(raw: bytes) -> str:
 
 def _is_record(row: Row, crc: int | None) -> bool:
     if [*map(type, row)] != [int, str, int, float, int, str]:
+        return False
+    limits = ((row.id, ID_LIMIT), (row.boot, BOOT_LIMIT), (row.uptime_s, LONGEST_S))
+    if not all(0 <= value < limit for value, limit in limits):
         return False
     if crc is not None:
         return crc == row.crc
@@ -1028,8 +1066,14 @@ def _age_s(row: Row, began: datetime | None, now: Now) -> int:
 
 def _why(error: Exception) -> str:
     if _code(error) == sqlite3.SQLITE_BUSY:
-        return f"another program has {FILE} open: {error}"
-    return str(error)
+        return f"another program has {FILE} open: {_said(error)}"
+    return _said(error)
+
+
+def _said(error: Exception) -> str:
+    """Return an error's text as a log can show it: SQLite quotes what lies in the file."""
+    text = str(error)
+    return text if text.isprintable() else ascii(text)
 
 
 def _is_damage(error: Exception) -> bool:
@@ -1038,7 +1082,7 @@ def _is_damage(error: Exception) -> bool:
     Our statements are always the same: one that makes no sense to SQLite (a table is missing, a key
     comes twice) meets a file that is not as it was made.
     """
-    if isinstance(error, _Damaged | UnicodeError):
+    if isinstance(error, _Damaged) or not isinstance(error, sqlite3.Error):
         return True
     code = _code(error)
     return code is not None and code not in _PASSING

@@ -1,0 +1,191 @@
+"""Values in the state directory that no program of ours has written: damage, and never a stop."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from publisher.ledger import FILE as LEDGER
+from publisher.ledger import Ledger, checksum
+from publisher.store import ID_LIMIT, Row
+from tests.test_publisher_store import Unit, sql, stored
+
+
+def change_ledger(directory: Path, **changed: Any) -> None:
+    [(body,)] = sql(directory, "SELECT body FROM ledger")
+    text = json.dumps(json.loads(body) | changed)
+    sql(directory, "UPDATE ledger SET body = ?, crc = ?", text, checksum(text))
+    (directory / LEDGER).unlink()
+
+
+def plant(directory: Path, table: str, key: Any, text: Any) -> None:
+    crc = checksum(table, key, text)
+    sql(directory, f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", key, text, crc)
+
+
+def plant_row(directory: Path, *values: Any) -> None:
+    row = Row(*values)
+    sql(directory, "INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?)", *row, row.crc)
+
+
+def set_aside(directory: Path) -> list[str]:
+    return [path.name for path in directory.glob("*.corrupt-?")]
+
+
+DEEP = "[" * 5000 + "]" * 5000
+CUT = {"boot": 1, "uptime_s": 1.0, "last": None, "off_s": None}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("boot", 10**30),
+        ("boot", -5),
+        ("uptime_s", float("nan")),
+        ("uptime_s", 1e300),
+        ("uptime_s", -1.0),
+        ("dropped", -50),
+        ("rows", 10**30),
+        ("size", 1 << 63),
+        ("seq", -50),
+        ("wall", "9999-12-31T23:59:59+00:00"),
+        ("wall", "2026-11-22T18:00:00"),
+        ("cut", {"\x1b[31m": 1}),
+        ("cut", CUT | {"last": "\x1b[31m"}),
+        ("cut", CUT | {"off_s": 10**30}),
+    ],
+)
+def test_a_ledger_that_cannot_be_is_damage(tmp_path: Path, name: str, value: Any) -> None:
+    text = Ledger(boot=1).text(**{name: value})
+    with pytest.raises(ValueError, match=f"damaged: {name} is"):
+        Ledger.parse(text, checksum(text))
+    stored(tmp_path, 3)
+    change_ledger(tmp_path, **{name: value})
+    unit = Unit(tmp_path, "boot-b", second=100)
+    assert len(set_aside(tmp_path)) == 1
+    assert unit.buffer()["rows"] == 3
+    assert unit.append()
+    unit.close()
+
+
+def test_a_ledger_without_end_is_damage(tmp_path: Path) -> None:
+    text = f'{{"totals": {{"x": {DEEP}}}}}'
+    with pytest.raises(ValueError, match="damaged"):
+        Ledger.parse(text, checksum(text))
+    Ledger.parse(good := Ledger(boot=1, cut=CUT).text(), checksum(good))
+
+
+@pytest.mark.parametrize(
+    "began", ["nonsense", "2026-11-01T00:00:00", "9999-12-31T23:59:59+00:00", 12]
+)
+@pytest.mark.parametrize("boot_id", ["boot-a", "boot-b"])
+def test_a_beginning_that_cannot_be_is_none(tmp_path: Path, began: Any, boot_id: str) -> None:
+    unit = Unit(tmp_path)
+    unit.append()
+    boot = unit.store.boot
+    unit.close()
+    plant(tmp_path, "boots", boot, began)
+    plant(tmp_path, "boots", boot + 1, began)
+    change_ledger(tmp_path, clean=False, uptime_s=1e6)
+    unit = Unit(tmp_path, boot_id, second=100)
+    assert unit.store.began(boot + 1) is None
+    assert unit.store.began_after(boot) is None or boot_id == "boot-b"
+    assert unit.buffer()["rows"] == 1
+    unit.close()
+
+
+@pytest.mark.parametrize("row_id", [ID_LIMIT, (1 << 63) - 1])
+def test_an_id_after_which_none_comes_is_damage(tmp_path: Path, row_id: int) -> None:
+    _, kept = stored(tmp_path, 3)
+    plant_row(tmp_path, row_id, "event", 1, 1.0, 1, "{}")
+    unit = Unit(tmp_path, "boot-b", second=100)
+    assert len(set_aside(tmp_path)) == 1
+    assert unit.numbers() == kept
+    assert unit.append()
+    unit.close()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [(9, "event", 1, 1e300, 0), (9, "event", 1, -1.0, 0), (9, "event", 1 << 60, 1.0, 0)],
+)
+def test_a_record_that_cannot_be_is_left_out(tmp_path: Path, values: tuple[Any, ...]) -> None:
+    _, kept = stored(tmp_path, 3)
+    plant_row(tmp_path, *values, '{"ts": null}')
+    unit = Unit(tmp_path, "boot-b", second=100)
+    assert unit.numbers() == kept
+    unit.buffer()
+    unit.close()
+
+
+def test_what_lies_beside_the_records_has_its_own_kind(tmp_path: Path) -> None:
+    stored(tmp_path)
+    for table, key, text in (
+        ("days", "2026-11-01", b"5"),
+        ("days", b"x", "y"),
+        ("answers", "q", b"5"),
+    ):
+        plant(tmp_path, table, key, text)
+    unit = Unit(tmp_path, "boot-b", second=100)
+    assert unit.store.days() == unit.store.answers() == []
+    unit.close()
+
+
+ENDLESS = "WITH RECURSIVE c(a, b, crc) AS (SELECT 1, 2, 3 UNION ALL SELECT a + 1, 2, 3 FROM c)"
+ODD = {
+    "days": f"CREATE VIEW days AS {ENDLESS} SELECT a AS date, b AS body, crc FROM c",
+    "boots": f"CREATE VIEW boots AS {ENDLESS} SELECT a AS boot, b AS began, crc FROM c",
+    "ledger": f"CREATE VIEW ledger AS {ENDLESS} SELECT a AS one, b AS body, crc FROM c WHERE a < 0",
+    "": "CREATE TRIGGER t AFTER INSERT ON outbox BEGIN DELETE FROM outbox; END",
+    "answers": "CREATE VIEW answers AS SELECT 1 AS '\x1b[31m'",
+}
+
+
+@pytest.mark.parametrize("table", ODD)
+def test_what_is_no_table_is_damage_and_is_never_asked(
+    tmp_path: Path, table: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    stored(tmp_path, 3)
+    if table:
+        sql(tmp_path, f"DROP TABLE {table}")
+    sql(tmp_path, ODD[table])
+    unit = Unit(tmp_path, "boot-b", second=100)
+    assert "no table" in caplog.text
+    assert len(set_aside(tmp_path)) == 1
+    assert unit.opened.totals == {"n": 3}, "of the second place"
+    unit.append()
+    assert len(unit.waiting()) == 1
+    unit.close()
+
+
+def test_what_the_file_says_of_itself_goes_into_no_log_as_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stored(tmp_path)
+    sql(tmp_path, 'CREATE TABLE "a\x1b[31m" (b)')
+    sql(tmp_path, "DROP TABLE days")
+    sql(tmp_path, 'ALTER TABLE "a\x1b[31m" RENAME TO "days"')
+    sql(tmp_path, 'ALTER TABLE days RENAME b TO "\x1b[31m"')
+    sql(tmp_path, 'CREATE VIEW "\x1b[31m" AS SELECT 1')
+    Unit(tmp_path, "boot-b", second=100).close()
+    assert "no table" in caplog.text
+    assert "\x1b" not in caplog.text
+
+
+def odd_file(directory: Path) -> None:
+    """One whose fault nobody has foreseen: SQLite's own column holds what is no number."""
+    sql(directory, "DROP TABLE outbox")
+    sql(directory, "CREATE TABLE outbox (id, kind, boot, uptime_s, stamped, body, crc)")
+    sql(directory, "INSERT INTO outbox VALUES ('x', 1, 2, 3, 4, 5, 6)")
+
+
+@pytest.mark.parametrize("spoil", [odd_file])
+def test_a_file_of_another_make_is_damage(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+    stored(tmp_path)
+    spoil(tmp_path)
+    unit = Unit(tmp_path, "boot-b", second=100)
+    assert len(set_aside(tmp_path)) == 1
+    assert unit.append()
+    unit.close()
