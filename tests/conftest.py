@@ -1,5 +1,6 @@
 """What the tests share: real brokers, subscribers that check every message, whole units."""
 
+import json
 import os
 import shutil
 import signal
@@ -8,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any, NamedTuple
@@ -20,11 +22,12 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from publisher.agent import Agent
-from publisher.clock import Clock, DemoClock
+from publisher.clock import Clock, DemoClock, boot_id
 from publisher.config import Broker as BrokerSettings
 from publisher.config import Config, Report
 from publisher.demo import configuration
 from publisher.mosquitto import free_port, listens
+from publisher.store import Store
 from sensors.simulated.hardware import SimulatedHardware
 from tests import contract
 
@@ -255,6 +258,60 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < limit_s, f"waited in vain for {what}"
         pause.wait(0.02)
+
+
+def is_connected(unit: Unit) -> bool:
+    return bool(unit.status()["link"]["connected"])
+
+
+def error_of(unit: Unit) -> str:
+    return str(unit.status()["link"]["error"])
+
+
+def assert_gapless(records: list[dict[str, Any]]) -> None:
+    assert records
+    assert [r["seq"] for r in records] == list(range(1, len(records) + 1))
+
+
+def backlog_event(boot: int, seq: int) -> str:
+    return json.dumps(
+        {
+            "v": 1, "id": "demo", "boot": boot, "seq": seq, "ts": "2026-11-22T10:00:00.000Z",
+            "clock": "synced", "uptime_s": 1.0, "event": "headcount_set",
+            "detail": {"people": 1, "counted": 0, "correction": 1},
+        }
+    )  # fmt: skip
+
+
+def fill(unit: Unit, records: int) -> None:
+    """Leave a backlog in a unit's store."""
+    store = Store(unit.state_dir, 100_000, 1 << 30)
+    now = unit.clock.now()
+    store.open(boot_id(), now)
+    store.append(
+        lambda boot, seq: [("event", backlog_event(boot, seq + i)) for i in range(records)], {}, now
+    )
+    store.close(now, {})
+
+
+def all_well(state: dict[str, Any]) -> bool:
+    blocks = [state["capacity"], *(state["power"][k] for k in ("mains", "generator", "battery"))]
+    return all(block["quality"] == "ok" for block in blocks)
+
+
+def recorded(subscriber: Subscriber, event: str) -> dict[str, Any]:
+    """Return an event, whether it came live, before something else, or as history."""
+
+    def found() -> list[dict[str, Any]]:
+        return [r for r in subscriber.records() if r.get("event") == event]
+
+    wait_for(lambda: bool(found()), event)
+    return found()[0]
+
+
+def command(name: str, cid: str, minutes: float = 5, **argument: Any) -> tuple[str, str]:
+    expires = (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat()
+    return f"tents/v1/demo/cmd/{name}", json.dumps({"cid": cid, "expires": expires, **argument})
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +16,7 @@ from publisher import control
 from publisher.agent import Agent, StartError
 from publisher.mosquitto import free_port
 from publisher.store import Store
-from tests.conftest import Broker, Subscriber, Unit, wait_for
-
-
-def all_well(state: dict[str, Any]) -> bool:
-    blocks = [state["capacity"], *(state["power"][k] for k in ("mains", "generator", "battery"))]
-    return all(block["quality"] == "ok" for block in blocks)
-
-
-def recorded(subscriber: Subscriber, event: str) -> dict[str, Any]:
-    """Return an event, whether it came live, before something else, or as history."""
-
-    def found() -> list[dict[str, Any]]:
-        return [r for r in subscriber.records() if r.get("event") == event]
-
-    wait_for(lambda: bool(found()), event)
-    return found()[0]
-
-
-def command(name: str, cid: str, minutes: float = 5, **argument: Any) -> tuple[str, str]:
-    expires = (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat()
-    return f"tents/v1/demo/cmd/{name}", json.dumps({"cid": cid, "expires": expires, **argument})
+from tests.conftest import Broker, Subscriber, Unit, all_well, command, recorded, wait_for
 
 
 def test_people_who_pass_the_door_are_reported(unit: Unit, subscriber: Subscriber) -> None:

@@ -19,8 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from publisher.messages import HISTORY_MAX_BYTES
 from publisher.mosquitto import free_port, listens
-from tests.conftest import PATIENCE_S, Unit, wait_for
-from tests.test_publisher_agent import command
+from tests.conftest import PATIENCE_S, Unit, command, wait_for
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "broker.md"

@@ -14,8 +14,7 @@ import pytest
 from publisher import dial
 from publisher.clock import DemoClock, Now
 from publisher.dial import validity
-from tests.conftest import Broker, Unit, wait_for
-from tests.test_publisher_link import error_of, is_connected
+from tests.conftest import Broker, Unit, error_of, is_connected, wait_for
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 DAY = timedelta(days=1)

@@ -10,23 +10,18 @@ from typing import Any
 import pytest
 
 from publisher import session
-from publisher.clock import boot_id
 from publisher.messages import HISTORY_MAX_BYTES
-from publisher.store import Store
-from tests.conftest import PATIENCE_S, Broker, Subscriber, Unit, wait_for
-
-
-def is_connected(unit: Unit) -> bool:
-    return bool(unit.status()["link"]["connected"])
-
-
-def error_of(unit: Unit) -> str:
-    return str(unit.status()["link"]["error"])
-
-
-def assert_gapless(records: list[dict[str, Any]]) -> None:
-    assert records
-    assert [r["seq"] for r in records] == list(range(1, len(records) + 1))
+from tests.conftest import (
+    PATIENCE_S,
+    Broker,
+    Subscriber,
+    Unit,
+    assert_gapless,
+    error_of,
+    fill,
+    is_connected,
+    wait_for,
+)
 
 
 def test_a_unit_introduces_itself_then_shows_its_state(unit: Unit, subscriber: Subscriber) -> None:
@@ -114,14 +109,8 @@ def test_late_records_never_appear_as_state(
 def test_the_newest_state_overtakes_a_long_backlog(
     unit: Unit, broker: Broker, subscriber: Subscriber
 ) -> None:
-    store = Store(unit.state_dir, 100_000, 1 << 30)
-    now = unit.clock.now()
-    store.open(boot_id(), now)
     made = 3000
-    store.append(
-        lambda boot, seq: [("event", backlog_event(boot, seq + i)) for i in range(made)], {}, now
-    )
-    store.close(now, {})
+    fill(unit, made)
     unit.start()
     wait_for(lambda: unit.status()["buffer"]["rows"] == 0, "the backlog to drain")
     everything = set(range(1, made + 2))  # and a state
@@ -137,28 +126,12 @@ def test_the_newest_state_overtakes_a_long_backlog(
     assert order == sorted(order)
 
 
-def backlog_event(boot: int, seq: int) -> str:
-    return json.dumps(
-        {
-            "v": 1, "id": "demo", "boot": boot, "seq": seq, "ts": "2026-11-22T10:00:00.000Z",
-            "clock": "synced", "uptime_s": 1.0, "event": "headcount_set",
-            "detail": {"people": 1, "counted": 0, "correction": 1},
-        }
-    )  # fmt: skip
-
-
 def test_no_history_message_is_larger_than_the_contract_allows(
     unit: Unit, subscriber: Subscriber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # They grow to it while the broker is quick, which beside other load it may not be.
     monkeypatch.setattr(session, "FIRST_ROOM", HISTORY_MAX_BYTES)
-    store = Store(unit.state_dir, 100_000, 1 << 30)
-    now = unit.clock.now()
-    store.open(boot_id(), now)
-    store.append(
-        lambda boot, seq: [("event", backlog_event(boot, seq + i)) for i in range(1000)], {}, now
-    )
-    store.close(now, {})
+    fill(unit, 1000)
     unit.start()
     wait_for(lambda: len(subscriber.records()) >= 1000, "all records")
     sizes = [len(payload.encode()) for topic, payload in unit.sent if topic.endswith("/history")]
@@ -361,13 +334,7 @@ def test_a_long_backlog_drains_over_tls(
     make_unit: Callable[..., Unit], tls_broker: Broker, certificates: Certificates
 ) -> None:
     unit = make_unit(tls_broker.port, **tls(certificates))
-    store = Store(unit.state_dir, 100_000, 1 << 30)
-    now = unit.clock.now()
-    store.open(boot_id(), now)
-    store.append(
-        lambda boot, seq: [("event", backlog_event(boot, seq + i)) for i in range(2000)], {}, now
-    )
-    store.close(now, {})
+    fill(unit, 2000)
     unit.start()
     wait_for(lambda: unit.status()["buffer"]["rows"] == 0, "the backlog to drain")
 

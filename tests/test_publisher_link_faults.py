@@ -14,10 +14,16 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from publisher import agent as agent_module
 from publisher import link, session
-from publisher.clock import boot_id
-from publisher.store import Store
-from tests.conftest import Broker, Subscriber, Unit, wait_for
-from tests.test_publisher_link import assert_gapless, backlog_event, error_of, is_connected
+from tests.conftest import (
+    Broker,
+    Subscriber,
+    Unit,
+    assert_gapless,
+    error_of,
+    fill,
+    is_connected,
+    wait_for,
+)
 from tests.wires import Wire, refusing
 
 
@@ -42,17 +48,6 @@ def make_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[
     yield make
     for broker in brokers:
         broker.stop()
-
-
-def fill(unit: Unit, records: int) -> None:
-    """Leave a backlog in a unit's store."""
-    store = Store(unit.state_dir, 100_000, 1 << 30)
-    now = unit.clock.now()
-    store.open(boot_id(), now)
-    store.append(
-        lambda boot, seq: [("event", backlog_event(boot, seq + i)) for i in range(records)], {}, now
-    )
-    store.close(now, {})
 
 
 def rows(unit: Unit) -> int:

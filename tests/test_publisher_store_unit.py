@@ -9,9 +9,7 @@ from typing import Any
 from publisher import control
 from publisher.clock import boot_id
 from publisher.store import FILE, Store
-from tests.conftest import Broker, Subscriber, Unit, wait_for
-from tests.test_publisher_agent import all_well, recorded
-from tests.test_publisher_link import backlog_event
+from tests.conftest import Broker, Subscriber, Unit, all_well, backlog_event, recorded, wait_for
 
 
 def people(count: int) -> Callable[[dict[str, Any]], bool]:

@@ -22,11 +22,10 @@ from publisher.session import Request
 from publisher.store import Store
 from sensors.simulated.hardware import SimulatedHardware
 from tests import contract
-from tests.conftest import Subscriber, Unit, wait_for
+from tests.conftest import Subscriber, Unit, all_well, command, wait_for
 from tests.tents import NOON
 from tests.tents import Unit as Values
 from tests.tents import config as plain_config
-from tests.test_publisher_agent import all_well, command
 
 SEATS = 60
 
