@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from publisher import messages
-from publisher.clock import Now
+from publisher.clock import Clock, Now
 from publisher.config import Config, parse
 from publisher.tent import Happening, Tent
 from sensors.reading import FAULT, Quality, Reading, Value
@@ -29,6 +29,17 @@ def config(*sensors: str, rules: str = "[generator]\nrated_w = 1000") -> Config:
         f"[report]\nstale_after_s = {STALE_S}\n{rules}\n"
         + "".join(SENSORS[name] for name in sensors or SENSORS)
     )
+
+
+class Kernel(Clock):
+    """The clock on a kernel that says what the test has it say."""
+
+    def __init__(self, says: Now) -> None:
+        super().__init__()
+        self.says = says
+
+    def _read(self) -> Now:
+        return self.says
 
 
 class Unit:

@@ -9,7 +9,7 @@ import pytest
 from publisher import clock
 from publisher.clock import EPOCH, Clock, DemoClock, Now, boot_id, kernel_is_synced, timestamp
 from publisher.screen import clock_text
-from tests.tents import NOON
+from tests.tents import NOON, Kernel
 
 
 def test_the_monotonic_clock_and_the_uptime_are_the_kernels() -> None:
@@ -73,15 +73,11 @@ def test_the_demonstrations_clock_runs_faster_from_the_present_on() -> None:
     assert first.wall - began < timedelta(days=1)
 
 
-class Kernel(Clock):
-    """The clock on a kernel that says what the test has it say."""
+class SetKernel(Kernel):
+    """One that begins unsynchronised, and is then set."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.says = Now(3.0, 100.0, NOON, synced=False)
-
-    def _read(self) -> Now:
-        return self.says
+        super().__init__(Now(3.0, 100.0, NOON, synced=False))
 
     def at(self, uptime_s: float, wall: datetime, *, synced: bool) -> Now:
         self.says = Now(uptime_s - 97.0, uptime_s, wall, synced)
@@ -89,7 +85,7 @@ class Kernel(Clock):
 
 
 def test_a_clock_that_is_no_longer_synchronised_counts_on_whatever_it_is_set_to() -> None:
-    kernel = Kernel()
+    kernel = SetKernel()
     guess = kernel.now()
     assert (guess.is_certain, guess.began) == (False, None)
     assert kernel.at(200.0, NOON + timedelta(hours=5), synced=True).is_certain
@@ -104,7 +100,7 @@ def test_a_clock_that_is_no_longer_synchronised_counts_on_whatever_it_is_set_to(
 
 
 def test_what_an_earlier_run_in_this_boot_knew_of_the_time_is_gone_on_with() -> None:
-    kernel = Kernel()
+    kernel = SetKernel()
     kernel.hold(None)
     assert not kernel.now().is_certain
     kernel.hold(NOON - timedelta(seconds=40))
@@ -115,7 +111,7 @@ def test_what_an_earlier_run_in_this_boot_knew_of_the_time_is_gone_on_with() -> 
 
 
 def test_a_guess_that_is_late_is_still_a_guess() -> None:
-    kernel = Kernel()
+    kernel = SetKernel()
     kernel.trust_from(NOON)
     for years, wall in ((-10, None), (70, NOON.replace(year=2096))):
         now = kernel.at(101.0, NOON.replace(year=2026 + years), synced=False)

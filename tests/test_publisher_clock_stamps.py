@@ -10,24 +10,13 @@ from typing import Any
 import pytest
 
 from publisher import messages
-from publisher.clock import Clock, DemoClock, Now
+from publisher.clock import DemoClock, Now
 from publisher.stamps import Stamps
 from publisher.store import Store
 from publisher.tent import Happening
 from tests import contract
 from tests.conftest import Broker, Subscriber, Unit
-from tests.tents import NOON
-
-
-class Kernel(Clock):
-    """The clock on a kernel that says what the test has it say."""
-
-    def __init__(self, says: Now) -> None:
-        super().__init__()
-        self.says = says
-
-    def _read(self) -> Now:
-        return self.says
+from tests.tents import NOON, Kernel
 
 
 class Boots:
