@@ -12,7 +12,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -51,6 +51,19 @@ MOST_COMMANDS = 100
 COMMAND_SPAN_S = 100.0
 #: Refusals are logged at most this often.
 REFUSAL_LOG_S = 1.0
+#: What the blocks of `power` show of the totals.
+KEPT = (
+    "hours_today",
+    "hours_total",
+    "hours_since_service",
+    "starts_total",
+    "charge_pct",
+    "uncertainty_pct",
+    "capacity_ah",
+    "synchronised",
+    "since_full_h",
+    "gap",
+)
 STOPPING = {"ok": False, "error": "tentwatch is stopping: try again in a minute"}
 STOP_LINK_S = 0.6
 STOP_SENSORS_S = 0.2
@@ -120,7 +133,7 @@ class Agent:
         if opened.power_cut is not None:
             self._pending.append(Happening("power_cut", opened.power_cut))
         self._dropped_told = self._store.buffer(now)["dropped"] - opened.lost
-        self._fingerprint = self.tent.fingerprint()
+        self._fingerprint, self._recorded = self.tent.fingerprint(), self.tent.snapshot()
         self._tick_due_s = self._interval_due_s = self._retry_due_s = now.monotonic_s
         self._change_s = now.monotonic_s - CHANGE_PAUSE_S
         self._look_due_s = now.monotonic_s
@@ -152,7 +165,7 @@ class Agent:
         ]
         self._control: Control | None = None
         self._listen()
-        self._tell_begun_anew()
+        self._tell_set_aside()
 
     def _listen(self) -> None:
         try:
@@ -300,7 +313,8 @@ class Agent:
         self._fingerprint = tent.fingerprint()
         self._interval_due_s = float(round(now.monotonic_s + config.report.interval_s))
         buffer = self._store.buffer(now)
-        blocks = {**tent.snapshot(), "unit": self._unit()}
+        self._recorded = tent.snapshot()
+        blocks = {**self._recorded, "unit": self._unit()}
 
         def records(boot: int, seq: int) -> list[tuple[str, str]]:
             tent_id = config.tent.id
@@ -319,13 +333,11 @@ class Agent:
         failed = self._store.failure is not None
         if failed and not self._failure_told:
             log.error(
-                "the store cannot be written (%s): going on in memory; free space on the disk or "
-                "replace the card",
-                self._store.failure,
+                "the store cannot be used: %s; going on in memory meanwhile", self._store.failure
             )
             self._retry_due_s = now.monotonic_s + STORE_RETRY_S
         self._failure_told = failed
-        self._tell_begun_anew()
+        self._look_after_file()
         self._settle(tent.alerts({"store_failed": failed}, now))
         if buffer["dropped"] > self._dropped_told:
             dropped, self._dropped_told = buffer["dropped"] - self._dropped_told, buffer["dropped"]
@@ -336,21 +348,26 @@ class Agent:
         unread = self._store.retry(now)
         if unread is not None:
             self._settle(self.tent.add(*unread))
-        self._tell_begun_anew()
+        self._look_after_file()
         if self._store.failure is None:
             log.warning("the store can be written again")
             self._record(now)
             self._link.look_again()
 
-    def _tell_begun_anew(self) -> None:
-        for file in self._store.begun_anew():
-            self._settle([Happening("store_quarantined", {"file": file})])
-            if file is None and self._control is not None:  # the socket lay beside it
+    def _tell_set_aside(self) -> list[str | None]:
+        files = self._store.set_aside()
+        self._settle([Happening("store_quarantined", {"file": file}) for file in files])
+        return files
+
+    def _look_after_file(self) -> None:
+        """Tell of files that were set aside; where one was gone, so is the socket beside it."""
+        if None in self._tell_set_aside():
+            if self._control is not None:
                 self._control.close()
                 self._control = None
-                self._listen()
-                if self._control is not None:
-                    self._control.start()
+            self._listen()
+            if self._control is not None:
+                self._control.start()
 
     # Commands
 
@@ -404,8 +421,9 @@ class Agent:
             # No power cut may take back what somebody has seen, nor keep it without its events.
             if self._has_changed():
                 self._record(now)
-            else:
-                self._store.append(lambda boot, seq: (), self.tent.totals.as_dict(), now)
+            elif _kept(shown := self.tent.snapshot()) != _kept(self._recorded):
+                self._store.append(None, self.tent.totals.as_dict(), now)
+                self._recorded = shown  # who asks every second shall not wear the card
             return {"ok": True, **self._describe(now)}
         try:
             command = commands.from_unit(message, seats=self._config.tent.seats)
@@ -522,20 +540,14 @@ class Agent:
             "clock": "synced" if now.synced else "unsynced",
             "topics": f"{self._config.broker.prefix}/{self._config.tent.id}/#",
             "lamp": self._lamp_until_s is not None,
-            "link": {
-                "broker": health.broker,
-                "connected": health.connected,
-                "error": health.error,
-                "sessions": health.sessions,
-                "failures": health.failures,
-                "restarts": health.restarts,
-                "queued": health.queued,
-                "in_flight": health.in_flight,
-            },
+            "link": asdict(health),
             "unit": {**self._unit(), **self._counts(now)["unit"], "inbox": self._inbox.qsize()},
             "commands": {"refused": self._refused, "dropped": self._turned_away},
             "buffer": self._store.buffer(now),
-            "store": {"error": self._store.failure},
+            "store": {
+                "error": self._store.failure,
+                "second_place": self._store.second_failure,
+            },
             "sensors": self.tent.sensors(now),
             **self.tent.snapshot(),
         }
@@ -567,6 +579,13 @@ class Agent:
             self._lamp.close()
         if self._lock is not None:
             os.close(self._lock)
+
+
+def _kept(blocks: dict[str, Any]) -> list[Any]:
+    """Return what of a snapshot comes from the totals, and must survive a power cut once shown."""
+    power = blocks["power"]
+    parts = [power[name] for name in ("mains", "generator", "battery") if name in power]
+    return [blocks.get("capacity"), power["since"], *(p.get(key) for p in parts for key in KEPT)]
 
 
 def _lock(state_dir: Path) -> int | None:

@@ -2,14 +2,17 @@
 
 import contextlib
 import json
+import logging
 import os
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from publisher.clock import instant
+
+log = logging.getLogger("tentwatch.ledger")
 
 FILE = "ledger"
 #: In older versions a file of this name held the highest boot.
@@ -38,14 +41,17 @@ class Ledger:
     size: int = 0  # of these rows' bodies, in bytes
     clean: bool = True
     cut: dict[str, Any] | None = None  # detail of a `power_cut` that no record reports yet
+    #: Files that were set aside (None: it was gone), of which no record tells yet.
+    set_aside: list[str | None] = field(default_factory=list)
     uptime_s: float = 0.0
     wall: str | None = None
     totals: dict[str, Any] | None = None
     schema: int = SCHEMA  # of the file that it goes with
 
     def text(self, **changed: Any) -> str:
-        """Return it as JSON (ASCII), with some values changed."""
-        return json.dumps({name: getattr(self, name) for name in self.__slots__} | changed)
+        """Return it as JSON (ASCII), with some values changed; what we write is of our version."""
+        saved = {name: getattr(self, name) for name in self.__slots__} | {"schema": SCHEMA}
+        return json.dumps(saved | changed)
 
     @classmethod
     def parse(cls, text: str, crc: int | None) -> "Ledger":
@@ -77,6 +83,7 @@ class SecondPlace:
         self._path = directory / FILE
         self._file: FileIO | None = None  # closed with its owner, whatever becomes of that
         self._turn = 0
+        self.failure: str | None = None  # why it could not be written the last time
 
     def read(self) -> Ledger | None:
         """Return the newest ledger that is whole; of older versions' file, one with the boot only."""
@@ -104,6 +111,7 @@ class SecondPlace:
         """
         content = f"{checksum(text):08x} {len(text):08d}\n{text}".encode("ascii")
         if len(content) > SLOT_BYTES:
+            self._fail(f"{len(content)} bytes, of which it holds {SLOT_BYTES}")
             return
         try:
             if self._file is not None and os.fstat(self._file.fileno()).st_nlink == 0:
@@ -117,9 +125,22 @@ class SecondPlace:
                 if sync:
                     os.fsync(file)
             if sync:
-                self._path.with_name(BOOT_FILE).unlink(missing_ok=True)
-        except OSError:
+                with contextlib.suppress(OSError):  # then it is there; what it says counts no more
+                    self._path.with_name(BOOT_FILE).unlink(missing_ok=True)
+        except OSError as error:
+            self._fail(error.strerror or str(error))
             self.close()
+        else:
+            self.failure = None
+
+    def _fail(self, why: str) -> None:
+        if self.failure is None:  # once, and again after it has worked
+            log.warning(
+                "%s cannot be written (%s): the totals have one place only, the database",
+                self._path,
+                why,
+            )
+        self.failure = why
 
     def _open(self) -> FileIO:
         number = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)

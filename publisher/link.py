@@ -108,10 +108,6 @@ class Link:
         queued, in_flight = self._thread.desk.queues
         return replace(self._health, queued=queued, in_flight=in_flight)
 
-    def is_alive(self) -> bool:
-        """Say whether the thread runs; it must, from `start` to `stop`."""
-        return self._thread.is_alive()
-
     def tend(self) -> bool:
         """Begin the thread anew where it has died or stands still; to be called every few seconds.
 

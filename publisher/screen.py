@@ -231,7 +231,9 @@ def _link(status: dict[str, Any]) -> Panel:
     if link["error"]:
         rows.append(("error", link["error"]))
     if status["store"]["error"]:
-        rows.append(("store", f"cannot be written: {status['store']['error']}"))
+        rows.append(("store", status["store"]["error"]))
+    if status["store"]["second_place"]:
+        rows.append(("second place", f"cannot be written: {status['store']['second_place']}"))
     return _facts("Link", rows)
 
 

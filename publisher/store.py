@@ -14,6 +14,7 @@ two counts, whole, never a mix.
 """
 
 import contextlib
+import errno
 import json
 import logging
 import random
@@ -79,44 +80,42 @@ BEGAN_S = 1.0
 
 # `crc` is a CRC-32 of the rest of the row, and beside the records of the table's name: SQLite itself
 # does not see a flipped bit in a value, nor a table that has got another one's pages.
-_TABLES = (
-    """CREATE TABLE outbox (
-        id INTEGER PRIMARY KEY,     -- order of recording
-        kind TEXT NOT NULL,         -- state or event
-        boot INTEGER NOT NULL,
-        uptime_s REAL NOT NULL,
-        stamped INTEGER NOT NULL,   -- 1 where the clock was synchronised
-        body TEXT NOT NULL,         -- the message as JSON
-        crc INTEGER                 -- NULL in rows of version 1
-    )""",
-    """CREATE TABLE ledger (
-        one INTEGER PRIMARY KEY CHECK (one = 1),
-        body TEXT NOT NULL,         -- identity, counters and totals as JSON
-        crc INTEGER
-    )""",
-)
-_TABLES_OF_2 = (
-    """CREATE TABLE days (
-        date TEXT PRIMARY KEY,      -- of the tent's own calendar
-        body TEXT NOT NULL,         -- the visitor log of a closed day as JSON
-        crc INTEGER NOT NULL
-    )""",
-    """CREATE TABLE boots (
-        boot INTEGER PRIMARY KEY,
-        began TEXT NOT NULL,        -- the time of day at uptime 0, ISO in UTC
-        crc INTEGER NOT NULL
-    )""",
-    """CREATE TABLE answers (
-        cid TEXT PRIMARY KEY,       -- of a command that was carried out; the oldest has the least rowid
-        body TEXT NOT NULL,         -- the answer as JSON
-        crc INTEGER NOT NULL
-    )""",
-)
-_FROM_1 = (
-    "ALTER TABLE outbox ADD COLUMN crc INTEGER",
-    "ALTER TABLE ledger ADD COLUMN crc INTEGER",
-    *_TABLES_OF_2,
-)
+#: What makes a file of the next version of one of this version; one of version 0 is empty.
+_STEPS = {
+    0: (
+        """CREATE TABLE outbox (
+            id INTEGER PRIMARY KEY,     -- order of recording
+            kind TEXT NOT NULL,         -- state or event
+            boot INTEGER NOT NULL,
+            uptime_s REAL NOT NULL,
+            stamped INTEGER NOT NULL,   -- 1 where the clock was synchronised
+            body TEXT NOT NULL          -- the message as JSON
+        )""",
+        """CREATE TABLE ledger (
+            one INTEGER PRIMARY KEY CHECK (one = 1),
+            body TEXT NOT NULL          -- identity, counters and totals as JSON
+        )""",
+    ),
+    1: (
+        "ALTER TABLE outbox ADD COLUMN crc INTEGER",  # NULL in rows of version 1
+        "ALTER TABLE ledger ADD COLUMN crc INTEGER",
+        """CREATE TABLE days (
+            date TEXT PRIMARY KEY,      -- of the tent's own calendar
+            body TEXT NOT NULL,         -- the visitor log of a closed day as JSON
+            crc INTEGER NOT NULL
+        )""",
+        """CREATE TABLE boots (
+            boot INTEGER PRIMARY KEY,
+            began TEXT NOT NULL,        -- the time of day at uptime 0, ISO in UTC
+            crc INTEGER NOT NULL
+        )""",
+        """CREATE TABLE answers (
+            cid TEXT PRIMARY KEY,       -- of a command that was carried out; oldest: least rowid
+            body TEXT NOT NULL,         -- the answer as JSON
+            crc INTEGER NOT NULL
+        )""",
+    ),
+}
 
 
 class Row(NamedTuple):
@@ -193,13 +192,11 @@ class Opened(NamedTuple):
     """What opening the store found: the totals, and what there is to report.
 
     Totals are None where there never were any, and empty where they are lost or out of reach.
-    `quarantined` is the name of a file that was set aside; `lost` counts records that were to be sent
-    and are nowhere any more, or are above the limits.
+    `lost` counts records that were to be sent and are nowhere any more, or are above the limits.
     """
 
     totals: dict[str, Any] | None
     power_cut: dict[str, Any] | None
-    quarantined: str | None
     lost: int = 0
 
 
@@ -214,7 +211,7 @@ class Store:
     """See the module. `open` comes first; then `append`, `backlog` and `confirm`."""
 
     def __init__(self, directory: Path, max_rows: int, max_bytes: int) -> None:
-        """Use `directory`, which must exist, and keep at most so many records."""
+        """Use `directory`, which is made where it can be, and keep at most so many records."""
         self._path = directory / FILE
         self._max_rows = max_rows
         self._max_bytes = max_bytes
@@ -231,16 +228,17 @@ class Store:
         self._now: Now | None = None
         self._second = SecondPlace(directory)
         self._identity: tuple[int, int] | None = None  # of the open file on its disk
-        self._begun_anew: list[str | None] = []  # not yet told
+        self._aside: list[str | None] = []  # files that were set aside, of which no record tells
+        self._told = 0  # so many of them, the first ones, the caller knows
         self.failure: str | None = None
         # Of the file, while the store works in memory:
         self._unread: Ledger | None = None  # its own has never been read; this one stood in
         self._existed = False  # there is one, or was
         self._is_new = False  # it was empty when it was opened
         self._refusals = 0  # retries that it did not let itself be read
-        self._damaged = False  # it is to be set aside
-        self._left = 0  # unconfirmed rows in it
-        self._gone: set[int] = set()  # rows in it that are to be deleted
+        self._damage: str | None = None  # why it is to be set aside
+        self._rows_in_file = 0  # unconfirmed rows in it
+        self._to_delete: set[int] = set()  # rows in it that are to be deleted
         self._memory_from = 0  # ids from here on are not in it
 
     def open(self, boot_id: str, now: Now) -> Opened:
@@ -260,7 +258,8 @@ class Store:
             is_anew = aside is not None or (not failed and not found.boot and self._existed)
             if is_anew and aside is None:
                 log.error("%s was gone or empty: begun anew", self._path)
-                self._begun_anew.append(None)
+                self._aside.append(None)
+            self._aside = newest.set_aside + self._aside
             totals = newest.totals
             if totals is None and (is_anew or failed):
                 totals = {}
@@ -294,15 +293,20 @@ class Store:
             self._conn_limit = newest.conn
             self._write(now, None, sync=True)
             lost = self._ledger.dropped - before.dropped
-            return Opened(totals, newest.cut, aside, lost)
+            return Opened(totals, newest.cut, lost)
 
-    def begun_anew(self) -> list[str | None]:
-        """Return, once, what has happened to the file: the name that it was set aside under.
+    @property
+    def second_failure(self) -> str | None:
+        """Why the totals' second place cannot be written."""
+        return self._second.failure
 
-        None stands for one that was gone.
+    def set_aside(self) -> list[str | None]:
+        """Return, once, the names of damaged files that were set aside; None for one that was gone.
+
+        The next record is to tell of them. Where a power cut comes first, the next run hears of them.
         """
         with self._lock:
-            news, self._begun_anew = self._begun_anew, []
+            news, self._told = self._aside[self._told :], len(self._aside)
             return news
 
     @property
@@ -326,14 +330,14 @@ class Store:
 
     def append(
         self,
-        records: Records,
+        records: Records | None,
         totals: dict[str, Any],
         now: Now,
         *,
         days: Sequence[tuple[str, str]] = (),
         answers: Sequence[tuple[str, str]] = (),
     ) -> list[Row]:
-        """Number and write records, and the totals with them: all or nothing.
+        """Number and write records, if any, and the totals with them: all or nothing.
 
         So are lines of the visitor log (date, JSON) and answers to commands (cid, JSON), which take
         the place of older ones of the same day or command.
@@ -382,8 +386,8 @@ class Store:
             sent = set(ids)
             if self.failure is not None:
                 in_file = {i for i in sent if i < self._memory_from}
-                self._left = max(0, self._left - len(in_file - self._gone))
-                self._gone |= in_file
+                self._rows_in_file = max(0, self._rows_in_file - len(in_file - self._to_delete))
+                self._to_delete |= in_file
                 sent -= in_file
             self._confirmed |= sent
             if len(self._confirmed) >= MOST_CONFIRMED:
@@ -442,7 +446,7 @@ class Store:
             waits = self._rows > len(self._confirmed)
             if waits and not oldest and self.failure is None:
                 self._fail(_Damaged("records have vanished from the file"))
-            rows = max(0, self._rows - len(self._confirmed)) + self._left
+            rows = max(0, self._rows - len(self._confirmed)) + self._rows_in_file
             if rows:
                 if oldest and oldest[0].boot == self.boot:
                     oldest_s = max(0, round(now.uptime_s - oldest[0].uptime_s))
@@ -471,30 +475,31 @@ class Store:
         with self._lock:
             if self.failure is None:
                 return None
-            unread = self._try_file(now, damaged=self._damaged)
+            unread = self._try_file(now, damage=self._damage)
             if self.failure is not None and self._refusals >= MOST_REFUSALS:
                 # It may be the file and not the disk: then a new one can be made.
-                unread = self._try_file(now, damaged=True)
+                why = f"it could not be read {self._refusals} times"
+                unread = self._try_file(now, damage=why)
             return unread
 
-    def _try_file(self, now: Now, *, damaged: bool) -> Unread | None:
+    def _try_file(self, now: Now, *, damage: str | None) -> Unread | None:
         memory, ledger, next_id = self._db, self._ledger, self._next_id
         waiting, confirmed = self.backlog(0, next_id, sys.maxsize), self._confirmed
         beside, began = self._beside(), self._began
         unread = None
         try:
-            aside = self._load(damaged=damaged)
+            aside = self._load(damage=damage)
             found, base = self._ledger, self._unread
             was_gone = aside is None and not found.boot and self._existed
             boot = max(ledger.boot, found.boot + 1)
-            kept = self._rows - sum(map(self._holds, self._gone))
+            kept = self._rows - sum(map(self._holds, self._to_delete))
             self._ledger = replace(
                 ledger,
                 count=max(ledger.count, found.count),
                 boot=boot,
                 seq=ledger.seq if boot == ledger.boot else 0,
                 wall=ledger.wall or found.wall,
-                dropped=ledger.dropped + max(0, self._left - kept),
+                dropped=ledger.dropped + max(0, self._rows_in_file - kept),
             )
             is_newer = base is None or base.totals is None or found.count > base.count
             if base is not None and found.totals is not None and is_newer:
@@ -503,7 +508,7 @@ class Store:
                 unread = Unread(found.totals, base.totals or {})
                 self._ledger.dropped += max(0, found.dropped - base.dropped)
             self._next_id = max(next_id, self._next_id)
-            self._confirmed = self._gone
+            self._confirmed = self._to_delete
             self._began = None
             self._second.close()  # it may have gone with the file
             self._commit(waiting, now, beside, new=False, sync=True)
@@ -514,14 +519,14 @@ class Store:
             self._confirmed, self._began = confirmed, began
             self._count_rows()
             return None
-        self.failure, self._unread, self._damaged, self._refusals = None, None, False, 0
+        self.failure, self._unread, self._damage, self._refusals = None, None, None, 0
         self._existed = True
-        self._left, self._gone = 0, set()
+        self._rows_in_file, self._to_delete = 0, set()
         if memory is not None:
             memory.close()
         if was_gone:
             log.error("%s was gone: begun anew", self._path)
-            self._begun_anew.append(None)
+            self._aside.append(None)
         return unread
 
     def _holds(self, row_id: int) -> bool:
@@ -532,7 +537,8 @@ class Store:
     def _give_up(self, error: Exception) -> None:
         """Take note of a retry that failed, and make the next one more likely to succeed."""
         self.failure = _why(error)
-        self._damaged = self._damaged or _is_damage(error)
+        if self._damage is None and _is_damage(error):
+            self._damage = _said(error)
         code = _code(error)
         if code in _REFUSALS:
             self._refusals += 1
@@ -541,7 +547,7 @@ class Store:
 
     # The file
 
-    def _load(self, second: Ledger | None = None, *, damaged: bool = False) -> str | None:
+    def _load(self, second: Ledger | None = None, *, damage: str | None = None) -> str | None:
         """Open and read the file; set one that is damaged aside and begin a new one.
 
         So is one that is behind the second place: it has lost what had been written. Returns the
@@ -558,12 +564,12 @@ class Store:
                 missing = second.count - self._ledger.count
                 if missing > 0 and self._ledger.count:
                     raise _Damaged(f"it lacks the last {missing} transactions")
-            if damaged:
-                raise _Damaged(self.failure or "it cannot be read")
+            if damage is not None:
+                raise _Damaged(damage)
             return None
         except _ODDITIES as error:
             is_held = _code(error) == sqlite3.SQLITE_BUSY
-            if is_held or not (damaged or _is_damage(error)):
+            if is_held or (damage is None and not _is_damage(error)):
                 raise
             return self._begin_anew(_said(error))
 
@@ -587,7 +593,7 @@ class Store:
                 self._read_ledger()
         # The version in the header may be the damage: the ledger, which has a checksum, decides.
         later = self._ledger.schema > SCHEMA
-        ledger = replace(self._ledger, schema=SCHEMA)
+        ledger = replace(self._ledger)
         old, self._db = self._db, None
         new = self._path.with_name(NEW_FILE)
         try:
@@ -610,7 +616,7 @@ class Store:
                     old.close()
             old = None
             self._forget_set_aside(MOST_SET_ASIDE - 1)
-            aside = self._set_aside(f"version-{self._ledger.schema}" if later else "corrupt")
+            aside = self._move_aside(f"version-{self._ledger.schema}" if later else "corrupt")
             new.rename(self._path)
             sync_directory(self._path.parent)
         except OSError as error:
@@ -627,8 +633,8 @@ class Store:
             rows,
             "those in it" if ledger.rows is None else ledger.rows,
         )
-        self._begun_anew.append(aside)
-        self._damaged = False
+        self._aside.append(aside)
+        self._damage = None
         self._second.close()  # it may be gone, too
         self._connect(self._path)
         self._read()
@@ -652,7 +658,7 @@ class Store:
         self._db = db
         db.text_factory = _text
         # Nobody else needs the file, and the memory that it would be shared through is written out
-        # as well: 22.7 kB a record at the device, and 13.3 kB without.
+        # as well: 18.5 kB a record at the device, and 22.7 kB with it.
         db.execute("PRAGMA locking_mode = EXCLUSIVE")
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA:
@@ -664,7 +670,7 @@ class Store:
         db.execute("PRAGMA journal_mode = WAL")
         if isinstance(path, Path):  # a program that shared the file may have left it
             with contextlib.suppress(OSError):
-                path.with_name(f"{FILE}-shm").unlink()
+                path.with_name(f"{path.name}-shm").unlink()
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA cache_size = -512")
         db.execute("PRAGMA temp_store = MEMORY")
@@ -721,7 +727,7 @@ class Store:
         ).fetchone()
         return int(rows), int(size), _checked_id(last_id)
 
-    def _set_aside(self, why: str) -> str | None:
+    def _move_aside(self, why: str) -> str | None:
         """Rename the file, with what SQLite keeps beside it; return its new name, if it was there.
 
         Raises OSError.
@@ -754,15 +760,16 @@ class Store:
         """Go on in memory, under a boot number of its own."""
         assert self._now is not None, "the store is not open"
         self.failure = _why(error)
-        self._damaged = _is_damage(error)
+        self._damage = _said(error) if _is_damage(error) else None
         if _code(error) == sqlite3.SQLITE_FULL:
             self._forget_set_aside(0)
-        self._left = max(0, self._rows - len(self._confirmed))
-        self._gone, self._confirmed = self._confirmed, set()
+        self._rows_in_file = max(0, self._rows - len(self._confirmed))
+        self._to_delete, self._confirmed = self._confirmed, set()
         self._ledger.boot = _fresh_boot(self._ledger.boot, self._now)
         self._ledger.seq = self._ledger.conn = self._conn_limit = 0
         self._ledger.count += 1
-        self._second.write(self._ledger.text(rows=self._left), sync=True)
+        text = self._ledger.text(rows=self._rows_in_file, set_aside=self._aside)
+        self._second.write(text, sync=True)
         self._next_id = max(self._next_id, self._ledger.boot * IDS_PER_BOOT)
         self._memory_from = self._next_id
         beside = self._beside()
@@ -804,7 +811,7 @@ class Store:
                 raise
             self._fail(error)
             # A commit whose fsync failed may stand in the file all the same.
-            self._gone.update(row.id for row in rows)
+            self._to_delete.update(row.id for row in rows)
             return self._commit(self._number(records), self._now, beside)
 
     def _replace_lost(self) -> None:
@@ -844,6 +851,7 @@ class Store:
             if now.is_certain and now.wall is not None:
                 ledger.wall = now.wall.isoformat()
         seq = ledger.seq + (len(rows) if new else 0)
+        aside = self._aside[self._told :] if rows and new else self._aside
         with _transaction(db):
             gone = self._delete(db, self._confirmed)
             for row in rows:
@@ -857,9 +865,10 @@ class Store:
                 count=ledger.count + 1,
                 seq=seq,
                 cut=None if rows else ledger.cut,
+                set_aside=aside,
                 dropped=ledger.dropped + dropped[0],
                 conn=max(self._conn_limit, ledger.conn),
-                rows=count - dropped[0] + (self._left if in_memory else 0),
+                rows=count - dropped[0] + (self._rows_in_file if in_memory else 0),
                 size=size - dropped[1],
             )
             _write_ledger(db, body)
@@ -878,6 +887,9 @@ class Store:
         ledger.count += 1
         ledger.seq = seq
         ledger.cut = None if rows else ledger.cut
+        ledger.set_aside = aside
+        self._told -= len(self._aside) - len(aside)
+        self._aside = aside
         ledger.dropped += dropped[0]
         self._next_id = max(self._next_id, rows[-1].id + 1) if rows else self._next_id
         self._rows, self._bytes = count - dropped[0], size - dropped[1]
@@ -944,10 +956,12 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
 def _migrate(db: sqlite3.Connection, version: int) -> None:
     """Make an empty file, or one of an older version, one of the present version."""
     with _transaction(db):
-        for statement in (*_TABLES, *_TABLES_OF_2) if version == 0 else _FROM_1:
-            db.execute(statement)
-        for (body,) in db.execute("SELECT body FROM ledger").fetchall():
-            db.execute("UPDATE ledger SET crc = ?", (checksum(body),))
+        for step in range(version, SCHEMA):
+            for statement in _STEPS[step]:
+                db.execute(statement)
+        if version == 1:  # it knew no checksums
+            for (body,) in db.execute("SELECT body FROM ledger").fetchall():
+                db.execute("UPDATE ledger SET crc = ?", (checksum(body),))
         db.execute(f"PRAGMA user_version = {SCHEMA}")
 
 
@@ -1065,9 +1079,18 @@ def _age_s(row: Row, began: datetime | None, now: Now) -> int:
 
 
 def _why(error: Exception) -> str:
-    if _code(error) == sqlite3.SQLITE_BUSY:
-        return f"another program has {FILE} open: {_said(error)}"
-    return _said(error)
+    """Say for a technician what is wrong, and what to do."""
+    said = _said(error)
+    code, cause = _code(error), getattr(error.__cause__, "errno", None)
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return f"another program has {FILE} open ({said}): stop that program"
+    if code == sqlite3.SQLITE_FULL or cause in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full ({said}): free space on it"
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR) or cause in (errno.EROFS, errno.EIO):
+        return f"the card cannot be written ({said}): replace it"
+    if _is_damage(error):
+        return f"{FILE} is damaged ({said}): nothing to do, it is soon begun anew"
+    return f"{said}: see that tentwatch may write in the state directory, or replace the card"
 
 
 def _said(error: Exception) -> str:

@@ -316,7 +316,8 @@ def happenings(tmp_path_factory: pytest.TempPathFactory) -> list[Happening]:
     directory = tmp_path_factory.mktemp("damaged")
     (directory / FILE).write_bytes(b"this is no database" * 1000)
     store = Store(directory, 3, 1 << 20)
-    file = store.open("first boot", at(0)).quarantined
+    store.open("first boot", at(0))
+    (file,) = store.set_aside()
     found.append(Happening("store_quarantined", {"file": file}))
     store.append(lambda boot, seq: [("event", "{}")] * 5, {}, at(1))
     found.append(Happening("records_dropped", {"records": store.buffer(at(1))["dropped"]}))

@@ -386,4 +386,5 @@ def test_something_else_than_a_broker_is_an_error_and_not_a_crash(
                 wait_for(lambda n=times: unit.status()["link"]["failures"] >= n, "the failure")  # type: ignore[misc]
         assert unit.status()["link"]["sessions"] == 0
         assert unit.agent is not None
-        assert unit.agent._link.is_alive()
+        assert unit.agent._link.tend()
+        assert unit.agent._link.health().restarts == 0, "it had died"

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from publisher import messages
+from publisher import messages, store
 from publisher.clock import Now, timestamp
 from publisher.ledger import FILE as LEDGER
 from publisher.ledger import SCHEMA, Ledger, SecondPlace
@@ -337,12 +337,12 @@ def test_room_is_reckoned_anew_after_a_restart(tmp_path: Path) -> None:
 
 def test_a_restart_within_a_boot_goes_on_numbering(tmp_path: Path) -> None:
     unit = Unit(tmp_path)
-    assert unit.opened == Opened(None, None, None)
+    assert unit.opened == Opened(None, None)
     boot = unit.store.boot
     unit.append(3)
     unit.close()
     again = Unit(tmp_path, second=100)
-    assert again.opened == Opened({"n": 3}, None, None)
+    assert again.opened == Opened({"n": 3}, None)
     assert [number(row) for row in again.append(2)] == [(boot, 4), (boot, 5)]
 
 
@@ -352,7 +352,7 @@ def test_a_new_boot_counts_up_and_numbers_from_1(tmp_path: Path) -> None:
     unit.append(3)
     unit.close()
     again = Unit(tmp_path, "boot-b", second=100)
-    assert again.opened == Opened({"n": 3}, None, None)
+    assert again.opened == Opened({"n": 3}, None)
     assert boot < again.store.boot < boot + BOOT_STEP
     assert [number(row) for row in again.append()] == [(again.store.boot, 1)]
     assert len(again.waiting()) == 4
@@ -826,7 +826,7 @@ def test_a_file_that_cannot_be_opened_is_read_later_and_nothing_counts_twice(
     unreadable: Path,
 ) -> None:
     unit = Unit(unreadable, "boot-b", second=100)
-    assert unit.opened == Opened({"n": 5}, None, None), "from the second place"
+    assert unit.opened == Opened({"n": 5}, None), "from the second place"
     assert unit.store.failure is not None
     assert unit.buffer()["rows"] == 4
     rows = unit.append(2)
@@ -839,7 +839,7 @@ def test_a_file_that_cannot_be_opened_is_read_later_and_nothing_counts_twice(
             assert unit.store.failure is not None
     assert unit.retry() is None, "there was nothing in it that was not known"
     assert unit.store.failure is None
-    assert unit.store.begun_anew() == []
+    assert unit.store.set_aside() == []
     assert unit.waiting()[4:] == rows
     assert len(unit.waiting()) == 6
     assert unit.buffer()["dropped"] == 1, "counted once, however often it was tried"
@@ -886,7 +886,7 @@ def test_a_file_that_can_never_be_read_is_set_aside_in_the_end(unreadable: Path)
         unit.retry()
     unit.retry()
     assert unit.store.failure is None
-    assert unit.store.begun_anew() == ["tentwatch.corrupt-1"]
+    assert unit.store.set_aside() == ["tentwatch.corrupt-1"]
     assert unit.waiting() == rows
     assert unit.buffer()["dropped"] == 1 + 4
     assert Unit(cut_power(unit), "boot-b", second=200).totals == {"n": 8}
@@ -964,8 +964,7 @@ def write_ledger(directory: Path, body: str | bytes) -> None:
 def check_begun_anew(unit: Unit, old_boot: int, old: Path, kept: list[tuple[int, int]]) -> None:
     """Check that the totals were found and a number of records that can still be read."""
     assert unit.store.failure is None
-    assert unit.opened.quarantined == old.name
-    assert unit.store.begun_anew() == [old.name]
+    assert unit.store.set_aside() == [old.name]
     assert old.exists()
     assert unit.opened.totals == {"n": 300}
     assert unit.store.boot > old_boot
@@ -975,7 +974,7 @@ def check_begun_anew(unit: Unit, old_boot: int, old: Path, kept: list[tuple[int,
     again = Unit(cut_power(unit), "boot-z", second=unit.second)
     assert again.opened.totals == {"n": 301}
     assert len(again.waiting()) == len(kept) + 1
-    assert again.opened.quarantined is None
+    assert again.store.set_aside() == []
 
 
 @pytest.mark.parametrize("header", [bytes(100), b"x" * 100, random.Random(1).randbytes(4096)])
@@ -990,7 +989,7 @@ def test_a_file_without_its_header_is_set_aside(tmp_path: Path, header: bytes) -
     overwrite(tmp_path / FILE, 0, header)
     (tmp_path / LEDGER).unlink()
     again = Unit(tmp_path, second=100 + BOOT_STEP)
-    assert again.opened.quarantined == "tentwatch.corrupt-2"
+    assert again.store.set_aside() == ["tentwatch.corrupt-2"]
     assert again.opened.totals == {}, "there were some: they are lost in both places"
     assert again.store.boot > unit.store.boot
 
@@ -1011,7 +1010,7 @@ def test_of_a_file_whose_end_is_damaged_the_beginning_and_the_totals_are_kept(
     unit = Unit(tmp_path, "boot-b", second=100)
     read_all(unit)
     assert unit.store.failure is None
-    assert unit.store.begun_anew() == ["tentwatch.corrupt-1"]
+    assert unit.store.set_aside() == ["tentwatch.corrupt-1"]
     assert unit.opened.totals == {"n": 300}
     assert unit.store.boot > boot
     kept = len(unit.waiting())
@@ -1029,7 +1028,7 @@ def test_a_file_that_is_cut_short_is_set_aside(tmp_path: Path, part: float) -> N
     unit = Unit(tmp_path, second=100)
     read_all(unit)
     assert unit.store.failure is None
-    assert unit.store.begun_anew() == [None if part == 0.0 else "tentwatch.corrupt-1"]
+    assert unit.store.set_aside() == [None if part == 0.0 else "tentwatch.corrupt-1"]
     assert unit.opened.totals == {"n": 300}
     kept = unit.numbers()
     assert kept == [n for n in numbers if n in kept]
@@ -1063,7 +1062,7 @@ def test_a_ledger_of_another_version_is_taken_as_far_as_it_is_known(tmp_path: Pa
     boot, numbers = stored(tmp_path)
     write_ledger(tmp_path, json.dumps(ledger(tmp_path) | {"later": 5, "uptime_s": 7}))
     unit = Unit(tmp_path, second=100)
-    assert unit.opened.quarantined is None
+    assert unit.store.set_aside() == []
     assert unit.store.boot == boot
     assert unit.numbers() == numbers
 
@@ -1128,9 +1127,10 @@ def test_whatever_is_damaged_it_opens_works_and_uses_no_number_again(tmp_path: P
         rows += unit.append()
         new = [number(row) for row in rows]
         assert len(set(new)) == 5
-        if unit.opened.quarantined is not None or unit.store.failure is not None:
+        is_anew = bool(unit.store.set_aside())
+        if is_anew or unit.store.failure is not None:
             assert not set(new) & set(numbers)
-        outcomes.add((unit.opened.quarantined is not None, unit.store.failure is not None))
+        outcomes.add((is_anew, unit.store.failure is not None))
         unit.close()
     assert (True, False) in outcomes
     assert (False, False) in outcomes
@@ -1199,7 +1199,7 @@ def test_a_file_of_version_1_is_taken_up_with_all_that_it_holds(tmp_path: Path) 
     rows = sql(of_version_1(tmp_path), "SELECT * FROM outbox ORDER BY id")
     before = ledger(tmp_path)
     unit = Unit(tmp_path, before["boot_id"], second=1000)
-    assert unit.opened == Opened(before["totals"], None, None)
+    assert unit.opened == Opened(before["totals"], None)
     assert [tuple(row) for row in unit.waiting()] == rows
     assert unit.store.boot == before["boot"]
     assert unit.buffer()["dropped"] == before["dropped"] == 2
@@ -1237,6 +1237,48 @@ def test_a_file_of_a_later_version_is_left_to_it_and_its_totals_go_on(tmp_path: 
     assert aside.read_bytes() == before
 
 
+@pytest.mark.parametrize("version", [0, 1, 2])
+def test_the_next_version_takes_up_the_files_of_all_earlier_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int
+) -> None:
+    if version == 1:
+        of_version_1(tmp_path)
+    elif version == 2:
+        stored(tmp_path)
+    rows = sql(tmp_path, COUNT)[0][0] if version else 0
+    before = ledger(tmp_path) if version else {"boot_id": "boot-a", "totals": None}
+    monkeypatch.setitem(store._STEPS, 2, ("CREATE TABLE moods (mood TEXT)",))
+    monkeypatch.setattr(store, "SCHEMA", 3)
+    monkeypatch.setattr("publisher.ledger.SCHEMA", 3)
+    unit = Unit(tmp_path, str(before["boot_id"]), second=1000)
+    assert unit.store.failure is None
+    assert unit.store.set_aside() == []
+    assert unit.opened.totals == before["totals"]
+    assert len(unit.waiting()) == rows
+    assert unit.sql("SELECT * FROM moods") == []
+    assert unit.sql("PRAGMA user_version") == [(3,)]
+    unit.append()
+    left = cut_power(unit)
+    unit.close()
+    assert len(Unit(left, "boot-b", second=2000).waiting()) == rows + 1
+    monkeypatch.undo()
+    older = Unit(tmp_path, "boot-b", second=3000)  # whoever goes back finds it out of the ledger
+    assert older.store.set_aside() == ["tentwatch.version-3-1"]
+
+
+def test_a_damaged_ledger_gets_no_right_checksum_from_a_new_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(tmp_path)
+    sql(tmp_path, "UPDATE ledger SET body = replace(body, '300', '900')")
+    monkeypatch.setitem(store._STEPS, 2, ("CREATE TABLE moods (mood TEXT)",))
+    monkeypatch.setattr(store, "SCHEMA", 3)
+    monkeypatch.setattr("publisher.ledger.SCHEMA", 3)
+    unit = Unit(tmp_path, second=100)
+    assert unit.store.set_aside() == ["tentwatch.corrupt-1"]
+    assert unit.opened.totals == {"n": 300}
+
+
 def test_a_wrong_number_of_the_version_is_damage(tmp_path: Path) -> None:
     for version in (0, 1, SCHEMA + 1, 0x7F000002):
         directory = make(tmp_path / str(version))
@@ -1265,7 +1307,7 @@ def test_a_second_program_gets_no_hold_of_the_file_and_harms_nothing(tmp_path: P
         sql(tmp_path, COUNT)
     second = Unit(tmp_path, second=100)
     assert "another program" in (second.store.failure or "")
-    assert second.opened.quarantined is None
+    assert second.store.set_aside() == []
     rows += unit.append(1)
     assert unit.store.failure is None
     unit.close()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from publisher.ledger import BOOT_FILE, SLOT_BYTES, Ledger, SecondPlace
 from publisher.ledger import FILE as LEDGER
-from publisher.ledger import SLOT_BYTES, Ledger, SecondPlace
 from publisher.store import CARRIED, FILE, MOST_SET_ASIDE
 from tests.bench import damage
 from tests.test_publisher_store import Unit, cut_power, overwrite, stored
@@ -100,9 +100,9 @@ def test_the_boot_noted_by_an_older_version_is_taken_over(tmp_path: Path) -> Non
 
 def test_a_first_start_begins_nothing_anew(tmp_path: Path) -> None:
     unit = Unit(tmp_path)
-    assert unit.store.begun_anew() == []
+    assert unit.store.set_aside() == []
     unit.close()
-    assert Unit(tmp_path, second=100).store.begun_anew() == []
+    assert Unit(tmp_path, second=100).store.set_aside() == []
 
 
 def test_a_file_that_was_deleted_while_nobody_looked_is_missed(tmp_path: Path) -> None:
@@ -111,8 +111,8 @@ def test_a_file_that_was_deleted_while_nobody_looked_is_missed(tmp_path: Path) -
     unit.close()
     (tmp_path / FILE).unlink()
     unit = Unit(tmp_path, second=100)
-    assert unit.store.begun_anew() == [None]
-    assert unit.store.begun_anew() == [], "it is told once"
+    assert unit.store.set_aside() == [None]
+    assert unit.store.set_aside() == [], "it is told once"
     assert unit.opened.totals == {"n": 5}
     assert unit.buffer()["dropped"] == unit.opened.lost == 5
 
@@ -183,7 +183,7 @@ def test_a_file_that_is_deleted_under_it_is_made_again_with_all_that_it_held(
     rows += unit.append(2)
     assert unit.store.failure is None
     aside = "tentwatch.corrupt-1" if what == "another file" else None
-    assert unit.store.begun_anew() == [aside]
+    assert unit.store.set_aside() == [aside]
     assert unit.store.boot == boot, "nothing was lost: the numbers go on"
     assert unit.waiting() == rows
     rows += unit.append(1)
@@ -210,7 +210,94 @@ def test_a_directory_that_cannot_be_made_again_is_waited_for(tmp_path: Path) -> 
     (tmp_path / "state").unlink()
     unit.retry()
     assert unit.store.failure is None
-    assert unit.store.begun_anew() == [None]
+    assert unit.store.set_aside() == [None]
     assert unit.waiting() == rows
     assert unit.buffer()["dropped"] == 5
     assert Unit(cut_power(unit), "boot-b", second=100).totals == {"n": 7}
+
+
+# What is told
+
+
+def test_a_file_set_aside_is_told_until_a_record_tells_it(tmp_path: Path) -> None:
+    stored(tmp_path, 3)
+    overwrite(tmp_path / FILE, 0, bytes(100))
+    unit = Unit(tmp_path, second=100)
+    assert unit.store.set_aside() == ["tentwatch.corrupt-1"]
+    unit.append(0)  # no record: nothing is told
+    unit = Unit(cut_power(unit), "boot-b", second=200)
+    (unit.directory / FILE).unlink()
+    unit.append(1)  # which finds it gone, and was made before that was known
+    unit = Unit(cut_power(unit), "boot-c", second=300)
+    assert unit.store.set_aside() == ["tentwatch.corrupt-1", None]
+    unit.append(1)
+    assert Unit(cut_power(unit), "boot-d", second=400).store.set_aside() == []
+
+
+def test_a_file_set_aside_after_a_failure_is_told_until_a_record_tells_it(tmp_path: Path) -> None:
+    unit = Unit(tmp_path)
+    unit.append(3)
+    unit.sql("DELETE FROM outbox")  # behind the store's back
+    unit.buffer()
+    unit.append(2)
+    unit.retry()
+    assert unit.store.set_aside() == ["tentwatch.corrupt-1"]
+    unit = Unit(cut_power(unit), "boot-b", second=100)
+    assert unit.store.set_aside() == ["tentwatch.corrupt-1"]
+
+
+def test_a_failure_brings_its_own_cure(tmp_path: Path) -> None:
+    def failure(unit: Unit) -> str:
+        return unit.store.failure or ""
+
+    first = Unit(tmp_path)
+    first.append(3)
+    assert "stop that program" in failure(Unit(tmp_path))
+    first.sql("DELETE FROM outbox")
+    first.buffer()
+    assert "is damaged" in failure(first)
+    assert "nothing to do" in failure(first)
+    first.retry()
+    first.append()
+    first.connection.execute("PRAGMA max_page_count = 1")
+    first.append(size=9000)
+    assert "full" in failure(first)
+    assert "free space" in failure(first)
+    first.retry()
+    first.connection.execute("PRAGMA query_only = ON")
+    first.append()
+    assert "replace it" in failure(first)
+    (tmp_path / "in the way").write_text("a file")
+    unit = Unit(tmp_path / "in the way" / "state")
+    assert "may write in the state directory" in failure(unit)
+
+
+def test_a_second_place_that_cannot_be_written_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    unit = Unit(tmp_path)
+    assert unit.store.second_failure is None
+    unit.totals["name"] = "x" * SLOT_BYTES
+    unit.append()
+    unit.append()
+    assert f"which it holds {SLOT_BYTES}" in (unit.store.second_failure or "")
+    assert caplog.text.count("cannot be written") == 1
+    del unit.totals["name"]
+    unit.append()
+    assert unit.store.second_failure is None
+    (tmp_path / LEDGER).unlink()
+    (tmp_path / LEDGER).mkdir()
+    unit.append()
+    unit.append()
+    assert "directory" in (unit.store.second_failure or "")
+    assert caplog.text.count("cannot be written") == 2
+    assert unit.store.failure is None
+
+
+def test_odd_files_in_the_place_of_the_second_one_stop_nothing(tmp_path: Path) -> None:
+    (tmp_path / BOOT_FILE).mkdir()
+    unit = Unit(tmp_path)
+    unit.append()
+    assert unit.store.second_failure is None
+    (tmp_path / FILE).unlink()
+    assert Unit(tmp_path, second=100).totals == {"n": 1}

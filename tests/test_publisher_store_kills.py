@@ -165,13 +165,14 @@ def check(directory: Path, counted_before: int, where: str) -> None:
     assert len(waiting) == len(unit.waiting()) == unit.buffer()["rows"], where
     must = {key for key, (row_id, memory) in promised.items() if not memory and row_id not in sent}
     assert is_gone or must <= waiting.keys(), where
+    unit.store.set_aside()
     new = {number(row) for row in unit.append(3)}
     assert not new & (promised.keys() | waiting.keys()), where
     unit.close()
     again = Unit(directory, "boot-z", second=6000)
     assert again.store.failure is None, where
     assert again.totals == unit.totals, where
-    assert again.opened.quarantined is None, where
+    assert again.store.set_aside() == [], where
     again.close()
     assert not list(directory.glob("*-new*")), where
 

@@ -73,7 +73,7 @@ def test_a_full_disk(disk: Path) -> None:
     unit.retry()
     assert unit.store.failure is None
     assert unit.waiting() == rows
-    assert unit.store.begun_anew() == []
+    assert unit.store.set_aside() == []
     unit.close()
     again = Unit(disk, "boot-b", second=10_000)
     assert again.totals == unit.totals == {"n": len(rows)}
@@ -111,7 +111,7 @@ def test_a_first_start_on_a_full_disk(disk: Path) -> None:
     unit.retry()
     assert unit.store.failure is None
     assert unit.waiting() == rows
-    assert unit.store.begun_anew() == []
+    assert unit.store.set_aside() == []
     unit.close()
 
 
@@ -134,11 +134,11 @@ def test_damage_found_on_a_full_disk_waits_for_room(disk: Path) -> None:
     for _ in range(3):
         unit.retry()
         assert unit.store.failure is not None
-    assert unit.store.begun_anew() == []
+    assert unit.store.set_aside() == []
     ballast.unlink()
     unit.retry()
     assert unit.store.failure is None
-    assert unit.store.begun_anew() == ["tentwatch.corrupt-1"]
+    assert unit.store.set_aside() == ["tentwatch.corrupt-1"]
     found = unit.waiting()
     assert found[-2:] == new
     assert len(found) > 100
@@ -160,11 +160,11 @@ def test_a_disk_that_is_read_only_at_the_start(disk: Path) -> None:
     for _ in range(MOST_REFUSALS + 3):  # a file is not set aside for its disk's sake
         assert unit.retry() is None
         assert unit.store.failure is not None
-    assert unit.store.begun_anew() == []
+    assert unit.store.set_aside() == []
     command("mount", "-o", "remount,rw", disk.parent)
     unit.retry()
     assert unit.store.failure is None
-    assert unit.store.begun_anew() == []
+    assert unit.store.set_aside() == []
     found = unit.waiting()
     assert found == rows + new
     assert len({number(row) for row in found}) == 13
@@ -191,7 +191,7 @@ def test_a_disk_that_fails_and_comes_back(disk: Path) -> None:
     unit.retry()
     assert unit.store.failure is None
     assert unit.waiting() == rows
-    assert unit.store.begun_anew() == []
+    assert unit.store.set_aside() == []
     again = Unit(cut_power(unit), "boot-b", second=2000)
     assert again.totals == {"n": 14}
     unit.close()

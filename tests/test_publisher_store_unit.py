@@ -4,10 +4,16 @@ import random
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from publisher import control
 from publisher.clock import boot_id
+from publisher.ledger import BOOT_FILE
+from publisher.ledger import FILE as LEDGER
+from publisher.mosquitto import free_port
 from publisher.store import FILE, Store
 from tests.conftest import Broker, Subscriber, Unit, all_well, backlog_event, recorded, wait_for
 
@@ -40,6 +46,117 @@ def test_a_state_directory_that_is_deleted_under_the_unit_is_made_again(
     unit.stop()
     events = [r for r in subscriber.records() if r.get("event") == "store_quarantined"]
     assert len(events) == 1
+
+
+def test_a_database_deleted_while_the_unit_is_off_is_told_and_the_unit_starts(
+    unit: Unit, subscriber: Subscriber
+) -> None:
+    unit.start()
+    subscriber.next("state", all_well)
+    unit.walk(inward=True)
+    subscriber.next("state", people(1))
+    unit.stop()
+    (unit.state_dir / FILE).unlink()
+    unit.start()
+    assert recorded(subscriber, "store_quarantined")["detail"] == {"file": None}
+    status = control.ask(unit.state_dir, {"command": "status"})
+    assert status["capacity"]["entered_total"] == 1
+
+
+def replace_by_directory(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("case", "entered"),
+    [
+        ("database and ledger gone", 0),
+        ("log only", 0),
+        ("old boot file only", 0),
+        ("database a directory", 1),
+        ("ledger a directory", 1),
+        ("boot a directory", 1),
+        ("lock a directory", 1),
+        ("socket a directory", 1),
+        ("socket a file", 1),
+    ],
+)
+def test_a_unit_starts_whatever_has_become_of_its_files(
+    unit: Unit, subscriber: Subscriber, case: str, entered: int
+) -> None:
+    unit.start()
+    subscriber.next("state", all_well)
+    unit.walk(inward=True)
+    subscriber.next("state", people(1))
+    unit.stop()
+    states = len(subscriber.records())
+    state = unit.state_dir
+    if entered == 0:
+        log = (state / FILE).read_bytes()
+        (state / FILE).unlink()
+        (state / LEDGER).unlink()
+        if case == "log only":
+            (state / f"{FILE}-wal").write_bytes(log)
+        elif case == "old boot file only":
+            (state / BOOT_FILE).write_text("7")
+    elif case == "socket a file":
+        (state / control.FILE).write_text("no socket")
+    else:
+        names = {"database": FILE, "ledger": LEDGER, "boot": BOOT_FILE, "lock": "lock"}
+        replace_by_directory(state / names.get(case.partition(" ")[0], control.FILE))
+    unit.start()
+    wait_for(lambda: len(subscriber.records()) > states, "a record")
+    status = unit.status()
+    assert status["capacity"]["entered_total"] == entered
+    assert (status["store"]["error"] is None) is (case != "database a directory")
+    assert (status["store"]["second_place"] is None) is (case != "ledger a directory")
+    if case != "socket a directory":
+        assert control.ask(state, {"command": "status"})["ok"]
+    unit.stop()
+
+
+def test_who_asks_for_the_status_again_and_again_does_not_wear_the_card(
+    make_unit: Callable[..., Unit], broker: Broker
+) -> None:
+    unit = make_unit(broker.port).reporting(interval_s=3600).start()
+    unit.hardware.set_mains(False)  # else its hours grow
+    wait_for(lambda: unit.status()["power"]["source"] == "battery", "mains to be lost")
+    assert unit.agent is not None
+    store = unit.agent._store
+
+    def is_spared() -> bool:
+        before = store._ledger.count
+        for _ in range(5):
+            unit.status()
+        return store._ledger.count == before
+
+    wait_for(is_spared, "five looks without a write")
+
+
+def test_a_power_cut_takes_back_no_hour_that_status_has_shown(
+    make_unit: Callable[..., Unit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("publisher.agent.CHANGE_PAUSE_S", 1e9)  # no record but the first
+    unit = make_unit(free_port(), speed=60).reporting(interval_s=1e9).start()
+    unit.hardware.set_generator(12.0, 13.8)
+
+    def generator() -> dict[str, Any]:
+        block: dict[str, Any] = unit.status()["power"]["generator"]
+        return block
+
+    monkeypatch.setattr("publisher.agent.Agent._has_changed", lambda _: False)
+    wait_for(lambda: generator()["hours_total"] >= 0.03, "the generator to run")
+    left = tmp_path / "left"
+    left.mkdir()
+    assert unit.agent is not None
+    with unit.agent._store._lock:
+        shown = unit.agent._recorded["power"]["generator"]["hours_total"]
+        for part in (FILE, f"{FILE}-wal"):
+            shutil.copy(tmp_path / part, left)
+    opened = Store(left, 1000, 1 << 20).open("the boot after the cut", unit.clock.now())
+    assert opened.totals is not None
+    assert round(opened.totals["generator_s"] / 3600, 2) >= max(shown, 0.03)
 
 
 def test_damage_that_is_found_while_the_unit_runs_is_told_once(

@@ -103,7 +103,7 @@ class Original:
         assert set(days) <= set(DAYS), days
         assert set(answers) <= set(ANSWERS), answers
         assert began in (None, self.began), began
-        news = unit.store.begun_anew()
+        news = unit.store.set_aside()
         assert len(news) <= 1, news
         outcome = "begun anew" if news else "went on"
         for _ in range(5):
@@ -116,7 +116,7 @@ class Original:
             unit.append(0)
             unit.buffer()
             retry(unit)
-            outcome = "begun anew later" if unit.store.begun_anew() else outcome
+            outcome = "begun anew later" if unit.store.set_aside() else outcome
         for row in found:
             assert row == self.rows.get(row.id) or number(row) in fresh, row
         lost = RECORDS - len({row.id for row in found} & self.rows.keys())
@@ -124,10 +124,11 @@ class Original:
         assert buffer["rows"] == left, buffer
         assert buffer["dropped"] >= lost, buffer
         unit.close()
+        aside = sorted(directory.glob("*.corrupt-*"))
         again = Unit(directory, "boot-b", second=200)
         assert again.opened.totals == {"n": RECORDS + 3}
         assert again.store.failure is None
-        assert again.opened.quarantined is None
+        assert sorted(directory.glob("*.corrupt-*")) == aside
         assert len(again.waiting()) == left
         again.close()
         is_whole = not lost and (days, answers) == (DAYS, ANSWERS) and began is not None

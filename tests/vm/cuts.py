@@ -317,12 +317,12 @@ def reopen(state: Path) -> Found | str:
     now = DemoClock(1.0).now()
     store = Store(state, max_rows=50_000, max_bytes=64 << 20)
     opened = store.open("the boot after the cut", now)
-    failure = store.failure
+    failure, aside = store.failure, store.set_aside()
     records = [json.loads(row.body) for row in store.backlog(0, store.last_id(), sys.maxsize)]
     saved = Totals.restore(opened.totals or {}).as_dict()
     store.close(now, saved)
-    if failure is not None or opened.quarantined is not None:
-        return failure or f"set aside as {opened.quarantined}"
+    if failure is not None or aside:
+        return failure or f"set aside as {aside}"
     totals = totals_in(saved)
     for record in records:  # a record and the totals that it changes are one transaction
         if "capacity" in record and any(v > totals[k] for k, v in totals_of(record).items()):
