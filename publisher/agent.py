@@ -597,7 +597,7 @@ def _lock(state_dir: Path) -> int | None:
         state_dir.mkdir(parents=True, exist_ok=True)
         lock = os.open(state_dir / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
     except OSError as error:
-        log.error("%s cannot be used (%s): going on in memory", state_dir, error)
+        log.error("no lock in %s (%s): nothing keeps a second tentwatch out", state_dir, error)
         return None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
