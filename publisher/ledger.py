@@ -189,6 +189,7 @@ def _checked(name: str, value: Any, default: Any) -> Any:
         (is_number and not 0 <= value <= limits.get(name, LARGEST))
         or (name == "wall" and value is not None and instant(value) is None)
         or (name == "cut" and value is not None and not _is_cut(value))
+        or (name == "set_aside" and not all(f is None or isinstance(f, str) for f in value))
     ):
         raise ValueError(f"the ledger is damaged: {name} is {value!r}, which cannot be")
     return value
