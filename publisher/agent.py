@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 
 from publisher import commands, messages
 from publisher.board import LOOK_S, Board
-from publisher.clock import Clock, Now, boot_id, timestamp
+from publisher.clock import EPOCH, Clock, Now, boot_id, timestamp
 from publisher.commands import Command, Refused
 from publisher.config import Config
 from publisher.control import Control
@@ -129,7 +129,8 @@ class Agent:
         clock.hold(self._store.began(self._store.boot))
         now = clock.now()
         boot, days = self._store.boot, self._store.days()
-        self.tent = Tent(config, now, opened.totals, boot=boot, log=days)
+        totals = usable(opened.totals, config, now, boot=boot)
+        self.tent = Tent(config, now, totals, boot=boot, log=days)
         if opened.power_cut is not None:
             self._pending.append(Happening("power_cut", opened.power_cut))
         self._dropped_told = self._store.buffer(now)["dropped"] - opened.lost
@@ -347,7 +348,9 @@ class Agent:
         self._retry_due_s = now.monotonic_s + STORE_RETRY_S
         unread = self._store.retry(now)
         if unread is not None:
-            self._settle(self.tent.add(*unread))
+            boot = self._store.boot
+            saved, counted = (usable(t, self._config, now, boot=boot) or {} for t in unread)
+            self._settle(self.tent.add(saved, counted))
         self._look_after_file()
         if self._store.failure is None:
             log.warning("the store can be written again")
@@ -586,6 +589,38 @@ def _kept(blocks: dict[str, Any]) -> list[Any]:
     power = blocks["power"]
     parts = [power[name] for name in ("mains", "generator", "battery") if name in power]
     return [blocks.get("capacity"), power["since"], *(p.get(key) for p in parts for key in KEPT)]
+
+
+def usable(
+    saved: dict[str, Any] | None, config: Config, now: Now, *, boot: int
+) -> dict[str, Any] | None:
+    """Return saved totals without what a tent cannot go on from; each such value is logged.
+
+    Whatever cannot be is left out where it is read. This is for what nobody has foreseen: a tent
+    tries the totals, now and with a clock that is set, and one that fails would fail at each start.
+    """
+    if saved is None or _fault(saved, config, now, boot) is None:
+        return saved
+    found: dict[str, Any] = {}
+    for key, value in saved.items():
+        fault = _fault(found | {key: value}, config, now, boot)
+        if fault is None:
+            found[key] = value
+        else:
+            log.error("the totals' %.40a cannot be used (%a): left out", key, fault)
+    return found
+
+
+def _fault(saved: Mapping[str, Any], config: Config, now: Now, boot: int) -> Exception | None:
+    """Return what goes wrong with a tent that begins with these totals."""
+    try:
+        tent = Tent(config, now, dict(saved), boot=boot)
+        tent.tick(now)
+        tent.tick(replace(now, wall=now.wall or EPOCH, synced=True))
+        tent.zeros(), tent.snapshot(), tent.totals.as_dict()
+    except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
+        return error
+    return None
 
 
 def _lock(state_dir: Path) -> int | None:

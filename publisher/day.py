@@ -11,10 +11,14 @@ from itertools import pairwise
 from typing import Any, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
+from publisher.clock import FIRST_YEAR, YEAR_LIMIT
+
 #: What is undated is kept in pieces so long at first, so that little is torn apart by a midnight.
 SPAN_S = 900.0
 #: More pieces than these are joined, the shortest first: a record a second carries them all.
 MOST_SPANS = 24
+#: All that is undated lasts less than this, in seconds: ten years.
+LONGEST_UNDATED_S = 3.2e8
 
 #: Hours that differ by no more than this are no reason to tell a day again.
 TOLD_DIFFERENCE_H = 0.1
@@ -86,6 +90,20 @@ class Span(Counts):
         span = cls(*saved)
         return span if span.begin_s <= span.end_s else None
 
+    @classmethod
+    def restore_all(cls, saved: object) -> list[Self]:
+        """Build spans from a list of `as_list`, without those that cannot be."""
+        found: list[Self] = []
+        length_s = 0.0
+        for one in saved if isinstance(saved, list) else ():
+            span = cls.restore(one)
+            if span is None or span.end_s > LONGEST_UNDATED_S:
+                continue
+            length_s += span.end_s - span.begin_s
+            if length_s <= LONGEST_UNDATED_S and len(found) < 2 * MOST_SPANS:
+                found.append(span)
+        return found
+
     def as_list(self) -> list[float]:
         """Return plain values for JSON."""
         # By hand: a record a second feels two dozen of them.
@@ -113,6 +131,15 @@ class Bounds(NamedTuple):
     def length_s(self) -> float:
         """Seconds that the day has: 23, 24 or 25 hours' worth, in some zones others."""
         return (self.ends - self.begins).total_seconds()
+
+
+def is_date(text: str) -> bool:
+    """Say whether a text is a date, as ISO writes it, that can be reckoned with."""
+    try:
+        found = date.fromisoformat(text)
+    except ValueError:
+        return False
+    return found.isoformat() == text and FIRST_YEAR <= found.year < YEAR_LIMIT
 
 
 def bounds(day: date, zone: ZoneInfo) -> Bounds:

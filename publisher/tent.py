@@ -10,18 +10,18 @@ import zlib
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from publisher import day
 from publisher.charge import Estimator
-from publisher.clock import Now, timestamp
+from publisher.clock import Now, instant, timestamp
 from publisher.config import Config
 from publisher.day import Counts, Day
 from publisher.generator import SERVICE_DUE, Engine, Metered
 from publisher.power import MainsVoltage, Seen, Source, source
-from publisher.totals import Totals
+from publisher.totals import LARGEST_TOTAL, Totals
 from sensors.reading import ERRORS, FAULT, READ_DURATION_S, READS, Quality, Reading, Value
 
 #: The charge must rise this far above the warning level before the warning goes.
@@ -120,8 +120,6 @@ class Tent:
         self.totals = Totals.restore(saved or {})
         if _time(self.totals.since) is None:
             self.totals.since, self.totals.since_estimated = None, False
-        if not _is_date(self.totals.day.date):
-            self.totals.day.date = ""
         if saved is not None:
             self.totals.estimated = True
         driver = self._sensors["generator"].driver if "generator" in self._sensors else ""
@@ -229,7 +227,7 @@ class Tent:
         `counted` of it was known when this run began.
         """
         other = self.totals.add(saved, counted)
-        if other is None or not _is_date(other.date):
+        if other is None or not day.is_date(other.date):
             return []
         earlier = self._line_of(other.date)
         if earlier is not None:
@@ -489,10 +487,12 @@ class Tent:
         """Return the day's line in the visitor log; None where there is none that makes sense."""
         try:
             line = json.loads(self._log.get(date, ""))
-            day.from_line(line)
-        except (ValueError, TypeError, AttributeError, KeyError):
+            found = day.from_line(line)
+            counted = [getattr(found, name) for name in (*day.PEOPLE, "peak", *day.SECONDS)]
+            is_sane = found.date == date and all(0 <= n <= LARGEST_TOTAL for n in counted)
+        except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError, RecursionError):
             return None
-        return dict(line)
+        return dict(line) if is_sane else None
 
     def _was_told(self, date: str) -> bool:
         line = self._line_of(date)
@@ -872,20 +872,9 @@ def _why(reading: Reading) -> str:
     return (reading.detail or "failed")[:LONGEST_DETAIL].encode(errors="replace").decode()
 
 
-def _is_date(text: str) -> bool:
-    try:
-        return date.fromisoformat(text).isoformat() == text
-    except ValueError:
-        return False
-
-
 def _checksum(settings: object) -> int:
     return zlib.crc32(repr(settings).encode())
 
 
 def _time(text: str | None) -> datetime | None:
-    try:
-        time = None if text is None else datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return None if time is None or time.tzinfo is None else time
+    return None if text is None else instant(text)

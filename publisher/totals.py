@@ -1,16 +1,21 @@
 """What a tent must remember across a power cut: one dataclass, and how it is saved and read back."""
 
+import re
 from dataclasses import dataclass, field, is_dataclass
 from typing import Any, get_args, get_type_hints
 
 from publisher.charge import Charge
-from publisher.day import PEOPLE, SECONDS, Day, Span
+from publisher.day import PEOPLE, SECONDS, Day, Span, is_date
 from publisher.occupancy import Occupancy
 from publisher.power import Source
 
 #: Larger saved numbers than JSON readers hold exactly are damage.
 LARGEST_TOTAL = 1 << 53
-
+#: Seconds of a boot at which something happened are fewer (300 years).
+LONGEST_UPTIME_S = 1e10
+#: No text that is saved here is longer.
+LONGEST_TEXT = 100
+_ALERT = re.compile("[a-z_]{1,40}")
 
 _FIRST = Charge()
 _OF_DAY = ("date", *PEOPLE, "peak", *SECONDS, "estimated")
@@ -49,6 +54,11 @@ class Totals:
         """
         totals = cls()
         _fill(totals, saved)
+        totals.alerts = [name for name in totals.alerts if _ALERT.fullmatch(name)]
+        if totals.since_s > LONGEST_UPTIME_S:
+            totals.since_s = 0.0
+        if not is_date(totals.day.date):
+            totals.day.date = ""
         return totals
 
     def add(self, saved: dict[str, Any], counted: dict[str, Any] | None = None) -> Day | None:
@@ -120,9 +130,7 @@ def _fill(part: Any, saved: object) -> None:
         if is_dataclass(kind):
             _fill(getattr(part, name), saved.get(name))
         elif kind == list[Span]:
-            spans = saved.get(name)
-            found = map(Span.restore, spans if isinstance(spans, list) else ())
-            setattr(part, name, [span for span in found if span is not None])
+            setattr(part, name, Span.restore_all(saved.get(name)))
         elif name in saved and _can_be(saved[name], kind):
             setattr(part, name, saved[name])
 
@@ -135,6 +143,8 @@ def _can_be(value: object, kind: Any) -> bool:
     kinds = get_args(kind) or (kind,)
     if type(value) not in kinds and not (type(value) is int and float in kinds):
         return False
+    if isinstance(value, str):
+        return len(value) <= LONGEST_TEXT and value.isprintable()
     return not isinstance(value, int | float) or 0 <= value <= LARGEST_TOTAL
 
 

@@ -1,15 +1,20 @@
 """Values in the state directory that no program of ours has written: damage, and never a stop."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from publisher.agent import usable
 from publisher.ledger import FILE as LEDGER
 from publisher.ledger import Ledger, checksum
 from publisher.store import ID_LIMIT, Row
+from publisher.totals import Totals
+from tests.tents import NOON, config
+from tests.tents import Unit as Tent
 from tests.test_publisher_store import Unit, sql, stored
 
 
@@ -189,3 +194,71 @@ def test_a_file_of_another_make_is_damage(tmp_path: Path, spoil: Callable[[Path]
     assert len(set_aside(tmp_path)) == 1
     assert unit.append()
     unit.close()
+
+
+# The totals
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [
+        {"day": {"date": "9999-12-31"}},
+        {"day": {"date": "0001-01-01"}},
+        {"since": "9999-12-31T23:59:59+00:00"},
+        {"saved": "9999-12-31T23:59:59+00:00"},
+        {"saved": "0001-01-01T00:00:00+23:59", "undated": [[1, 1, 1, 1, 1, 1, 1, 7, 0, 9]]},
+        {"since_s": 2.0**53, "since_boot": 1, "source": "mains"},
+        {"undated": [[1, 1, 1, 1, 1, 1, 1, 1, 1, 2**53]]},
+        {"undated": [[1, 1, 1, 1, 1, 1, 1, 7, 0, 3e8]] * 500},
+    ],
+)
+def test_no_saved_value_stops_a_tent(saved: dict[str, Any]) -> None:
+    unit = Tent(config(), saved)
+    unit.hear("mains", present=True)
+    unit.wait(2)
+    assert unit.tent.totals.day.date == "2026-11-22"
+    assert unit.snapshot()["power"]["source"] == "mains"
+    late = Tent(config(), {})
+    late.tent.add(saved)
+    late.wait(2)
+    assert late.tent.totals.day.date == "2026-11-22"
+
+
+def test_only_names_are_alerts() -> None:
+    totals = Totals.restore({"alerts": ["mains_lost", "\x1b[31m", "A", "", "a" * 41, "a\n"]})
+    assert totals.alerts == ["mains_lost"]
+    assert Totals.restore({"source": "\x1b[31m"}).source == Totals().source
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"date": "9999-12-31"}',
+        '{"date": "2026-11-22", "mains_h": "x"}',
+        '{"date": "2026-11-22", "entered": -5}',
+        DEEP,
+    ],
+)
+def test_a_line_of_the_log_that_cannot_be_is_none(line: str) -> None:
+    unit = Tent(config(), log=[("2026-11-22", line), ("2026-11-23", line)])
+    unit.wait(2, mains={"present": True})
+    unit.wall = NOON + timedelta(days=1)
+    unit.wait(2)
+    assert unit.tent.totals.day.date == "2026-11-23"
+    assert unit.details("day_closed")[0]["entered"] == 0
+
+
+class Unforeseen(list[str]):
+    def __iter__(self) -> Iterator[str]:
+        raise ValueError("nobody has thought of this: \x1b[31m")
+
+
+def test_what_nobody_has_foreseen_costs_its_own_value(caplog: pytest.LogCaptureFixture) -> None:
+    now = Tent(config()).now()
+    saved = {"generator_s": 3600.0, "alerts": Unforeseen(["x"]), "generator_starts": 3}
+    assert usable(saved, config(), now, boot=1) == {"generator_s": 3600.0, "generator_starts": 3}
+    assert "the totals' 'alerts' cannot be used" in caplog.text
+    assert "\x1b" not in caplog.text
+    well = Tent(config()).tent.totals.as_dict()
+    assert usable(well, config(), now, boot=1) is well
+    assert usable(None, config(), now, boot=1) is None
