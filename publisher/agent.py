@@ -545,7 +545,10 @@ class Agent:
             "lamp": self._lamp_until_s is not None,
             "link": asdict(health),
             "unit": {**self._unit(), **self._counts(now)["unit"], "inbox": self._inbox.qsize()},
-            "commands": {"refused": self._refused, "dropped": self._turned_away},
+            "commands": {
+                "refused": self._refused,
+                "dropped": self._turned_away + self._link.unanswered(),
+            },
             "buffer": self._store.buffer(now),
             "store": {
                 "error": self._store.failure,

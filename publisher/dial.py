@@ -20,6 +20,8 @@ from publisher.clock import Clock, Now
 from publisher.config import Broker
 
 CONNECT_LIMIT_S = 10.0
+#: Addresses of one name that are tried in turn; more may come from a resolver that lies.
+MOST_ADDRESSES = 8
 #: A resolver may try several servers for tens of seconds: the unit has better things to do.
 LOOKUP_LIMIT_S = 10.0
 #: TCP gives up on unacknowledged bytes after this time (tcp(7), TCP_USER_TIMEOUT).
@@ -59,7 +61,7 @@ class Dial:
         addresses = self._addresses(wait, wake)
         limit_s = time.monotonic() + CONNECT_LIMIT_S
         errors: list[OSError] = []
-        while addresses:
+        while addresses and (not errors or time.monotonic() < limit_s):
             # One address that swallows everything must not keep us from the next.
             share_s = (limit_s - time.monotonic()) / len(addresses)
             address = addresses.pop(0)
@@ -96,7 +98,7 @@ class Dial:
                 raise
             return [self._good]  # names fail more often than brokers move
         # The address that worked last time goes first.
-        return sorted(found, key=lambda address: address != self._good)
+        return sorted(found, key=lambda address: address != self._good)[:MOST_ADDRESSES]
 
     def _look_up(self, wait: Wait, wake: Callable[[], None]) -> list[_Address]:
         """Ask for the name in a thread: getaddrinfo(3) can hang, and there is at most one that does."""

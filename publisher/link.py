@@ -108,6 +108,10 @@ class Link:
         queued, in_flight = self._thread.desk.queues
         return replace(self._health, queued=queued, in_flight=in_flight)
 
+    def unanswered(self) -> int:
+        """Return how many commands got no answer since too many answers waited already."""
+        return self._line.unanswered
+
     def tend(self) -> bool:
         """Begin the thread anew where it has died or stands still; to be called every few seconds.
 

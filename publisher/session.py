@@ -57,6 +57,8 @@ AROUND_PAYLOAD = 48
 #: Messages that are taken for commands at once, and how many a second from then on: more than a script
 #: sends, so that what is faulty keeps nobody from being answered, and less than would hold us up.
 MOST_COMMANDS, COMMANDS_PER_S = 200, 50.0
+#: Packets that are read at once; then it is the others' turn, however much a broker may send.
+MOST_READS = 100
 #: Live rows that may queue behind a slow link before they become backlog.
 MOST_LIVE = 50
 STATE_EXPIRY_S = 7 * 86_400
@@ -167,6 +169,7 @@ class Line:
         self.dial = Dial(broker, clock)
         self.sizes = Sizes()
         self.deaf_until_s = 0.0  # commands are not subscribed to
+        self.unanswered = 0  # commands whose answers were not sent: too many waited already
 
 
 class Desk:
@@ -247,6 +250,10 @@ class _Client(Client):
         """Have no more messages wait for their PUBACK: what the broker says at the login."""
         self._max_inflight_messages = messages
 
+    def holds_any(self) -> bool:
+        """Say whether paho keeps a message for the broker to release, which QoS 2 has it do."""
+        return bool(self._in_messages)
+
     def _sock_recv(self, bufsize: int) -> bytes:
         if bufsize > LARGEST_PACKET:  # MQTT 3.1.1 cannot forbid it: nobody may fill our memory
             raise Flooded(f"the broker sent a packet of {bufsize} bytes, which no command has")
@@ -270,6 +277,7 @@ class Session:
         self._born = False  # link and about are out
         self._state_sent = False  # the newest state is out: the backlog may follow
         self._live: deque[Row] = deque()
+        self._answers: deque[tuple[str, str, Any]] = deque()  # topic, answer, properties
         self._in_flight: dict[int, _Sent] = {}
         self._acks: list[tuple[int, Any]] = []
         # The backlog: rows after the cursor up to here that are not confirmed and not in flight.
@@ -284,6 +292,7 @@ class Session:
         self._largest = 1 << 28
         self._refusals: dict[str, int] = {}
         self._complaints: dict[str, str] = {}
+        self._warned: set[str] = set()
         self._commands = float(MOST_COMMANDS)
         self._command_s = time.monotonic()
         self._is_flooded = False
@@ -317,7 +326,7 @@ class Session:
             self._be_born(now_s)
             self._take_work()
             self._pump(now_s)
-            desk.queues = len(self._live), len(self._in_flight)
+            desk.queues = len(self._live) + len(self._answers), len(self._in_flight)
             self._check_progress(now_s)
         self._say_goodbye()
 
@@ -391,15 +400,16 @@ class Session:
         if sock is None:
             raise self._ended or Ended("the connection was lost")
         events = select.POLLIN | (select.POLLOUT if client.want_write() else 0)
-        found = self._desk.poll(sock, events, self._wait_s())
+        is_pending = _holds_bytes(sock)
+        found = self._desk.poll(sock, events, 0.0 if is_pending else self._wait_s())
         try:
-            if found & ~select.POLLOUT:
-                client.loop_read()
-                # TLS may hold decrypted bytes that poll cannot see.
-                while (
-                    client.socket() is sock and isinstance(sock, ssl.SSLSocket) and sock.pending()
-                ):
+            if is_pending or found & ~select.POLLOUT:
+                for _ in range(MOST_READS):
                     client.loop_read()
+                    if client.holds_any():  # it would keep whatever comes, without a limit
+                        raise Ended(f"{self._line.where} sends with QoS 2, which nobody asked for")
+                    if client.socket() is not sock or not _holds_bytes(sock):
+                        break
             if found & select.POLLOUT:
                 client.loop_write()
             client.loop_misc()
@@ -468,21 +478,30 @@ class Session:
         topic = request.response_topic or ""
         # Whoever commands does not get to speak in a tent's name, nor to upset the broker.
         is_tents = topic.startswith(topics.prefix + "/") and not topic.startswith(topics.of("res/"))
-        is_odd = len(topic) > 200 or topic.count("/") > 20 or set(topic) & set("+#$\0")
-        if not topic or is_tents or is_odd:
+        is_odd = len(topic) > 200 or topic.count("/") > 20 or set(topic) & set("+#$")
+        if not topic or is_tents or is_odd or not topic.isprintable():
             topic = topics.of(f"res/{cid}")
         size = len(answer.encode()) + len(correlation) + len(topic.encode())
         if size + AROUND_PAYLOAD > self._largest:
-            log.warning("an answer of %d bytes is too large for the broker: not sent", size)
+            self._warn("large", f"an answer of {size} bytes is too large for the broker: not sent")
+            return
+        if len(self._answers) >= MOST_COMMANDS:
+            self._line.unanswered += 1
             return
         properties = self._of_others
         if self._line.v5 and correlation:
             properties = _content_type()
             properties.CorrelationData = correlation
-        self._send(topic, answer, (), is_answer=True, properties=properties)
+        self._answers.append((topic, answer, properties))
 
     def _pump(self, now_s: float) -> None:
-        """Send what the window has room for: live rows, then a piece of the backlog."""
+        """Send what the window has room for: live rows, then a piece of the backlog.
+
+        Answers, which others cause, have a window of their own.
+        """
+        while self._answers and len(self._in_flight) - self._own_in_flight() < self._window:
+            topic, answer, properties = self._answers.popleft()
+            self._send(topic, answer, (), is_answer=True, properties=properties)
         if not self._born:
             return
         newest = next((row.id for row in reversed(self._live) if row.kind == "state"), 0)
@@ -490,7 +509,7 @@ class Session:
             newest = newest or self._live[-1].id + 1
             self._backlog_until(newest - 1)
             self._live = deque(row for row in self._live if row.id >= newest)
-        while self._live and len(self._in_flight) < self._window:
+        while self._live and self._own_in_flight() < self._window:
             row = self._live.popleft()
             if row.kind == "state" and row.id < newest:
                 self._backlog_until(row.id)  # overtaken: it is history now
@@ -501,6 +520,10 @@ class Session:
         if self._may_send_history() and now_s >= self._history_s:
             self._publish_history(now_s)
 
+    def _own_in_flight(self) -> int:
+        """Return how many messages that are no answers wait for their PUBACK."""
+        return sum(not sent.is_answer for sent in self._in_flight.values())
+
     def _backlog_until(self, row_id: int) -> None:
         self._until, self._drained = max(self._until, row_id), False
 
@@ -509,7 +532,7 @@ class Session:
         return (
             self._state_sent
             and not self._drained
-            and len(self._in_flight) < self._window
+            and self._own_in_flight() < self._window
             and not any(sent.history for sent in self._in_flight.values())
         )
 
@@ -623,7 +646,7 @@ class Session:
         """Keep what the broker has refused, say so, and try again later."""
         line = self._line
         if sent.is_answer:
-            log.warning("the broker refused an answer on %s (%s)", sent.topic, reason)
+            self._warn("answer", f"the broker refused an answer on {sent.topic} ({reason})")
             return
         if reason.value == _TOO_LARGE:
             line.sizes.refused(sent)
@@ -659,6 +682,12 @@ class Session:
             log.warning("%s", text)
         self._note(connected=True, error=next(iter(self._complaints.values()), None))
 
+    def _warn(self, about: str, text: str) -> None:
+        """Log what others can cause as often as they like: once a session."""
+        if about not in self._warned:
+            self._warned.add(about)
+            log.warning("%s", text)
+
     def _check_progress(self, now_s: float) -> None:
         oldest = next(iter(self._in_flight.values()), None)
         if oldest is not None and now_s - oldest.at_s > PUBACK_LIMIT_S:
@@ -690,6 +719,9 @@ class Session:
         self, client: Client, userdata: Any, flags: Any, reason: Any, properties: Any
     ) -> None:
         line = self._line
+        if self.is_up:
+            self._ended = Ended(f"{line.where} has answered the login twice")
+            return
         if reason.is_failure:
             self._ended = Ended(_refusal(reason, line.broker))
             return
@@ -701,7 +733,8 @@ class Session:
         client.allow(self._window)
         packet = getattr(properties, "MaximumPacketSize", None)
         if packet is not None:
-            self._largest = packet - AROUND_PAYLOAD - len(line.topics.of("history").encode())
+            around = AROUND_PAYLOAD + len(line.topics.of("history").encode())
+            self._largest = max(0, packet - around)
         spread_s = 0.0 if self._first else line.broker.spread_s
         self._birth_s = time.monotonic() + random.uniform(0, spread_s)
         topic = line.topics.of("cmd/+")
@@ -719,10 +752,11 @@ class Session:
         self, client: Client, userdata: Any, mid: int, reasons: Any, properties: Any
     ) -> None:
         if any(reason.is_failure for reason in reasons):
-            log.warning(
-                "%s lets this user receive no commands: allow it to read %s",
-                self._line.where,
-                self._line.topics.of("cmd/#"),
+            line = self._line
+            self._warn(
+                "deaf",
+                f"{line.where} lets this user receive no commands: allow it to read "
+                f"{line.topics.of('cmd/#')}",
             )
 
     def _disconnected(
@@ -794,6 +828,11 @@ class _Packed:
 
     def pack(self) -> bytes:
         return self._packed
+
+
+def _holds_bytes(sock: object) -> bool:
+    """Say whether TLS has decrypted bytes that poll cannot see."""
+    return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
 
 
 def _content_type(expiry_s: int | None = None) -> Any:

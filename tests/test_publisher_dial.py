@@ -1,6 +1,8 @@
 """The way to the broker: names that are not found, addresses that are dead, certificates out of date."""
 
+import contextlib
 import socket
+import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -11,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from publisher import dial
+from publisher import dial, session
 from publisher.clock import DemoClock, Now
+from publisher.config import Broker as BrokerSettings
 from publisher.dial import validity
 from tests.conftest import Broker, Unit, error_of, is_connected, wait_for
 
@@ -142,6 +145,41 @@ def test_the_dates_of_a_certificate(authority: Authority) -> None:
                 validity(der[:length][:60])
 
 
+def test_a_broker_that_never_ends_its_sentence_does_not_hold_the_thread(
+    make_unit: Callable[..., Unit], authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each TLS record ends in the middle of a packet: there is always something left to read."""
+    monkeypatch.setattr(session, "PUBACK_LIMIT_S", 0.5)
+    authority.sign(NOW - DAY, NOW + DAY)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.path("broker.crt"), authority.path("broker.key"))
+
+    def talk(server: socket.socket) -> None:
+        while True:
+            with contextlib.suppress(ssl.SSLError, ConnectionError):
+                peer, _ = server.accept()
+                with context.wrap_socket(peer, server_side=True) as tls:
+                    tls.recv(4096)
+                    tls.sendall(b"\x20\x03\x00\x00\x00\xd0")
+                    while True:
+                        tls.sendall(b"\x00" + b"\xd0\x00" * 8000 + b"\xd0")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):  # the test has ended
+                talk(server)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        unit = make_unit(port, **trusting(authority)).start()
+        wait_for(lambda: "confirmed nothing" in error_of(unit), "the end of the session")
+        unit.stop()
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
 # Names and addresses
 
 
@@ -260,3 +298,24 @@ def test_a_host_that_answers_nothing_is_named(
     monkeypatch.setattr(dial, "CONNECT_LIMIT_S", 0.5)
     unit = make_unit(black_hole).start()
     wait_for(lambda: "does not answer" in error_of(unit), "the error")
+
+
+@pytest.mark.parametrize(("limit_s", "tries"), [(10.0, dial.MOST_ADDRESSES), (0.0, 1)])
+def test_of_a_great_many_dead_addresses_some_are_tried_while_there_is_time(
+    resolver: list[Any], black_hole: int, monkeypatch: pytest.MonkeyPatch, limit_s: float,
+    tries: int,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(dial, "CONNECT_LIMIT_S", limit_s)
+    resolver.append([at(black_hole) for _ in range(200)])
+    tried = 0
+
+    def wait(sock: socket.socket | None, events: int, until_s: float) -> None:
+        nonlocal tried
+        if sock is not None:
+            tried += 1
+            raise TimeoutError
+
+    way = dial.Dial(BrokerSettings("broker.test"), DemoClock(1.0))
+    with pytest.raises(TimeoutError):
+        way.connect(wait, lambda: None)
+    assert tried == tries

@@ -288,6 +288,110 @@ def test_a_flood_of_commands_ends_no_session(
     operator.loop_stop()
 
 
+def test_faulty_commands_do_not_silence_a_unit_on_a_slow_wire(
+    make_unit: Callable[..., Unit], wire: Wire, subscriber: Subscriber
+) -> None:
+    """There, more answers wait for their PUBACK than a window has room for."""
+    unit = make_unit(wire.port).reporting(interval_s=1.0, ttl_s=10).start()
+    subscriber.next("state", lambda m: m["capacity"]["quality"] == "ok")
+    wire.delay_s = 0.2
+    over = threading.Event()
+
+    def flood() -> None:
+        while not over.wait(0.002):
+            subscriber.send("tents/v1/demo/cmd/report", '{"cid": "faulty"}')
+
+    thread = threading.Thread(target=flood, daemon=True)
+    thread.start()
+    try:
+        wait_for(lambda: unit.status()["commands"]["refused"] > 200, "the flood")
+        unit.walk(inward=True)
+        subscriber.next("state", lambda m: m["capacity"]["people"] == 1)
+        wait_for(lambda: unit.status()["commands"]["dropped"] > 0, "answers that are not sent")
+        assert unit.status()["link"]["in_flight"] <= 2 * session.WINDOW + 1
+        assert unit.status()["link"]["failures"] == 0
+    finally:
+        over.set()
+        thread.join()
+    wire.delay_s = 0.0
+
+
+# Brokers that mean harm
+
+
+def qos_2(number: int) -> bytes:
+    """Return a PUBLISH with QoS 2 that is never released."""
+    return b"\x34\x08\x00\x01a" + number.to_bytes(2) + b"\x00xx"
+
+
+@pytest.mark.parametrize(
+    ("sent", "error"),
+    [
+        (b"".join(qos_2(number) for number in range(1, 200)), "QoS 2"),
+        (b"\x20\x03\x00\x00\x00" * 1000, "answered the login twice"),
+        (b"\xf0\x02\x18\x00", ""),  # AUTH
+        (b"\xe0\x01\x7f", ""),  # DISCONNECT with a reason that does not exist
+        (b"\x40\x02\x00\x00" + b"\x40\x02\xea\x60", None),  # PUBACKs of what was never sent
+        (b"\xd0\x00" * 20_000, None),  # PINGRESP
+        (b"\x90\x04\x00\x01\x00\x87" * 2000, None),  # SUBACK: not authorized
+    ],
+    ids=["qos2", "connack", "auth", "disconnect", "puback", "pingresp", "suback"],
+)
+def test_what_no_broker_should_send_ends_the_session_at_most(
+    make_unit: Callable[..., Unit], wire: Wire, subscriber: Subscriber, sent: bytes,
+    error: str | None, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    unit = make_unit(wire.port).start()
+    subscriber.next("state", lambda m: m["capacity"]["quality"] == "ok")
+    wire.inject(sent)
+    if error is not None:
+        wait_for(lambda: unit.status()["link"]["failures"] == 1, "the end of the session")
+        assert error in "".join(r.getMessage() for r in caplog.records if "again" in r.getMessage())
+    unit.walk(inward=True)
+    subscriber.next("state", lambda m: m["capacity"]["people"] == 1)
+    assert unit.status()["link"]["failures"] == (0 if error is None else 1)
+    said = [r.getMessage() for r in caplog.records if r.name == "tentwatch.link"]
+    assert len(said) < 10, said
+    assert_drained_in_order(unit, subscriber)
+
+
+def test_a_broker_that_takes_next_to_nothing_is_told_of_with_a_size_that_can_be(
+    make_unit: Callable[..., Unit], wire: Wire
+) -> None:
+    """CONNACK with a Maximum Packet Size of 1, 0x27."""
+    wire.tamper = lambda from_unit, content: (
+        b"\x20\x08" + content[2:4] + b"\x05\x27\x00\x00\x00\x01"
+        if not from_unit and content[0] == 0x20
+        else content
+    )
+    unit = make_unit(wire.port).start()
+    wait_for(lambda: "takes no more than 0 bytes" in error_of(unit), "the error")
+    assert rows(unit) >= 1
+
+
+def test_refused_answers_are_told_once_and_their_topics_hold_nothing_for_a_terminal(
+    make_unit: Callable[..., Unit], make_broker: Callable[[str], Broker], tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    rights = tmp_path / "rights"
+    allowed = "".join(f"topic write tents/v1/demo/{kind}\n" for kind in ("link", "about", "state"))
+    rights.write_text(f"{allowed}topic read #\n")
+    rights.chmod(0o700)
+    with Wire(make_broker(f"acl_file {rights}").port) as wire:
+        unit = make_unit(wire.port).start()
+        wait_for(lambda: any(topic.endswith("/state") for topic, _ in unit.sent), "a state")
+        for number in range(5):
+            command = b'{"cid":"c%d"}' % number
+            properties = b"\x08\x00\x07a/\x1b[31m"  # ResponseTopic
+            content = b"\x00\x06cmd/no" + bytes([len(properties)]) + properties + command
+            wire.inject(b"\x30" + bytes([len(content)]) + content)
+            wait_for(lambda n=number: unit.status()["commands"]["refused"] > n, "a refusal")  # type: ignore[misc]
+        wait_for(lambda: unit.status()["link"]["in_flight"] == 0, "the PUBACKs")
+        unit.stop()
+    said = [r.getMessage() for r in caplog.records if "refused an answer" in r.getMessage()]
+    assert said == ["the broker refused an answer on tents/v1/demo/res/c0 (Not authorized)"]
+
+
 # Wires
 
 
