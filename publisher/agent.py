@@ -106,6 +106,8 @@ class Agent:
         self._pending: list[Happening] = []
         self._waiting = threading.BoundedSemaphore(MOST_WAITING)
         self._commands: deque[float] = deque(maxlen=MOST_COMMANDS)  # when they were carried out
+        # Those of the unit itself count apart: whoever stands beside it is not shut out from afar.
+        self._unit_commands: deque[float] = deque(maxlen=MOST_COMMANDS)
         self._refused = self._turned_away = self._turned_away_told = 0
         self._refusal_log_s = 0.0
         self._new_answers: list[tuple[str, str]] = []  # they go with the next record
@@ -389,7 +391,7 @@ class Agent:
                 now=now,
                 is_large=is_large,
             )
-            if command.cid not in self._answers and self._is_flooded(now):
+            if command.cid not in self._answers and _is_flooded(self._commands, now):
                 raise Refused(command.cid, "too many commands: send it again in two minutes")
         except Refused as refusal:
             self._refuse(request, refusal, now)
@@ -397,14 +399,6 @@ class Agent:
         if command.cid not in self._answers:
             self._carry_out(command, now)
         self._link.respond(request, command.cid, self._answers[command.cid])
-
-    def _is_flooded(self, now: Now) -> bool:
-        """Say whether too many commands were carried out of late; if not, this one counts."""
-        times = self._commands
-        if len(times) == MOST_COMMANDS and now.monotonic_s - times[0] < COMMAND_SPAN_S:
-            return True
-        times.append(now.monotonic_s)
-        return False
 
     def _refuse(self, request: Request, refusal: Refused, now: Now) -> None:
         self._refused += 1
@@ -432,6 +426,8 @@ class Agent:
             command = commands.from_unit(message, seats=self._config.tent.seats)
         except Refused as refusal:
             return {"ok": False, "error": refusal.error}
+        if _is_flooded(self._unit_commands, now):
+            return {"ok": False, "error": "too many commands: try again in two minutes"}
         result = self._carry_out(command, now)
         return {"ok": "error" not in result, **result}
 
@@ -592,6 +588,14 @@ def _kept(blocks: dict[str, Any]) -> list[Any]:
     power = blocks["power"]
     parts = [power[name] for name in ("mains", "generator", "battery") if name in power]
     return [blocks.get("capacity"), power["since"], *(p.get(key) for p in parts for key in KEPT)]
+
+
+def _is_flooded(times: deque[float], now: Now) -> bool:
+    """Say whether too many commands were carried out of late; if not, this one counts."""
+    if len(times) == MOST_COMMANDS and now.monotonic_s - times[0] < COMMAND_SPAN_S:
+        return True
+    times.append(now.monotonic_s)
+    return False
 
 
 def usable(

@@ -23,6 +23,8 @@ from sensors.settings import Rule, setting
 LONGEST_SHOWN = 60
 #: MQTT levels that stand in the topics' way.
 _PREFIX = r"[^+#/\x00$][^+#/\x00]*(/[^+#/\x00]+)*"
+#: Of the tent's name: every record's reader has it, and every `status`.
+LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,9 @@ class Tent:
     def faults(self) -> list[tuple[str, str]]:
         """Return (key, what to do) of each fault that no single key shows."""
         found = []
+        if len(self.name) > LONGEST_NAME or not self.name.isprintable():
+            fix = f"must be at most {LONGEST_NAME} characters in one line, all of which can be seen"
+            found.append(("name", fix))
         try:
             ZoneInfo(self.timezone)
         except (KeyError, ValueError, OSError):
@@ -101,6 +106,9 @@ class Broker:
             found.append(("tls", "must be true for ca_file and cert_file to have an effect"))
         if len(self.prefix) > 200 or self.prefix.count("/") > 20:
             found.append(("prefix", "is too long for a topic: at most 200 letters and 20 levels"))
+        for key in ("host", "prefix"):
+            if not getattr(self, key).isprintable():
+                found.append((key, "has a character that cannot be seen: write it anew"))
         if self.password_file and not self.username:
             found.append(("username", "is missing: a password alone is not sent"))
         return found

@@ -41,7 +41,8 @@ class Control:
         self._handle = handle
         self._closing = False
         self._peers: dict[socket.socket, tuple[float, bytearray]] = {}  # limit, what was said
-        self._path.unlink(missing_ok=True)  # a power cut left it
+        self._unsent: dict[socket.socket, bytes] = {}  # what is left of a long answer
+        _make_way(self._path)
         self._socket = socket.socket(socket.AF_UNIX)
         try:
             self._socket.bind(str(self._path))
@@ -79,6 +80,8 @@ class Control:
                     assert isinstance(sock, socket.socket)
                     if sock is self._socket:
                         self._greet(selector)
+                    elif sock in self._unsent:
+                        self._say(selector, sock, self._unsent[sock])
                     elif sock in self._peers:
                         self._hear(selector, sock)
                 now_s = time.monotonic()
@@ -107,14 +110,40 @@ class Control:
                 return  # there is more to come
             line = bytes(said[:MAX_BYTES]).partition(b"\n")[0]
             if line:
-                # An answer fits into the socket's buffer; for a peer that does not read, it waits there.
-                peer.send(json.dumps(self._handle(_request(line))).encode() + b"\n")
+                answer = json.dumps(self._handle(_request(line))).encode() + b"\n"
+                self._say(selector, peer, answer)
+                return
+        self._leave(selector, peer)
+
+    def _say(self, selector: selectors.BaseSelector, peer: socket.socket, answer: bytes) -> None:
+        """Send what the socket's buffer takes, nearly always all; the rest when the peer has read."""
+        with contextlib.suppress(OSError):
+            rest = answer[peer.send(answer) :]
+            if rest:
+                self._unsent[peer] = rest
+                selector.modify(peer, selectors.EVENT_WRITE)
+                return
         self._leave(selector, peer)
 
     def _leave(self, selector: selectors.BaseSelector, peer: socket.socket) -> None:
         del self._peers[peer]
+        self._unsent.pop(peer, None)
         selector.unregister(peer)
         peer.close()
+
+
+def _make_way(path: Path) -> None:
+    """Remove a socket that a power cut left; what is none, and in its way, is set aside.
+
+    Raises OSError.
+    """
+    if not path.is_dir() or path.is_symlink():
+        path.unlink(missing_ok=True)
+        return
+    number = 1
+    while (aside := path.with_name(f"{path.name}.aside-{number}")).exists():
+        number += 1
+    path.rename(aside)
 
 
 def _request(line: bytes) -> Any:

@@ -23,7 +23,7 @@ def exposed(broker: Broker) -> list[tuple[str, str]]:
     found = []
     for key, _, rule in keys_of(Broker):
         name = getattr(broker, key)
-        if not rule.secret or name is None or Path(name).is_relative_to(CREDENTIALS):
+        if not rule.secret or name is None or _is_credential(Path(name)):
             continue
         try:
             mode = stat.S_IMODE(Path(name).stat().st_mode)
@@ -33,3 +33,11 @@ def exposed(broker: Broker) -> list[tuple[str, str]]:
             fix = f"{name} can be read by others than its owner (mode {mode:04o})"
             found.append((f"broker.{key}", f"{fix}: sudo chmod 600 {name}"))
     return found
+
+
+def _is_credential(path: Path) -> bool:
+    """Say whether a file lies where it says: `..` and links may lead out of the credentials."""
+    try:
+        return path.resolve().is_relative_to(CREDENTIALS.resolve())
+    except (OSError, RuntimeError, ValueError):
+        return False

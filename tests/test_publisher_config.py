@@ -417,6 +417,11 @@ def test_a_number_is_taken_up_to_its_bounds_and_not_beyond(key: Key) -> None:
         ("tent", 'timezone = "Europe/Nowhere"'),
         ("tent", 'timezone = "a\\u0000b"'),
         ("tent", f'timezone = "{"a" * 5000}"'),
+        ("tent", f'name = "{"a" * 201}"'),
+        ("tent", 'name = "a\\u001b[31m"'),
+        ("tent", 'name = "a\\nb"'),
+        ("broker", 'host = "b\\u001b[31m"'),
+        ("broker", 'prefix = "tents\\u001b"'),
         ("broker", 'host = ""'),
         ("broker", 'host = "two words"'),
         ("broker", 'prefix = ""'),
@@ -437,6 +442,7 @@ def test_text_that_does_not_fit_is_refused(section: str, line: str) -> None:
 def test_text_that_fits_is_taken() -> None:
     for section, line in (
         ("tent", f'id = "{"a" * 64}"'),
+        ("tent", f'name = "{"ї" * 200}"'),
         ("tent", 'timezone = "UTC"'),
         ("broker", 'prefix = "a"'),
         ("broker", 'prefix = "países/ñ $/v1"'),

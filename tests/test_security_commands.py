@@ -212,6 +212,24 @@ def test_more_commands_than_a_card_should_bear_are_refused_and_may_come_again(id
     assert send(MOST_COMMANDS, 5000 + COMMAND_SPAN_S)["people"] == MOST_COMMANDS
 
 
+def test_a_flood_on_the_unit_itself_wears_no_card_either(idle: Idle) -> None:
+    now = idle.agent._clock.now()
+
+    def send(people: int, second: float) -> dict[str, Any]:
+        request = {"command": "headcount", "people": people}
+        return idle.agent._answer_unit(request, replace(now, monotonic_s=second))
+
+    said = [send(n, 5000 + n / 100) for n in range(MOST_COMMANDS + 5)]
+    assert [answer["ok"] for answer in said] == [True] * MOST_COMMANDS + [False] * 5
+    assert "again in two minutes" in said[-1]["error"]
+    assert idle.agent.tent.totals.occupancy.people == MOST_COMMANDS - 1
+    assert idle.agent._answer_unit({"command": "status"}, now)["ok"]
+    body = json.dumps({"cid": "a1", "expires": "2027-11-22T18:10:00Z", "people": 9}).encode()
+    [(_, _, answer)] = idle.serve("headcount", body)
+    assert json.loads(answer)["ok"], "the broker's commands count apart"
+    assert send(7, 5000 + COMMAND_SPAN_S)["people"] == 7
+
+
 def test_large_correlation_data_is_refused_and_not_sent_back(idle: Idle) -> None:
     body = json.dumps({"cid": "a1", "expires": "2027-11-22T18:10:00Z", "people": 9}).encode()
     request, _, answer = idle.serve("headcount", body, data=b"x" * (MAX_BYTES + 1))[0]

@@ -192,3 +192,25 @@ def test_the_group_may_ask_and_nobody_else() -> None:
         finally:
             served.close()
     wait_for(lambda: not served._thread.is_alive(), "the end of the thread")
+
+
+def test_a_directory_in_the_sockets_place_is_set_aside(tmp_path: Path) -> None:
+    for number in (1, 2):
+        (tmp_path / control.FILE / "x").mkdir(parents=True)
+        served = Control(tmp_path, lambda request: {"asked": request})
+        served.start()
+        assert ask(tmp_path) == {"command": "status"}
+        served.close()
+        assert (tmp_path / f"{control.FILE}.aside-{number}" / "x").is_dir()
+
+
+def test_an_answer_of_any_length_arrives_whole(tmp_path: Path) -> None:
+    """It is sent as the peer reads; one that does not read delays nobody."""
+    served = Control(tmp_path, lambda request: {"asked": "x" * 3_000_000})
+    served.start()
+    deaf = peer_of(tmp_path)
+    deaf.sendall(b'{"command": "status"}\n')
+    assert ask(tmp_path) == "x" * 3_000_000
+    assert json.loads(said_by(deaf))["asked"] == "x" * 3_000_000
+    deaf.close()
+    served.close()

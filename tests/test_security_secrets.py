@@ -103,6 +103,18 @@ def test_what_cannot_be_looked_at_or_is_systemds_own_is_passed_over(tmp_path: Pa
     assert exposed(settings()) == []
 
 
+def test_a_way_out_of_the_credentials_is_no_credential(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credentials, file = tmp_path / "credentials", tmp_path / "secret"
+    monkeypatch.setattr("publisher.secrets.CREDENTIALS", credentials)
+    credentials.mkdir()
+    file.touch()
+    file.chmod(0o644)
+    [(key, _)] = exposed(settings(password_file=str(credentials / ".." / "secret")))
+    assert key == "broker.password_file"
+
+
 def test_check_config_finds_an_open_secret_and_the_service_starts_all_the_same(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
