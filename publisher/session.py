@@ -552,9 +552,19 @@ class Session:
             for row in found
             if row.id not in others and self._fits("history", row.room + AROUND_RECORDS)
         ]
+        records = []
+        for row in [*rows]:
+            try:
+                record = line.stamps.stamp(row)
+                record.encode()
+            except (ValueError, LookupError, TypeError, AttributeError, OverflowError):
+                line.store.give_up(row.id)  # it would hold up all that come after it
+                rows.remove(row)
+            else:
+                records.append(record)
         if not rows:
             return
-        payload = messages.history(line.id, [line.stamps.stamp(row) for row in rows])
+        payload = messages.history(line.id, records)
         sent = self._publish("history", payload, rows, history=True)
         pace_s = sent.size / (1024 * line.broker.history_kib_per_s)
         self._history_s = now_s + pace_s * random.uniform(0.75, 1.25)

@@ -97,7 +97,7 @@ _STEPS = {
         )""",
     ),
     1: (
-        "ALTER TABLE outbox ADD COLUMN crc INTEGER",  # NULL in rows of version 1
+        "ALTER TABLE outbox ADD COLUMN crc INTEGER",
         "ALTER TABLE ledger ADD COLUMN crc INTEGER",
         """CREATE TABLE days (
             date TEXT PRIMARY KEY,      -- of the tent's own calendar
@@ -392,6 +392,12 @@ class Store:
             self._confirmed |= sent
             if len(self._confirmed) >= MOST_CONFIRMED:
                 self._write(self._now, None)
+
+    def give_up(self, row_id: int) -> None:
+        """Take note that a row cannot be sent: it is deleted with the next record, and counted."""
+        with self._lock:
+            self._ledger.dropped += 1
+            self.confirm([row_id])
 
     def backlog(self, after_id: int, until_id: int, max_bytes: int) -> list[Row]:
         """Return unconfirmed rows after `after_id` up to `until_id`, oldest first.
@@ -962,7 +968,23 @@ def _migrate(db: sqlite3.Connection, version: int) -> None:
         if version == 1:  # it knew no checksums
             for (body,) in db.execute("SELECT body FROM ledger").fetchall():
                 db.execute("UPDATE ledger SET crc = ?", (checksum(body),))
+            after_id: int | None = -1
+            while after_id is not None:
+                after_id = _vouch(db, after_id)
         db.execute(f"PRAGMA user_version = {SCHEMA}")
+
+
+def _vouch(db: sqlite3.Connection, after_id: int) -> int | None:
+    """Give some records of version 1 their checksums; return the last one's id, if there is any."""
+    query = f"{_ROWS} WHERE id > {after_id} ORDER BY id LIMIT {CARRIED}"
+    notify("WATCHDOG=1")
+    last = None
+    for *values, _ in [*_readable(db, query)]:
+        row = Row._make(values)
+        last = row.id
+        if _can_be(row):
+            db.execute("UPDATE outbox SET crc = ? WHERE id = ?", (row.crc, row.id))
+    return last
 
 
 def _write_ledger(db: sqlite3.Connection, text: str) -> None:
@@ -1026,17 +1048,24 @@ def _text(raw: bytes) -> str:
 
 
 def _is_record(row: Row, crc: int | None) -> bool:
+    return _can_be(row) and crc == row.crc
+
+
+def _can_be(row: Row) -> bool:
+    """Say whether it is a record at all: one that is none would break the message around it."""
     if [*map(type, row)] != [int, str, int, float, int, str]:
         return False
     limits = ((row.id, ID_LIMIT), (row.boot, BOOT_LIMIT), (row.uptime_s, LONGEST_S))
     if not all(0 <= value < limit for value, limit in limits):
         return False
-    if crc is not None:
-        return crc == row.crc
-    try:  # of version 1
-        return isinstance(json.loads(row.body), dict)
-    except ValueError:
+    try:
+        return isinstance(json.loads(row.body, parse_constant=_no_json), dict)
+    except (ValueError, RecursionError):
         return False
+
+
+def _no_json(constant: str) -> None:
+    raise ValueError(f"JSON does not know {constant}")
 
 
 def _fresh_boot(known: int, now: Now) -> int:

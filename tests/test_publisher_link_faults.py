@@ -1,8 +1,10 @@
 """What can happen to a link: brokers that refuse, twins, narrow wires, threads that die."""
 
+import contextlib
 import ctypes
 import json
 import resource
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,11 +16,13 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from publisher import agent as agent_module
 from publisher import link, session
+from publisher.store import FILE, Row, Store
 from tests.conftest import (
     Broker,
     Subscriber,
     Unit,
     assert_gapless,
+    backlog_event,
     error_of,
     fill,
     is_connected,
@@ -595,3 +599,26 @@ def test_a_keepalive_named_by_the_broker_is_kept(
     make_unit(wire.port, keepalive_s=14).start()
     # Three would take 42 s with the unit's own, which is more than `wait_for` has.
     wait_for(lambda: len(pings) >= 3, "three pings")
+
+
+def test_a_record_that_cannot_be_dated_holds_up_nothing(
+    make_unit: Callable[..., Unit], broker: Broker, subscriber: Subscriber
+) -> None:
+    """The store's file says when its boot began, and its `power_cut` has no detail to be completed."""
+    unit = make_unit(broker.port)
+    store = Store(unit.state_dir, 100, 1 << 30)
+    now = unit.clock.now()
+    store.open("another boot", now)
+    boot = store.boot
+    bad = Row(1, "event", boot, 1.0, 0, '{"event":"power_cut"}')
+    store.append(lambda boot, seq: [("event", bad.body)], {}, now)
+    store.append(lambda boot, seq: [("event", backlog_event(boot, seq))], {}, now)
+    store.close(now, {})
+    with contextlib.closing(sqlite3.connect(unit.state_dir / FILE)) as db, db:
+        db.execute(
+            "UPDATE outbox SET stamped = 0, uptime_s = 1.0, crc = ? WHERE id = 1", (bad.crc,)
+        )
+    unit.start()
+    wait_for(lambda: rows(unit) == 0, "the backlog to drain")
+    assert unit.status()["buffer"]["dropped"] == 1
+    assert [record["boot"] for record in history(subscriber)][:1] == [boot]

@@ -125,6 +125,28 @@ def test_a_record_that_cannot_be_is_left_out(tmp_path: Path, values: tuple[Any, 
     unit.close()
 
 
+@pytest.mark.parametrize(
+    "body", ["not json", "5", '{"a":NaN}', "{" * 5, DEEP, '{"a":' + DEEP + "}"]
+)
+def test_a_record_that_is_no_json_object_is_dropped_and_counted(tmp_path: Path, body: str) -> None:
+    _, kept = stored(tmp_path, 3)
+    plant_row(tmp_path, 9, "event", 1, 1.0, 1, body)
+    unit = Unit(tmp_path, "boot-b", second=100)
+    dropped = unit.buffer()["dropped"]
+    assert unit.numbers() == kept
+    assert unit.buffer()["dropped"] == dropped + 1
+    unit.close()
+
+
+def test_a_record_without_a_checksum_is_dropped(tmp_path: Path) -> None:
+    _, kept = stored(tmp_path, 3)
+    plant_row(tmp_path, 9, "event", 1, 1.0, 1, "{}")
+    sql(tmp_path, "UPDATE outbox SET crc = NULL WHERE id = 9")
+    unit = Unit(tmp_path, "boot-b", second=100)
+    assert unit.numbers() == kept
+    unit.close()
+
+
 def test_what_lies_beside_the_records_has_its_own_kind(tmp_path: Path) -> None:
     stored(tmp_path)
     for table, key, text in (
