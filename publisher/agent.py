@@ -24,6 +24,7 @@ from publisher.clock import EPOCH, Clock, Now, boot_id, timestamp
 from publisher.commands import Command, Refused
 from publisher.config import Config
 from publisher.control import Control
+from publisher.ledger import make_way
 from publisher.link import Link
 from publisher.notify import notify
 from publisher.session import Request
@@ -631,12 +632,13 @@ def _fault(saved: Mapping[str, Any], config: Config, now: Now, boot: int) -> Exc
 
 
 def _lock(state_dir: Path) -> int | None:
-    """Keep other agents out of `state_dir`; None where it cannot even hold a lock file.
+    """Keep other agents out of `state_dir`; None where it cannot hold a lock file.
 
     Raises StartError where another agent is there.
     """
     try:
         state_dir.mkdir(parents=True, exist_ok=True)
+        make_way(state_dir / "lock")
         lock = os.open(state_dir / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
     except OSError as error:
         log.error("no lock in %s (%s): nothing keeps a second tentwatch out", state_dir, error)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import stat
 import zlib
 from dataclasses import dataclass, field
 from io import FileIO
@@ -90,7 +91,7 @@ class SecondPlace:
         newest = None
         content = b""
         with contextlib.suppress(OSError):
-            content = self._path.read_bytes()
+            content = _beginning(self._path, 2 * SLOT_BYTES)
         for slot in (0, 1):
             part = content[slot * SLOT_BYTES : (slot + 1) * SLOT_BYTES]
             with contextlib.suppress(ValueError, TypeError):
@@ -101,7 +102,7 @@ class SecondPlace:
                     newest, self._turn = ledger, 1 - slot
         if newest is None:
             with contextlib.suppress(OSError, ValueError):
-                boot = int(self._path.with_name(BOOT_FILE).read_text())
+                boot = int(_beginning(self._path.with_name(BOOT_FILE), 40))
                 newest = Ledger(boot=min(boot, BOOT_LIMIT))
         return newest
 
@@ -143,9 +144,17 @@ class SecondPlace:
         self.failure = why
 
     def _open(self) -> FileIO:
-        number = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        make_way(self._path)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        try:
+            number = os.open(self._path, flags, 0o640)
+        except (PermissionError, FileNotFoundError):  # another user's, or a link that leads nowhere
+            _move_away(self._path)
+            number = os.open(self._path, flags, 0o640)
         file = FileIO(number, "r+")
         missing = 2 * SLOT_BYTES - os.fstat(number).st_size
+        if missing < 0:
+            os.ftruncate(number, 2 * SLOT_BYTES)
         if missing > 0:  # have the room now, for when the disk is full
             os.pwrite(number, bytes(missing), 2 * SLOT_BYTES - missing)
             os.fsync(number)
@@ -157,6 +166,36 @@ class SecondPlace:
         file, self._file = self._file, None
         if file is not None:
             file.close()
+
+
+def make_way(path: Path) -> None:
+    """Rename what lies in the place of a file of ours and is none: a directory, a pipe, a device.
+
+    Raises OSError.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return
+    if not stat.S_ISREG(mode):
+        _move_away(path)
+
+
+def _move_away(path: Path) -> None:
+    """Rename whatever lies there. Raises OSError."""
+    number = 1
+    while os.path.lexists(away := path.with_name(f"{path.name}.odd-{number}")):
+        number += 1
+    path.rename(away)
+    log.warning("%s cannot be used: renamed to %s", path, away.name)
+
+
+def _beginning(path: Path, most: int) -> bytes:
+    """Return the first bytes of a file, at most so many. Raises OSError where it is no file."""
+    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, for ever
+        raise OSError(f"{path} is no file")
+    with path.open("rb") as file:
+        return file.read(most)
 
 
 def checksum(*values: Any) -> int:

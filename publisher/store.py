@@ -36,6 +36,7 @@ from publisher.ledger import (
     Ledger,
     SecondPlace,
     checksum,
+    make_way,
     sync_directory,
 )
 from publisher.notify import notify
@@ -583,6 +584,7 @@ class Store:
         """Take up a new file, or do away with one, whose making was cut short. Raises OSError."""
         for suffix in ("", "-wal", "-journal"):
             part = self._path.with_name(NEW_FILE + suffix)
+            make_way(part)
             if part.exists():
                 part.rename(self._path.with_name(FILE + suffix)) if is_needed else part.unlink()
 
