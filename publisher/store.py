@@ -17,6 +17,7 @@ import contextlib
 import errno
 import json
 import logging
+import os
 import random
 import re
 import sqlite3
@@ -547,7 +548,9 @@ class Store:
         if self._damage is None and _is_damage(error):
             self._damage = _said(error)
         code = _code(error)
-        if code in _REFUSALS:
+        if self._not_ours():
+            self.failure += self._not_ours()
+        elif code in _REFUSALS:
             self._refusals += 1
         elif code == sqlite3.SQLITE_FULL:  # records are worth more than what is damaged
             self._forget_set_aside(0)
@@ -648,6 +651,15 @@ class Store:
         self._read()
         self._ledger = replace(ledger)
         return aside
+
+    def _not_ours(self) -> str:
+        """Say what to do where files belong to another user: that is no damage; else nothing."""
+        for path in (self._path, self._path.with_name(f"{FILE}-wal"), self._path.parent):
+            with contextlib.suppress(OSError):
+                if path.stat().st_uid != os.geteuid() and not os.access(path, os.R_OK | os.W_OK):
+                    directory = self._path.parent
+                    return f"; files belong to another user: sudo chown -R tentwatch: {directory}"
+        return ""
 
     def _is_in_place(self) -> bool:
         """Say whether the open file is still the one under its name."""
@@ -767,7 +779,7 @@ class Store:
     def _fail(self, error: Exception) -> None:
         """Go on in memory, under a boot number of its own."""
         assert self._now is not None, "the store is not open"
-        self.failure = _why(error)
+        self.failure = _why(error) + self._not_ours()
         self._damage = _said(error) if _is_damage(error) else None
         if _code(error) == sqlite3.SQLITE_FULL:
             self._forget_set_aside(0)

@@ -11,7 +11,7 @@ import pytest
 
 from publisher.ledger import BOOT_FILE, SLOT_BYTES, Ledger, SecondPlace
 from publisher.ledger import FILE as LEDGER
-from publisher.store import CARRIED, FILE, MOST_SET_ASIDE
+from publisher.store import CARRIED, FILE, MOST_REFUSALS, MOST_SET_ASIDE
 from tests.bench import damage
 from tests.test_publisher_store import Unit, cut_power, overwrite, stored
 
@@ -326,3 +326,34 @@ def test_a_second_place_of_another_user_is_replaced() -> None:
             assert Unit(state, second=200).totals == {"n": 7}
         finally:
             os.seteuid(0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT TRIED: only root can act as another user")
+def test_files_of_another_user_are_no_damage_and_come_back() -> None:
+    with tempfile.TemporaryDirectory(prefix="tentwatch-store-") as name:
+        state = Path(name)
+        unit = Unit(state)
+        rows = unit.append(3)
+        unit.close()
+        os.chown(state, 65534, 65534)
+        for path in state.iterdir():
+            path.chmod(0o600)
+        os.setresuid(65534, 65534, 0)
+        try:
+            unit = Unit(state, "boot-b", second=100)
+            for _ in range(MOST_REFUSALS + 3):
+                assert unit.retry() is None
+            assert f"sudo chown -R tentwatch: {state}" in (unit.store.failure or "")
+            assert unit.store.set_aside() == []
+        finally:
+            os.setresuid(0, 0, 0)
+        os.chown(state / FILE, 65534, 65534)
+        os.setresuid(65534, 65534, 0)
+        try:
+            unread = unit.retry()
+            assert unread is not None
+            assert unread.totals == {"n": 3}
+            assert unit.store.failure is None
+            assert unit.waiting() == rows
+        finally:
+            os.setresuid(0, 0, 0)
