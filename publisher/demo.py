@@ -151,6 +151,8 @@ def demonstration(options: Options, on_sent: Callable[[str, str], None]) -> Iter
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, stop)
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup: the terminal may close
+            signal.signal(signal.SIGHUP, stop)
         if options.seconds is not None:
             timer = threading.Timer(options.seconds, stop)
             timer.daemon = True

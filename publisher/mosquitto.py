@@ -17,6 +17,10 @@ persistence false
 max_queued_messages 100000
 """
 
+#: Becomes the program that it is given, and ends it when the other end of standard input closes:
+#: that happens however the demonstration ends, and reaches a broker that has changed its user.
+_TIED = 'exec 3<&0; (read -r _; kill $$) <&3 & exec "$@" </dev/null 3<&-'
+
 
 class BrokerError(Exception):
     """No broker could be started; the message says what to do."""
@@ -41,7 +45,11 @@ class Mosquitto:
         config.write_text(_CONFIG.format(port=self.port))
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [program, "-c", str(config)], stdout=output, stderr=output, start_new_session=True
+                ["sh", "-c", _TIED, "sh", program, "-c", str(config)],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
             )
         limit_s = time.monotonic() + START_LIMIT_S
         while not listens(self.port):
@@ -63,8 +71,8 @@ class Mosquitto:
     def close(self) -> None:
         """Stop it."""
         process, self._process = self._process, None
-        if process is not None:
-            process.terminate()
+        if process is not None and process.stdin is not None:
+            process.stdin.close()
             process.wait()
 
 

@@ -1,6 +1,7 @@
 """The command line as a technician meets it: in a process of its own, with its exit codes."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from publisher.mosquitto import listens
 from sensors.registry import DRIVERS
 from sensors.simulated.vedirect import Monitor
 from tests import contract
@@ -39,11 +41,13 @@ def tentwatch(*arguments: object) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def started(*arguments: object, log: Path) -> subprocess.Popen[str]:
+def started(*arguments: object, log: Path, **more: str) -> subprocess.Popen[str]:
+    """Start a command; `more` is added to its environment."""
     with log.open("a") as output:
         return subprocess.Popen(
-            [*TENTWATCH, *map(str, arguments)], stdout=subprocess.PIPE, stderr=output, text=True
-        )
+            [*TENTWATCH, *map(str, arguments)],
+            stdout=subprocess.PIPE, stderr=output, text=True, env=os.environ | more,
+        )  # fmt: skip
 
 
 def ended(process: subprocess.Popen[str], log: Path) -> int:
@@ -381,3 +385,21 @@ def test_the_demonstration_ends_soon_after_ctrl_c(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     assert ended(process, log) == 0
     assert not (tmp_path / "state" / "control.sock").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])
+def test_the_demonstrations_broker_ends_with_it(tmp_path: Path, number: signal.Signals) -> None:
+    """However it ends: its terminal closes, or it is killed."""
+    log = tmp_path / "log"
+    process = started("demo", log=log, TMPDIR=str(tmp_path))
+    assert process.stdout is not None
+    process.stdout.readline()
+    (config,) = tmp_path.glob("*/mosquitto.conf")
+    found = re.search(r"(?m)^listener (\d+)", config.read_text())
+    assert found
+    port = int(found[1])
+    assert listens(port)
+    process.send_signal(number)
+    assert ended(process, log) == (0 if number == signal.SIGHUP else -number)
+    wait_for(lambda: not listens(port), "the broker to end")
+    assert config.exists() == (number == signal.SIGKILL), "what ends in order leaves nothing"
