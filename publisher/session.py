@@ -368,7 +368,8 @@ class Session:
         if broker.username is not None:
             password = None
             if broker.password_file is not None:
-                password = Path(broker.password_file).read_text(encoding="utf-8").strip()
+                # Some editors put a mark before the text.
+                password = Path(broker.password_file).read_text(encoding="utf-8-sig").strip()
             client.username_pw_set(broker.username, password)
         self._conn = line.store.next_conn(line.clock.now())
         will: Any = None

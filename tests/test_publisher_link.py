@@ -221,6 +221,15 @@ def test_a_wrong_password_is_named_and_the_right_one_then_works(
     wait_for(lambda: is_connected(unit), "the connection")
 
 
+def test_a_password_saved_by_a_windows_editor_works(
+    make_unit: Callable[..., Unit], tmp_path: Path, guarded: Broker
+) -> None:
+    password = tmp_path / "password"
+    password.write_bytes(b"\xef\xbb\xbfright\r\n")
+    unit = make_unit(guarded.port, username="demo", password_file=str(password)).start()
+    wait_for(lambda: is_connected(unit), "the connection")
+
+
 def test_a_missing_password_file_is_named(
     make_unit: Callable[..., Unit], tmp_path: Path, broker: Broker
 ) -> None:
