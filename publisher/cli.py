@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from publisher.printable import printable
 from sensors.registry import DRIVERS
 
 DEFAULT_CONFIG = Path("/etc/tentwatch/tentwatch.toml")
@@ -154,13 +155,23 @@ def _say(text: str) -> None:
 
 
 def _complain(text: str) -> None:
-    print(f"tentwatch: {text}", file=sys.stderr)  # noqa: T201
+    lines = "\n".join(printable(line) for line in text.split("\n"))
+    print(f"tentwatch: {lines}", file=sys.stderr)  # noqa: T201
 
 
 def _log_to_stderr(level: int) -> None:
     # The journal adds its own time.
     form = "%(message)s" if os.environ.get("JOURNAL_STREAM") else "%(asctime)s %(message)s"
-    logging.basicConfig(level=level, format=form, stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine(form))
+    logging.basicConfig(level=level, handlers=[handler])
+
+
+class _OneLine(logging.Formatter):
+    """A message is one line and cannot command the terminal, whatever a device has said."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return printable(super().formatMessage(record))
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -251,16 +262,10 @@ def _status(options: argparse.Namespace) -> int:
         _say(json.dumps(answer, ensure_ascii=False, indent=2))
         return DONE
     from rich.console import Console
-    from rich.text import Text
 
-    from publisher.screen import clock_text, tables, unit_panel
+    from publisher.screen import status_screen
 
-    console = Console(width=None if sys.stdout.isatty() else 100)
-    name = f"{answer['name']} ({answer['id']})" if answer["name"] else answer["id"]
-    console.print(Text(f"{name} · {clock_text(answer)}"))
-    console.print(tables(answer))
-    if "unit" in answer:  # an agent that is older than this command does not tell
-        console.print(unit_panel(answer))
+    Console(width=None if sys.stdout.isatty() else 100).print(status_screen(answer))
     return DONE
 
 

@@ -14,13 +14,14 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from publisher.printable import all_printable
+
 if TYPE_CHECKING:
     from publisher.demo import Options
 
 REFRESH_S = 0.5
-#: Lines of the screen that are not messages; the rest of the terminal shows the last ones.
-OTHER_LINES = 20
-FEWEST_MESSAGES, MOST_MESSAGES = 2, 12
+#: Messages shown, where the rest of the screen leaves them the lines.
+MOST_MESSAGES = 12
 _COLOURS = {
     "ok": "green",
     "estimated": "yellow",
@@ -63,7 +64,8 @@ class Screen:
                 thread.join(1.0)
 
     def render(self, status: dict[str, Any]) -> Group:
-        """Return the screen for a status."""
+        """Return the screen for a status, with as many messages as the terminal has lines for."""
+        status = all_printable(status)
         speed = (
             f", {self._options.speed:g} times as fast as life" if self._options.speed != 1 else ""
         )
@@ -77,10 +79,23 @@ class Screen:
             f"Ctrl-C ends the demonstration.",
             style="dim",
         )
-        room = min(MOST_MESSAGES, max(FEWEST_MESSAGES, self._console.height - OTHER_LINES))
-        return Group(
-            head, tables(status), messages_panel(list(self._messages)[-room:], room), where
-        )
+        above = Group(head, people_and_power(status), sensors_and_link(status), faults(status))
+        others = len(self._console.render_lines(Group(above, where)))
+        room = min(MOST_MESSAGES, self._console.height - others - 2)
+        if room < 1:
+            return Group(above, where)
+        return Group(above, messages_panel(list(self._messages)[-room:], room), where)
+
+
+def status_screen(status: dict[str, Any]) -> Group:
+    """Return what `tentwatch status` shows: what matters most comes last, next to the prompt."""
+    status = all_printable(status)
+    name = f"{status['name']} ({status['id']})" if status["name"] else status["id"]
+    parts: list[Any] = [Text(f"{name} · {clock_text(status)}")]
+    if "unit" in status:  # an agent that is older than this command does not tell
+        parts.append(unit_panel(status))
+    parts += [sensors_and_link(status), faults(status), people_and_power(status)]
+    return Group(*parts)
 
 
 def clock_text(status: dict[str, Any]) -> str:
@@ -107,21 +122,45 @@ def quality_text(quality: str) -> Text:
     return Text(quality, style=_COLOURS.get(quality, ""))
 
 
-def tables(status: dict[str, Any]) -> Table:
-    """Return people, power, sensors and the link side by side."""
-    grid = Table.grid(expand=True, padding=(0, 1))
-    grid.add_column(ratio=1)
-    grid.add_column(ratio=1)
-    grid.add_row(_people(status), _power(status))
-    grid.add_row(_sensors(status), _link(status))
+def people_and_power(status: dict[str, Any]) -> Table:
+    """Return people and power side by side; power needs the wider half."""
+    return _side_by_side(_people(status), _power(status), 2, 3)
+
+
+def sensors_and_link(status: dict[str, Any]) -> Table:
+    """Return the sensors and the link side by side."""
+    return _side_by_side(_sensors(status), _link(status), 1, 1)
+
+
+def _side_by_side(left: Panel, right: Panel, left_share: int, right_share: int) -> Table:
+    grid = Table.grid(expand=True)
+    grid.add_column(ratio=left_share)
+    grid.add_column(ratio=right_share)
+    grid.add_row(left, right)
     return grid
 
 
+def faults(status: dict[str, Any]) -> Group:
+    """Return what is wrong, a paragraph a fault over the full width: folded, never cut."""
+    found = [(sensor["name"], sensor["error"]) for sensor in status["sensors"] if sensor["error"]]
+    if status["link"]["error"]:
+        found.append(("link", status["link"]["error"]))
+    if status["store"]["error"]:
+        found.append(("store", status["store"]["error"]))
+    if second := status["store"].get("second_place"):  # an older agent does not tell
+        found.append(("second place", f"cannot be written: {second}"))
+    return Group(
+        *(Text.assemble((f"{name}: ", "red"), error, overflow="fold") for name, error in found)
+    )
+
+
 def _facts(title: str, rows: list[tuple[str, str | Text]]) -> Panel:
-    table = Table.grid(padding=(0, 2))
+    table = Table.grid(padding=(0, 1))
     for name, value in rows:
         # As text, not as markup: a tent's name or an error may hold brackets.
-        table.add_row(Text(name, style="dim"), Text(value) if isinstance(value, str) else value)
+        text = Text(value) if isinstance(value, str) else value
+        text.overflow = "fold"
+        table.add_row(Text(name, style="dim"), text)
     return Panel(table, title=title, title_align="left")
 
 
@@ -177,13 +216,14 @@ def _power(status: dict[str, Any]) -> Panel:
 
 
 def _sensors(status: dict[str, Any]) -> Panel:
-    table = Table.grid(padding=(0, 2))
+    table = Table.grid(padding=(0, 1))
     for sensor in status["sensors"]:
+        age_s = sensor["age_s"]
         table.add_row(
-            Text(sensor["name"], style="dim"),
-            Text(sensor["driver"]),
+            Text(sensor["name"], style="dim", overflow="fold"),
             quality_text(sensor["quality"]),
-            Text(sensor["error"] or _reads(sensor)),
+            Text("–" if age_s is None else f"{age_s:.0f} s", justify="right"),
+            Text(_reads(sensor)),
         )
     return Panel(table, title="Sensors", title_align="left")
 
@@ -228,12 +268,6 @@ def _link(status: dict[str, Any]) -> Panel:
         ("link", connected),
         ("waiting", f"{buffer['rows']} records, {buffer['dropped']} dropped"),
     ]
-    if link["error"]:
-        rows.append(("error", link["error"]))
-    if status["store"]["error"]:
-        rows.append(("store", status["store"]["error"]))
-    if status["store"]["second_place"]:
-        rows.append(("second place", f"cannot be written: {status['store']['second_place']}"))
     return _facts("Link", rows)
 
 

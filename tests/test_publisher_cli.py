@@ -276,7 +276,7 @@ def test_a_unit_whose_sensors_are_all_missing_runs_and_says_what_is_wrong(
     assert state["capacity"]["people"] is None
     done = tentwatch("status", "--state-dir", tmp_path / "state")
     assert done.returncode == 0
-    assert "/dev/no-such-port" in re.sub(r"[\s│]+", "", done.stdout) or "vedirect" in done.stdout
+    assert "battery: /dev/no-such-port" in re.sub(r"\s+", " ", done.stdout)
     answer = json.loads(tentwatch("status", "--json", "--state-dir", tmp_path / "state").stdout)
     errors = {s["name"]: s["error"] for s in answer["sensors"]}
     assert "/dev/no-such-port" in errors["battery"]
@@ -403,3 +403,18 @@ def test_the_demonstrations_broker_ends_with_it(tmp_path: Path, number: signal.S
     assert ended(process, log) == (0 if number == signal.SIGHUP else -number)
     wait_for(lambda: not listens(port), "the broker to end")
     assert config.exists() == (number == signal.SIGKILL), "what ends in order leaves nothing"
+
+
+def test_what_is_logged_is_one_line_that_cannot_command_the_terminal() -> None:
+    program = """
+import logging
+from publisher import cli
+cli._log_to_stderr(logging.INFO)
+logging.getLogger("tentwatch").warning("%s", "a device\\x1b[2J says\\nso: Буча")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stderr.count("\n") == 1
+    assert "\x1b" not in done.stderr
+    assert done.stderr.endswith("says so: Буча\n")
