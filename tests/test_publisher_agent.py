@@ -16,6 +16,7 @@ from publisher import control
 from publisher.agent import Agent, StartError
 from publisher.mosquitto import free_port
 from publisher.store import Store
+from publisher.tent import ZERO_READINGS
 from tests.conftest import Broker, Subscriber, Unit, all_well, command, recorded, wait_for
 
 
@@ -245,6 +246,10 @@ def test_identify_lights_the_lamp_for_its_time(
     unit.stop()
 
 
+def reads_of(unit: Unit, sensor: str) -> int:
+    return int(next(s["reads"] for s in unit.status()["sensors"] if s["name"] == sensor))
+
+
 def test_a_zero_is_found_at_work_and_kept(unit: Unit) -> None:
     def reads(true_a: float) -> Callable[[], bool]:
         def is_read() -> bool:
@@ -256,10 +261,8 @@ def test_a_zero_is_found_at_work_and_kept(unit: Unit) -> None:
     unit.hardware.set_generator(0.3, 13.2)  # what an amplifier with an offset sees in no current
     unit.start()
     wait_for(reads(0.3), "the offset")
-    wait_for(
-        lambda: control.ask(unit.state_dir, {"command": "zero", "sensor": "generator"})["ok"],
-        "readings enough for a zero",
-    )
+    wait_for(lambda: reads_of(unit, "generator") > ZERO_READINGS, "readings enough for a zero")
+    assert control.ask(unit.state_dir, {"command": "zero", "sensor": "generator"})["ok"]
     wait_for(reads(0.0), "the zero")
     unit.stop()
     unit.hardware.set_generator(10.3, 13.2)
@@ -277,7 +280,8 @@ def test_a_zero_is_refused_while_a_current_flows(unit: Unit, subscriber: Subscri
         assert not answer["ok"]
         return str(answer["error"])
 
-    wait_for(lambda: "a current flows" in refusal("generator"), "readings enough")
+    wait_for(lambda: reads_of(unit, "generator") > ZERO_READINGS, "readings enough")
+    assert "a current flows" in refusal("generator")
     assert "no sensor of this unit" in refusal("battery")
     subscriber.send(*command("zero", "z1", sensor="door"))
     assert subscriber.next("answer").content["ok"] is False
