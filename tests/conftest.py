@@ -99,10 +99,11 @@ class Subscriber:
         self._seen: set[tuple[Any, Any]] = set()
         self._subscribed = threading.Event()
         name = f"dashboard-{id(self)}"
+        self._mark, self._marks, self._mark_came = f"mark/{name}", 0, threading.Event()
         self.client = Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=MQTTv5)
         if login:
             self.client.username_pw_set(login["username"], login["password"])
-        self.client.on_connect = lambda client, *_: client.subscribe(topic, 1)
+        self.client.on_connect = lambda client, *_: client.subscribe([(topic, 1), (self._mark, 1)])
         self.client.on_subscribe = lambda *_: self._subscribed.set()
         self.client.on_message = self._take
         self.client.reconnect_delay_set(1, 1)
@@ -113,6 +114,10 @@ class Subscriber:
         assert self._subscribed.wait(PATIENCE_S), "no subscription"
 
     def _take(self, client: Client, userdata: Any, message: MQTTMessage) -> None:
+        if message.topic == self._mark:
+            if int(message.payload) == self._marks:
+                self._mark_came.set()
+            return
         if "/cmd/" in message.topic or not message.payload:
             return
         try:
@@ -154,10 +159,22 @@ class Subscriber:
             ):
                 return message
 
+    def received(self) -> list[Message]:
+        """Return every message so far, with all that the broker has confirmed to its senders by now.
+
+        A PUBACK may reach the unit before the message itself reaches us; a mark of our own comes
+        behind it.
+        """
+        self._mark_came.clear()
+        self._marks += 1
+        self.send(self._mark, str(self._marks))
+        assert self._mark_came.wait(PATIENCE_S), "the broker does not bring our own mark"
+        return list(self.messages)
+
     def records(self) -> list[dict[str, Any]]:
         """Return every state and event so far, live or late, each once, by boot and seq."""
         found: dict[tuple[int, int], dict[str, Any]] = {}
-        for message in list(self.messages):
+        for message in self.received():
             content = message.content
             for record in content.get("records", [content]):
                 if "seq" in record:

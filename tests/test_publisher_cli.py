@@ -329,7 +329,7 @@ def test_nothing_is_lost_when_the_agent_is_killed_while_the_broker_is_away(
     dashboard.next("link", lambda m: not m["online"])
     seqs = [r["seq"] for r in dashboard.records()]
     assert seqs == list(range(1, len(seqs) + 1))
-    for message in dashboard.messages:
+    for message in dashboard.received():
         if message.topic.endswith("/history"):
             order = [(r["boot"], r["seq"]) for r in message.content["records"]]
             assert order == sorted(order)

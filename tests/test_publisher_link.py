@@ -42,9 +42,9 @@ def test_who_subscribes_late_gets_link_about_and_state(unit: Unit, broker: Broke
     late = Subscriber(broker.port)
     unit.stop()
     late.next("link", lambda m: not m["online"])  # behind all that was retained
-    late.close()
-    kinds = {m.topic.rpartition("/")[2] for m in late.messages if m.retained}
+    kinds = {m.topic.rpartition("/")[2] for m in late.received() if m.retained}
     assert kinds == {"link", "about", "state"}
+    late.close()
     late.check()
 
 
@@ -102,7 +102,7 @@ def test_late_records_never_appear_as_state(
     wait_for(lambda: unit.status()["buffer"]["rows"] >= 1, "a record")
     broker.start()
     wait_for(lambda: unit.status()["buffer"]["rows"] == 0, "the backlog to drain")
-    seqs = [m.content["seq"] for m in subscriber.messages if m.topic.endswith("/state")]
+    seqs = [m.content["seq"] for m in subscriber.received() if m.topic.endswith("/state")]
     assert seqs == sorted(seqs)
 
 
@@ -115,11 +115,11 @@ def test_the_newest_state_overtakes_a_long_backlog(
     wait_for(lambda: unit.status()["buffer"]["rows"] == 0, "the backlog to drain")
     everything = set(range(1, made + 2))  # and a state
     wait_for(lambda: everything <= {r["seq"] for r in subscriber.records()}, "all records")
-    kinds = [m.topic.rpartition("/")[2] for m in subscriber.messages]
+    kinds = [m.topic.rpartition("/")[2] for m in subscriber.received()]
     assert "history" not in kinds[: kinds.index("state")]
     order = [
         r["seq"]
-        for m in subscriber.messages
+        for m in subscriber.received()
         if m.topic.endswith("/history")
         for r in m.content["records"]
     ]

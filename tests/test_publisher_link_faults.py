@@ -61,7 +61,7 @@ def rows(unit: Unit) -> int:
 def history(subscriber: Subscriber) -> list[dict[str, Any]]:
     return [
         record
-        for message in subscriber.messages
+        for message in subscriber.received()
         if message.topic.endswith("/history")
         for record in message.content["records"]
     ]
@@ -430,7 +430,7 @@ def test_what_a_standing_wire_cannot_take_becomes_backlog_in_the_same_session(
     wire.frozen = False
     wait_for(lambda: len([r for r in subscriber.records() if r["seq"] <= last]) == last, "all")
     assert unit.status()["link"]["sessions"] == 1
-    states = [m.content["seq"] for m in subscriber.messages if m.topic.endswith("/state")]
+    states = [m.content["seq"] for m in subscriber.received() if m.topic.endswith("/state")]
     assert states == sorted(states)
     order = in_history(subscriber)
     assert order == sorted(order)
@@ -491,8 +491,9 @@ def test_a_broker_that_has_forgotten_everything_is_told_again(
     def kept() -> set[str]:
         late = Subscriber(broker.port)
         late.next("state", retained=True)
+        kinds = {m.topic.rpartition("/")[2] for m in late.received() if m.retained}
         late.close()
-        return {m.topic.rpartition("/")[2] for m in late.messages if m.retained}
+        return kinds
 
     wait_for(lambda: unit.status()["link"]["in_flight"] == 0, "its PUBACKs")
     assert kept() == {"link", "about", "state"}

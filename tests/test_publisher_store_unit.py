@@ -239,8 +239,8 @@ def test_another_configuration_finds_the_totals_and_sends_the_backlog(
     assert {record["id"] for record in history["records"]} == {"demo"}, "whose they are"
     wait_for(lambda: unit.status()["buffer"]["rows"] == 0, "the backlog to drain")
     unit.stop()
-    subscriber.close()
-    subscriber.check()
     sent = [(r["boot"], r["seq"]) for r in subscriber.records() if r["id"] == "demo"]
     assert sent
     assert [seq for _, seq in sent] == list(range(1, len(sent) + 1))
+    subscriber.close()
+    subscriber.check()

@@ -323,7 +323,7 @@ def test_a_flood_of_commands_drowns_nobody(unit: Unit, subscriber: Subscriber) -
 
     def is_answered() -> bool:
         subscriber.send(*command("report", "last"))
-        return any(m.content.get("cid") == "last" for m in subscriber.messages)
+        return any(m.content.get("cid") == "last" for m in subscriber.received())
 
     wait_for(is_answered, "an answer after the flood")
     status = unit.status()
