@@ -3,6 +3,7 @@
 # make accuracy  how right the sensors are, as JSON     make fuzz  the parsers on much noise
 # make lock  pins what a Pi installs: systemd/*.lock
 # make vm-test   the whole unit in a virtual machine, as root; QUICK=1: the short form
+# make words  takes the texts for the screen into the catalogues in publisher/locale
 #
 # Each sets up what it needs: Debian's mosquitto, and everything else in .venv.
 
@@ -11,7 +12,7 @@ SPEED ?= 60
 VENV := .venv
 READY := $(VENV)/.ready
 
-.PHONY: run test bench accuracy fuzz vm-test lock clean
+.PHONY: run test bench accuracy fuzz vm-test lock words clean
 
 run: $(READY)
 	@$(VENV)/bin/tentwatch demo --speed $(SPEED)
@@ -40,6 +41,13 @@ lock: $(READY)
 	$(VENV)/bin/$(LOCK) setup.cfg -o systemd/requirements.lock
 	printf 'setuptools>=68\nsetuptools-scm\n' | \
 	  $(VENV)/bin/$(LOCK) - -c systemd/requirements.lock -o systemd/build.lock
+
+# A new language: pybabel init -i FILE.pot -D tentwatch -d publisher/locale -l LANGUAGE
+POT := $(VENV)/tentwatch.pot
+words: $(READY)
+	$(VENV)/bin/pybabel -q extract -k marked -k counted:1,2 --no-location --omit-header --sort-output -o $(POT) publisher
+	$(VENV)/bin/pybabel -q update -i $(POT) -D tentwatch -d publisher/locale --no-fuzzy-matching --omit-header --ignore-obsolete
+	$(VENV)/bin/pybabel -q compile -D tentwatch -d publisher/locale
 
 # QUICK reaches the tests by the environment.
 vm-test: $(READY)

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from publisher.printable import printable
+from publisher.terminal import DONE, FAILED, USAGE, ask, complain, say
 from sensors.registry import DRIVERS
 
 DEFAULT_CONFIG = Path("/etc/tentwatch/tentwatch.toml")
 DEFAULT_STATE_DIR = Path("/var/lib/tentwatch")
 
-DONE, FAILED, USAGE = 0, 1, 2
 #: Bytes of a capture that are decoded at once: days of any device.
 LARGEST_CAPTURE = 64 << 20
 
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except OSError as error:
-        _complain(str(error))
+        complain(str(error))
         return FAILED
 
 
@@ -150,15 +150,6 @@ def _number(text: str, low: float, high: float) -> float:
     return value
 
 
-def _say(text: str) -> None:
-    print(text)  # noqa: T201
-
-
-def _complain(text: str) -> None:
-    lines = "\n".join(printable(line) for line in text.split("\n"))
-    print(f"tentwatch: {lines}", file=sys.stderr)  # noqa: T201
-
-
 def _log_to_stderr(level: int) -> None:
     # The journal adds its own time.
     form = "%(message)s" if os.environ.get("JOURNAL_STREAM") else "%(asctime)s %(message)s"
@@ -181,7 +172,7 @@ def _run(options: argparse.Namespace) -> int:
     try:
         config = load(options.config)
     except ConfigError as error:
-        _complain(str(error))
+        complain(str(error))
         return USAGE
     _log_to_stderr(logging.INFO)
     log = logging.getLogger("tentwatch")
@@ -197,7 +188,7 @@ def _run(options: argparse.Namespace) -> int:
     try:
         agent = Agent(config, options.state_dir, Hardware(), Clock())
     except StartError as error:
-        _complain(str(error))
+        complain(str(error))
         return FAILED
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: agent.stop())
@@ -231,35 +222,20 @@ def _demo(options: argparse.Namespace) -> int:
                 )
             )
     except (BrokerError, StartError) as error:
-        _complain(str(error))
+        complain(str(error))
         return FAILED
     except OSError as error:
-        _complain(f"the demonstration cannot run: {error}")
+        complain(f"the demonstration cannot run: {error}")
         return FAILED
     return DONE
 
 
-def _ask(options: argparse.Namespace, request: dict[str, Any]) -> dict[str, Any] | None:
-    """Ask the running unit; complain and return None where it gives no good answer."""
-    from publisher.control import ControlError, ask
-
-    try:
-        answer = ask(options.state_dir, request)
-    except ControlError as error:
-        _complain(str(error))
-        return None
-    if not answer.get("ok"):
-        _complain(str(answer.get("error")))
-        return None
-    return answer
-
-
 def _status(options: argparse.Namespace) -> int:
-    answer = _ask(options, {"command": "status"})
+    answer = ask(options.state_dir, {"command": "status"})
     if answer is None:
         return FAILED
     if options.json:
-        _say(json.dumps(answer, ensure_ascii=False, indent=2))
+        say(json.dumps(answer, ensure_ascii=False, indent=2))
         return DONE
     from rich.console import Console
 
@@ -270,40 +246,40 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _headcount(options: argparse.Namespace) -> int:
-    answer = _ask(options, {"command": "headcount", "people": options.people})
+    answer = ask(options.state_dir, {"command": "headcount", "people": options.people})
     if answer is None:
         return FAILED
-    _say(f"{answer['people']} people inside: noted")
+    say(f"{answer['people']} people inside: noted")
     return DONE
 
 
 def _report(options: argparse.Namespace) -> int:
-    if _ask(options, {"command": "report"}) is None:
+    if ask(options.state_dir, {"command": "report"}) is None:
         return FAILED
-    _say("a snapshot is on its way")
+    say("a snapshot is on its way")
     return DONE
 
 
 def _identify(options: argparse.Namespace) -> int:
-    if _ask(options, {"command": "identify", "seconds": options.seconds}) is None:
+    if ask(options.state_dir, {"command": "identify", "seconds": options.seconds}) is None:
         return FAILED
-    _say(f"the lamp is lit for {options.seconds} s")
+    say(f"the lamp is lit for {options.seconds} s")
     return DONE
 
 
 def _zero(options: argparse.Namespace) -> int:
-    answer = _ask(options, {"command": "zero", "sensor": options.sensor})
+    answer = ask(options.state_dir, {"command": "zero", "sensor": options.sensor})
     if answer is None:
         return FAILED
-    _say(f"the zero of {options.sensor} is {answer['zero_a']:g} A now")
+    say(f"the zero of {options.sensor} is {answer['zero_a']:g} A now")
     return DONE
 
 
 def _serviced(options: argparse.Namespace) -> int:
-    answer = _ask(options, {"command": "serviced"})
+    answer = ask(options.state_dir, {"command": "serviced"})
     if answer is None:
         return FAILED
-    _say(f"noted: the generator was serviced after {answer['hours_total']:g} hours")
+    say(f"noted: the generator was serviced after {answer['hours_total']:g} hours")
     return DONE
 
 
@@ -327,14 +303,14 @@ def _check_config(options: argparse.Namespace) -> int:
                 {"name": n, "enters": enters, "leaves": leaves} for n, enters, leaves in rules
             ],
         }
-        _say(json.dumps(document, ensure_ascii=False))
+        say(json.dumps(document, ensure_ascii=False))
     elif faults:
         for key, fix in faults:
-            _complain(f"{options.config}: {key}: {fix}")
+            complain(f"{options.config}: {key}: {fix}")
     else:
         for name, enters, leaves in rules:
-            _say(f"{name}\n    when   {enters}" + (f"\n    until  {leaves}" if leaves else ""))
-        _say(f"{options.config} is in order")
+            say(f"{name}\n    when   {enters}" + (f"\n    until  {leaves}" if leaves else ""))
+        say(f"{options.config} is in order")
     return USAGE if faults else DONE
 
 
@@ -348,7 +324,7 @@ def _record(options: argparse.Namespace) -> int:
     try:
         settings = _device(options)
     except ValueError as error:
-        _complain(str(error))
+        complain(str(error))
         return USAGE
     _log_to_stderr(logging.WARNING)
     clock = Monotonic()
@@ -356,10 +332,10 @@ def _record(options: argparse.Namespace) -> int:
     try:
         file = options.output.open("xb")
     except FileExistsError:
-        _complain(f"{options.output} exists: give a new file with -o")
+        complain(f"{options.output} exists: give a new file with -o")
         return FAILED
     except OSError as error:
-        _complain(
+        complain(
             f"{options.output} cannot be written ({error.strerror}): give another file with -o"
         )
         return FAILED
@@ -376,9 +352,9 @@ def _record(options: argparse.Namespace) -> int:
         options.output.unlink()
         why = why or "it said nothing: check its supply and its cable"
     if why:
-        _complain(why)
+        complain(why)
         return FAILED
-    _say(
+    say(
         f"{size} bytes in {options.output}; read: tentwatch decode {options.driver} {options.output}"
     )
     return DONE
@@ -418,10 +394,10 @@ def _decode(options: argparse.Namespace) -> int:
     with options.file.open("rb") as file:
         capture = file.read(LARGEST_CAPTURE + 1)
     if len(capture) > LARGEST_CAPTURE:
-        _complain(f"{options.file} is larger than {LARGEST_CAPTURE >> 20} MiB: cut it into pieces")
+        complain(f"{options.file} is larger than {LARGEST_CAPTURE >> 20} MiB: cut it into pieces")
         return FAILED
     frames, bad = decode(options.driver, capture)
     for frame in frames:
-        _say(json.dumps(frame, ensure_ascii=False, allow_nan=False))
+        say(json.dumps(frame, ensure_ascii=False, allow_nan=False))
     print(f"{len(frames)} good and {bad} bad frames", file=sys.stderr)  # noqa: T201
     return DONE

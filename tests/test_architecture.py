@@ -21,9 +21,17 @@ ONE_PLACE = {
     "rich": {"publisher.screen", "publisher.cli"},
     "serial": {"sensors.serial_port"},
     "sqlite3": {"publisher.store"},
+    "tomlkit": {"publisher.config_file"},
 }
 #: Imported only when they are needed: they cost a unit's memory and start-up time.
-LATE = {"adafruit_extended_bus", "adafruit_ina219", "adafruit_register", "gpiozero", "serial"}
+LATE = {
+    "adafruit_extended_bus",
+    "adafruit_ina219",
+    "adafruit_register",
+    "gpiozero",
+    "serial",
+    "tomlkit",
+}
 #: Modules that compute: no clock, no thread, no file, no socket.
 PURE = (
     "publisher.charge", "publisher.commands", "publisher.generator", "publisher.messages",

@@ -18,6 +18,7 @@ from publisher import cli
 from publisher.config import Broker as Settings
 from publisher.config import ConfigError, parse
 from publisher.secrets import exposed, goes_in_the_clear
+from publisher.terminal import DONE, USAGE
 from tests.conftest import PATIENCE_S, Broker, Subscriber, Unit, wait_for
 from tests.test_systemd import SAMPLE
 
@@ -57,7 +58,7 @@ def test_a_secret_in_the_wrong_place_is_refused_and_not_repeated(
     file = tmp_path / "tentwatch.toml"
     file.write_text(f"{HEAD}[broker]\n{lines}\n")
     for arguments in ([], ["--json"]):
-        assert cli.main(["check-config", "--config", str(file), *arguments]) == cli.USAGE
+        assert cli.main(["check-config", "--config", str(file), *arguments]) == USAGE
         said = "".join(capsys.readouterr())
         assert hint in said
         assert not is_told(said)
@@ -125,7 +126,7 @@ def test_check_config_finds_an_open_secret_and_the_service_starts_all_the_same(
         f'{HEAD}[broker]\nhost = "127.0.0.1"\nport = 9\nusername = "demo"\n'
         f'password_file = "{password}"\n'
     )
-    assert cli.main(["check-config", "--json", "--config", str(file)]) == cli.USAGE
+    assert cli.main(["check-config", "--json", "--config", str(file)]) == USAGE
     [fault] = json.loads(capsys.readouterr().out)["faults"]
     assert fault["key"] == "broker.password_file"
     assert f"chmod 600 {password}" in fault["fix"]
@@ -142,7 +143,7 @@ def test_check_config_finds_an_open_secret_and_the_service_starts_all_the_same(
     assert "can be read by others than its owner (mode 0644)" in log
     assert not is_told(log)
     password.chmod(0o600)
-    assert cli.main(["check-config", "--config", str(file)]) == cli.DONE
+    assert cli.main(["check-config", "--config", str(file)]) == DONE
 
 
 @pytest.mark.parametrize(

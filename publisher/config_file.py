@@ -1,0 +1,122 @@
+"""Changing the configuration file: checked first, whole or not at all, and the previous one is kept.
+
+The previous files lie beside it as `<name>.old-N`, the newest with the highest number.
+"""
+
+import contextlib
+import grp
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from publisher.config import ConfigError, parse
+from publisher.ledger import sync_directory
+
+if TYPE_CHECKING:
+    import tomlkit
+
+#: Previous configurations that are kept.
+MOST_KEPT = 9
+#: A new file's mode, and its group where there is one of this name: the service must read it.
+MODE, GROUP = 0o640, "tentwatch"
+
+
+def document(path: Path) -> "tomlkit.TOMLDocument":
+    """Read a file for changing single keys of it: comments and order stay.
+
+    Raises ConfigError where it is missing, cannot be read or is not TOML.
+    """
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    try:
+        return tomlkit.parse(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        fix = "does not exist: sudo tentwatch setup makes it"
+        raise ConfigError(str(path), [("file", fix)]) from None
+    except OSError as error:
+        fix = f"cannot be read ({error.strerror}): use sudo"
+        raise ConfigError(str(path), [("file", fix)]) from error
+    except (ValueError, RecursionError, TOMLKitError) as error:
+        raise ConfigError(str(path), [("syntax", f"is not TOML: {error}")]) from error
+
+
+def write(path: Path, text: str) -> Path | None:
+    """Write a configuration; return where the previous one is now, None where there was none.
+
+    Raises ConfigError where the text is no configuration, OSError where it cannot be written; the
+    present file stays as it is then.
+    """
+    parse(text, str(path))
+    path = path.resolve()  # a link goes on pointing to it
+    before = _status(path)
+    new = path.with_name(f"{path.name}.new")
+    with contextlib.suppress(FileNotFoundError):
+        new.unlink()  # of a power cut
+    number = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(number, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            if before is not None:
+                os.fchown(number, before.st_uid, before.st_gid)
+                os.fchmod(number, before.st_mode & 0o777)
+            else:
+                with contextlib.suppress(KeyError, PermissionError):
+                    os.fchown(number, -1, grp.getgrnam(GROUP).gr_gid)
+                os.fchmod(number, MODE)
+            os.fsync(number)
+        old = None if before is None else _keep(path)
+        new.replace(path)
+    finally:
+        with contextlib.suppress(OSError):  # it is there only where something went wrong
+            new.unlink()
+    sync_directory(path.parent)
+    return old
+
+
+def undo(path: Path) -> Path | None:
+    """Put the newest previous configuration back; return which it was, None where there is none.
+
+    The one that it takes the place of is kept as `<name>.undone`. Raises OSError.
+    """
+    path = path.resolve()
+    if not (kept := previous(path)):
+        return None
+    if path.exists():
+        path.replace(path.with_name(f"{path.name}.undone"))
+    kept[-1].replace(path)
+    sync_directory(path.parent)
+    return kept[-1]
+
+
+def previous(path: Path) -> list[Path]:
+    """Return the previous configurations that are kept, the oldest first."""
+    found = []
+    for file in path.parent.glob(f"{path.name}.old-*"):
+        number = file.name.rpartition("-")[2]
+        if number.isdecimal():
+            found.append((int(number), file))
+    return [file for _, file in sorted(found)]
+
+
+def _keep(path: Path) -> Path:
+    """Give the present file a second name, under which it stays; forget the oldest."""
+    kept = previous(path)
+    number = int(kept[-1].name.rpartition("-")[2]) + 1 if kept else 1
+    old = path.with_name(f"{path.name}.old-{number}")
+    try:
+        os.link(path, old)
+    except OSError:  # a file system without links
+        shutil.copy2(path, old)
+    for file in kept[: max(0, len(kept) + 1 - MOST_KEPT)]:
+        file.unlink(missing_ok=True)
+    return old
+
+
+def _status(path: Path) -> Any:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None

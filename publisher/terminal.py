@@ -1,0 +1,36 @@
+"""What all commands do alike in a terminal: speak, complain, ask the running unit. And exit codes."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from publisher.printable import printable
+
+#: Exit codes: done, it failed, usage or configuration.
+DONE, FAILED, USAGE = 0, 1, 2
+
+
+def say(text: str) -> None:
+    """Print to standard output."""
+    print(text)  # noqa: T201
+
+
+def complain(text: str) -> None:
+    """Print to standard error what went wrong, line by line, and nothing that commands a terminal."""
+    lines = "\n".join(printable(line) for line in text.split("\n"))
+    print(f"tentwatch: {lines}", file=sys.stderr)  # noqa: T201
+
+
+def ask(state_dir: Path, request: dict[str, Any]) -> dict[str, Any] | None:
+    """Ask the running unit; complain and return None where it gives no good answer."""
+    from publisher import control
+
+    try:
+        answer = control.ask(state_dir, request)
+    except control.ControlError as error:
+        complain(str(error))
+        return None
+    if not answer.get("ok"):
+        complain(str(answer.get("error")))
+        return None
+    return answer
