@@ -45,9 +45,9 @@ lock: $(READY)
 # A new language: pybabel init -i FILE.pot -D tentwatch -d publisher/locale -l LANGUAGE
 POT := $(VENV)/tentwatch.pot
 words: $(READY)
-	$(VENV)/bin/pybabel -q extract -k marked -k counted:1,2 --no-location --omit-header --sort-output -o $(POT) publisher
-	$(VENV)/bin/pybabel -q update -i $(POT) -D tentwatch -d publisher/locale --no-fuzzy-matching --omit-header --ignore-obsolete
-	$(VENV)/bin/pybabel -q compile -D tentwatch -d publisher/locale
+	$(VENV)/bin/pybabel -q extract -k marked -k counted:1,2 --no-location --omit-header --sort-output --width=100 -o $(POT) publisher
+	$(VENV)/bin/pybabel -q update -i $(POT) -D tentwatch -d publisher/locale --no-fuzzy-matching --omit-header --ignore-obsolete --width=100
+	$(VENV)/bin/pybabel -q compile -f -D tentwatch -d publisher/locale
 
 # QUICK reaches the tests by the environment.
 vm-test: $(READY)

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from publisher.printable import all_printable
+from publisher.said import said
 
 if TYPE_CHECKING:
     from publisher.demo import Options
@@ -150,7 +151,10 @@ def faults(status: dict[str, Any]) -> Group:
     if second := status["store"].get("second_place"):  # an older agent does not tell
         found.append(("second place", f"cannot be written: {second}"))
     return Group(
-        *(Text.assemble((f"{name}: ", "red"), error, overflow="fold") for name, error in found)
+        *(
+            Text.assemble((f"{name}: ", "red"), said(error), overflow="fold")
+            for name, error in found
+        )
     )
 
 

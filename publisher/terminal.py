@@ -17,7 +17,9 @@ def say(text: str) -> None:
 
 def complain(text: str) -> None:
     """Print to standard error what went wrong, line by line, and nothing that commands a terminal."""
-    lines = "\n".join(printable(line) for line in text.split("\n"))
+    from publisher.said import said
+
+    lines = "\n".join(printable(said(line)) for line in text.split("\n"))
     print(f"tentwatch: {lines}", file=sys.stderr)  # noqa: T201
 
 
