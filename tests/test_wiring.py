@@ -168,6 +168,13 @@ def test_keys_in_the_words_have_the_value_of_the_sample_configuration(file: Path
 
 
 @every_drawing
+def test_quantities_in_the_words_are_those_of_the_instructions(file: Path) -> None:
+    unit = r"\d[\d.]* (?:to [\d.]+ )?(?:cm|m|mV|V|A|Ω)\b"
+    told = set(re.findall(unit, " ".join(WIRING.split())))
+    assert set(re.findall(unit, words(file))) <= told
+
+
+@every_drawing
 def test_a_drawing_is_small_black_and_white_and_needs_no_other_file(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     assert len(text.encode()) <= LARGEST_BYTES
