@@ -67,6 +67,28 @@ def page(name: str) -> str:
     return (ROOT / "docs" / name).read_text(encoding="utf-8")
 
 
+#: Commands of the contract that the card may name before they are there.
+COMING = {"calibrate", "doctor", "export", "log", "setup", "watch"}
+
+
+def test_the_card_names_commands_that_exist_the_same_in_both_languages() -> None:
+    english, ukrainian = page("card.html").split("</section>")[:2]
+    said = [re.findall(r"<code>(.+?)</code>", one) for one in (english, ukrainian)]
+    assert said[0] == said[1]
+    named = {found[1] for one in said[0] if (found := re.match(r"sudo tentwatch ([a-z-]+)", one))}
+    assert {"setup", "doctor", "watch", "headcount"} <= named <= commands() | COMING
+    others = {one for one in said[0] if not one.startswith("sudo tentwatch ")}
+    assert others == {"sudo ./install.sh"}
+
+
+def test_the_card_needs_no_other_file_and_is_two_pages() -> None:
+    card = page("card.html")
+    assert not re.search(r"https?:|<img|<link|<script|url\(|@import", card)
+    assert re.findall(r'<section lang="(\w+)">', card) == ["en", "uk"]
+    sizes = [float(size) for size in re.findall(r"([\d.]+)pt", card)]
+    assert sizes and min(sizes) >= 11  # to be read at arm's length
+
+
 def test_the_readme_names_every_page() -> None:
     for file in ROOT.glob("docs/*.md"):
         assert f"`docs/{file.name}`" in README, file
