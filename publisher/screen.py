@@ -337,6 +337,8 @@ def link_text(status: dict[str, Any]) -> Text:
     """Return whether the link is up."""
     if status["link"]["connected"]:
         return Text(_("connected"), style="green")
+    if status["link"]["connected"] is None:
+        return Text(shown(None))
     return Text(_("down"), style="red")
 
 

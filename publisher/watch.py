@@ -130,11 +130,12 @@ class Page:
         foot = [self._render(Text(self._keys, style="dim"))] if self._keys else []
         if status is None:
             return [*banner, *(line for form in foot for line in form)][: self._height]
-        is_old = bool(banner)
-        older_s = age_s if is_old else 0.0
+        older_s = 0.0
+        if banner:
+            status, older_s = _aged(status), age_s
         parts: dict[str, list[Form]] = {
-            "head": [self._render(self._head(status))],
             "banner": [banner],
+            "head": [self._render(self._head(status))],
             "people": self._people_and_power(status) if self._is_wide else self._people(status),
             "power": [[]] if self._is_wide else self._power(status),
             "alerts": self._alerts(status["alerts"]),
@@ -211,8 +212,8 @@ class Page:
         style = "bold reverse"
         if seen.status is None:
             return self._render(Text(why, style=style, overflow="fold"))
-        old = _("OLD: what you see is {age} old.").format(age=_age(age_s))
-        return self._render(Text(f"{old} {why}", style=style, overflow="fold"))
+        text = _("OLD: what you see is {age} old. {why}").format(age=_age(age_s), why=why)
+        return self._render(Text(text, style=style, overflow="fold"))
 
     def _head(self, status: dict[str, Any]) -> Text:
         time_text = screen.clock_text(status)
@@ -420,6 +421,20 @@ class Page:
             drawn = [text for row in rows for text in drawing(*row, lines)]
             forms.append(self._render(Group(self._heading(title), source, *drawn)))
         return forms
+
+
+def _aged(status: dict[str, Any]) -> dict[str, Any]:
+    """Return a status that nobody has confirmed of late: nothing of it is well any more."""
+    power, old = status["power"], {"quality": "stale"}
+    aged = {
+        **status,
+        "power": {**power, **old},
+        "sensors": [{**sensor, **old} for sensor in status["sensors"]],
+        "link": {**status["link"], "connected": None},
+    }
+    if "capacity" in status:
+        aged["capacity"] = {**status["capacity"], **old}
+    return aged
 
 
 def _known(values: Sequence[float | None]) -> list[float]:
