@@ -129,12 +129,12 @@ class Page:
         banner = self._banner(seen, age_s)
         foot = [self._render(Text(self._keys, style="dim"))] if self._keys else []
         if status is None:
-            return [*banner, *(line for form in foot for line in form)][: self._height]
+            return [*banner[-1], *(line for form in foot for line in form)][: self._height]
         older_s = 0.0
-        if banner:
+        if banner[-1]:
             status, older_s = _aged(status), age_s
         parts: dict[str, list[Form]] = {
-            "banner": [banner],
+            "banner": banner,
             "head": [self._render(self._head(status))],
             "people": self._people_and_power(status) if self._is_wide else self._people(status),
             "power": [[]] if self._is_wide else self._power(status),
@@ -152,18 +152,12 @@ class Page:
     def _fit(self, parts: dict[str, list[Form]]) -> dict[str, int]:
         """Choose each part's form."""
         chosen = dict.fromkeys(parts, 0)
-        growth = [
-            *(
-                ("power", 9),
-                ("people", 9),
-                ("alerts", 9),
-                ("faults", 1),
-                ("sensors", 9),
-                ("link", 9),
-            ),
-            *(("graphs", 1), ("faults", 9), ("events", 3), ("graphs", 2), ("events", 5)),
-            *(("graphs", 3), ("events", 12), ("graphs", 9), ("events", 99)),
-        ]
+        growth = (
+            ("banner", 1), ("power", 9), ("people", 9), ("alerts", 9), ("faults", 1),
+            ("sensors", 9), ("link", 9), ("graphs", 1), ("faults", 9), ("events", 3),
+            ("graphs", 2), ("events", 5), ("graphs", 3), ("events", 12), ("graphs", 9),
+            ("events", 99),
+        )  # fmt: skip
         for name, most in growth:
             forms = parts[name]
             others = sum(len(parts[n][chosen[n]]) for n in parts if n != name)
@@ -204,16 +198,19 @@ class Page:
     def _block(self, title: str, shown: RenderableType) -> Form:
         return self._render(Group(self._heading(title), shown))
 
-    def _banner(self, seen: Seen, age_s: float) -> Form:
+    def _banner(self, seen: Seen, age_s: float) -> list[Form]:
         """Return what is said where the unit does not answer, or what is shown is old."""
-        if seen.error is None and (age_s <= OLD_S or seen.status is None):
-            return [] if seen.status else self._render(Text(_("asking the unit …")))
         why = seen.error or _("tentwatch has not answered yet")
-        style = "bold reverse"
         if seen.status is None:
-            return self._render(Text(why, style=style, overflow="fold"))
-        text = _("OLD: what you see is {age} old. {why}").format(age=_age(age_s), why=why)
-        return self._render(Text(text, style=style, overflow="fold"))
+            text = _("asking the unit …") if seen.error is None and age_s <= OLD_S else why
+            return [self._render(Text(text, style="bold reverse", overflow="fold"))]
+        if seen.error is None and age_s <= OLD_S:
+            return [[]]
+        old = _("OLD: what you see is {age} old").format(age=_age(age_s))
+        return [
+            self._render(Text(text, style="bold reverse", overflow="fold"))
+            for text in (old, f"{old}. {why}")
+        ]
 
     def _head(self, status: dict[str, Any]) -> Text:
         time_text = screen.clock_text(status)
@@ -333,6 +330,7 @@ class Page:
             first = text.copy()
             first.truncate(self._width, overflow="ellipsis")
             beginnings += self._render(first)
+        beginnings += self._render(Text(_("tentwatch status tells them whole"), style="dim"))
         return [
             self._render(Text(more, style="bold red", overflow="fold")),
             beginnings,
