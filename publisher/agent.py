@@ -18,21 +18,23 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from publisher import commands, messages
+from publisher import commands, lamp, messages
 from publisher.board import LOOK_S, Board
 from publisher.clock import EPOCH, Clock, Now, boot_id, timestamp
 from publisher.commands import Command, Refused
 from publisher.config import Config
 from publisher.control import Control
+from publisher.hour import Hour
 from publisher.ledger import make_way
 from publisher.link import Link
 from publisher.notify import notify
+from publisher.panel import Panel
 from publisher.session import Request
 from publisher.store import MOST_ANSWERS, Row, Store
 from publisher.tent import Happening, Tent
 from sensors import registry
 from sensors.hardware import Hardware
-from sensors.reading import Reading, SensorError
+from sensors.reading import Quality, Reading, SensorError
 from sensors.sensor import Sensor
 
 log = logging.getLogger("tentwatch.agent")
@@ -65,6 +67,11 @@ KEPT = (
     "since_full_h",
     "gap",
 )
+#: What the button asks for.
+BUTTON: dict[str, dict[str, Any]] = {
+    "pressed": {"command": "report"},
+    "held": {"command": "headcount", "people": 0},
+}
 STOPPING = {"ok": False, "error": "tentwatch is stopping: try again in a minute"}
 STOP_LINK_S = 0.6
 STOP_SENSORS_S = 0.2
@@ -112,14 +119,15 @@ class Agent:
         self._refused = self._turned_away = self._turned_away_told = 0
         self._refusal_log_s = 0.0
         self._new_answers: list[tuple[str, str]] = []  # they go with the next record
-        self._lamp: Any = None
-        self._lamp_until_s: float | None = None
         self._watchdog_s = 0.0
         self._failure_told = False
         self._inbox_most = 0
+        self._button_fault = ""
         self._software = software()
         self._board = Board(state_dir, hardware.root)
-
+        self._panel = Panel(
+            config.tent, hardware, clock, lambda done: self._inbox.put(("button", done))
+        )
         self._state_dir = state_dir
         self._lock = _lock(state_dir)
         now = clock.now()
@@ -134,6 +142,7 @@ class Agent:
         boot, days = self._store.boot, self._store.days()
         totals = usable(opened.totals, config, now, boot=boot)
         self.tent = Tent(config, now, totals, boot=boot, log=days)
+        self._hour = Hour(now)
         if opened.power_cut is not None:
             self._pending.append(Happening("power_cut", opened.power_cut))
         self._dropped_told = self._store.buffer(now)["dropped"] - opened.lost
@@ -222,6 +231,7 @@ class Agent:
         notify("READY=1")
         for sensor in self._sensors:
             sensor.start()
+        self._panel.start()
         try:
             while not self._stopping:
                 self._step()
@@ -266,16 +276,15 @@ class Agent:
         elif what == "ask":
             message, answer = thing
             answer(self._answer_unit(message, now))
+        elif what == "button":
+            self._heed(thing, now)
         else:
             self._stopping = True
 
     def _do_chores(self, now: Now) -> None:
-        if self._lamp_until_s is not None and now.monotonic_s >= self._lamp_until_s:
-            self._lamp_until_s = None
-            try:
-                self._lamp.light(False)
-            except SensorError as error:
-                log.warning("%s", error)
+        self._panel.tend(now.monotonic_s)
+        if self._hour.is_due(now):
+            self._hour.look(self.tent.snapshot(), now)
         if self._store.failure is not None and now.monotonic_s >= self._retry_due_s:
             self._retry_store(now)
         if now.monotonic_s >= self._look_due_s:
@@ -293,6 +302,10 @@ class Agent:
         self._look_due_s = now.monotonic_s + LOOK_S
         self._board.look(now.monotonic_s)
         self._settle(self.tent.alerts(self._board.alerts, now))
+        health, qualities = self._link.health(), self.tent.qualities()
+        tried = health.sessions + health.failures > 0
+        state = lamp.state_pattern(qualities, connected=health.connected, tried=tried)
+        self._panel.tell(state, now.monotonic_s)
         if self._turned_away > self._turned_away_told:
             self._turned_away_told = self._turned_away
             log.warning("%d commands were dropped so far: too many at once", self._turned_away)
@@ -314,6 +327,7 @@ class Agent:
         """Store what has happened and a snapshot, in one transaction, and offer them to the link."""
         tent, config = self.tent, self._config
         happened, self._pending = self._pending, []
+        self._hour.add(happened, now)
         self._fingerprint = tent.fingerprint()
         self._interval_due_s = float(round(now.monotonic_s + config.report.interval_s))
         buffer = self._store.buffer(now)
@@ -423,6 +437,8 @@ class Agent:
                 self._store.append(None, self.tent.totals.as_dict(), now)
                 self._recorded = shown  # who asks every second shall not wear the card
             return {"ok": True, **self._describe(now)}
+        if isinstance(message, dict) and message.get("command") == "recent":
+            return {"ok": True, **self._hour.told(now)}
         try:
             command = commands.from_unit(message, seats=self._config.tent.seats)
         except Refused as refusal:
@@ -476,19 +492,24 @@ class Agent:
         driver.set_zero(zero_a)
 
     def _identify(self, seconds: int, now: Now) -> dict[str, Any]:
-        gpio = self._config.tent.lamp_gpio
-        if gpio is None:
-            return {"error": "this unit has no lamp (lamp_gpio in [tent] is not set)"}
         try:
-            if self._lamp is None:
-                from sensors.gpio import Lamp
-
-                self._lamp = Lamp(gpio, self._hardware)
-            self._lamp.light(True)
-        except SensorError as error:
+            self._panel.identify(seconds, now.monotonic_s)
+        except (SensorError, ValueError) as error:
             return {"error": str(error)}
-        self._lamp_until_s = now.monotonic_s + seconds
         return {"seconds": seconds}
+
+    def _heed(self, done: Sequence[Reading], now: Now) -> None:
+        """Do what the button was pressed or held for; as a command on the unit, with its rules."""
+        for what in done:
+            if what.quality is Quality.FAULT and what.detail != self._button_fault:
+                self._button_fault = what.detail  # it is tried again for ever, and told once
+                log.warning("the button: %s", what.detail)
+            if what.quantity not in BUTTON:
+                continue
+            answer = self._answer_unit(BUTTON[what.quantity], now)
+            log.info("the button was %s: %s", what.quantity, answer.get("error", "done"))
+            if answer["ok"] and what.quantity == "held":
+                self._panel.note(now.monotonic_s)
 
     def _unit(self) -> dict[str, Any]:
         """Return the block `unit` of the contract's `state`: how the unit itself does now."""
@@ -539,7 +560,7 @@ class Agent:
             "ts": timestamp(now.wall),
             "clock": "synced" if now.synced else "unsynced",
             "topics": f"{self._config.broker.prefix}/{self._config.tent.id}/#",
-            "lamp": self._lamp_until_s is not None,
+            "lamp": self._panel.pattern,
             "link": asdict(health),
             "unit": {**self._unit(), **self._counts(now)["unit"], "inbox": self._inbox.qsize()},
             "commands": {
@@ -557,6 +578,7 @@ class Agent:
 
     def _shut_down(self) -> None:
         notify("STOPPING=1")
+        self._panel.stop()
         for sensor in self._sensors:
             sensor.stop()
         limit_s = time.monotonic() + STOP_SENSORS_S
@@ -578,8 +600,7 @@ class Agent:
         self._store.close(self._clock.now(), self.tent.totals.as_dict())
         if self._control is not None:
             self._control.close()
-        if self._lamp is not None:
-            self._lamp.close()
+        self._panel.close()
         if self._lock is not None:
             os.close(self._lock)
 

@@ -34,6 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         "run": _run,
         "demo": _demo,
         "status": _status,
+        "watch": _watch,
         "headcount": _headcount,
         "report": _report,
         "identify": _identify,
@@ -94,6 +95,8 @@ def _parser() -> argparse.ArgumentParser:
 
     status = command("status", "Show how the running unit does.")
     status.add_argument("--json", action="store_true", help="print one JSON document")
+    watch = command("watch", "Show how the running unit does, live.")
+    watch.add_argument("--once", action="store_true", help="print it once")
     headcount = command("headcount", "Tell the unit how many people are inside now.")
     headcount.add_argument("people", type=int)
     command("report", "Have the unit publish a snapshot now.")
@@ -243,6 +246,12 @@ def _status(options: argparse.Namespace) -> int:
 
     Console(width=None if sys.stdout.isatty() else 100).print(status_screen(answer))
     return DONE
+
+
+def _watch(options: argparse.Namespace) -> int:
+    from publisher import watch
+
+    return watch.run(options)
 
 
 def _headcount(options: argparse.Namespace) -> int:

@@ -41,7 +41,15 @@ class Tent:
     )
     timezone: str = setting("Europe/Kyiv", doc="IANA name of the zone in which the day ends")
     lamp_gpio: int | None = setting(
-        None, doc="GPIO number (BCM) of the lamp that `identify` lights", low=0, high=HIGHEST_GPIO
+        None, doc="GPIO number (BCM) of the unit's lamp", low=0, high=HIGHEST_GPIO
+    )
+    lamp: str = setting(
+        "status",
+        doc="what the lamp shows: how the unit does, or only where it is, when asked to",
+        choices=("status", "identify"),
+    )
+    button_gpio: int | None = setting(
+        None, doc="GPIO number (BCM) of the unit's button", low=0, high=HIGHEST_GPIO
     )
 
     def faults(self) -> list[tuple[str, str]]:
@@ -59,6 +67,9 @@ class Tent:
             found.append(("timezone", f"{self.timezone!r} {fix}"))
         if (self.latitude is None) != (self.longitude is None):
             found.append(("latitude", "goes with longitude: give both or neither"))
+        if self.button_gpio is not None and self.button_gpio == self.lamp_gpio:
+            fix = f"is GPIO {self.button_gpio}, as lamp_gpio is: give each its own line"
+            found.append(("button_gpio", fix))
         return found
 
 

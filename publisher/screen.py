@@ -16,6 +16,7 @@ from rich.text import Text
 
 from publisher.printable import all_printable
 from publisher.said import said
+from publisher.words import _, counted, marked
 
 if TYPE_CHECKING:
     from publisher.demo import Options
@@ -30,6 +31,30 @@ _COLOURS = {
     "stale": "red",
     "fault": "red",
 }
+Rows = list[tuple[str, str | Text]]
+#: The contract's words as they stand on the screen, so that the catalogues have them.
+_WORDS = (
+    marked("ok"), marked("estimated"), marked("starting"), marked("stale"), marked("fault"),
+    marked("mains"), marked("generator"), marked("battery"), marked("none"), marked("unknown"),
+    marked("stopped"), marked("running"), marked("door"), marked("charger"), marked("mains line"),
+    marked("generator line"),
+    # alerts
+    marked("battery low"), marked("battery alarm"), marked("generator overload warning"),
+    marked("generator overload"), marked("generator frequency warning"),
+    marked("generator frequency"), marked("generator fuel suspected"),
+    marked("generator service due"), marked("door obstructed"), marked("unit undervoltage"),
+    marked("unit overheating"), marked("unit disk low"), marked("store failed"),
+    # events
+    marked("mains lost"), marked("mains restored"), marked("generator started"),
+    marked("generator stopped"), marked("battery ok"), marked("alert raised"),
+    marked("alert cleared"), marked("sensor failed"), marked("sensor recovered"),
+    marked("door cleared"), marked("headcount set"), marked("day closed"), marked("power cut"),
+    marked("store quarantined"), marked("records dropped"),
+    # what they tell
+    marked("people"), marked("counted"), marked("correction"), marked("by"), marked("source"),
+    marked("quality"), marked("error"), marked("records"), marked("charge pct"), marked("blind s"),
+    marked("date"), marked("person"),
+)  # fmt: skip
 
 
 class Screen:
@@ -102,9 +127,9 @@ def status_screen(status: dict[str, Any]) -> Group:
 def clock_text(status: dict[str, Any]) -> str:
     """Return the unit's time for people."""
     if status["ts"] is None:
-        return "time not known"
-    doubt = "" if status["clock"] == "synced" else " (not checked)"
-    return str(status["ts"])[:19].replace("T", " ") + f" UTC{doubt}"
+        return _("time not known")
+    text = str(status["ts"])[:19].replace("T", " ") + " UTC"
+    return text if status["clock"] == "synced" else _("{time} (not checked)").format(time=text)
 
 
 def shown(value: object, unit: str = "") -> str:
@@ -112,15 +137,20 @@ def shown(value: object, unit: str = "") -> str:
     if value is None:
         return "–"
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return _("yes") if value else _("no")
     if isinstance(value, float):
         return f"{value:.1f}{unit}"
     return f"{value}{unit}"
 
 
+def word(name: str) -> str:
+    """Return what stands on the screen for a word of the contract: a quality, an alert, a sensor."""
+    return _(name.replace("_", " "))
+
+
 def quality_text(quality: str) -> Text:
     """Return a quality in its colour."""
-    return Text(quality, style=_COLOURS.get(quality, ""))
+    return Text(word(quality), style=_COLOURS.get(quality, ""))
 
 
 def people_and_power(status: dict[str, Any]) -> Table:
@@ -143,98 +173,127 @@ def _side_by_side(left: Panel, right: Panel, left_share: int, right_share: int) 
 
 def faults(status: dict[str, Any]) -> Group:
     """Return what is wrong, a paragraph a fault over the full width: folded, never cut."""
-    found = [(sensor["name"], sensor["error"]) for sensor in status["sensors"] if sensor["error"]]
+    return Group(*fault_texts(status))
+
+
+def fault_texts(status: dict[str, Any]) -> list[Text]:
+    """Return what is wrong, a text a fault."""
+    found = [(s["name"], s["error"]) for s in status["sensors"] if s["error"]]
     if status["link"]["error"]:
-        found.append(("link", status["link"]["error"]))
+        found.append((_("link"), status["link"]["error"]))
     if status["store"]["error"]:
-        found.append(("store", status["store"]["error"]))
+        found.append((_("store"), status["store"]["error"]))
     if second := status["store"].get("second_place"):  # an older agent does not tell
-        found.append(("second place", f"cannot be written: {second}"))
-    return Group(
-        *(
-            Text.assemble((f"{name}: ", "red"), said(error), overflow="fold")
-            for name, error in found
-        )
-    )
+        found.append((_("second place"), _("cannot be written: {why}").format(why=second)))
+    return [
+        Text.assemble((f"{name}: ", "red"), said(error), overflow="fold") for name, error in found
+    ]
 
 
-def _facts(title: str, rows: list[tuple[str, str | Text]]) -> Panel:
+def facts(rows: Rows) -> Table:
+    """Return names and values in two columns."""
     table = Table.grid(padding=(0, 1))
     for name, value in rows:
         # As text, not as markup: a tent's name or an error may hold brackets.
         text = Text(value) if isinstance(value, str) else value
         text.overflow = "fold"
         table.add_row(Text(name, style="dim"), text)
-    return Panel(table, title=title, title_align="left")
+    return table
+
+
+def _facts(title: str, rows: Rows) -> Panel:
+    return Panel(facts(rows), title=title, title_align="left")
 
 
 def _people(status: dict[str, Any]) -> Panel:
+    return _facts(_("People"), people_rows(status))
+
+
+def people_rows(status: dict[str, Any]) -> Rows:
+    """Return what is known of the people, by name and value."""
     capacity = status.get("capacity")
     if capacity is None:
-        return _facts("People", [("no door sensor", "")])
-    return _facts(
-        "People",
-        [
-            ("inside", Text(shown(capacity["people"]), style="bold")),
-            ("free places", f"{shown(capacity['free'])} of {capacity['seats']}"),
-            ("today", _today(capacity)),
-            ("may be off by", shown(capacity["uncertainty"])),
-            ("quality", quality_text(capacity["quality"])),
-        ],
-    )
+        return [(_("no door sensor"), "")]
+    free = _("{free} of {seats}").format(free=shown(capacity["free"]), seats=capacity["seats"])
+    return [
+        (_("inside"), Text(shown(capacity["people"]), style="bold")),
+        (_("free places"), free),
+        (_("today"), _today(capacity)),
+        (_("may be off by"), shown(capacity["uncertainty"])),
+        (_("quality"), quality_text(capacity["quality"])),
+    ]
 
 
 def _today(capacity: dict[str, Any]) -> str:
     if capacity["entered_total"] is None:  # one beam
-        return f"{shown(capacity['passed_today'])} passed the door"
-    return f"{shown(capacity['entered_today'])} in, {shown(capacity['left_today'])} out"
+        return _("{passed} passed the door").format(passed=shown(capacity["passed_today"]))
+    entered, left = shown(capacity["entered_today"]), shown(capacity["left_today"])
+    return _("{entered} in, {left} out").format(entered=entered, left=left)
 
 
 def _power(status: dict[str, Any]) -> Panel:
+    alerts = ", ".join(status["alerts"]) or _("none")
+    return _facts(_("Power"), [*power_rows(status), (_("alerts"), Text(alerts))])
+
+
+def power_rows(status: dict[str, Any]) -> Rows:
+    """Return what is known of the power, by name and value."""
     power = status["power"]
-    rows: list[tuple[str, str | Text]] = [("source", Text(power["source"], style="bold"))]
+    rows: Rows = [(_("source"), Text(word(power["source"]), style="bold"))]
     if (mains := power.get("mains")) is not None:
-        rows.append(("mains", f"{shown(mains['present'])}, {shown(mains['hours_today'])} h today"))
+        text = _("{present}, {hours} h today").format(
+            present=shown(mains["present"]), hours=shown(mains["hours_today"])
+        )
+        rows.append((_("mains"), text))
     if (generator := power.get("generator")) is not None:
-        rows.append(
-            (
-                "generator",
-                f"{generator['state']}, "
-                f"{shown(generator['current_a'], ' A')}, {shown(generator['hours_total'])} h in all",
-            )
+        text = _("{state}, {current}, {hours} h in all").format(
+            state=word(generator["state"]),
+            current=shown(generator["current_a"], " A"),
+            hours=shown(generator["hours_total"]),
         )
+        rows.append((_("generator"), text))
     if (battery := power.get("battery")) is not None:
-        left_min = battery["time_to_empty_min"]
-        left = "" if left_min is None else f", {left_min / 60:.1f} h left"
-        uncertainty_pct = battery["uncertainty_pct"]
-        off = "" if uncertainty_pct is None else f" ± {uncertainty_pct:.0f}"
-        rows.append(
-            (
-                "battery",
-                f"{shown(battery['charge_pct'])}{off} %, {shown(battery['current_a'], ' A')}{left}",
-            )
-        )
-    rows.append(("quality", quality_text(power["quality"])))
-    rows.append(("alerts", Text(", ".join(status["alerts"]) or "none")))
-    return _facts("Power", rows)
+        rows.append((_("battery"), f"{charge(battery)}, {shown(battery['current_a'], ' A')}"))
+        if left := time_left(battery):
+            rows[-1] = (_("battery"), f"{rows[-1][1]}, {left}")
+    rows.append((_("quality"), quality_text(power["quality"])))
+    return rows
+
+
+def charge(battery: dict[str, Any]) -> str:
+    """Return a battery's charge with its uncertainty."""
+    uncertainty_pct = battery["uncertainty_pct"]
+    off = "" if uncertainty_pct is None else f" ± {uncertainty_pct:.0f}"
+    return f"{shown(battery['charge_pct'])}{off} %"
+
+
+def time_left(battery: dict[str, Any]) -> str:
+    """Return how long a battery lasts; empty where nobody knows."""
+    left_min = battery["time_to_empty_min"]
+    return "" if left_min is None else _("{hours} h left").format(hours=f"{left_min / 60:.1f}")
 
 
 def _sensors(status: dict[str, Any]) -> Panel:
+    return Panel(sensor_table(status, reads=True), title=_("Sensors"), title_align="left")
+
+
+def sensor_table(status: dict[str, Any], *, reads: bool, older_s: float = 0.0) -> Table:
+    """Return each sensor's quality and age, and its reads where these matter.
+
+    `older_s` is the age of the status itself.
+    """
     table = Table.grid(padding=(0, 1))
     for sensor in status["sensors"]:
         age_s = sensor["age_s"]
+        errors = counted("{n} error", "{n} errors", sensor["errors"]) if sensor["errors"] else ""
+        told = [counted("{n} read", "{n} reads", sensor["reads"])] if reads else []
         table.add_row(
             Text(sensor["name"], style="dim", overflow="fold"),
             quality_text(sensor["quality"]),
-            Text("–" if age_s is None else f"{age_s:.0f} s", justify="right"),
-            Text(_reads(sensor)),
+            Text("–" if age_s is None else f"{age_s + older_s:.0f} s", justify="right"),
+            Text(", ".join([*told, *([errors] if errors else [])])),
         )
-    return Panel(table, title="Sensors", title_align="left")
-
-
-def _reads(sensor: dict[str, Any]) -> str:
-    errors = f", {sensor['errors']} errors" if sensor["errors"] else ""
-    return f"{sensor['reads']} reads{errors}"
+    return table
 
 
 def unit_panel(status: dict[str, Any]) -> Panel:
@@ -265,14 +324,32 @@ def unit_panel(status: dict[str, Any]) -> Panel:
 
 
 def _link(status: dict[str, Any]) -> Panel:
-    link, buffer = status["link"], status["buffer"]
-    connected = Text("connected", style="green") if link["connected"] else Text("down", style="red")
-    rows: list[tuple[str, str | Text]] = [
-        ("broker", link["broker"]),
-        ("link", connected),
-        ("waiting", f"{buffer['rows']} records, {buffer['dropped']} dropped"),
+    return _facts(_("Link"), link_rows(status))
+
+
+def link_rows(status: dict[str, Any]) -> Rows:
+    """Return how the link does, and what waits for it, by name and value."""
+    return [
+        (_("broker"), status["link"]["broker"]),
+        (_("link"), link_text(status)),
+        (_("waiting"), waiting(status)),
     ]
-    return _facts("Link", rows)
+
+
+def link_text(status: dict[str, Any]) -> Text:
+    """Return whether the link is up."""
+    if status["link"]["connected"]:
+        return Text(_("connected"), style="green")
+    if status["link"]["connected"] is None:
+        return Text(shown(None))
+    return Text(_("down"), style="red")
+
+
+def waiting(status: dict[str, Any]) -> str:
+    """Return how much waits for the link."""
+    buffer = status["buffer"]
+    rows = counted("{n} record", "{n} records", buffer["rows"])
+    return _("{records}, {dropped} dropped").format(records=rows, dropped=buffer["dropped"])
 
 
 def messages_panel(sent: list[tuple[str, str]], lines_shown: int) -> Panel:

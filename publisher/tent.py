@@ -716,6 +716,10 @@ class Tent:
             self.totals.occupancy.passed_total,
         )
 
+    def qualities(self) -> tuple[str, ...]:
+        """Return how far each sensor can be believed, as of the last `apply` or `tick`."""
+        return tuple(self._qualities.values())
+
     def sensors(self, now: Now) -> list[dict[str, Any]]:
         """Return how each sensor does, for people."""
         return [

@@ -1,18 +1,23 @@
 """GPIO lines by gpiozero: inputs that report each edge with its time, and a lamp."""
 
 import gc
+import logging
 import math
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import cycle
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, Protocol
 
 from sensors.capture import Decoded, Tap, line, lines, no_tap
+from sensors.clock import Monotonic
 from sensors.hardware import Hardware
 from sensors.reading import SensorError
+
+log = logging.getLogger("tentwatch.sensors")
 
 HIGHEST_GPIO = 27  # the 40-pin header carries GPIO 0 to 27
 
@@ -244,21 +249,56 @@ class _Watcher:
 
 
 class Lamp:
-    """A lamp (LED) on a GPIO line."""
+    """A lamp (LED) on a GPIO line, which flashes by a thread of its own."""
 
-    def __init__(self, gpio: int, hardware: Hardware) -> None:
+    def __init__(self, gpio: int, hardware: Hardware, clock: Monotonic) -> None:
         """Raises SensorError where the line cannot be had."""
         from gpiozero import LED
 
         self._name = f"the lamp on GPIO {gpio}"
+        self._clock = clock
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
         with _opening, _explained(self._name):
             self._led = LED(gpio, pin_factory=hardware.pin_factory())
 
-    def light(self, on: bool) -> None:
-        """Switch the lamp on or off. Raises SensorError."""
+    def show(self, steps_s: Sequence[float]) -> None:
+        """Be lit for the first of `steps_s` in seconds, dark for the second and so on, again and again.
+
+        One step alone is steady light, and none is darkness. Raises SensorError.
+        """
+        self._hold()
+        self._switch(bool(steps_s))
+        if len(steps_s) > 1:
+            self._over = threading.Event()
+            self._thread = threading.Thread(
+                target=self._flash, args=(steps_s, self._over), name="lamp", daemon=True
+            )
+            self._thread.start()
+
+    def _flash(self, steps_s: Sequence[float], over: threading.Event) -> None:
+        lit = True
+        for step_s in cycle(steps_s):
+            if over.wait(self._clock.real_s(step_s)):
+                return
+            lit = not lit
+            try:
+                self._switch(lit)
+            except SensorError as error:
+                log.warning("%s", error)
+                return
+
+    def _switch(self, lit: bool) -> None:
         with _explained(self._name):
-            self._led.value = on
+            self._led.value = lit
+
+    def _hold(self) -> None:
+        self._over.set()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join()
 
     def close(self) -> None:
         """Switch the lamp off and give the line back."""
+        self._hold()
         self._led.close()

@@ -18,7 +18,7 @@ ONE_PLACE = {
     "adafruit_register": {"sensors.ina219"},
     "gpiozero": {"sensors.gpio", "sensors.simulated.pins"},
     "paho": {"publisher.session"},
-    "rich": {"publisher.screen", "publisher.cli"},
+    "rich": {"publisher.screen", "publisher.cli", "publisher.live", "publisher.watch"},
     "serial": {"sensors.serial_port"},
     "sqlite3": {"publisher.store"},
     "tomlkit": {"publisher.config_file"},
@@ -35,8 +35,9 @@ LATE = {
 #: Modules that compute: no clock, no thread, no file, no socket.
 PURE = (
     "publisher.charge", "publisher.commands", "publisher.generator", "publisher.messages",
-    "publisher.day", "publisher.occupancy", "publisher.power", "publisher.tent", "publisher.totals",
-    "sensors.framing", "sensors.jbd_frames", "sensors.line_trust", "sensors.passage",
+    "publisher.day", "publisher.graph", "publisher.hour", "publisher.lamp", "publisher.occupancy",
+    "publisher.power", "publisher.tent", "publisher.totals",
+    "sensors.framing", "sensors.jbd_frames", "sensors.line_trust", "sensors.passage", "sensors.press",
     "sensors.pzem004t_frames", "sensors.reading", "sensors.shunt", "sensors.vedirect_frames",
 )  # fmt: skip
 IMPURE = {"io", "os", "pathlib", "queue", "random", "socket", "subprocess", "threading", "time"}

@@ -241,9 +241,11 @@ def test_identify_lights_the_lamp_for_its_time(
     assert subscriber.next("answer").content["ok"] is True
     lamp = unit.config.tent.lamp_gpio
     assert lamp is not None
-    assert unit.hardware.pins.is_high(lamp)
-    wait_for(lambda: not unit.hardware.pins.is_high(lamp), "the lamp to go out")
+    assert unit.status()["lamp"] == "identify"
+    wait_for(lambda: unit.hardware.pins.is_high(lamp), "the lamp to be lit")
+    wait_for(lambda: unit.status()["lamp"] == "working", "the lamp to show the unit's state again")
     unit.stop()
+    assert not unit.hardware.pins.is_high(lamp)
 
 
 def reads_of(unit: Unit, sensor: str) -> int:

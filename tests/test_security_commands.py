@@ -178,7 +178,7 @@ def test_what_is_refused_changes_nothing(idle: Idle) -> None:
     def check(name: str, payload: bytes, retained: bool) -> None:
         nonlocal carried_out
         before, rows = idle.totals(), idle.agent._store.last_id()
-        lamp_until_s, known = idle.agent._lamp_until_s, dict(idle.agent._answers)
+        lamp_until_s, known = idle.agent._panel.identify_until_s, dict(idle.agent._answers)
         answers = idle.serve(name, payload, retained=retained)
         assert len(answers) <= 1
         for _, cid, text in answers:
@@ -189,7 +189,7 @@ def test_what_is_refused_changes_nothing(idle: Idle) -> None:
                 return
         assert idle.totals() == before
         assert idle.agent._store.last_id() == rows
-        assert idle.agent._lamp_until_s == lamp_until_s
+        assert idle.agent._panel.identify_until_s == lamp_until_s
         assert {c for c in idle.agent._answers if c not in known} <= {c for _, c, _ in answers}
 
     check()

@@ -228,12 +228,12 @@ def test_what_lgpio_raises_is_told_as_a_line_that_cannot_be_used(
     lgpio = ModuleType("lgpio")
     lgpio.error = LgpioError  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "lgpio", lgpio)
-    lamp = Lamp(LAMP_GPIO, tent.hardware)
+    lamp = Lamp(LAMP_GPIO, tent.hardware, tent.clock)
     inputs = tent.inputs(5)
     tent.hardware.pins.failure = LgpioError("GPIO busy")
     for use in (
         lambda: tent.inputs(6),
-        lambda: Lamp(7, tent.hardware),
+        lambda: Lamp(7, tent.hardware, tent.clock),
         lambda: inputs.is_high(5),
         lambda: inputs.lost_edges(1.0),
     ):
@@ -281,13 +281,13 @@ def test_off_a_pi_a_line_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_lamp_lights_and_is_dark_when_it_is_closed(tent: Tent) -> None:
-    lamp = Lamp(LAMP_GPIO, tent.hardware)
+    lamp = Lamp(LAMP_GPIO, tent.hardware, tent.clock)
     assert not tent.hardware.pins.is_high(LAMP_GPIO)
-    lamp.light(True)
+    lamp.show((1.0,))
     assert tent.hardware.pins.is_high(LAMP_GPIO)
-    lamp.light(False)
+    lamp.show(())
     assert not tent.hardware.pins.is_high(LAMP_GPIO)
-    lamp.light(True)
+    lamp.show((1.0,))
     lamp.close()
     assert not tent.hardware.pins.is_high(LAMP_GPIO)
 

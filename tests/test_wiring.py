@@ -21,8 +21,6 @@ LARGEST_BYTES = 15_000
 #: A 3B+, a 4B, a 5 and a Zero 2 W, by the revision codes of their boards.
 BOARDS = (0xA020D3, 0xC03111, 0xC04170, 0x902120)
 
-#: Drawn, and held to the sample configuration as soon as that has it.
-BUTTON = "tent.button_gpio"
 
 every_drawing = pytest.mark.parametrize("file", DRAWINGS, ids=lambda file: file.stem)
 
@@ -156,8 +154,6 @@ def test_lines_are_those_of_the_sample_configuration() -> None:
         (w.key, w.name.removeprefix("GPIO")) for file in DRAWINGS for w in drawn(file) if w.key
     }
     configured = {(key, value) for key, value in values if key.endswith("gpio")}
-    if not any(key == BUTTON for key, _ in configured):
-        keyed = {(key, value) for key, value in keyed if key != BUTTON}
     assert keyed == configured
 
 

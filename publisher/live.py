@@ -1,0 +1,266 @@
+"""A terminal that shows a page: only what has changed is sent, and it is left in order, however it ends.
+
+A slow link takes few bytes: of each line the part that differs from what stands there already.
+"""
+
+import codecs
+import contextlib
+import os
+import select
+import signal
+import sys
+import termios
+import tty
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, NamedTuple, TextIO
+
+from rich.cells import cell_len
+from rich.color import ColorSystem
+from rich.segment import Segment
+from rich.style import Style
+
+Lines = Sequence[Sequence[Segment]]
+#: What a terminal is written in at a time: a signal is heeded in between.
+PIECE_BYTES = 256
+#: Time that a terminal which takes nothing gets to be left in order.
+LEAVE_S = 1.0
+#: A terminal that does not know its size (a serial console) has this one.
+USUAL_SIZE = os.terminal_size((80, 24))
+_ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l"  # a screen of its own, no cursor, no lines that wrap
+_LEAVE = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
+_CLEAR = "\x1b[0m\x1b[H\x1b[2J"
+_KEYS_THAT_END = {"q", "Q", "й", "Й"}  # the same key on a Ukrainian keyboard
+_REDRAW = {"r", "R", "к", "К", "\x0c"}
+#: What stands for a letter where a terminal has ASCII only.
+_PLAIN = str.maketrans({"·": "-", "–": "-", "─": "-", "…": "~", "±": "~", "°": " "})
+
+
+class Cell(NamedTuple):
+    """One letter, with the marks that stand on it, and its looks."""
+
+    text: str
+    style: Style | None
+
+
+def has_ascii_only(stream: TextIO) -> bool:
+    """Say whether a terminal shows nothing but ASCII for sure.
+
+    In the locale C Python writes UTF-8 all the same, and says so.
+    """
+    if sys.flags.utf8_mode and "PYTHONUTF8" not in os.environ:
+        return True
+    return codecs.lookup(stream.encoding or "ascii").name != "utf-8"
+
+
+def cells(line: Sequence[Segment], *, ascii_only: bool) -> list[Cell]:
+    """Return a line letter by letter."""
+    found: list[Cell] = []
+    for segment in line:
+        for letter in segment.text.translate(_PLAIN) if ascii_only else segment.text:
+            if ascii_only and not letter.isascii():
+                found += [Cell("?", segment.style)] * cell_len(letter)
+            elif cell_len(letter) == 0 and found:
+                found[-1] = Cell(found[-1].text + letter, found[-1].style)
+            else:
+                found.append(Cell(letter, segment.style))
+    while found and found[-1].text == " " and not (found[-1].style and found[-1].style.reverse):
+        found.pop()
+    return found
+
+
+def rendered(line: Sequence[Cell], colours: ColorSystem | None) -> str:
+    """Return letters with the commands for their looks; without colours bold and reverse stay."""
+    parts: list[str] = []
+    at = 0
+    while at < len(line):
+        end = at
+        while end < len(line) and line[end].style == line[at].style:
+            end += 1
+        text, style = "".join(cell.text for cell in line[at:end]), line[at].style
+        if style is not None and colours is None:
+            style = style.without_color
+        system = colours or ColorSystem.STANDARD
+        parts.append(text if style is None else style.render(text, color_system=system))
+        at = end
+    return "".join(parts)
+
+
+def update(old: Sequence[Cell], new: Sequence[Cell], row: int, colours: ColorSystem | None) -> str:
+    """Return what turns a line of the terminal (`row`, from 1) into another."""
+    if list(old) == list(new):
+        return ""
+    start = 0
+    while start < min(len(old), len(new)) and old[start] == new[start]:
+        start += 1
+    end, shorter = len(new), _width(new) < _width(old)
+    if _width(old) == _width(new):  # then the rest stands where it belongs
+        back = 0
+        while back < min(len(old), len(new)) - start and old[-1 - back] == new[-1 - back]:
+            back += 1
+        end -= back
+    column = _width(new[:start]) + 1
+    rest = "\x1b[K" if shorter else ""
+    return f"\x1b[{row};{column}H{rendered(new[start:end], colours)}{rest}"
+
+
+def _width(line: Sequence[Cell]) -> int:
+    return cell_len("".join(cell.text for cell in line))
+
+
+class Live:
+    """The terminal of this process, from `with` on until its end.
+
+    Ctrl-C, a key q, SIGTERM, SIGHUP and a terminal that has gone end it (`over`); Ctrl-Z lets go of
+    it meanwhile.
+    """
+
+    def __init__(self, *, colours: ColorSystem | None, ascii_only: bool) -> None:
+        self.over = False
+        self._colours = colours
+        self._ascii_only = ascii_only
+        self._screen = sys.stdout.fileno()
+        self._keys: int | None = sys.stdin.fileno() if sys.stdin and sys.stdin.isatty() else None
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._shown: list[list[Cell]] | None = None
+        self._size = USUAL_SIZE
+        self._suspended = False
+        self._settings: list[Any] = []
+        self._handlers: dict[int, Any] = {}
+        self._woken, self._waker = os.pipe()
+        self._is_shown = False
+
+    def __enter__(self) -> "Live":
+        """Take the terminal."""
+        os.set_blocking(self._woken, False)
+        os.set_blocking(self._waker, False)
+        signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
+        ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+        handlers: dict[int, Callable[..., None]] = dict.fromkeys(ends, self._end)
+        handlers |= {signal.SIGTSTP: self._suspend, signal.SIGWINCH: lambda *_: None}
+        for number, handler in handlers.items():
+            if signal.getsignal(number) != signal.SIG_IGN or number == signal.SIGWINCH:
+                self._handlers[number] = signal.signal(number, handler)
+        self._enter()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave the terminal as it was."""
+        self._leave()
+        signal.set_wakeup_fd(-1)
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        os.close(self._woken)
+        waker, self._waker = self._waker, -1
+        os.close(waker)
+
+    def wake(self) -> None:
+        """End a `wait`; from any thread."""
+        with contextlib.suppress(OSError):
+            os.write(self._waker, b"\0")
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait for a key, a signal or `wake`, at most `timeout_s`."""
+        if self._suspended:
+            self._sleep()
+            return
+        waited = [self._woken] if self._keys is None else [self._woken, self._keys]
+        ready, _, _ = select.select(waited, [], [], timeout_s)
+        if self._woken in ready:
+            self._drain()
+        if self._keys is not None and self._keys in ready:
+            self._take_keys(self._keys)
+
+    def size(self) -> os.terminal_size:
+        """Return columns and lines as they are now."""
+        with contextlib.suppress(OSError):
+            found = os.get_terminal_size(self._screen)
+            if found.columns > 0 and found.lines > 0:
+                return found
+        return USUAL_SIZE
+
+    def show(self, lines: Lines) -> None:
+        """Show a page, which must fit the terminal's `size`."""
+        if self.over or self._suspended:
+            return
+        size = self.size()
+        text = ""
+        if self._shown is None or size != self._size:
+            text, self._shown, self._size = _CLEAR, [], size
+        new = [cells(line, ascii_only=self._ascii_only) for line in lines[: size.lines]]
+        old = self._shown
+        for row in range(max(len(new), len(old))):
+            before = old[row] if row < len(old) else []
+            after = new[row] if row < len(new) else []
+            text += update(before, after, row + 1, self._colours)
+        self._shown = new
+        self._put(text)
+
+    def _enter(self) -> None:
+        if self._keys is not None:
+            with contextlib.suppress(termios.error):
+                self._settings = termios.tcgetattr(self._keys)
+                # Now: a terminal that takes nothing at the moment must not hold us up.
+                tty.setcbreak(self._keys, termios.TCSANOW)
+        self._shown, self._is_shown = None, True
+        self._put(_ENTER)
+
+    def _leave(self) -> None:
+        if self._is_shown:
+            self._is_shown = False
+            self._put(_LEAVE, LEAVE_S)
+        if self._keys is not None and self._settings:
+            with contextlib.suppress(termios.error):
+                termios.tcsetattr(self._keys, termios.TCSANOW, self._settings)
+
+    def _put(self, text: str, limit_s: float | None = None) -> None:
+        """Write to the terminal, piece by piece; without a limit until it is `over`."""
+        data = text.encode()
+        try:
+            while data:
+                waited = [] if limit_s is not None else [self._woken]
+                ready, free, _ = select.select(waited, [self._screen], [], limit_s)
+                if ready:
+                    self._drain()
+                if (self.over and limit_s is None) or not (ready or free):
+                    return
+                if free:
+                    data = data[os.write(self._screen, data[:PIECE_BYTES]) :]
+        except OSError:  # the terminal has gone
+            self.over = True
+
+    def _take_keys(self, keys: int) -> None:
+        try:
+            data = os.read(keys, 64)
+        except OSError:
+            data = b""
+        if not data:  # the terminal has gone
+            self.over = True
+        typed = set(self._decoder.decode(data))
+        if typed & _KEYS_THAT_END:
+            self.over = True
+        if typed & _REDRAW:
+            self._shown = None
+
+    def _drain(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._woken, 64):
+                pass
+
+    def _end(self, *_: object) -> None:
+        self.over = True
+
+    def _suspend(self, *_: object) -> None:
+        self._suspended = True
+
+    def _sleep(self) -> None:
+        """Let go of the terminal and stop until the shell lets us go on."""
+        self._leave()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        self._suspended = False
+        self._enter()

@@ -1,0 +1,403 @@
+"""`tentwatch watch` in real pseudo-terminals, and its page for tents of all kinds."""
+
+import copy
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyte
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+
+from publisher.live import cells, update
+from publisher.screen import word
+from publisher.watch import NO_LIMIT, Line, Page, Seen
+from tests.conftest import Broker, Unit, wait_for
+from tests.terminals import PROGRAM, Terminal
+
+ERROR = ("GPIO 17 cannot be used: check its number, that nothing else uses it, and " * 3)[:200]
+LONG_NAME = "Пункт незламності, спортивний центр імені Олександра Довженка, другий поверх" * 2
+ALERTS = [
+    "battery_alarm", "battery_low", "door_obstructed", "generator_frequency",
+    "generator_frequency_warning", "generator_fuel_suspected", "generator_overload",
+    "generator_service_due", "store_failed", "unit_disk_low", "unit_overheating",
+    "unit_undervoltage",
+]  # fmt: skip
+SIZES = [(80, 24), (40, 10), (200, 60), (79, 23), (69, 24), (24, 8), (12, 3), (1, 1), (100, 12)]
+BLOCKS = {
+    (80, 24): ("People", "Power", "Alerts", "Sensors", "Link", "vents", "Last hour", "q ends"),
+    (40, 10): ("People:", "Power:", "Alerts:", "Sensors:", "Link:", "vents", "people", "q ends"),
+    (200, 60): ("People", "Power", "Alerts", "Sensors", "Link", "vents", "Last hour", "q ends"),
+}
+
+
+# In a terminal
+
+
+@pytest.fixture
+def running(unit: Unit) -> Unit:
+    """A unit that is well."""
+    unit.start()
+    wait_for(lambda: is_well(unit), "a unit that is well")
+    return unit
+
+
+def is_well(unit: Unit) -> bool:
+    found = unit.status()
+    return found["link"]["connected"] and all(s["quality"] == "ok" for s in found["sensors"])
+
+
+@pytest.fixture
+def watch(unit: Unit) -> Iterator[Callable[..., Terminal]]:
+    """Watches the unit in a terminal of a size."""
+    opened: list[Terminal] = []
+
+    def start(columns: int = 80, lines: int = 24, **environment: str) -> Terminal:
+        arguments = "watch", "--state-dir", str(unit.state_dir)
+        opened.append(Terminal(columns, lines, *arguments, **environment))
+        return opened[-1]
+
+    yield start
+    for terminal in opened:
+        terminal.close()
+
+
+def once(unit: Unit, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [PROGRAM, "watch", "--once", "--state-dir", str(unit.state_dir)],
+        capture_output=True, check=False,
+        env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **environment},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("columns", "lines"), BLOCKS)
+def test_all_blocks_are_on_terminals_of_all_sizes(
+    running: Unit, watch: Callable[..., Terminal], columns: int, lines: int
+) -> None:
+    terminal = watch(columns, lines)
+    for block in BLOCKS[columns, lines]:
+        terminal.wait_for(block)
+    assert terminal.lines()[0].startswith("demo · ")
+    terminal.type("q")
+    assert terminal.wait() == 0
+    assert terminal.is_in_order()
+
+
+def test_it_follows_the_unit_and_sends_only_what_has_changed(
+    running: Unit, watch: Callable[..., Terminal]
+) -> None:
+    terminal = watch()
+    terminal.wait_for(r"source +mains")
+    terminal.wait_for(r"door +ok")
+    first = len(terminal.raw)
+    at_s = terminal.lines()[0][-12:]
+    wait_for(lambda: terminal.lines()[0][-12:] != at_s, "the next second")
+    assert len(terminal.raw) - first < first / 2, "no page as a whole"
+    running.hardware.set_mains(False)
+    terminal.wait_for(r"source +battery")
+    terminal.wait_for(r"mains lost: source battery")
+    running.hardware.set_mains(True)
+    terminal.wait_for(r"mains restored")
+    assert terminal.screen.display[0].startswith("demo")
+
+
+def test_a_unit_that_goes_away_makes_the_page_an_old_one_until_it_is_back(
+    running: Unit, watch: Callable[..., Terminal]
+) -> None:
+    terminal = watch()
+    terminal.wait_for(r"door +ok")
+    running.stop()
+    terminal.wait_for(r"OLD: what you see is \d+ s old\.")
+    terminal.wait_for(r"not\s+running")
+    terminal.wait_for(r"door +stale")  # nothing of it is well any more
+    terminal.wait_for(r"link +–")
+    running.start()
+    terminal.wait_for(r"door +ok")
+    assert "OLD" not in terminal.text()
+    terminal.type("\x03")
+    assert terminal.wait() == 0
+    assert terminal.is_in_order()
+
+
+def test_it_waits_for_a_unit_that_does_not_run_yet(
+    unit: Unit, watch: Callable[..., Terminal]
+) -> None:
+    terminal = watch()
+    terminal.wait_for(r"does\s+not\s+exist")
+    assert "People" not in terminal.text()
+    unit.start()
+    terminal.wait_for("People")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
+def test_however_it_is_ended_the_terminal_is_in_order(
+    running: Unit, watch: Callable[..., Terminal], number: signal.Signals
+) -> None:
+    terminal = watch()
+    terminal.wait_for("People")
+    terminal.process.send_signal(number)
+    assert terminal.wait() == 0
+    assert terminal.is_in_order()
+
+
+def test_it_lets_go_of_the_terminal_while_it_is_stopped(
+    running: Unit, watch: Callable[..., Terminal]
+) -> None:
+    terminal = watch()
+    terminal.wait_for("People")
+    terminal.process.send_signal(signal.SIGTSTP)
+    assert terminal.is_in_order()
+    with terminal._lock:
+        terminal.screen.reset()
+    terminal.process.send_signal(signal.SIGCONT)
+    terminal.wait_for("People")
+    terminal.type("q")
+    assert terminal.wait() == 0
+    assert terminal.is_in_order()
+
+
+def test_a_terminal_that_is_closed_ends_it(running: Unit, watch: Callable[..., Terminal]) -> None:
+    terminal = watch()
+    terminal.wait_for("People")
+    terminal.hang_up()
+    assert terminal.wait() == 0
+
+
+def test_a_terminal_may_change_its_size(running: Unit, watch: Callable[..., Terminal]) -> None:
+    terminal = watch()
+    terminal.wait_for("Last hour")
+    for columns, lines in ((5, 2), (1, 1), (0, 0), (40, 10)):
+        terminal.resize(max(columns, 1), max(lines, 1))
+        if columns == 0:
+            terminal._set_size(0, 0)
+    terminal.wait_for("People: ")
+    terminal.resize(80, 24)
+    terminal.wait_for("Last hour")
+    terminal.wait_for("q ends")
+
+
+def test_without_colours_it_says_the_same(running: Unit, watch: Callable[..., Terminal]) -> None:
+    coloured, plain = watch(), watch(NO_COLOR="1")
+    for terminal in (coloured, plain):
+        terminal.wait_for("Last hour")
+        terminal.wait_for(r"door +ok")
+    colours = re.compile(rb"\x1b\[(?:\d+;)*[349][0-7]m")
+    assert colours.search(coloured.raw)
+    assert not colours.search(plain.raw)
+
+
+def test_a_terminal_with_ascii_only_gets_no_other_letters(
+    running: Unit, watch: Callable[..., Terminal]
+) -> None:
+    terminal = watch(LANG="C")
+    terminal.wait_for("Last hour")
+    terminal.wait_for(r"Power -----")
+    assert terminal.raw.isascii()
+    assert not set(terminal.text()) & set("?�")
+
+
+def test_a_dumb_terminal_and_a_pipe_get_it_once(
+    running: Unit, watch: Callable[..., Terminal]
+) -> None:
+    terminal = watch(TERM="dumb")
+    assert terminal.wait() == 0
+    terminal.wait_for("Last hour")
+    assert b"\x1b" not in terminal.raw
+    done = subprocess.run(
+        [PROGRAM, "watch", "--state-dir", str(running.state_dir)], capture_output=True, check=False,
+        env={"PATH": os.environ["PATH"], "TERM": "xterm", "LANG": "C.UTF-8"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\x1b" not in done.stdout
+    text = done.stdout.decode()
+    for block in ("People", "Power", "Alerts", "Sensors", "Link", "Last hour"):
+        assert block in text
+    assert max(map(len, text.splitlines())) <= 100
+    assert once(running).stdout.decode().splitlines()[1:7] == text.splitlines()[1:7]
+    assert once(running, LANG="C").stdout.isascii()
+
+
+def test_once_without_a_unit_fails_and_says_why(unit: Unit) -> None:
+    done = once(unit)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.decode().startswith("tentwatch: ")
+    assert b"tentwatch is not running" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+# The page
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Any]]:
+    """What a unit that is well says of itself."""
+    broker = Broker(tmp_path_factory.mktemp("broker")).start()
+    unit = Unit(tmp_path_factory.mktemp("unit"), broker.port).start()
+    wait_for(lambda: is_well(unit), "a unit that is well")
+    assert unit.agent is not None
+    yield unit.status(), unit.agent._ask({"command": "recent"})
+    unit.close()
+    broker.stop()
+
+
+@pytest.fixture
+def seen(told: tuple[Any, Any]) -> Seen:
+    status, recent = copy.deepcopy(told)
+    recent["events"] = [
+        {
+            "ts": f"2026-11-22T18:{n:02}:00.000Z", "uptime_s": 60.0 * n, "event": "sensor_failed",
+            "detail": {"sensor": "door", "quality": "fault", "error": ERROR},
+        }
+        for n in range(20)
+    ]  # fmt: skip
+    recent["points"] = {
+        "people": [*range(59), None],
+        "source": [["mains", "generator", "battery", "none", None][n % 5] for n in range(60)],
+        "generator_w": [None] * 30 + [2710.0] * 30,
+        "generator_a": [None] * 60,
+        "battery_pct": [float(n) for n in range(60)],
+    }
+    return Seen(0.0, status, recent, None)
+
+
+def without(status: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Return the status of a tent that lacks some sensors."""
+    power = {k: v for k, v in status["power"].items() if k not in names}
+    found = {**status, "power": power}
+    if "door" in names:
+        del found["capacity"]
+    found["sensors"] = [s for s in status["sensors"] if s["name"] not in names]
+    return found
+
+
+def in_trouble(status: dict[str, Any]) -> dict[str, Any]:
+    """Return the status of a tent in which everything fails at once."""
+    failing = {"quality": "fault", "age_s": None, "error": ERROR, "errors": 12345}
+    return {
+        **status,
+        "name": LONG_NAME,
+        "ts": None,
+        "alerts": ALERTS,
+        "sensors": [{**s, **failing} for s in status["sensors"]],
+        "link": {**status["link"], "connected": False, "error": ERROR},
+        "store": {"error": ERROR, "second_place": ERROR},
+        "buffer": {"rows": 100_000, "oldest_s": 1e6, "dropped": 123_456},
+        "capacity": {**dict.fromkeys(status["capacity"]), "seats": 60, "quality": "fault"},
+    }
+
+
+TENTS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "well": lambda status: status,
+    "long name": lambda status: {**status, "name": LONG_NAME, "id": "x" * 64},
+    "trouble": in_trouble,
+    "mains only": lambda status: without(status, "door", "generator", "battery"),
+    "no sensor": lambda status: without(status, "door", "generator", "battery", "mains"),
+    "no door": lambda status: without(status, "door"),
+    "door only": lambda status: without(status, "mains", "generator", "battery"),
+}
+
+
+def shown(page: list[Line]) -> list[str]:
+    return ["".join(segment.text for segment in line) for line in page]
+
+
+@pytest.mark.parametrize("blocks", [True, False])
+@pytest.mark.parametrize("tent", TENTS)
+def test_every_page_fits_its_terminal(seen: Seen, tent: str, blocks: bool) -> None:
+    assert seen.status is not None
+    status = TENTS[tent](seen.status)
+    for columns, lines in SIZES:
+        for recent in (seen.recent, None):
+            for error, age_s in ((None, 0.0), (ERROR, 1e5)):
+                page = Page(columns, lines, blocks=blocks, keys="q ends")
+                told = shown(page.lines(Seen(0.0, status, recent, error), age_s))
+                assert len(told) <= lines
+                assert max(map(cell_len, told)) <= columns, (columns, lines)
+                unknown = shown(page.lines(Seen(0.0, None, None, error), age_s))
+                assert len(unknown) <= lines
+                assert max(map(cell_len, unknown)) <= columns
+
+
+def test_what_matters_most_is_on_a_small_terminal_in_the_worst_case(seen: Seen) -> None:
+    assert seen.status is not None
+    status = in_trouble(seen.status)
+    told = shown(Page(80, 24, blocks=True).lines(Seen(0.0, status, seen.recent, None), 0.0))
+    text = " ".join(line.strip() for line in told)
+    for alert in ALERTS:
+        assert word(alert) in text or re.search(r"Alerts: .*\d+ more", text), alert
+    for sensor in status["sensors"]:
+        assert re.search(rf"{sensor['name']} +fault", text)
+        assert f"{sensor['name']}: GPIO 17 cannot be used" in text
+    assert "100000 records" in text
+    assert re.search(r"[Ll]ink:? +down", text)
+    assert re.search(r"source +mains", text)
+    assert "demo" in told[0]
+    whole = shown(Page(80, NO_LIMIT, blocks=True).lines(Seen(0.0, status, seen.recent, None), 0.0))
+    text = " ".join(line.strip() for line in whole)
+    assert text.count(ERROR[-60:].strip()) >= 3, "there is room for all of each"
+
+
+def test_alerts_that_a_line_does_not_hold_are_counted(seen: Seen) -> None:
+    assert seen.status is not None
+    status = {**seen.status, "alerts": ALERTS}
+    told = shown(Page(40, 10, blocks=True).lines(Seen(0.0, status, seen.recent, None), 0.0))
+    line = next(line for line in told if line.startswith("Alerts"))
+    named = [alert for alert in ALERTS if word(alert) in line]
+    more = re.search(r"(\d+) more", line)
+    assert more is not None
+    assert named
+    assert line.startswith("Alerts: battery alarm"), "the tent's own come first"
+
+
+def test_graphs_have_gaps_where_nothing_is_known(seen: Seen) -> None:
+    told = shown(Page(80, 24, blocks=True).lines(seen, 0.0))
+    people = next(line for line in told if line.startswith("people"))
+    generator = next(line for line in told if line.startswith("generator  ") and "kW" in line)
+    source = next(line for line in told if line.startswith("source  ") and "MGB0 " in line)
+    assert people.endswith("  0–60"), "the last minute is not known"
+    assert generator.split() == ["generator", "█" * 30, "0–2.7", "kW"]
+    assert source.endswith("MGB0") or source.endswith("MGB0 ")
+    assert not set("".join(told)) & set("\x1b")
+
+
+def test_more_room_shows_more(seen: Seen) -> None:
+    def count(lines: int) -> int:
+        told = shown(Page(80, lines, blocks=True, keys="q ends").lines(seen, 0.0))
+        return sum("sensor failed" in line for line in told)
+
+    assert count(24) < count(30) < count(60) == 20
+
+
+def test_no_text_from_outside_commands_the_terminal() -> None:
+    letters = cells([Segment("a\u0301b")], ascii_only=False)
+    assert [cell.text for cell in letters] == ["a\u0301", "b"]
+    assert [c.text for c in cells([Segment("Буча ·字")], ascii_only=True)] == [*"???? -??"]
+
+
+STYLES = st.sampled_from([None, Style(bold=True), Style(color="red"), Style(reverse=True)])
+TEXTS = st.lists(st.tuples(st.text(alphabet="ab 1·▁字й", max_size=6), STYLES), max_size=5)
+
+
+@given(st.lists(TEXTS, min_size=2, max_size=4))
+def test_what_is_sent_turns_one_line_into_the_next(
+    texts: list[list[tuple[str, Style | None]]],
+) -> None:
+    screen = pyte.Screen(80, 3)
+    stream = pyte.Stream(screen)
+    before = cells([], ascii_only=False)
+    for text in texts:
+        line = [Segment(letters, style) for letters, style in text]
+        after = cells(line, ascii_only=False)
+        stream.feed(update(before, after, 2, None))
+        expected = pyte.Screen(80, 3)
+        pyte.Stream(expected).feed(update([], after, 2, None))
+        assert screen.display == expected.display
+        assert screen.display[1].rstrip() == "".join(cell.text for cell in after).rstrip()
+        before = after
