@@ -6,13 +6,13 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.color import ColorSystem
 from rich.console import Console, Group, RenderableType
 from rich.segment import Segment
-from rich.table import Table
 from rich.text import Text
 
 from publisher import control, graph, screen
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
             size = live.size()
             page = Page(size.columns, size.lines, blocks=blocks, keys=_("q ends"))
             live.show(page.lines(seen, now_s - seen.at_s))
-            live.wait(ASK_S)
+            live.wait(2 * ASK_S)  # until there is an answer, nearly always
         asking.stop()
     return DONE
 
@@ -167,8 +167,10 @@ class Page:
                     break
         return chosen
 
-    def _render(self, shown: RenderableType) -> Form:
-        return self._console.render_lines(shown, pad=False)
+    def _render(self, shown: RenderableType, width: int | None = None) -> Form:
+        """Return lines; with a width all are as wide."""
+        options = self._console.options.update(width=width or self._width)
+        return self._console.render_lines(shown, options, pad=width is not None)
 
     def _heading(self, text: str, width: int | None = None) -> Text:
         found = Text(text, style="bold", no_wrap=True, overflow="ellipsis")
@@ -183,17 +185,12 @@ class Page:
     def _side_by_side(
         self, left: tuple[str, RenderableType], right: tuple[str, RenderableType]
     ) -> Form:
-        first = self._width * 2 // 5
-        table = Table.grid(padding=0)
-        table.add_column(width=first - 2)
-        table.add_column(width=2)
-        table.add_column(width=self._width - first)
-        table.add_row(
-            Group(self._heading(left[0], first - 2), left[1]),
-            "",
-            Group(self._heading(right[0], self._width - first), right[1]),
-        )
-        return self._render(table)
+        width = self._width * 2 // 5
+        rest = self._width - width
+        first = self._render(Group(self._heading(left[0], width - 2), left[1]), width)
+        second = self._render(Group(self._heading(right[0], rest), right[1]), rest)
+        blank = [Segment(" " * width)]
+        return [[*(one or blank), *(other or [])] for one, other in zip_longest(first, second)]
 
     def _block(self, title: str, shown: RenderableType) -> Form:
         return self._render(Group(self._heading(title), shown))
@@ -225,7 +222,7 @@ class Page:
     # The parts, each from its shortest form to its longest
 
     def _people_and_power(self, status: dict[str, Any]) -> list[Form]:
-        short = [*self._people(status)[0], *self._power(status)[0]]
+        short = [*self._people_short(status), *self._power_short(status)]
         people, power = screen.people_rows(status), screen.power_rows(status)
         long = self._side_by_side(
             (_("People"), screen.facts(people)), (_("Power"), screen.facts(power))
@@ -234,22 +231,28 @@ class Page:
 
     def _people(self, status: dict[str, Any]) -> list[Form]:
         long = self._block(_("People"), screen.facts(screen.people_rows(status)))
+        return [self._people_short(status), long]
+
+    def _people_short(self, status: dict[str, Any]) -> Form:
         capacity = status.get("capacity")
         if capacity is None:
-            return [self._render(self._short(_("People"), _("no door sensor"))), long]
+            return self._render(self._short(_("People"), _("no door sensor")))
+        people = _("{people} inside").format(people=screen.shown(capacity["people"]))
         short = self._short(
             _("People"),
-            Text(
-                _("{people} inside").format(people=screen.shown(capacity["people"])), style="bold"
-            ),
+            Text(people, style="bold"),
             _("{free} of {seats} places free").format(
                 free=screen.shown(capacity["free"]), seats=capacity["seats"]
             ),
             "" if capacity["quality"] == "ok" else screen.quality_text(capacity["quality"]),
         )
-        return [self._render(short), long]
+        return self._render(short)
 
     def _power(self, status: dict[str, Any]) -> list[Form]:
+        long = self._block(_("Power"), screen.facts(screen.power_rows(status)))
+        return [self._power_short(status), long]
+
+    def _power_short(self, status: dict[str, Any]) -> Form:
         power = status["power"]
         battery = power.get("battery")
         short = self._short(
@@ -259,8 +262,7 @@ class Page:
             "" if battery is None else screen.time_left(battery),
             "" if power["quality"] == "ok" else screen.quality_text(power["quality"]),
         )
-        long = self._block(_("Power"), screen.facts(screen.power_rows(status)))
-        return [self._render(short), long]
+        return self._render(short)
 
     def _alerts(self, alerts: Sequence[str]) -> list[Form]:
         """Return one line with as many as it holds and how many more there are, or all of them."""
@@ -292,10 +294,8 @@ class Page:
         if not self._is_wide:
             return [short, self._block(_("Sensors"), table)]
         link = screen.facts(self._link_rows(status))
-        return [
-            [*short, *self._link(status)[0]],
-            self._side_by_side((_("Sensors"), table), (_("Link"), link)),
-        ]
+        long = self._side_by_side((_("Sensors"), table), (_("Link"), link))
+        return [[*short, *self._link_short(status)], long]
 
     def _link_rows(self, status: dict[str, Any]) -> screen.Rows:
         rows = screen.link_rows(status)
@@ -304,6 +304,10 @@ class Page:
         return rows
 
     def _link(self, status: dict[str, Any]) -> list[Form]:
+        long = self._block(_("Link"), screen.facts(self._link_rows(status)))
+        return [self._link_short(status), long]
+
+    def _link_short(self, status: dict[str, Any]) -> Form:
         buffer = status["buffer"]
         short = self._short(
             _("Link"),
@@ -311,10 +315,7 @@ class Page:
             counted("{n} record waiting", "{n} records waiting", buffer["rows"]),
             _("{n} dropped").format(n=buffer["dropped"]) if buffer["dropped"] else "",
         )
-        return [
-            self._render(short),
-            self._block(_("Link"), screen.facts(self._link_rows(status))),
-        ]
+        return self._render(short)
 
     def _faults(self, texts: list[Text]) -> list[Form]:
         """Return a line that says how many there are, one with each one's beginning, or all whole."""
@@ -341,7 +342,7 @@ class Page:
         """Return the newest alone, then with a heading and one more in each form."""
         if recent is None:
             return [[]]
-        events = list(reversed(recent["events"]))
+        events = list(reversed(recent["events"]))[: self._height]
         if not events:
             return [self._render(self._short(_("Events"), _("none yet")))]
         lines = [self._render(self._event(event))[:1] for event in events]
@@ -416,6 +417,8 @@ class Page:
         most = drawing(*rows[0], 1) if rows else [source]
         forms: list[Form] = [[], self._render(Group(*most))]
         for lines in (1, 2, 3):
+            if lines * len(rows) > self._height:
+                break
             drawn = [text for row in rows for text in drawing(*row, lines)]
             forms.append(self._render(Group(self._heading(title), source, *drawn)))
         return forms
