@@ -21,7 +21,7 @@ from publisher.config import Config
 from publisher.day import Counts, Day
 from publisher.generator import SERVICE_DUE, Engine, Metered
 from publisher.power import MainsVoltage, Seen, Source, source
-from publisher.totals import LARGEST_TOTAL, Totals
+from publisher.totals import Totals
 from sensors.reading import ERRORS, FAULT, READ_DURATION_S, READS, Quality, Reading, Value
 
 #: The charge must rise this far above the warning level before the warning goes.
@@ -246,6 +246,10 @@ class Tent:
         lines, self._lines = self._lines, {}
         return list(lines.items())
 
+    def open_lines(self) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+        """Return today's line of the visitor log so far, and one of what has no day yet, if any."""
+        return self.totals.open_lines(self._zone, **self._shape())
+
     def alerts(self, noticed: Mapping[str, bool], now: Now) -> list[Happening]:
         """Raise (True) or clear alerts that something outside the tent's rules has noticed."""
         raised = {name for name, on in noticed.items() if on}
@@ -331,6 +335,7 @@ class Tent:
             if totals.mains_on is not None:  # the first state ever seen is no change
                 name = "mains_restored" if mains.on else "mains_lost"
                 happened.append(Happening(name, {"source": self._source.value}))
+                self._counts.outages += not mains.on
             totals.mains_on = mains.on
         if generator.on is not None and generator.on != totals.generator_on:
             if totals.generator_on is not None:
@@ -479,20 +484,13 @@ class Tent:
         return [Happening("day_closed", {**line, "again": again})]
 
     def _keep_line(self, kept: Day, *, told: bool) -> dict[str, Any]:
-        line = day.line(kept, self._zone, both_ways=self._counts_both_ways())
+        line = day.line(kept, self._zone, **self._shape())
         self._log[kept.date] = self._lines[kept.date] = json.dumps({**line, "told": told})
         return line
 
     def _line_of(self, date: str) -> dict[str, Any] | None:
         """Return the day's line in the visitor log; None where there is none that makes sense."""
-        try:
-            line = json.loads(self._log.get(date, ""))
-            found = day.from_line(line)
-            counted = [getattr(found, name) for name in (*day.PEOPLE, "peak", *day.SECONDS)]
-            is_sane = found.date == date and all(0 <= n <= LARGEST_TOTAL for n in counted)
-        except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError, RecursionError):
-            return None
-        return dict(line) if is_sane else None
+        return day.read_line(self._log.get(date, ""), date)
 
     def _was_told(self, date: str) -> bool:
         line = self._line_of(date)
@@ -675,6 +673,10 @@ class Tent:
 
     def _counts_both_ways(self) -> bool:
         return "door" in self._sensors and self._sensors["door"].driver not in ONE_BEAM
+
+    def _shape(self) -> dict[str, bool]:
+        """Return what a line of the visitor log is told of the sensors."""
+        return {"both_ways": self._counts_both_ways(), "mains": "mains" in self._sensors}
 
     def _obstructed(self) -> bool:
         return "door" in self._sensors and self._value("door", "obstructed") is True
