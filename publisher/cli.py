@@ -39,6 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         "identify": _identify,
         "zero": _zero,
         "serviced": _serviced,
+        "log": _log,
         "check-config": _check_config,
         "record": _record,
         "decode": _decode,
@@ -102,6 +103,13 @@ def _parser() -> argparse.ArgumentParser:
     zero = command("zero", "Take what a current sensor reads now, without a current, for its zero.")
     zero.add_argument("sensor", help="the sensor, such as generator or battery")
     command("serviced", "Tell the unit that the generator has been serviced.")
+    log = command("log", "Print the visitor log: people, hours of power and outages, day by day.")
+    config(log)
+    log.add_argument("--since", metavar="DAY",
+                     help="from this day on: 2026-11-22, or 7d for the last seven")  # fmt: skip
+    form = log.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help="print CSV with a header")
+    form.add_argument("--json", action="store_true", help="print one JSON document")
     check = command("check-config", "Check a configuration.", state=False)
     config(check)
     check.add_argument("--json", action="store_true", help="print one JSON document")
@@ -281,6 +289,12 @@ def _serviced(options: argparse.Namespace) -> int:
         return FAILED
     say(f"noted: the generator was serviced after {answer['hours_total']:g} hours")
     return DONE
+
+
+def _log(options: argparse.Namespace) -> int:
+    from publisher import visitor_log
+
+    return visitor_log.run(options)
 
 
 def _check_config(options: argparse.Namespace) -> int:
