@@ -40,6 +40,7 @@ def main(argv: list[str] | None = None) -> int:
         "zero": _zero,
         "serviced": _serviced,
         "log": _log,
+        "export": _export,
         "check-config": _check_config,
         "record": _record,
         "decode": _decode,
@@ -110,6 +111,9 @@ def _parser() -> argparse.ArgumentParser:
     form = log.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="print CSV with a header")
     form.add_argument("--json", action="store_true", help="print one JSON document")
+    export = command("export", "Write visitor log, unsent records and a diagnosis onto a stick.")
+    config(export)
+    export.add_argument("directory", type=Path, metavar="DIR", help="where the stick is mounted")
     check = command("check-config", "Check a configuration.", state=False)
     config(check)
     check.add_argument("--json", action="store_true", help="print one JSON document")
@@ -295,6 +299,12 @@ def _log(options: argparse.Namespace) -> int:
     from publisher import visitor_log
 
     return visitor_log.run(options)
+
+
+def _export(options: argparse.Namespace) -> int:
+    from publisher import export
+
+    return export.run(options)
 
 
 def _check_config(options: argparse.Namespace) -> int:

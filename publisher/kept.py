@@ -112,6 +112,7 @@ class Read:
     def __init__(self, store: AtRest, config: Config | None) -> None:
         self._store = store
         self._config = config
+        self.boot = store.ledger.boot
 
     def log(self, since: str = "") -> Log:
         """Return the visitor log as it was last written. Raises Unreadable."""

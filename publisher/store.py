@@ -49,7 +49,8 @@ log = logging.getLogger("tentwatch.store")
 FILE = "tentwatch.db"
 #: How long another program may hold the file before the store goes on without it.
 BUSY_S = 0.5
-#: Records of a damaged file that are carried over between two signs of life.
+#: Records that are read at once from a file at rest, and those of a damaged one that are carried over
+#: between two signs of life.
 CARRIED = 1000
 #: A new file is made under this name, until it is whole.
 NEW_FILE = "tentwatch.db-new"
@@ -1045,18 +1046,23 @@ class AtRest:
 
     def rows(self) -> Iterator[Row]:
         """Yield the records that no broker has confirmed, oldest first. Raises Unreadable."""
-        for *values, crc in self._select(f"{_ROWS} ORDER BY id"):
-            row = Row._make(values)
-            if _is_record(row, crc):
-                yield row
+        after_id = -1
+        while found := self._select(f"{_ROWS} WHERE id > ? ORDER BY id LIMIT {CARRIED}", after_id):
+            for *values, crc in found:
+                row = Row._make(values)
+                if row.id <= after_id:
+                    raise self._unreadable(_Damaged(f"record {row.id} comes after {after_id}"))
+                after_id = row.id
+                if _is_record(row, crc):
+                    yield row
 
     def _pairs(self, table: str, which: str, *values: Any) -> list[tuple[str, str]]:
         return _checked_pairs(table, self._select(f"{BESIDE[table]} {which}", *values))
 
-    def _select(self, query: str, *values: Any) -> Iterator[Any]:
+    def _select(self, query: str, *values: Any) -> list[Any]:
         assert self._db is not None, "the store is closed"
         try:
-            yield from self._db.execute(query, values)
+            return self._db.execute(query, values).fetchall()
         except _ODDITIES as error:
             raise self._unreadable(error) from error
 
