@@ -582,6 +582,7 @@ class Agent:
             "id": self._config.tent.id,
             "name": self._config.tent.name,
             "software": self._software,
+            "config": self._config.digest,
             "boot": self._store.boot,
             "uptime_s": round(now.uptime_s, 1),
             "ts": timestamp(now.wall),

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from publisher import day
+from publisher import calibration, day
 from publisher.charge import Estimator
 from publisher.clock import Now, instant, timestamp
 from publisher.config import Config
@@ -39,9 +39,8 @@ CERTAIN_PCT = 10.0
 USELESS_PCT = 40.0
 #: How long after closing time a tent that becomes quiet still counts as empty.
 CLOSING_S = 3 * 3600.0
-#: Readings that a zero is found from. An INA219's offset is 125 µV at worst: what drops more on the
-#: shunt, or comes and goes by more, is a current.
-ZERO_READINGS, LARGEST_ZERO_V = 5, 0.0005
+#: Readings that a zero is found from.
+ZERO_READINGS = 5
 AC_METERS = {"pzem004t"}
 #: A meter that lives on a line which comes alive answers after so long at the latest.
 METER_WAKES_S = 10.0
@@ -200,23 +199,16 @@ class Tent:
             raise ValueError(
                 f"{name} has not been read well for long enough: try again in a minute"
             )
-        zero_a = round(sum(found) / len(found), 3)
-        largest_a = LARGEST_ZERO_V / settings.shunt_ohms
-        if max(found) - min(found) > largest_a or abs(zero_a) > largest_a:
-            raise ValueError(
-                f"{name} reads {zero_a:g} A: a current flows; disconnect it from the shunt first"
-            )
+        try:
+            zero_a = calibration.zero(found, settings.shunt_ohms)
+        except calibration.Refused as refusal:
+            raise ValueError(f"{name}: {refusal}") from refusal
         self.totals.zeros[name] = [zero_a, _checksum(settings)]
         return zero_a
 
     def zeros(self) -> dict[str, float]:
         """Return the zeros that were found, a sensor; none of one that was configured anew since."""
-        shunts = self._shunts()
-        return {
-            name: zero_a
-            for name, (zero_a, checksum) in self.totals.zeros.items()
-            if name in shunts and checksum == _checksum(shunts[name])
-        }
+        return zeros_of(self.totals, self._shunts())
 
     def _shunts(self) -> dict[str, Any]:
         return {s.name: s.config for s in self._config.sensors if hasattr(s.config, "zero_a")}
@@ -872,6 +864,15 @@ def _hours(seconds: float) -> float:
 def _why(reading: Reading) -> str:
     """Return what a driver says of its failure: never empty, not long, and fit for UTF-8."""
     return (reading.detail or "failed")[:LONGEST_DETAIL].encode(errors="replace").decode()
+
+
+def zeros_of(totals: Totals, shunts: Mapping[str, Any]) -> dict[str, float]:
+    """Return the zeros that were found by command, of those sensors that are configured as they were."""
+    return {
+        name: zero_a
+        for name, (zero_a, checksum) in totals.zeros.items()
+        if name in shunts and checksum == _checksum(shunts[name])
+    }
 
 
 def _checksum(settings: object) -> int:

@@ -34,8 +34,9 @@ LATE = {
 }
 #: Modules that compute: no clock, no thread, no file, no socket.
 PURE = (
-    "publisher.charge", "publisher.commands", "publisher.generator", "publisher.messages",
-    "publisher.day", "publisher.occupancy", "publisher.power", "publisher.tent", "publisher.totals",
+    "publisher.calibration", "publisher.charge", "publisher.commands", "publisher.generator",
+    "publisher.messages", "publisher.day", "publisher.occupancy", "publisher.power",
+    "publisher.tent", "publisher.totals",
     "sensors.framing", "sensors.jbd_frames", "sensors.line_trust", "sensors.passage",
     "sensors.pzem004t_frames", "sensors.reading", "sensors.shunt", "sensors.vedirect_frames",
 )  # fmt: skip
