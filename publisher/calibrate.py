@@ -19,9 +19,9 @@ from publisher.config import Config, ConfigError, parse
 from publisher.printable import printable
 from publisher.store import AtRest, Unreadable
 from publisher.tent import zeros_of
-from publisher.terminal import DONE, FAILED, USAGE, complain, say
+from publisher.terminal import DONE, FAILED, USAGE, complain, prose, say
 from publisher.totals import Totals
-from publisher.words import _
+from publisher.words import _, marked
 from sensors import registry
 from sensors.clock import Monotonic
 from sensors.hardware import Hardware
@@ -37,6 +37,22 @@ ALONE_S = 2.0
 #: A restarted service answers after so long at the latest.
 RESTART_S = 30.0
 BEAMS = "beams"
+#: What to do about readings that will not do, by `calibration.WHY`.
+CURES = {
+    "flows": marked("it reads {a:g} A: a current flows; disconnect it from the shunt first"),
+    "too little": marked(
+        "the sensor reads {a:.2f} A and the clamp meter {clamp_a:g} A: let {least_a:.1f} A flow at "
+        "least, better half of what it can measure"
+    ),
+    "unsteady": marked(
+        "the current is not steady: it moved by {scatter_a:.2f} A around {a:.2f} A; switch on or off "
+        "what makes it change, and try again"
+    ),
+    "far off": marked(
+        "the sensor reads {a:.2f} A and the clamp meter {clamp_a:g} A: no shunt is off by so much; "
+        "look at shunt_ohms and at where the clamp is, or add --force"
+    ),
+}
 
 
 class CannotBe(Exception):
@@ -89,7 +105,7 @@ def calibrate(options: argparse.Namespace, bench: Bench) -> int:
         complain(str(error))
         return USAGE
     except calibration.Refused as refusal:
-        complain(f"{options.sensor}: {_(refusal.text).format(**refusal.values)}")
+        complain(f"{options.sensor}: {_(CURES[refusal.why]).format(**refusal.values)}")
     except PermissionError as error:
         complain(_("{file} may not be written: use sudo").format(file=error.filename))
     except OSError as error:
@@ -106,19 +122,19 @@ def _zero(options: argparse.Namespace, bench: Bench) -> int:
     name = options.sensor
     config = _read(bench)
     settings = _shunt(config, name)
-    say(_("No current may flow through the shunt of {sensor} now.").format(sensor=name))
+    prose(_("No current may flow through the shunt of {sensor} now.").format(sensor=name))
     measured = _measure(config, name, bench)
     zero_a = calibration.zero(measured.uncorrected_a, settings.shunt_ohms)
     step_a = calibration.resolution_a(settings.shunt_ohms)
     text = _("It reads {a:.3f} A (one step of the chip is {step_a:.3f} A); that is its zero.")
-    say(text.format(a=zero_a, step_a=step_a))
+    prose(text.format(a=zero_a, step_a=step_a))
     if zero_a == settings.zero_a:
         if _is_running(bench):
             # One found by `tentwatch zero` earlier counts for as long as the section stays as it is.
             answer = control.ask(bench.state_dir, {"command": "zero", "sensor": name})
             if not answer.get("ok"):
                 raise CannotBe(str(answer.get("error")))
-        say(_("The configuration says so already: nothing is changed."))
+        prose(_("The configuration says so already: nothing is changed."))
         return DONE
     return _change(bench, f"sensors.{name}", {"zero_a": zero_a})
 
@@ -137,12 +153,14 @@ def _span(options: argparse.Namespace, bench: Bench) -> int:
         force=options.force,
     )
     text = _("{sensor} reads {a:.3f} A, the clamp meter {clamp_a:g} A: the factor is {factor:.4f}.")
-    say(text.format(sensor=name, a=found.measured_a, clamp_a=options.clamp_a, factor=found.factor))
+    prose(
+        text.format(sensor=name, a=found.measured_a, clamp_a=options.clamp_a, factor=found.factor)
+    )
     text = _("The steps of the chip leave this uncertain by {pct:.1f} %; more current, less of it.")
-    say(text.format(pct=found.error_pct))
+    prose(text.format(pct=found.error_pct))
     keys: dict[str, Any] = {"shunt_ohms": found.shunt_ohms}
     if found.turned:
-        say(_("The sign is the other one: the shunt was wired the other way round."))
+        prose(_("The sign is the other one: the shunt was wired the other way round."))
         if not options.reverse and (
             bench.is_agreed or not _agreed(_("Turn the sign as well (reversed)?"))
         ):
@@ -167,10 +185,10 @@ def _shunt(config: Config, name: str) -> Any:
 def _measure(config: Config, name: str, bench: Bench) -> Measured:
     """Take readings, from the running unit or from the device itself."""
     text = _("Taking {n} readings of {sensor} …")
-    say(text.format(n=calibration.READINGS, sensor=name))
+    prose(text.format(n=calibration.READINGS, sensor=name))
     if _is_running(bench):
         return _ask_readings(config, name, bench)
-    say(_("The service does not run: the device itself is read."))
+    prose(_("The service does not run: the device itself is read."))
     settings = _shunt(config, name)
     zero_a = settings.zero_a
     with suppress(Unreadable), closing(AtRest(bench.state_dir)) as store:
@@ -245,20 +263,22 @@ def _door(options: argparse.Namespace, bench: Bench) -> int:
         )
     is_right = _walk_in(bench)
     if is_right:
-        say(_("It counted as coming in: the beams are the right way round. Nothing is changed."))
+        prose(_("It counted as coming in: the beams are the right way round. Nothing is changed."))
     else:
-        say(_("It counted as going out: outer and inner beam are exchanged in the configuration."))
+        prose(
+            _("It counted as going out: outer and inner beam are exchanged in the configuration.")
+        )
         keys = {"outer_gpio": door.config.inner_gpio, "inner_gpio": door.config.outer_gpio}
         done = _change(bench, "sensors.door", keys)
         if done != DONE:
             return done
         if _runs_with(bench):
-            say(_("Once more, to be sure:"))
+            prose(_("Once more, to be sure:"))
             if not _walk_in(bench):
                 text = _("it counts as going out again: have a look at the beams and their cables")
                 raise CannotBe(text)
-            say(_("It counted as coming in: the beams are the right way round now."))
-    say(
+            prose(_("It counted as coming in: the beams are the right way round now."))
+    prose(
         _(
             "Each trial was counted like any visitor, and totals are never corrected. Say how many "
             "people are inside: sudo tentwatch headcount N"
@@ -281,7 +301,7 @@ def _walk_in(bench: Bench) -> bool:
         now = capacity["entered_total"], capacity["left_total"]
         if before is None:
             before = now
-            say(_("Walk in through the door now: once, alone, from outside. (Ctrl-C ends.)"))
+            prose(_("Walk in through the door now: once, alone, from outside. (Ctrl-C ends.)"))
         came, went = now[0] - before[0], now[1] - before[1]
         if came + went > 1:
             text = _("{n} people have passed: try again when nobody else is in the door")
@@ -310,11 +330,11 @@ def _battery(options: argparse.Namespace, bench: Bench) -> int:
         return USAGE
     config = _read(bench)
     if any(s.name == "battery" and not hasattr(s.config, "shunt_ohms") for s in config.sensors):
-        say(_("This battery's own monitor tells its charge: set its capacity there as well."))
+        prose(_("This battery's own monitor tells its charge: set its capacity there as well."))
     learned_ah = _learned_ah(bench)
     if learned_ah is not None:
         text = _("So far {ah:.1f} Ah were learned; with another battery that begins anew.")
-        say(text.format(ah=learned_ah))
+        prose(text.format(ah=learned_ah))
     return _change(bench, "battery", keys)
 
 
@@ -340,7 +360,7 @@ def _undo(options: argparse.Namespace, bench: Bench) -> int:
     text = kept[-1].read_text(encoding="utf-8-sig")
     parse(text, str(kept[-1]))
     title = _("The previous configuration, {file}, takes the place of the present one:")
-    say(title.format(file=kept[-1].name))
+    prose(title.format(file=kept[-1].name))
     _show(bench.config.read_text(encoding="utf-8-sig"), text)
     if not (bench.is_agreed or _agreed(_("Put it back?"))):
         raise CannotBe(_("nothing was changed"))
@@ -360,7 +380,7 @@ def _change(bench: Bench, section: str, keys: dict[str, Any]) -> int:
     before = document.as_string()
     after = config_file.with_keys(document, section, keys)
     if not config_file.changes(before, after):
-        say(_("The configuration says so already: nothing is changed."))
+        prose(_("The configuration says so already: nothing is changed."))
         return DONE
     parse(after, str(bench.config))  # which says what is wrong before anybody is asked
     _show(before, after)
@@ -370,7 +390,7 @@ def _change(bench: Bench, section: str, keys: dict[str, Any]) -> int:
     text = _(
         "Written to {file}; the previous one is {old}. To take it back: tentwatch calibrate undo"
     )
-    say(text.format(file=bench.config, old=old.name if old else "–"))
+    prose(text.format(file=bench.config, old=old.name if old else "–"))
     _take_up(bench)
     return DONE
 
@@ -382,16 +402,17 @@ def _show(before: str, after: str) -> None:
 
 
 def _agreed(question: str) -> bool:
-    say(f"{question} [y/N]")
+    sys.stdout.write(f"{question} [y/N] ")
+    sys.stdout.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes", "т", "так")
 
 
 def _take_up(bench: Bench) -> None:
     if bench.restart(bench.config):
-        say(_("The service has been restarted with it."))
+        prose(_("The service has been restarted with it."))
     else:
         text = _("It counts once the service is restarted: {how}")
-        say(text.format(how=f"sudo systemctl restart {SERVICE}"))
+        prose(text.format(how=f"sudo systemctl restart {SERVICE}"))
 
 
 def _runs_with(bench: Bench) -> bool:

@@ -6,9 +6,7 @@ the current is `uncorrected_a` less the zero. A zero is an offset of the chip, a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from publisher.words import marked
 from sensors.shunt import SHUNT_LSB_V
 
 #: Readings that a zero and a span are found from.
@@ -23,14 +21,17 @@ FEWEST_STEPS, SMALLEST_SHARE = 10, 0.05
 #: No shunt is off by more: then something else is wrong.
 LARGEST_FACTOR = 2.0
 
+#: Why readings will not do.
+WHY = ("flows", "too little", "unsteady", "far off")
+
 
 class Refused(ValueError):
-    """The readings will not do; `text` with `values` in it says why and what to do."""
+    """The readings will not do; `why` is a word of WHY, and `values` go with it."""
 
-    def __init__(self, text: str, **values: Any) -> None:
-        self.text = text
+    def __init__(self, why: str, **values: float) -> None:
+        self.why = why
         self.values = values
-        super().__init__(text.format(**values))
+        super().__init__(f"{why}: {values}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,7 @@ def zero(uncorrected_a: Sequence[float], shunt_ohms: float) -> float:
     zero_a = round(_mean(uncorrected_a), 3)
     largest_a = LARGEST_ZERO_V / shunt_ohms
     if max(uncorrected_a) - min(uncorrected_a) > largest_a or abs(zero_a) > largest_a:
-        text = marked("it reads {a:g} A: a current flows; disconnect it from the shunt first")
-        raise Refused(text, a=zero_a)
+        raise Refused("flows", a=zero_a)
     return zero_a
 
 
@@ -82,26 +82,14 @@ def span(
     step_a = resolution_a(shunt_ohms)
     least_a = max(FEWEST_STEPS * step_a, SMALLEST_SHARE * max_current_a)
     if min(abs(measured_a), abs(clamp_a)) < least_a:
-        text = marked(
-            "the sensor reads {a:.2f} A and the clamp meter {clamp_a:g} A: let {least_a:.1f} A flow at "
-            "least, better half of what it can measure"
-        )
-        raise Refused(text, a=measured_a, clamp_a=clamp_a, least_a=least_a)
+        raise Refused("too little", a=measured_a, clamp_a=clamp_a, least_a=least_a)
     scatter_a = max(uncorrected_a) - min(uncorrected_a)
     if scatter_a > max(SCATTER * abs(measured_a), SCATTER_STEPS * step_a):
-        text = marked(
-            "the current is not steady: it moved by {scatter_a:.2f} A around {a:.2f} A; switch on or off "
-            "what makes it change, and try again"
-        )
-        raise Refused(text, scatter_a=scatter_a, a=measured_a)
+        raise Refused("unsteady", scatter_a=scatter_a, a=measured_a)
     turned = (measured_a < 0) != (clamp_a < 0)
     factor = abs(measured_a / clamp_a)
     if not force and not 1 / LARGEST_FACTOR <= factor <= LARGEST_FACTOR:
-        text = marked(
-            "the sensor reads {a:.2f} A and the clamp meter {clamp_a:g} A: no shunt is off by so much; "
-            "look at shunt_ohms and at where the clamp is, or add --force"
-        )
-        raise Refused(text, a=measured_a, clamp_a=clamp_a)
+        raise Refused("far off", a=measured_a, clamp_a=clamp_a)
     new_ohms = float(f"{shunt_ohms * factor:.6g}")
     new_zero_a = zero_a * shunt_ohms / new_ohms
     return Span(

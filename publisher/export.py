@@ -12,7 +12,7 @@ from publisher.control import ControlError
 from publisher.kept import Kept
 from publisher.stick import Folder, StickError, is_on_card, new_folder
 from publisher.store import Unreadable
-from publisher.terminal import DONE, FAILED, complain, say
+from publisher.terminal import DONE, FAILED, complain, prose
 from publisher.words import _, counted
 
 
@@ -22,10 +22,11 @@ def run(options: argparse.Namespace) -> int:
     config = visitor_log.config_or_none(options.config)
     status = diagnosis.ask_status(state_dir)
     missing: list[str] = []
-    unreadable = False
+    unreadable = on_card = False
     try:
         with contextlib.suppress(OSError):
-            if stick.is_dir() and is_on_card(stick, state_dir):
+            on_card = stick.is_dir() and is_on_card(stick, state_dir)
+            if on_card:
                 text = _("{dir} lies on the unit's own card, not on a stick: is it mounted there?")
                 complain(text.format(dir=stick))
         with contextlib.ExitStack() as stack:
@@ -54,10 +55,13 @@ def run(options: argparse.Namespace) -> int:
         return FAILED
     megabytes = f"{folder.size_bytes / 1e6:.1f}"
     text = _("{folder}: {megabytes} MB, and its checksums in SHA256SUMS")
-    say(text.format(folder=stick / name, megabytes=megabytes))
+    prose(text.format(folder=stick / name, megabytes=megabytes))
     if unreadable:
         complain(_("the visitor log and what waits for the broker are NOT on it"))
-    say(_("All of it is written: the stick can be pulled."))
+    if on_card:
+        prose(_("All of it is written, to the unit's own card: copy it to a stick from there."))
+    else:
+        prose(_("All of it is written: the stick can be pulled."))
     return FAILED if unreadable else DONE
 
 
@@ -66,9 +70,9 @@ def _write_kept(folder: Folder, unit: Kept) -> None:
     folder.write("visitors.csv", visitor_log.as_csv(log).splitlines())
     folder.write("visitors.json", visitor_log.as_json(log).splitlines())
     days = len(visitor_log.lines(log))
-    say(counted("visitor log: {n} day", "visitor log: {n} days", days))
+    prose(counted("visitor log: {n} day", "visitor log: {n} days", days))
     records = folder.write("backlog.jsonl", unit.records())
-    say(
+    prose(
         counted(
             "waiting for the broker: {n} record; it stays on the unit until the broker has it",
             "waiting for the broker: {n} records; they stay on the unit until the broker has them",

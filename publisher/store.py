@@ -985,6 +985,11 @@ class AtRest:
             self._db.text_factory = _text
             found = self._db.execute("SELECT body, crc FROM ledger").fetchone()
             self.ledger = Ledger.parse(*found) if found else Ledger()
+        except FileNotFoundError as error:
+            self.close()
+            raise Unreadable(
+                f"{self._path} does not exist: tentwatch has not run yet, or --state-dir is another"
+            ) from error
         except PermissionError as error:
             self.close()
             raise Unreadable(f"{error.filename} may not be read: use sudo") from error

@@ -202,7 +202,10 @@ class Tent:
         try:
             zero_a = calibration.zero(found, settings.shunt_ohms)
         except calibration.Refused as refusal:
-            raise ValueError(f"{name}: {refusal}") from refusal
+            raise ValueError(
+                f"{name} reads {refusal.values['a']:g} A: a current flows; disconnect it from the "
+                f"shunt first"
+            ) from refusal
         self.totals.zeros[name] = [zero_a, _checksum(settings)]
         return zero_a
 
