@@ -342,20 +342,25 @@ def test_a_stick_that_does_not_keep_what_it_was_given_is_found_out(tmp_path: Pat
 
 
 def test_a_stick_that_was_pulled_has_no_folder_that_looks_whole(tmp_path: Path) -> None:
-    state_dir, target, config = tmp_path / "state", tmp_path / "stick", configured(tmp_path)
+    state_dir, target, programs = (tmp_path / name for name in ("state", "stick", "bin"))
+    config = configured(tmp_path)
     target.mkdir()
-    stopped(state_dir, 20_000)
+    programs.mkdir()
+    stopped(state_dir, 200)
+    (programs / "journalctl").write_text("#!/bin/sh\nexec sleep 600\n")  # all else is written
+    (programs / "journalctl").chmod(0o755)
     arguments = ["export", target, "--state-dir", state_dir, "--config", config]
     process = subprocess.Popen(
-        [*TENTWATCH, *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    wait_for(lambda: any(target.glob("*.unfinished/backlog.jsonl")), "it to begin")
-    process.send_signal(signal.SIGKILL)
+        [*TENTWATCH, *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env=os.environ | {"PATH": f"{programs}:{os.environ['PATH']}"}, start_new_session=True,
+    )  # fmt: skip
+    wait_for(lambda: any(target.glob("*.unfinished/backlog.jsonl")), "all but the end")
+    os.killpg(process.pid, signal.SIGKILL)
     process.wait(PATIENCE_S)
     assert [path.suffix for path in target.iterdir()] == [stick.UNFINISHED]
     folder = whole(export(target, state_dir, config))
     assert list(target.iterdir()) == [folder], "the next attempt takes the leftovers away"
-    assert (folder / "backlog.jsonl").read_bytes().count(b"\n") == 20_000
+    assert len(records(folder)) == 200
 
 
 @pytest.fixture(params=["ext4", "vfat"])
