@@ -30,6 +30,7 @@ from publisher.link import Link
 from publisher.notify import notify
 from publisher.panel import Panel
 from publisher.session import Request
+from publisher.stamps import Stamps
 from publisher.store import MOST_ANSWERS, Row, Store
 from publisher.tent import Happening, Tent
 from sensors import registry
@@ -73,6 +74,8 @@ BUTTON: dict[str, dict[str, Any]] = {
     "held": {"command": "headcount", "people": 0},
 }
 STOPPING = {"ok": False, "error": "tentwatch is stopping: try again in a minute"}
+#: Days of the visitor log in one answer, and bytes of the backlog.
+MOST_DAYS, BACKLOG_BYTES = 400, 256 << 10
 STOP_LINK_S = 0.6
 STOP_SENSORS_S = 0.2
 
@@ -135,6 +138,8 @@ class Agent:
         self._store = Store(state_dir, store.max_rows, store.max_mib << 20)
         opened = self._store.open(boot_id(), now)
         self._answers = OrderedDict(self._store.answers())  # by cid
+        self._stamps = Stamps(self._store, clock)
+        self._log_shown: object = None
         if self._store.earliest is not None:
             clock.trust_from(self._store.earliest)
         clock.hold(self._store.began(self._store.boot))
@@ -429,7 +434,8 @@ class Agent:
 
     def _answer_unit(self, message: Any, now: Now) -> dict[str, Any]:
         """Answer a request from the control socket."""
-        if isinstance(message, dict) and message.get("command") == "status":
+        asked = message.get("command") if isinstance(message, dict) else None
+        if asked == "status":
             # No power cut may take back what somebody has seen, nor keep it without its events.
             if self._has_changed():
                 self._record(now)
@@ -437,8 +443,12 @@ class Agent:
                 self._store.append(None, self.tent.totals.as_dict(), now)
                 self._recorded = shown  # who asks every second shall not wear the card
             return {"ok": True, **self._describe(now)}
-        if isinstance(message, dict) and message.get("command") == "recent":
+        if asked == "recent":
             return {"ok": True, **self._hour.told(now)}
+        if asked == "log":
+            return self._tell_log(message.get("since"), now)
+        if asked == "backlog":
+            return self._tell_backlog(message.get("after"), message.get("until"))
         try:
             command = commands.from_unit(message, seats=self._config.tent.seats)
         except Refused as refusal:
@@ -447,6 +457,45 @@ class Agent:
             return {"ok": False, "error": "too many commands: try again in two minutes"}
         result = self._carry_out(command, now)
         return {"ok": "error" not in result, **result}
+
+    def _tell_log(self, since: object, now: Now) -> dict[str, Any]:
+        """Return the visitor log from the day `since` on, at most MOST_DAYS of it."""
+        if not isinstance(since, str):
+            return {"ok": False, "error": "since must be a date such as 2026-11-22"}
+        shown = self.tent.open_lines()
+        if self._has_changed():  # as with `status`: what is shown is stored first
+            self._record(now)
+        elif shown != self._log_shown:
+            self._store.append(None, self.tent.totals.as_dict(), now)
+        self._log_shown = shown
+        days = self._store.days(since)
+        today, undated = shown
+        return {
+            "ok": True,
+            "id": self._config.tent.id,
+            "name": self._config.tent.name,
+            "timezone": self._config.tent.timezone,
+            "days": days[:MOST_DAYS],
+            "more": len(days) > MOST_DAYS,
+            "today": today,
+            "undated": undated,
+        }
+
+    def _tell_backlog(self, after: object, until: object) -> dict[str, Any]:
+        """Return records that wait for the broker, as they would go out now: ids in ]after, until].
+
+        An answer without records is the last one. Without `until` it is the newest one's id.
+        """
+        last_id = self._store.last_id() if until is None else until
+        if type(after) is not int or type(last_id) is not int:
+            return {"ok": False, "error": "after and until must be ids of records"}
+        rows = self._store.backlog(after, last_id, BACKLOG_BYTES)
+        return {
+            "ok": True,
+            "records": [self._stamps.stamp(row) for row in rows],
+            "after": rows[-1].id if rows else after,
+            "until": last_id,
+        }
 
     def _carry_out(self, command: Command, now: Now) -> dict[str, Any]:
         """Do what a command asks; return its result, with an `error` where it failed.
@@ -555,6 +604,7 @@ class Agent:
             "id": self._config.tent.id,
             "name": self._config.tent.name,
             "software": self._software,
+            "config": self._config.digest,
             "boot": self._store.boot,
             "uptime_s": round(now.uptime_s, 1),
             "ts": timestamp(now.wall),

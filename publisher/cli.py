@@ -40,6 +40,9 @@ def main(argv: list[str] | None = None) -> int:
         "identify": _identify,
         "zero": _zero,
         "serviced": _serviced,
+        "log": _log,
+        "export": _export,
+        "calibrate": _calibrate,
         "check-config": _check_config,
         "record": _record,
         "decode": _decode,
@@ -65,12 +68,15 @@ def _parser() -> argparse.ArgumentParser:
     def command(name: str, text: str, *, state: bool = True) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text)
         if state:
-            default = os.environ.get("STATE_DIRECTORY") or DEFAULT_STATE_DIR
-            added.add_argument(
-                "--state-dir", type=Path, default=Path(default), metavar="DIR",
-                help="where counts and unsent messages are kept (default: %(default)s)",
-            )  # fmt: skip
+            state_dir(added)
         return added
+
+    def state_dir(added: argparse.ArgumentParser) -> None:
+        default = os.environ.get("STATE_DIRECTORY") or DEFAULT_STATE_DIR
+        added.add_argument(
+            "--state-dir", type=Path, default=Path(default), metavar="DIR",
+            help="where counts and unsent messages are kept (default: %(default)s)",
+        )  # fmt: skip
 
     def config(added: argparse.ArgumentParser) -> None:
         added.add_argument(
@@ -105,6 +111,39 @@ def _parser() -> argparse.ArgumentParser:
     zero = command("zero", "Take what a current sensor reads now, without a current, for its zero.")
     zero.add_argument("sensor", help="the sensor, such as generator or battery")
     command("serviced", "Tell the unit that the generator has been serviced.")
+    log = command("log", "Print the visitor log: people, hours of power and outages, day by day.")
+    config(log)
+    log.add_argument("--since", metavar="DAY",
+                     help="from this day on: 2026-11-22, or 7d for the last seven")  # fmt: skip
+    form = log.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help="print CSV with a header")
+    form.add_argument("--json", action="store_true", help="print one JSON document")
+    export = command("export", "Write visitor log, unsent records and a diagnosis onto a stick.")
+    config(export)
+    export.add_argument("directory", type=Path, metavar="DIR", help="where the stick is mounted")
+    calibrate = command("calibrate", "Calibrate sensors, and write what is found.", state=False)
+    kinds = calibrate.add_subparsers(dest="what", required=True, metavar="what")
+
+    def kind(name: str, text: str) -> argparse.ArgumentParser:
+        added = kinds.add_parser(name, help=text, description=text)
+        config(added)
+        state_dir(added)
+        added.add_argument("--yes", action="store_true", help="write it without asking")
+        return added
+
+    zero = kind("zero", "What a current sensor reads now, without a current, is its zero.")
+    zero.add_argument("sensor", help="the sensor, such as generator or battery")
+    span = kind("span", "Compare a current sensor with a clamp meter.")
+    span.add_argument("sensor", help="the sensor, such as generator or battery")
+    span.add_argument("--clamp-a", type=_ampere, required=True, metavar="A",
+                      help="what the clamp meter shows at this moment, in amperes")  # fmt: skip
+    span.add_argument("--reverse", action="store_true", help="turn the sign where it differs")
+    span.add_argument("--force", action="store_true", help="however much it is off")
+    kind("door", "Find out by walking in which beam is the outer one.")
+    battery = kind("battery", "Say which battery it is.")
+    battery.add_argument("--capacity-ah", type=_ampere, metavar="AH", help="as on its nameplate")
+    battery.add_argument("--chemistry", choices=("lifepo4", "lead_acid"), help="its kind")
+    kind("undo", "Put the previous configuration back.")
     check = command("check-config", "Check a configuration.", state=False)
     config(check)
     check.add_argument("--json", action="store_true", help="print one JSON document")
@@ -137,6 +176,10 @@ def _host_port(text: str) -> tuple[str, int]:
 
 def _positive(text: str) -> float:
     return _number(text, 0.001, 1e9)
+
+
+def _ampere(text: str) -> float:
+    return _number(text, -10_000, 10_000)
 
 
 def _speed(text: str) -> float:
@@ -290,6 +333,24 @@ def _serviced(options: argparse.Namespace) -> int:
         return FAILED
     say(f"noted: the generator was serviced after {answer['hours_total']:g} hours")
     return DONE
+
+
+def _log(options: argparse.Namespace) -> int:
+    from publisher import visitor_log
+
+    return visitor_log.run(options)
+
+
+def _export(options: argparse.Namespace) -> int:
+    from publisher import export
+
+    return export.run(options)
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from publisher import calibrate
+
+    return calibrate.run(options)
 
 
 def _check_config(options: argparse.Namespace) -> int:

@@ -6,7 +6,10 @@ The previous files lie beside it as `<name>.old-N`, the newest with the highest 
 import contextlib
 import grp
 import os
+import re
 import shutil
+import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +43,56 @@ def document(path: Path) -> "tomlkit.TOMLDocument":
         raise ConfigError(str(path), [("file", fix)]) from error
     except (ValueError, RecursionError, TOMLKitError) as error:
         raise ConfigError(str(path), [("syntax", f"is not TOML: {error}")]) from error
+
+
+def with_keys(document: "tomlkit.TOMLDocument", section: str, keys: Mapping[str, Any]) -> str:
+    """Return the text of a document with some keys of a section (such as `sensors.battery`) set.
+
+    A key that is new comes below the comment line that shows its default, if there is one, else
+    below the last key: comments before the next section speak of that.
+    """
+    import tomlkit
+
+    table: Any = document
+    for part in section.split("."):
+        if part not in table:
+            table[part] = tomlkit.table()
+        table = table[part]
+    new = {key: value for key, value in keys.items() if key not in table}
+    for key, value in keys.items():
+        if key not in new:
+            table[key] = value
+    lines = document.as_string().splitlines()
+    head = re.compile(rf"\s*\[\s*{re.escape(section)}\s*\]")
+    begin = next((i for i, line in enumerate(lines) if head.match(line)), None)
+    if begin is None:  # it has no heading of its own
+        for key, value in new.items():
+            table[key] = value
+        return document.as_string()
+    for key, value in new.items():
+        others = (i for i in range(begin + 1, len(lines)) if lines[i].lstrip().startswith("["))
+        end = next(others, len(lines))
+        shown = re.compile(rf"\s*#\s*{re.escape(key)}\s*=")
+        is_key = re.compile(r"\s*[^#\s]")
+        below = [i for i in range(begin, end) if shown.match(lines[i])]
+        below = below or [i for i in range(begin, end) if is_key.match(lines[i])]
+        lines.insert(below[-1] + 1, f"{key} = {tomlkit.item(value).as_string()}")
+    return "\n".join(lines) + "\n"
+
+
+def changes(before: str, after: str) -> list[tuple[str, Any, Any]]:
+    """Return (key, value before, value after) of all that differs; None where there is none."""
+    old, new = (dict(_flat(tomllib.loads(text))) for text in (before, after))
+    keys = [*old, *(key for key in new if key not in old)]
+    return [(k, old.get(k), new.get(k)) for k in keys if old.get(k) != new.get(k)]
+
+
+def _flat(table: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{path}{key}.")
+        else:
+            yield path + key, value
 
 
 def write(path: Path, text: str) -> Path | None:

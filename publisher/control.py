@@ -25,6 +25,10 @@ class ControlError(Exception):
     """The agent cannot be asked; the message says what to do."""
 
 
+class NotRunning(ControlError):
+    """No agent listens there."""
+
+
 class Control:
     """Listens in the state directory; whoever may open the socket (owner, group) may ask.
 
@@ -165,7 +169,7 @@ def ask(directory: Path, request: dict[str, Any]) -> dict[str, Any]:
                 stream.flush()
                 answer = json.loads(stream.readline())
     except FileNotFoundError:
-        raise ControlError(
+        raise NotRunning(
             f"{path} does not exist: tentwatch is not running, or --state-dir is another"
         ) from None
     except PermissionError:
@@ -176,7 +180,8 @@ def ask(directory: Path, request: dict[str, Any]) -> dict[str, Any]:
             f"again within a minute; journalctl -u tentwatch says where it hung"
         ) from None
     except (OSError, ValueError) as error:
-        raise ControlError(f"{path} does not answer ({error}): is tentwatch running?") from error
+        kind = NotRunning if isinstance(error, ConnectionRefusedError) else ControlError
+        raise kind(f"{path} does not answer ({error}): is tentwatch running?") from error
     if not isinstance(answer, dict):
         raise ControlError(f"{path} gave no answer that makes sense")
     return answer

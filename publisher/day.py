@@ -4,6 +4,8 @@ Pure. A unit has no clock chip: what it counts after a boot, before its clock is
 and no date. Spans keep such counts until the time of day is certain, and then go to their days.
 """
 
+import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -25,11 +27,20 @@ TOLD_DIFFERENCE_H = 0.1
 
 PEOPLE = ("entered", "left", "passed")
 SECONDS = ("mains_s", "generator_s", "battery_s")
+#: What comes in whole numbers.
+WHOLE = (*PEOPLE, "outages")
+#: The order in which a span is saved; of the last, which earlier versions lack, only what is not 0.
+_OF_SPAN = (*PEOPLE, "peak", *SECONDS, "boot", "begin_s", "end_s", "outages")
+#: Larger saved numbers than JSON readers hold exactly are damage.
+LARGEST = 1 << 53
 
 
 @dataclass(slots=True)
 class Counts:
-    """What is counted: people, and seconds of each kind of power; `peak` is most people at once."""
+    """What is counted: people, seconds of each kind of power, and how often mains was lost.
+
+    `peak` is the most people at once.
+    """
 
     entered: int = 0
     left: int = 0
@@ -38,24 +49,25 @@ class Counts:
     mains_s: float = 0.0
     generator_s: float = 0.0
     battery_s: float = 0.0
+    outages: int = 0
 
     def add(self, other: "Counts") -> None:
         """Add what was counted at another time."""
-        for name in (*PEOPLE, *SECONDS):
+        for name in (*WHOLE, *SECONDS):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.peak = max(self.peak, other.peak)
 
     def less(self, known: "Counts") -> None:
         """Take off what is known already, as far as there is so much."""
-        for name in (*PEOPLE, *SECONDS):
+        for name in (*WHOLE, *SECONDS):
             setattr(self, name, max(0, getattr(self, name) - getattr(known, name)))
 
     def part(self, share: float) -> "Counts":
         """Take a share (0 to 1) out of these counts and return it: the two make the whole."""
         taken = Counts(peak=self.peak)
-        for name in (*PEOPLE, *SECONDS):
+        for name in (*WHOLE, *SECONDS):
             whole = getattr(self, name)
-            part = round(whole * share) if name in PEOPLE else whole * share
+            part = round(whole * share) if name in WHOLE else whole * share
             setattr(taken, name, part)
             setattr(self, name, whole - part)
         return taken
@@ -80,14 +92,15 @@ class Span(Counts):
     @classmethod
     def restore(cls, saved: object) -> Self | None:
         """Build a span from `as_list`; None where it cannot be one."""
-        names = cls.__dataclass_fields__
-        if not isinstance(saved, list) or len(saved) != len(names):
+        if not isinstance(saved, list) or not 0 <= len(_OF_SPAN) - len(saved) <= 1:
             return None
-        for value, declared in zip(saved, names.values(), strict=True):
+        values = dict(zip(_OF_SPAN, saved, strict=False))
+        for name, value in values.items():
+            declared = cls.__dataclass_fields__[name]
             kinds = (int, float) if type(declared.default) is float else (int,)
-            if type(value) not in kinds or not 0 <= value <= 1 << 53:
+            if type(value) not in kinds or not 0 <= value <= LARGEST:
                 return None
-        span = cls(*saved)
+        span = cls(**values)
         return span if span.begin_s <= span.end_s else None
 
     @classmethod
@@ -109,7 +122,9 @@ class Span(Counts):
         # By hand: a record a second feels two dozen of them.
         people = self.entered, self.left, self.passed, self.peak
         power = round(self.mains_s, 3), round(self.generator_s, 3), round(self.battery_s, 3)
-        return [*people, *power, self.boot, round(self.begin_s, 3), round(self.end_s, 3)]
+        saved = [*people, *power, self.boot, round(self.begin_s, 3), round(self.end_s, 3)]
+        # An earlier version, which takes a longer list for damage, can read it where it may.
+        return [*saved, self.outages] if self.outages else saved
 
 
 class Piece(NamedTuple):
@@ -234,9 +249,12 @@ def _by_day(
     yield Piece(today.date, counts, sure)
 
 
-def line(day: Day, zone: ZoneInfo, *, both_ways: bool) -> dict[str, Any]:
-    """Return a day as the contract's `day_closed` tells it; no hours are more than the day had."""
-    length_s = bounds(date.fromisoformat(day.date), zone).length_s
+def line(day: Day, zone: ZoneInfo, *, both_ways: bool, mains: bool) -> dict[str, Any]:
+    """Return a day as the contract's `day_closed` tells it; no hours are more than the day had.
+
+    `both_ways` says whether the door tells which way people go, `mains` whether mains is watched.
+    """
+    length_s = bounds(date.fromisoformat(day.date), zone).length_s if day.date else math.inf
     hours = {s: round(min(getattr(day, s), length_s) / 3600, 2) for s in SECONDS}
     return {
         "date": day.date,
@@ -247,6 +265,7 @@ def line(day: Day, zone: ZoneInfo, *, both_ways: bool) -> dict[str, Any]:
         "mains_h": hours["mains_s"],
         "generator_h": hours["generator_s"],
         "battery_h": hours["battery_s"],
+        "outages": day.outages if mains else None,
         "estimated": day.estimated,
     }
 
@@ -262,9 +281,22 @@ def from_line(line: dict[str, Any]) -> Day:
         mains_s=line.get("mains_h", 0.0) * 3600,
         generator_s=line.get("generator_h", 0.0) * 3600,
         battery_s=line.get("battery_h", 0.0) * 3600,
+        outages=line.get("outages") or 0,
         date=line["date"],
         estimated=True,
     )
+
+
+def read_line(text: str, date: str) -> dict[str, Any] | None:
+    """Return a saved line of the visitor log; None where it is none of this date that makes sense."""
+    try:
+        line = json.loads(text)
+        found = from_line(line)
+        counted = [getattr(found, name) for name in (*WHOLE, "peak", *SECONDS)]
+        is_sane = found.date == date and all(0 <= n <= LARGEST for n in counted)
+    except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError, RecursionError):
+        return None
+    return dict(line) if is_sane else None
 
 
 def differ(earlier: dict[str, Any], line: dict[str, Any]) -> bool:
@@ -274,5 +306,5 @@ def differ(earlier: dict[str, Any], line: dict[str, Any]) -> bool:
         if key.endswith("_h")
         else earlier[key] != value
         for key, value in line.items()
-        if key != "estimated"
+        if key != "estimated" and key in earlier  # one of an earlier version lacks what came since
     )

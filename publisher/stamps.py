@@ -1,10 +1,28 @@
 """Which time a record goes out with: the one that it was made with, or what is known of it since."""
 
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from publisher import messages
 from publisher.clock import Clock, timestamp
-from publisher.store import Row, Store
+from publisher.store import Row
+
+
+class Boots(Protocol):
+    """What is known of the unit's boots: a store, in use or at rest."""
+
+    @property
+    def boot(self) -> int:
+        """The number of this boot."""
+        ...
+
+    def began(self, boot: int) -> datetime | None:
+        """Return the time of day at uptime 0 of a boot; None where its clock was never set."""
+        ...
+
+    def began_after(self, boot: int) -> datetime | None:
+        """Return the time of day at uptime 0 of the first later boot whose clock was set, if any."""
+        ...
 
 
 class Stamps:
@@ -14,7 +32,7 @@ class Stamps:
     known from then on, after a power cut too, and with it that of each of its records.
     """
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Boots, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         #: When earlier boots began, and the first one after each whose clock was set.

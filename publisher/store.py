@@ -20,8 +20,10 @@ import logging
 import os
 import random
 import re
+import shutil
 import sqlite3
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -29,7 +31,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from publisher.clock import EPOCH, Now, instant, timestamp
+from publisher.clock import EPOCH, Now, boot_id, instant, timestamp
 from publisher.ledger import (
     BOOT_LIMIT,
     LONGEST_S,
@@ -47,7 +49,8 @@ log = logging.getLogger("tentwatch.store")
 FILE = "tentwatch.db"
 #: How long another program may hold the file before the store goes on without it.
 BUSY_S = 0.5
-#: Records of a damaged file that are carried over between two signs of life.
+#: Records that are read at once from a file at rest, and those of a damaged one that are carried over
+#: between two signs of life.
 CARRIED = 1000
 #: A new file is made under this name, until it is whole.
 NEW_FILE = "tentwatch.db-new"
@@ -959,6 +962,114 @@ class Store:
             db.execute("DELETE FROM outbox WHERE id = ?", (oldest[0],))
             rows, freed = rows + 1, freed + oldest[1]
         return rows, freed
+
+
+class Unreadable(Exception):
+    """The store cannot be read as it lies there; the message says what to do."""
+
+
+class AtRest:
+    """The store as it lies there while no agent runs, to be read: it is neither changed nor locked.
+
+    What a power cut has left in SQLite's log is read as well, from a copy, since SQLite reads both
+    together only where it may write. An agent that starts meanwhile is not kept waiting.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Open the file. Raises Unreadable."""
+        self._path = directory / FILE
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
+        self._db: sqlite3.Connection | None = None
+        try:
+            self._db = sqlite3.connect(self._readable(), uri=True, isolation_level=None)
+            self._db.text_factory = _text
+            found = self._db.execute("SELECT body, crc FROM ledger").fetchone()
+            self.ledger = Ledger.parse(*found) if found else Ledger()
+        except FileNotFoundError as error:
+            self.close()
+            raise Unreadable(
+                f"{self._path} does not exist: tentwatch has not run yet, or --state-dir is another"
+            ) from error
+        except PermissionError as error:
+            self.close()
+            raise Unreadable(f"{error.filename} may not be read: use sudo") from error
+        except (OSError, *_ODDITIES) as error:
+            self.close()
+            raise self._unreadable(error) from error
+        second = SecondPlace(directory).read()
+        if second is not None and second.count > self.ledger.count:
+            self.ledger = second
+
+    def _readable(self) -> str:
+        """Return the URI of what can be opened without a change. Raises OSError."""
+        path, wal = self._path, self._path.with_name(f"{FILE}-wal")
+        with path.open("rb"):
+            pass  # SQLite does not say why it cannot open a file
+        if not wal.exists():
+            return f"{path.resolve().as_uri()}?immutable=1"
+        # Not in memory, where /tmp often is: a month without a broker is some 100 MB.
+        self._copy = tempfile.TemporaryDirectory(prefix="tentwatch-", dir="/var/tmp")
+        before = wal.stat().st_mtime_ns
+        for part in (path, wal):
+            shutil.copyfile(part, Path(self._copy.name) / part.name)
+        if wal.stat().st_mtime_ns != before:
+            raise OSError("tentwatch has just been started: try again")
+        return (Path(self._copy.name) / FILE).as_uri()
+
+    def _unreadable(self, error: Exception) -> Unreadable:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        cure = "start tentwatch, which saves what can be read of a damaged store"
+        return Unreadable(f"{self._path} cannot be read ({why}): {cure}")
+
+    def close(self) -> None:
+        """Close the file, and remove the copy."""
+        db, self._db = self._db, None
+        if db is not None:
+            db.close()
+        if self._copy is not None:
+            self._copy.cleanup()
+
+    @property
+    def boot(self) -> int:
+        """The number of this boot, 0 where no agent has run in it."""
+        this = boot_id()
+        return self.ledger.boot if this and this == self.ledger.boot_id else 0
+
+    def days(self, since: str = "") -> list[tuple[str, str]]:
+        """Return the visitor log from the day `since` (ISO) on: (date, JSON). Raises Unreadable."""
+        return self._pairs("days", "WHERE date >= ? ORDER BY date", since)
+
+    def began(self, boot: int) -> datetime | None:
+        """Return what `Store.began` does. Raises Unreadable."""
+        found = self._pairs("boots", "WHERE boot = ?", boot)
+        return instant(found[0][1]) if found else None
+
+    def began_after(self, boot: int) -> datetime | None:
+        """Return what `Store.began_after` does. Raises Unreadable."""
+        found = self._pairs("boots", "WHERE boot > ? ORDER BY boot LIMIT 1", boot)
+        return instant(found[0][1]) if found else None
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the records that no broker has confirmed, oldest first. Raises Unreadable."""
+        after_id = -1
+        while found := self._select(f"{_ROWS} WHERE id > ? ORDER BY id LIMIT {CARRIED}", after_id):
+            for *values, crc in found:
+                row = Row._make(values)
+                if row.id <= after_id:
+                    raise self._unreadable(_Damaged(f"record {row.id} comes after {after_id}"))
+                after_id = row.id
+                if _is_record(row, crc):
+                    yield row
+
+    def _pairs(self, table: str, which: str, *values: Any) -> list[tuple[str, str]]:
+        return _checked_pairs(table, self._select(f"{BESIDE[table]} {which}", *values))
+
+    def _select(self, query: str, *values: Any) -> list[Any]:
+        assert self._db is not None, "the store is closed"
+        try:
+            return self._db.execute(query, values).fetchall()
+        except _ODDITIES as error:
+            raise self._unreadable(error) from error
 
 
 @contextlib.contextmanager

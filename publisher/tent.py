@@ -14,14 +14,14 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from publisher import day
+from publisher import calibration, day
 from publisher.charge import Estimator
 from publisher.clock import Now, instant, timestamp
 from publisher.config import Config
 from publisher.day import Counts, Day
 from publisher.generator import SERVICE_DUE, Engine, Metered
 from publisher.power import MainsVoltage, Seen, Source, source
-from publisher.totals import LARGEST_TOTAL, Totals
+from publisher.totals import Totals
 from sensors.reading import ERRORS, FAULT, READ_DURATION_S, READS, Quality, Reading, Value
 
 #: The charge must rise this far above the warning level before the warning goes.
@@ -39,9 +39,8 @@ CERTAIN_PCT = 10.0
 USELESS_PCT = 40.0
 #: How long after closing time a tent that becomes quiet still counts as empty.
 CLOSING_S = 3 * 3600.0
-#: Readings that a zero is found from. An INA219's offset is 125 µV at worst: what drops more on the
-#: shunt, or comes and goes by more, is a current.
-ZERO_READINGS, LARGEST_ZERO_V = 5, 0.0005
+#: Readings that a zero is found from.
+ZERO_READINGS = 5
 AC_METERS = {"pzem004t"}
 #: A meter that lives on a line which comes alive answers after so long at the latest.
 METER_WAKES_S = 10.0
@@ -200,23 +199,19 @@ class Tent:
             raise ValueError(
                 f"{name} has not been read well for long enough: try again in a minute"
             )
-        zero_a = round(sum(found) / len(found), 3)
-        largest_a = LARGEST_ZERO_V / settings.shunt_ohms
-        if max(found) - min(found) > largest_a or abs(zero_a) > largest_a:
+        try:
+            zero_a = calibration.zero(found, settings.shunt_ohms)
+        except calibration.Refused as refusal:
             raise ValueError(
-                f"{name} reads {zero_a:g} A: a current flows; disconnect it from the shunt first"
-            )
+                f"{name} reads {refusal.values['a']:g} A: a current flows; disconnect it from the "
+                f"shunt first"
+            ) from refusal
         self.totals.zeros[name] = [zero_a, _checksum(settings)]
         return zero_a
 
     def zeros(self) -> dict[str, float]:
         """Return the zeros that were found, a sensor; none of one that was configured anew since."""
-        shunts = self._shunts()
-        return {
-            name: zero_a
-            for name, (zero_a, checksum) in self.totals.zeros.items()
-            if name in shunts and checksum == _checksum(shunts[name])
-        }
+        return zeros_of(self.totals, self._shunts())
 
     def _shunts(self) -> dict[str, Any]:
         return {s.name: s.config for s in self._config.sensors if hasattr(s.config, "zero_a")}
@@ -245,6 +240,10 @@ class Tent:
         """
         lines, self._lines = self._lines, {}
         return list(lines.items())
+
+    def open_lines(self) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+        """Return today's line of the visitor log so far, and one of what has no day yet, if any."""
+        return self.totals.open_lines(self._zone, **self._shape())
 
     def alerts(self, noticed: Mapping[str, bool], now: Now) -> list[Happening]:
         """Raise (True) or clear alerts that something outside the tent's rules has noticed."""
@@ -331,6 +330,7 @@ class Tent:
             if totals.mains_on is not None:  # the first state ever seen is no change
                 name = "mains_restored" if mains.on else "mains_lost"
                 happened.append(Happening(name, {"source": self._source.value}))
+                self._counts.outages += not mains.on
             totals.mains_on = mains.on
         if generator.on is not None and generator.on != totals.generator_on:
             if totals.generator_on is not None:
@@ -479,20 +479,13 @@ class Tent:
         return [Happening("day_closed", {**line, "again": again})]
 
     def _keep_line(self, kept: Day, *, told: bool) -> dict[str, Any]:
-        line = day.line(kept, self._zone, both_ways=self._counts_both_ways())
+        line = day.line(kept, self._zone, **self._shape())
         self._log[kept.date] = self._lines[kept.date] = json.dumps({**line, "told": told})
         return line
 
     def _line_of(self, date: str) -> dict[str, Any] | None:
         """Return the day's line in the visitor log; None where there is none that makes sense."""
-        try:
-            line = json.loads(self._log.get(date, ""))
-            found = day.from_line(line)
-            counted = [getattr(found, name) for name in (*day.PEOPLE, "peak", *day.SECONDS)]
-            is_sane = found.date == date and all(0 <= n <= LARGEST_TOTAL for n in counted)
-        except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError, RecursionError):
-            return None
-        return dict(line) if is_sane else None
+        return day.read_line(self._log.get(date, ""), date)
 
     def _was_told(self, date: str) -> bool:
         line = self._line_of(date)
@@ -675,6 +668,10 @@ class Tent:
 
     def _counts_both_ways(self) -> bool:
         return "door" in self._sensors and self._sensors["door"].driver not in ONE_BEAM
+
+    def _shape(self) -> dict[str, bool]:
+        """Return what a line of the visitor log is told of the sensors."""
+        return {"both_ways": self._counts_both_ways(), "mains": "mains" in self._sensors}
 
     def _obstructed(self) -> bool:
         return "door" in self._sensors and self._value("door", "obstructed") is True
@@ -874,6 +871,15 @@ def _hours(seconds: float) -> float:
 def _why(reading: Reading) -> str:
     """Return what a driver says of its failure: never empty, not long, and fit for UTF-8."""
     return (reading.detail or "failed")[:LONGEST_DETAIL].encode(errors="replace").decode()
+
+
+def zeros_of(totals: Totals, shunts: Mapping[str, Any]) -> dict[str, float]:
+    """Return the zeros that were found by command, of those sensors that are configured as they were."""
+    return {
+        name: zero_a
+        for name, (zero_a, checksum) in totals.zeros.items()
+        if name in shunts and checksum == _checksum(shunts[name])
+    }
 
 
 def _checksum(settings: object) -> int:

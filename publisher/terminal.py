@@ -1,6 +1,8 @@
 """What all commands do alike in a terminal: speak, complain, ask the running unit. And exit codes."""
 
+import os
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -36,3 +38,11 @@ def ask(state_dir: Path, request: dict[str, Any]) -> dict[str, Any] | None:
         complain(str(answer.get("error")))
         return None
     return answer
+
+
+def prose(text: str) -> None:
+    """Print a text, in a terminal folded between words."""
+    if sys.stdout.isatty():
+        width = os.get_terminal_size(sys.stdout.fileno()).columns
+        text = textwrap.fill(text, max(20, width), break_long_words=False, break_on_hyphens=False)
+    say(text)

@@ -3,9 +3,11 @@
 import re
 from dataclasses import dataclass, field, is_dataclass
 from typing import Any, get_args, get_type_hints
+from zoneinfo import ZoneInfo
 
+from publisher import day
 from publisher.charge import Charge
-from publisher.day import PEOPLE, SECONDS, Day, Span, is_date
+from publisher.day import SECONDS, WHOLE, Day, Span, is_date
 from publisher.occupancy import Occupancy
 from publisher.power import Source
 
@@ -15,10 +17,12 @@ LARGEST_TOTAL = 1 << 53
 LONGEST_UPTIME_S = 1e10
 #: No text that is saved here is longer.
 LONGEST_TEXT = 100
+#: A line of the visitor log, as `day.line` makes it.
+Line = dict[str, Any]
 _ALERT = re.compile("[a-z_]{1,40}")
 
 _FIRST = Charge()
-_OF_DAY = ("date", *PEOPLE, "peak", *SECONDS, "estimated")
+_OF_DAY = ("date", *WHOLE, "peak", *SECONDS, "estimated")
 
 
 @dataclass(slots=True)
@@ -105,6 +109,19 @@ class Totals:
         self.day.estimated |= earlier.day.estimated
         self.day.add(earlier.day)
         return None
+
+    def open_lines(self, zone: ZoneInfo, **shape: bool) -> tuple[Line | None, Line | None]:
+        """Return the open day's line of the visitor log so far, and one of what has no day yet.
+
+        Each is None where there is none. `shape` is what `day.line` wants to know of the sensors.
+        """
+        today = day.line(self.day, zone, **shape) if self.day.date else None
+        if not self.undated:
+            return today, None
+        undated = Day(estimated=True)
+        for span in self.undated:
+            undated.add(span)
+        return today, day.line(undated, zone, **shape)
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as plain values for JSON."""

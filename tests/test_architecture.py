@@ -34,11 +34,12 @@ LATE = {
 }
 #: Modules that compute: no clock, no thread, no file, no socket.
 PURE = (
-    "publisher.charge", "publisher.commands", "publisher.generator", "publisher.messages",
-    "publisher.day", "publisher.graph", "publisher.hour", "publisher.lamp", "publisher.occupancy",
-    "publisher.power", "publisher.tent", "publisher.totals",
-    "sensors.framing", "sensors.jbd_frames", "sensors.line_trust", "sensors.passage", "sensors.press",
-    "sensors.pzem004t_frames", "sensors.reading", "sensors.shunt", "sensors.vedirect_frames",
+    "publisher.calibration", "publisher.charge", "publisher.commands", "publisher.day",
+    "publisher.generator", "publisher.graph", "publisher.hour", "publisher.lamp",
+    "publisher.messages", "publisher.occupancy", "publisher.power", "publisher.tent",
+    "publisher.totals", "sensors.framing", "sensors.jbd_frames", "sensors.line_trust",
+    "sensors.passage", "sensors.press", "sensors.pzem004t_frames", "sensors.reading",
+    "sensors.shunt", "sensors.vedirect_frames",
 )  # fmt: skip
 IMPURE = {"io", "os", "pathlib", "queue", "random", "socket", "subprocess", "threading", "time"}
 

@@ -405,6 +405,7 @@ OPTIONAL = {
     *(f"power.generator.{key}" for key in ("state", "starts_total", "hours_since_service")),
     *(f"power.battery.{key}" for key in ("capacity_ah", "synchronised", "since_full_h", "gap")),
     "detail.by", "detail.passed", "detail.blind_s", "detail.estimated", "detail.again",
+    "detail.outages",
     "unit", *(f"sensors.{i}.{key}" for i in range(len(FITTED)) for key in READS),
 }  # fmt: skip
 #: Values that may be null although the sensors are well and the clock is set.
@@ -416,6 +417,7 @@ NULLABLE = {
     "day_closed.detail.entered",
     "day_closed.detail.left",
     "day_closed.detail.peak",
+    "day_closed.detail.outages",
     "door_cleared.detail.blind_s",
     "state.power.since",
     "state.power.mains.hours_today",
@@ -662,7 +664,8 @@ def test_an_event_that_cannot_be_is_refused(name: str, detail: dict[str, Any]) -
 
 
 @pytest.mark.parametrize(
-    "key", ["date", "entered", "left", "peak", "mains_h", "generator_h", "battery_h"]
+    "key",
+    ["date", "entered", "left", "peak", "mains_h", "generator_h", "battery_h", "outages"],
 )
 @pytest.mark.parametrize("value", ["2026-02-30", "20261122", 25.5, -1])
 def test_a_day_that_cannot_be_is_refused(

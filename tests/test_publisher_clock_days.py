@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from publisher import day
-from publisher.day import MOST_SPANS, Span, bounds, day_at, extend
+from publisher.day import MOST_SPANS, Day, Span, bounds, day_at, extend
 from publisher.totals import Totals
 from tests.tents import NOON, Unit, config
 
@@ -479,3 +479,70 @@ def test_what_is_undated_and_read_late_finds_its_day() -> None:
     unit.wall, unit.synced = NOON, True
     unit.hear("door", entered=1)
     assert unit.tent.totals.day.entered == 7
+
+
+# Outages
+
+
+def test_outages_are_counted_on_the_day_on_which_mains_was_lost() -> None:
+    unit = Unit(config("mains"), wall=NOON)
+    for present in (True, False, True, False):
+        unit.wait(2, mains={"present": present})
+    unit.wall = NOON + timedelta(days=1)
+    unit.wait(1, mains={"present": False})
+    assert unit.details("day_closed")[0]["outages"] == 2
+    unit.wait(1, mains={"present": True})
+    today, undated = unit.tent.open_lines()
+    assert today is not None
+    assert (today["date"], today["outages"]) == ("2026-11-23", 0)
+    assert undated is None
+
+
+def test_an_outage_before_the_clock_is_set_finds_its_day() -> None:
+    unit = Unit(config("mains"), wall=None, synced=False)
+    unit.wait(2, mains={"present": True})
+    unit.wait(2, mains={"present": False})
+    today, undated = unit.tent.open_lines()
+    assert today is None
+    assert undated is not None
+    assert (undated["date"], undated["outages"]) == ("", 1)
+    again = unit.restart()
+    again.wall, again.synced = NOON, True
+    again.wait(1, mains={"present": False})
+    today, undated = again.tent.open_lines()
+    assert today is not None
+    assert (today["date"], today["outages"]) == ("2026-11-22", 1)
+    assert undated is None
+
+
+def test_where_mains_is_not_watched_outages_are_not_known() -> None:
+    unit = Unit(config("door"))
+    unit.hear("door", entered=1)
+    today, _ = unit.tent.open_lines()
+    assert today is not None
+    assert today["outages"] is None
+
+
+def test_spans_and_lines_of_the_version_before_are_read_without_outages() -> None:
+    old = [2, 1, 0, 5, 10.0, 0.0, 3.0, 7, 1.0, 2.0]
+    span = Span(entered=2, left=1, peak=5, mains_s=10.0, battery_s=3.0, boot=7, begin_s=1, end_s=2)
+    assert Span.restore(old) == span
+    assert span.as_list() == old, "the version before can read what lost nothing"
+    span.outages = 3
+    assert span.as_list() == [*old, 3]
+    assert Span.restore([*old, 3]) == span
+    assert Span.restore([*old, -1]) is None
+    assert Span.restore([*old, 3, 0]) is None
+    line = day.line(Day(date="2026-11-22", outages=4), KYIV, both_ways=True, mains=True)
+    del line["outages"]
+    assert day.from_line(line).outages == 0
+    assert not day.differ(line, day.line(day.from_line(line), KYIV, both_ways=True, mains=True))
+
+
+def test_a_part_of_outages_and_the_rest_are_the_whole() -> None:
+    whole = day.Counts(outages=5)
+    taken = whole.part(0.4)
+    assert (taken.outages, whole.outages) == (2, 3)
+    whole.add(taken)
+    whole.less(day.Counts(outages=4))
+    assert whole.outages == 1

@@ -501,6 +501,7 @@ def test_a_day_ends_at_midnight_in_kyiv_and_leaves_its_line(well: Unit) -> None:
             "mains_h": 1.0,
             "generator_h": 0.0,
             "battery_h": 0.0,
+            "outages": 0,
             "estimated": False,
             "again": False,
         }

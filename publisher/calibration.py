@@ -1,0 +1,106 @@
+"""The arithmetic of calibrating a current sensor on a shunt. Pure: readings in, settings out.
+
+A shunt's chip measures a voltage: `uncorrected_a` is that voltage over the configured resistance, and
+the current is `uncorrected_a` less the zero. A zero is an offset of the chip, a voltage as well.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sensors.shunt import SHUNT_LSB_V
+
+#: Readings that a zero and a span are found from.
+READINGS = 8
+#: An INA219's offset is 125 µV at worst: what drops more on the shunt, or comes and goes by more, is a
+#: current.
+LARGEST_ZERO_V = 0.0005
+#: A current that is compared may scatter by this share of itself, or by so many steps of the chip.
+SCATTER, SCATTER_STEPS = 0.02, 4
+#: It must be so many steps, and this share of the largest current, or the comparison says too little.
+FEWEST_STEPS, SMALLEST_SHARE = 10, 0.05
+#: No shunt is off by more: then something else is wrong.
+LARGEST_FACTOR = 2.0
+
+#: Why readings will not do.
+WHY = ("flows", "too little", "unsteady", "far off")
+
+
+class Refused(ValueError):
+    """The readings will not do; `why` is a word of WHY, and `values` go with it."""
+
+    def __init__(self, why: str, **values: float) -> None:
+        self.why = why
+        self.values = values
+        super().__init__(f"{why}: {values}")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What a comparison with a clamp meter has found.
+
+    `measured_a` is what the sensor has shown, without dead band; `factor` is by how much the new
+    resistance is larger; `zero_a` is the zero in the amperes of the new settings. `turned` says that
+    the sign must be turned, and `error_pct` how far the steps of the chip may have led it astray.
+    """
+
+    measured_a: float
+    shunt_ohms: float
+    zero_a: float
+    factor: float
+    turned: bool
+    error_pct: float
+
+
+def resolution_a(shunt_ohms: float) -> float:
+    """Return one step of the chip in amperes (10 µV, TI datasheet SBOS448G, 8.6.3.1)."""
+    return SHUNT_LSB_V / shunt_ohms
+
+
+def zero(uncorrected_a: Sequence[float], shunt_ohms: float) -> float:
+    """Return the zero, in amperes, from readings while no current flows. Raises Refused."""
+    zero_a = round(_mean(uncorrected_a), 3)
+    largest_a = LARGEST_ZERO_V / shunt_ohms
+    if max(uncorrected_a) - min(uncorrected_a) > largest_a or abs(zero_a) > largest_a:
+        raise Refused("flows", a=zero_a)
+    return zero_a
+
+
+def span(
+    uncorrected_a: Sequence[float],
+    clamp_a: float,
+    *,
+    shunt_ohms: float,
+    max_current_a: float,
+    zero_a: float,
+    force: bool = False,
+) -> Span:
+    """Return the resistance with which the sensor shows `clamp_a`. Raises Refused.
+
+    `zero_a` is the zero that counts now. `force` allows any factor.
+    """
+    measured_a = _mean(uncorrected_a) - zero_a
+    step_a = resolution_a(shunt_ohms)
+    least_a = max(FEWEST_STEPS * step_a, SMALLEST_SHARE * max_current_a)
+    if min(abs(measured_a), abs(clamp_a)) < least_a:
+        raise Refused("too little", a=measured_a, clamp_a=clamp_a, least_a=least_a)
+    scatter_a = max(uncorrected_a) - min(uncorrected_a)
+    if scatter_a > max(SCATTER * abs(measured_a), SCATTER_STEPS * step_a):
+        raise Refused("unsteady", scatter_a=scatter_a, a=measured_a)
+    turned = (measured_a < 0) != (clamp_a < 0)
+    factor = abs(measured_a / clamp_a)
+    if not force and not 1 / LARGEST_FACTOR <= factor <= LARGEST_FACTOR:
+        raise Refused("far off", a=measured_a, clamp_a=clamp_a)
+    new_ohms = float(f"{shunt_ohms * factor:.6g}")
+    new_zero_a = zero_a * shunt_ohms / new_ohms
+    return Span(
+        measured_a=measured_a,
+        shunt_ohms=new_ohms,
+        zero_a=round(-new_zero_a if turned else new_zero_a, 4),
+        factor=factor,
+        turned=turned,
+        error_pct=100 * step_a / abs(measured_a),
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)  # `statistics` would cost the agent's memory
