@@ -34,6 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         "run": _run,
         "demo": _demo,
         "status": _status,
+        "doctor": _doctor,
         "headcount": _headcount,
         "report": _report,
         "identify": _identify,
@@ -94,6 +95,9 @@ def _parser() -> argparse.ArgumentParser:
 
     status = command("status", "Show how the running unit does.")
     status.add_argument("--json", action="store_true", help="print one JSON document")
+    doctor = command("doctor", "Check everything, and say what to do about what is wrong.")
+    config(doctor)
+    doctor.add_argument("--json", action="store_true", help="print one JSON document")
     headcount = command("headcount", "Tell the unit how many people are inside now.")
     headcount.add_argument("people", type=int)
     command("report", "Have the unit publish a snapshot now.")
@@ -243,6 +247,12 @@ def _status(options: argparse.Namespace) -> int:
 
     Console(width=None if sys.stdout.isatty() else 100).print(status_screen(answer))
     return DONE
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from publisher import doctor
+
+    return doctor.run(options)
 
 
 def _headcount(options: argparse.Namespace) -> int:

@@ -23,6 +23,7 @@ import re
 import sqlite3
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -73,6 +74,8 @@ MOST_CONFIRMED = 500
 #: Connection numbers are set aside in blocks, so that a connection costs no write.
 CONN_BLOCK = 1000
 
+#: Bytes of a store that are copied to be looked at.
+LARGEST_COPY = 64 << 20
 #: Commands whose answers are kept, to tell a repeated one from a new one.
 MOST_ANSWERS = 200
 #: Boots whose beginning is remembered for longer than they have records waiting.
@@ -959,6 +962,59 @@ class Store:
             db.execute("DELETE FROM outbox WHERE id = ?", (oldest[0],))
             rows, freed = rows + 1, freed + oldest[1]
         return rows, freed
+
+
+def inspect(directory: Path, limit_s: float) -> str | None:
+    """Say what is wrong with a store that no agent has open, and what to do; None where nothing is.
+
+    Nothing is changed: what a power cut has left beside the file is read from a copy. A file that takes
+    longer than `limit_s`, or is too large to be copied, counts as whole as far as it was read.
+    """
+    import shutil
+    import tempfile
+
+    path = directory / FILE
+    try:
+        if not path.stat().st_size:
+            return None  # as after a first start that was cut off: it is begun then
+        with contextlib.ExitStack() as stack:
+            wal = path.with_name(f"{path.name}-wal")
+            if wal.exists() and wal.stat().st_size:
+                if path.stat().st_size + wal.stat().st_size > LARGEST_COPY:
+                    return None
+                copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tentwatch-")))
+                for file in (path, wal):
+                    shutil.copyfile(file, copy / file.name)
+                where = f"{(copy / FILE).as_uri()}?mode=rw"
+            else:
+                where = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+            db = sqlite3.connect(where, uri=True, timeout=BUSY_S)
+            stack.callback(db.close)
+            limit = time.monotonic() + limit_s
+            db.set_progress_handler(lambda: time.monotonic() > limit, 10_000)
+            return _flaw(db)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return f"{error.strerror}: see that tentwatch may write there, or replace the card"
+    except _ODDITIES as error:
+        return None if _code(error) == sqlite3.SQLITE_INTERRUPT else _why(error)
+
+
+def _flaw(db: sqlite3.Connection) -> str | None:
+    """Return what keeps an agent from taking the file up as it is. Raises one of _ODDITIES."""
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA:
+        raise _Damaged(f"it is of version {version}; this program knows {SCHEMA}")
+    if odd := _not_tables(db):
+        raise _Damaged(f"it holds what is no table: {', '.join(odd)}")
+    found = db.execute("SELECT * FROM ledger").fetchone()
+    if version == SCHEMA and found is not None:
+        Ledger.parse(*found[1:3])
+    said = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
+    if said != "ok":
+        raise _Damaged(said)
+    return None
 
 
 @contextlib.contextmanager
