@@ -12,6 +12,7 @@ import os
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,8 @@ from sensors.hardware import Hardware
 
 #: The whole of the way to the broker has its own limit; this only ends a thread that hangs.
 PATIENCE_S = 9.0
+#: A running unit is asked for its sensors once more after so long.
+AGAIN_S = 2.5
 #: Columns of a line where it is not known how wide the terminal is.
 WIDTH = 100
 LEAST_WIDTH = 40
@@ -139,7 +142,7 @@ def examine(config_file: Path, state_dir: Path, hardware: Hardware, clock: Clock
         findings.append(not_tried("sensor", marked("the configuration cannot be used")))
     else:
         findings += machine.secrets(config.broker)
-        findings += _sensors(config, state_dir, hardware, clock, status, is_free=is_free)
+        findings += _sensors(config, state_dir, hardware, clock, asked, is_free=is_free)
     if way is None:
         from publisher.broker_check import untried
 
@@ -249,13 +252,16 @@ def _sensors(
     state_dir: Path,
     hardware: Hardware,
     clock: Clock,
-    status: dict[str, Any] | None,
+    asked: _Unit,
     *,
     is_free: bool,
 ) -> Iterator[Finding]:
     """Judge each bus and each sensor, by the running unit's word or by an own look."""
+    status = asked.status()
     if status is not None:
-        of_buses, of_sensors = plausible.sensors(config, status)
+        time.sleep(AGAIN_S)  # what fails now and then fails meanwhile
+        before = {sensor["name"]: sensor["errors"] for sensor in status["sensors"]}
+        of_buses, of_sensors = plausible.sensors(config, asked.now() or status, before=before)
     elif is_free:
         from publisher.ledger import SecondPlace
         from publisher.probe import look

@@ -4,6 +4,7 @@ What a running unit knows better is taken from its status.
 """
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -372,7 +373,7 @@ def _running(said: Service, status: Status, why: str | None) -> Finding:
         return well(key, marked("it runs and answers"))
     if why is not None and "may not be opened" in why:
         return not_tried(key, marked("this user may not ask it"), marked("use sudo"))
-    if why is not None and ("has not answered" in why or "busy" in why or "stopping" in why):
+    if why is not None and re.match("tentwatch (runs and has|is stopping)|the agent is busy", why):
         return failure(
             key,
             marked("it runs and does not answer"),

@@ -17,6 +17,8 @@ from publisher.words import marked
 
 #: Reads of which more than this share fails come over a loose wire.
 LARGEST_ERROR_SHARE, LEAST_ERRORS = 0.05, 3
+#: … and so do those of which so many have failed within the seconds of a look.
+LEAST_FRESH = 2
 #: Volts of a battery with a nominal voltage of 12 V, outside of which something else is connected.
 LOWEST_V, HIGHEST_V = 10.0, 15.5
 #: A 12 V battery above this is being charged, or was until just now (a full LiFePO4 rests at 13.6 V).
@@ -77,13 +79,15 @@ def sensors(
     status: Mapping[str, Any],
     *,
     looked_s: float | None = None,
+    before: Mapping[str, int] | None = None,
     broken: tuple[str, ...] = (),
     answering: Mapping[int, tuple[int, ...]] = {},
 ) -> tuple[list[Finding], list[Finding]]:
     """Return what is found of the buses and ports that have failed, and of each sensor.
 
     `status` is what the running unit says; with `looked_s` it comes from a look of so many seconds at
-    devices that nobody else uses. `broken` are beams that were broken during all of that, and
+    devices that nobody else uses. `before` is how many reads of each had failed some seconds ago, `broken`
+    are beams that were broken during all of that, and
     `answering` the addresses at which chips answer that could be INA219s, by bus.
     """
     of_buses: list[Finding] = []
@@ -115,7 +119,7 @@ def sensors(
                 of_sensors.append(found)
             continue
         found_here = [*_unheard(key, sensor, said, looked_s)] or [
-            *_implausible(key, sensor, config, status, told, broken, looked_s is not None)
+            *_implausible(key, sensor, config, status, told, broken, before or {})
         ]
         if found_here:
             worst = next((f for f in found_here if f.verdict == "fail"), found_here[0])
@@ -222,7 +226,7 @@ def _implausible(
     status: Mapping[str, Any],
     told: Mapping[str, Any],
     broken: tuple[str, ...],
-    own_look: bool,
+    before: Mapping[str, int],
 ) -> Iterator[Finding]:
     said = told[sensor.name]
     reads, errors = said.get("reads", 0), said.get("errors", 0)
@@ -245,7 +249,15 @@ def _implausible(
         name, seen, cure = ALERTS.get(alert, ("", "", ""))
         if name == sensor.name:
             yield warning(key, seen, cure)
-    if errors >= LEAST_ERRORS and errors > LARGEST_ERROR_SHARE * (reads + errors):
+    failed = errors - before.get(sensor.name, 0)
+    if failed < LEAST_FRESH and not (
+        errors >= LEAST_ERRORS and errors > LARGEST_ERROR_SHARE * (reads + errors)
+    ):
+        return
+    if sensor.driver == "contact":  # it fails in no other way that lets it be read in between
+        seen, cure = next((d.seen, d.cure) for d in OF_DRIVERS if "come to rest" in d.shape)
+        yield failure(key, seen, cure, gpio=sensor.config.gpio)
+    else:
         yield warning(
             key,
             marked("{errors} of {reads} reads have failed"),
@@ -345,13 +357,14 @@ def battery(
 ) -> Iterator[Finding]:
     """Judge a battery's block of the state, with the sources around it."""
     voltage_v, current_a = values.get("voltage_v"), values.get("current_a")
-    if voltage_v is not None:
-        yield from volts(key, voltage_v, pack)
+    odd = [] if voltage_v is None else [*volts(key, voltage_v, pack)]
+    yield from odd
     is_charged = power.get("source") in ("mains", "generator")
     if (
         voltage_v is not None
         and current_a is not None
         and is_charged
+        and not odd
         and voltage_v >= CHARGING_V * pack.nominal_v / 12
         and current_a <= DISCHARGING_A
     ):
