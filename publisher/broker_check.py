@@ -15,6 +15,7 @@ from typing import Any
 from paho.mqtt.client import MQTTv5, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
 
+from publisher import messages
 from publisher.clock import Clock
 from publisher.config import Config
 from publisher.diagnoses import (
@@ -42,8 +43,8 @@ STEP_S = 2.5
 LIMIT_S = 8.5
 #: A connection that was lost so recently, in seconds, is told though it is there again.
 RECENT_S = 300.0
-#: What no dashboard looks at: the answer to a command that nobody has given.
-TOPIC = "res/doctor"
+#: What is written is what no dashboard looks at: the answer to a command that nobody has given.
+CID = "doctor"
 
 
 class _Stop(Exception):
@@ -112,9 +113,8 @@ class Way:
             return dial.connect(self._wait, self._desk.wake)
         except (OSError, Unusable, UnicodeError) as error:
             said = str(error) if isinstance(error, Unusable) else explain(error, broker)
-            key = self._step_of(error)
-            found = diagnose(said, OF_THE_LINK, key)
-            if isinstance(error, TimeoutError) and key == TLS:
+            found = diagnose(said, OF_THE_LINK)
+            if isinstance(error, TimeoutError) and self._waits_for == TLS:
                 raise _Stop(
                     failure(
                         TLS,
@@ -126,7 +126,7 @@ class Way:
                         where=self._where,
                     )
                 ) from error
-            raise _Stop(unknown(key, said) if found is None else found[1]) from error
+            raise _Stop(unknown(self._waits_for, said) if found is None else found[1]) from error
 
     def _begin_step(self) -> None:
         self._step_s = min(time.monotonic() + STEP_S, self._limit_s)
@@ -138,14 +138,6 @@ class Way:
             self._begin_step()  # the name has been found
         self._waits_for = step
         self._desk.wait(sock, events, min(limit_s, self._step_s))
-
-    def _step_of(self, error: Exception) -> str:
-        cause = error.__cause__
-        if isinstance(error, ssl.SSLError) or isinstance(cause, ssl.SSLError):
-            return TLS
-        if isinstance(error, socket.gaierror | UnicodeError | Unusable):
-            return NAME
-        return self._waits_for if self._waits_for != NAME else TCP
 
     def _passed(self, key: str, sock: socket.socket | None) -> Finding:
         broker = self._broker
@@ -254,10 +246,10 @@ class Way:
             raise _Stop(self._explained(LOGIN, refusal(reason, broker)))
         yield well(LOGIN, marked("accepted as {user}"), user=broker.username or "–")
         sent_s = time.monotonic()
-        client.publish(topics.of(TOPIC), b"{}", qos=1)
+        client.publish(topics.of(f"res/{CID}"), messages.answer(CID), qos=1)
         client.subscribe(topics.of("cmd/#"), qos=1)
         self._serve(client, lambda: {"publish", "commands"} <= said.keys() or "lost" in said)
-        yield self._may_publish(said, topics.of(TOPIC), is_v5=is_v5)
+        yield self._may_publish(said, topics.of(f"res/{CID}"), is_v5=is_v5)
         yield self._may_listen(said, topics.of("cmd/#"))
         yield _took(said["took_s"]) if "took_s" in said else self._unconfirmed()
         client.on_disconnect = None
