@@ -166,7 +166,7 @@ class Way:
                 return [twin[1]]
             return []
         found = {LOGIN: well(LOGIN, marked("the running unit is logged in"))}
-        age_s = link["last_error_age_s"]
+        age_s = link.get("last_error_age_s")  # an older program does not tell it
         if age_s is not None and age_s < RECENT_S:
             found[LOGIN] = self._lost(link["last_error"], age_s, link["failures"])
         found[PUBLISH] = well(PUBLISH, marked("the broker takes the unit's messages"))
@@ -197,6 +197,8 @@ class Way:
 
     def _round_trip_of_the_unit(self, before: Mapping[str, Any]) -> Finding:
         """Have the unit send a snapshot, and wait until the broker has confirmed it."""
+        if "confirmed" not in before:
+            return not_tried(ROUND_TRIP, marked("an older program runs, which does not tell"))
         self._report()
         self._begin_step()
         while (left_s := self._step_s - time.monotonic()) > 0:
@@ -308,7 +310,7 @@ class Way:
 
 def _took(seconds: float) -> Finding:
     return well(
-        ROUND_TRIP, marked("a message was confirmed in {millis:.0f} ms"), millis=1000 * seconds
+        ROUND_TRIP, marked("a message was confirmed in {millis:.1f} ms"), millis=1000 * seconds
     )
 
 

@@ -41,12 +41,21 @@ OF_DRIVERS = (
         ),
     ),
     Diagnosis(
+        r".*GPIO \d+ cannot be used \(.*(pin factory|No module named)",
+        BUS,
+        marked("the library for the GPIO lines is not there"),
+        marked(
+            "sudo apt-get install python3-lgpio; /opt/tentwatch must have been made with "
+            "--system-site-packages"
+        ),
+    ),
+    Diagnosis(
         r"(?P<what>.*GPIO \d+) cannot be used \((?P<why>.*)\): check its number",
         BUS,
         marked("{what} cannot be used ({why})"),
         marked(
-            "see that no other program holds this line (sudo gpioinfo shows who does), that the number in "
-            "the configuration is right, and that python3-lgpio is installed"
+            "see that no other program holds this line (sudo gpioinfo shows who does), and that the "
+            "number in the configuration is right"
         ),
     ),
     # Beams
@@ -114,7 +123,7 @@ OF_DRIVERS = (
         BUS,
         marked("another program has {port}"),
         marked(
-            "stop that program: sudo fuser -v {port} shows it (a getty, ModemManager, a second tentwatch)"
+            "stop that program: sudo fuser -v {port} shows it (a console, ModemManager, a second tentwatch)"
         ),
     ),
     Diagnosis(
@@ -387,7 +396,7 @@ OF_THE_STORE = (
     Diagnosis(
         r"another program has (?P<file>.+) open",
         "store.file",
-        marked("another program has {file} open: records are in memory only"),
+        marked("another program has {file} open"),
         marked(
             "stop that program (sudo fuser -v {directory}/*); the unit takes the file again in a minute"
         ),
@@ -395,13 +404,13 @@ OF_THE_STORE = (
     Diagnosis(
         r"the disk is full",
         "store.file",
-        marked("the disk is full: records are in memory only"),
+        marked("the disk is full"),
         marked("free space: sudo du -xh / | sort -h | tail shows what fills the card"),
     ),
     Diagnosis(
         r"the card cannot be written \((?P<why>.*)\)",
         "store.file",
-        marked("the card cannot be written ({why}): records are in memory only"),
+        marked("the card cannot be written ({why})"),
         marked("replace the card: copy {directory} to the new one if it can still be read"),
     ),
     Diagnosis(
@@ -416,7 +425,7 @@ OF_THE_STORE = (
     Diagnosis(
         r"(?P<why>.*files belong to another user.*)",
         "store.file",
-        marked("files of the store belong to another user: records are in memory only"),
+        marked("files of the store belong to another user"),
         marked("sudo chown -R tentwatch: {directory}"),
     ),
     Diagnosis(

@@ -112,15 +112,17 @@ def lines(report: Report, width: int, *, is_coloured: bool) -> Iterator[str]:
                 finding.cure.here(), width, initial_indent=start, subsequent_indent=" " * len(start),
                 break_on_hyphens=False, break_long_words=False,
             )  # fmt: skip
-    failed = sum(f.verdict is Verdict.FAIL for f in report.findings)
-    warned = sum(f.verdict is Verdict.WARNING for f in report.findings)
-    if failed or warned:
-        yield (
-            counted("{n} check failed", "{n} checks failed", failed)
-            + ", "
-            + counted("{n} warning", "{n} warnings", warned)
-        )
-    else:
+    failed = [f.key for f in report.findings if f.verdict is Verdict.FAIL]
+    warned = [f.key for f in report.findings if f.verdict is Verdict.WARNING]
+    # The last lines are what is left on a small screen: they name what to look for above.
+    for one, many, keys in (
+        (marked("{n} check failed"), marked("{n} checks failed"), failed),
+        (marked("{n} warning"), marked("{n} warnings"), warned),
+    ):
+        if keys:
+            said = f"{counted(one, many, len(keys))}: {', '.join(keys)}"
+            yield from textwrap.wrap(said, width, subsequent_indent=" " * first)
+    if not failed and not warned:
         yield _("all is well")
 
 

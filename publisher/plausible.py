@@ -19,6 +19,8 @@ from publisher.words import marked
 LARGEST_ERROR_SHARE, LEAST_ERRORS = 0.05, 3
 #: … and so do those of which so many have failed within the seconds of a look.
 LEAST_FRESH = 2
+#: So many more people out than in are a chance.
+LEAST_BACKWARDS = 3
 #: Volts of a battery with a nominal voltage of 12 V, outside of which something else is connected.
 LOWEST_V, HIGHEST_V = 10.0, 15.5
 #: A 12 V battery above this is being charged, or was until just now (a full LiFePO4 rests at 13.6 V).
@@ -232,7 +234,7 @@ def _implausible(
     reads, errors = said.get("reads", 0), said.get("errors", 0)
     power = status.get("power", {})
     if sensor.name == "door":
-        yield from _door(key, sensor, config, status.get("capacity", {}), said, broken)
+        yield from _door(key, config, status, said, broken)
     elif sensor.name == "battery":
         yield from battery(
             key, sensor, config.battery, power.get("battery", {}), power, said["values"]
@@ -438,12 +440,12 @@ def _contradicted(
 
 def _door(
     key: str,
-    sensor: Sensor,
     config: Config,
-    capacity: Mapping[str, Any],
+    status: Mapping[str, Any],
     said: Mapping[str, Any],
     broken: tuple[str, ...],
 ) -> Iterator[Finding]:
+    capacity, since = status.get("capacity", {}), status.get("since_headcount")
     if said["values"].get("obstructed") is True:
         yield failure(
             key,
@@ -464,25 +466,35 @@ def _door(
             which=_and(broken),
         )
     entered, left = capacity.get("entered_total"), capacity.get("left_total")
-    if entered is not None and left is not None:
-        drift = Occupancy(entered_since=entered, left_since=left).uncertainty(config.door)
-        if left - entered > max(3, drift):
-            yield failure(
-                key,
-                marked(
-                    "{left} people have gone out and {entered} have come in: it counts backwards"
-                ),
-                marked(
-                    "exchange outer_gpio and inner_gpio in [sensors.door]: the outer beam is the one that "
-                    "people who come in break first. Then sudo tentwatch headcount N"
-                ),
-                left=left,
-                entered=entered,
-            )
+    since = since or {"entered": entered or 0, "left": left or 0}
+    if (
+        entered is not None
+        and left is not None
+        # In all, since who has slept here goes out in the morning; and since the last headcount, which
+        # comes after the cure.
+        and _runs_backwards(entered, left, config)
+        and _runs_backwards(since["entered"], since["left"], config)
+    ):
+        yield failure(
+            key,
+            marked("{left} people have gone out and {entered} have come in: it counts backwards"),
+            marked(
+                "exchange outer_gpio and inner_gpio in [sensors.door]: the outer beam is the one that "
+                "people who come in break first. Then sudo tentwatch headcount N"
+            ),
+            left=left,
+            entered=entered,
+        )
     if capacity.get("passed_total") == 0 and not broken and not said["values"].get("obstructed"):
         seen = marked("it is free, and nobody has been counted yet")
         cure = marked("walk in and out once, and look again: one in, then one out")
         yield warning(key, seen, cure)
+
+
+def _runs_backwards(entered: int, left: int, config: Config) -> bool:
+    """Say whether more have gone out than what the door misses on the way in explains."""
+    drift = Occupancy(entered_since=entered, left_since=left).uncertainty(config.door)
+    return left - entered > max(LEAST_BACKWARDS, drift)
 
 
 def _and(names: tuple[str, ...]) -> str:

@@ -78,7 +78,11 @@ def look(config: Config, hardware: Hardware, clock: Clock, saved: dict[str, Any]
         for sensor in sensors:
             sensor.join(max(0.0, limit_s - time.monotonic()))
     now = clock.now()
-    status = {"sensors": tent.sensors(now), **tent.snapshot()}
+    status = {
+        "sensors": tent.sensors(now),
+        "since_headcount": tent.since_headcount(),
+        **tent.snapshot(),
+    }
     return Looked(
         status,
         time.monotonic() - began_s,

@@ -38,6 +38,8 @@ from tests.test_publisher_board import Pi
 
 WALKED = {"entered_total": 20, "left_total": 18, "passed_total": 0, "people": 2}
 
+BACKWARDS = {"entered_total": 5, "left_total": 60, "people": 0}
+
 TENT = """
 [tent]
 id = "{id}"
@@ -344,8 +346,11 @@ CASES = {
         {"sensor.door": ("warning", "if nobody stands in the door: take away what does")},
     ),
     "beams swapped": Case(
-        lambda p: setattr(p, "walked", {"entered_total": 5, "left_total": 60, "people": 0}),
+        lambda p: setattr(p, "walked", {**BACKWARDS, "entered_since": 5, "left_since": 60}),
         {"sensor.door": ("fail", "exchange outer_gpio and inner_gpio")},
+    ),
+    "beams that were swapped until a headcount": Case(
+        lambda p: setattr(p, "walked", {**BACKWARDS, "entered_since": 3, "left_since": 1})
     ),
     "nobody counted": Case(
         lambda p: setattr(p, "walked", {}), {"sensor.door": ("warning", "walk in and out once")}
