@@ -13,7 +13,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ from publisher.terminal import DONE, FAILED, USAGE, complain, say
 from publisher.words import _, counted, marked
 from sensors.hardware import Hardware
 
-#: The whole of the way to the broker has its own limit; this only ends a thread that hangs.
+#: What is done beside has limits of its own; this only gives up a thread that hangs.
 PATIENCE_S = 9.0
 #: A running unit is asked for its sensors once more after so long.
 AGAIN_S = 2.5
@@ -129,30 +129,39 @@ def lines(report: Report, width: int, *, is_coloured: bool) -> Iterator[str]:
 def examine(config_file: Path, state_dir: Path, hardware: Hardware, clock: Clock) -> Report:
     """Make every check; nothing of it is left behind."""
     from publisher.agent import software
+    from publisher.broker_check import untried
 
     installed = software()
     config, faults = _configuration(config_file)
-    asked = _Unit(state_dir)
-    way = _Walk(config, clock, asked) if config is not None else None
-    status = asked.status()
-    why = asked.why
-    findings = [*machine.computer(state_dir, hardware.root, clock, status)]
-    is_free = status is None and why is not None and asked.is_gone()
-    findings += machine.store(state_dir, status, may_read=is_free)
-    findings += faults
-    if config is None:
-        findings.append(not_tried("sensor", marked("the configuration cannot be used")))
-    else:
-        findings += machine.secrets(config.broker)
-        findings += _sensors(config, state_dir, hardware, clock, asked, is_free=is_free)
-    if way is None:
-        from publisher.broker_check import untried
+    unit = _Unit(state_dir)
+    way = _Aside(lambda: _way(config, clock, unit))
+    status, why = unit.status(), unit.why
+    is_free = status is None and why is not None and unit.is_gone()
 
-        findings += untried(marked("the configuration cannot be used"))
-    else:
-        findings += way.findings()
-    findings += machine.the_service(machine.service(hardware.root), status, why, installed)
+    def computer() -> Iterator[Finding]:
+        yield from machine.computer(state_dir, hardware.root, clock, status)
+        yield from machine.store(state_dir, status, may_read=is_free)
+
+    around = _Aside(computer)
+    service = _Aside(
+        lambda: machine.the_service(machine.service(hardware.root), status, why, installed)
+    )
+    of_sensors = [*_sensors(config, state_dir, hardware, clock, unit, is_free=is_free)]
+    findings = around.findings() + faults
+    if config is not None:
+        findings += machine.secrets(config.broker)
+    findings += of_sensors
+    findings += way.findings() or untried(marked("it takes too long"))
+    findings += service.findings()
     return Report(findings, installed, config is not None)
+
+
+def _way(config: Config | None, clock: Clock, unit: "_Unit") -> list[Finding]:
+    from publisher.broker_check import Way, untried
+
+    if config is None:
+        return untried(marked("the configuration cannot be used"))
+    return Way(config, clock, unit.now, lambda: unit.ask("report")).walk()
 
 
 class _Unit:
@@ -207,26 +216,22 @@ class _Unit:
         return answer
 
 
-class _Walk:
-    """The way to the broker, gone in a thread of its own while the sensors are looked at."""
+class _Aside:
+    """Checks that are made while others are: all must be done within ten seconds."""
 
-    def __init__(self, config: Config, clock: Clock, unit: _Unit) -> None:
-        from publisher.broker_check import Way
-
+    def __init__(self, make: Callable[[], Iterable[Finding]]) -> None:
+        self._make = make
         self._found: list[Finding] = []
-        self._way = Way(config, clock, unit.now, lambda: unit.ask("report"))
-        self._thread = threading.Thread(target=self._go, name="way", daemon=True)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def _go(self) -> None:
-        self._found = self._way.walk()
+    def _run(self) -> None:
+        self._found = [*self._make()]
 
     def findings(self) -> list[Finding]:
-        """Wait for its end, and return what was found."""
-        from publisher.broker_check import untried
-
+        """Wait until they are made, and return what was found."""
         self._thread.join(PATIENCE_S)
-        return self._found or untried(marked("it takes too long"))
+        return self._found
 
 
 def _configuration(file: Path) -> tuple[Config | None, list[Finding]]:
@@ -250,20 +255,23 @@ def _configuration(file: Path) -> tuple[Config | None, list[Finding]]:
 
 
 def _sensors(
-    config: Config,
+    config: Config | None,
     state_dir: Path,
     hardware: Hardware,
     clock: Clock,
-    asked: _Unit,
+    unit: _Unit,
     *,
     is_free: bool,
 ) -> Iterator[Finding]:
     """Judge each bus and each sensor, by the running unit's word or by an own look."""
-    status = asked.status()
+    if config is None:
+        yield not_tried("sensor", marked("the configuration cannot be used"))
+        return
+    status = unit.status()
     if status is not None:
         time.sleep(AGAIN_S)  # what fails now and then fails meanwhile
         before = {sensor["name"]: sensor["errors"] for sensor in status["sensors"]}
-        of_buses, of_sensors = plausible.sensors(config, asked.now() or status, before=before)
+        of_buses, of_sensors = plausible.sensors(config, unit.now() or status, before=before)
     elif is_free:
         from publisher.ledger import SecondPlace
         from publisher.probe import look

@@ -4,6 +4,7 @@ Nothing is counted, and nothing is kept: the tent that makes sense of the readin
 """
 
 import dataclasses
+import errno
 import time
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
@@ -22,7 +23,9 @@ LEAST_S, LONGEST_S = 4.0, 5.5
 #: After this silence a device on a serial port has failed, whatever the configuration allows.
 SILENCE_S = 3.0
 STOP_S = 0.3
-#: What a chip can be that could be the INA219 that is missed (its bridges A0 and A1).
+#: Addresses are tried for so long at most.
+SCAN_S = 1.0
+#: Where the INA219 that is missed may answer (its bridges A0 and A1).
 INA219_ADDRESSES = range(0x40, 0x50)
 #: Keys of lines of beams, and how messages call them.
 _BEAMS = {"outer_gpio": "the outer beam", "inner_gpio": "the inner beam", "gpio": "the beam"}
@@ -132,12 +135,14 @@ def _scan(hardware: Hardware, number: int) -> list[int]:
         bus = hardware.i2c(number)
     except SensorError:
         return []
-    found = []
+    found, limit_s = [], time.monotonic() + SCAN_S
     try:
         for address in INA219_ADDRESSES:
             try:
                 bus.writeto_then_readfrom(address, b"\0", bytearray(2))  # its configuration
-            except OSError:
+            except OSError as error:
+                if error.errno == errno.ETIMEDOUT or time.monotonic() > limit_s:
+                    break  # the whole bus hangs: each transfer would take a second
                 continue
             found.append(address)
     finally:
