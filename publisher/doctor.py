@@ -286,11 +286,11 @@ def _sensors(
             answering=looked.answering,
         )
     else:
+        seen, cure = marked("the service has the devices, and does not answer"), None
+        if unit.why is not None and "may not be opened" in unit.why:
+            seen, cure = marked("this user may not ask the service"), marked("use sudo")
         for sensor in config.sensors:
-            yield not_tried(
-                f"sensor.{sensor.name}",
-                marked("the service has the devices, and cannot be asked: see service.running"),
-            )
+            yield not_tried(f"sensor.{sensor.name}", seen, cure)
         return
     failed = {finding.key: finding for finding in reversed(of_buses)}
     for key in dict.fromkeys(plausible.bus_key(sensor) for sensor in config.sensors):

@@ -173,7 +173,7 @@ def _disk(state_dir: Path, seen: Look) -> Iterator[Finding]:
             directory=state_dir,
         )
     else:
-        yield well(key, marked("{directory} can be written"), directory=state_dir)
+        yield well(key, marked("its file system can be written"))
 
 
 # The store
@@ -186,14 +186,11 @@ def store(state_dir: Path, status: Status, *, may_read: bool) -> Iterator[Findin
     key = "store.file"
     if status is not None:
         error = status["store"]["error"]
+    elif state_dir.exists() and not os.access(state_dir, os.R_OK | os.X_OK):
+        yield not_tried(key, marked("this user may not look"), marked("use sudo"))
+        return
     elif not may_read:
         yield not_tried(key, marked("the service has it, and does not answer"))
-        return
-    elif not os.access(state_dir, os.R_OK | os.X_OK):
-        if state_dir.exists():
-            yield not_tried(key, marked("this user may not look"), marked("use sudo"))
-        else:
-            yield not_tried(key, marked("there is none yet: the service makes it"))
         return
     elif not (state_dir / FILE).exists():
         yield not_tried(key, marked("there is none yet: the service makes it"))
