@@ -244,7 +244,8 @@ def _configuration(file: Path) -> tuple[Config | None, list[Finding]]:
                 f"config.{key}",
                 marked("{file}, {wrong}: {fix}"),
                 marked(
-                    "sudo nano {file}, or sudo tentwatch setup; tentwatch check-config checks it"
+                    "sudo tentwatch setup asks for everything; by hand: sudo nano {file}, then "
+                    "tentwatch check-config"
                 ),
                 file=file,
                 wrong=key,

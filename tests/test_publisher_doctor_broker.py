@@ -1,7 +1,9 @@
 """`tentwatch doctor` on the way to the broker: each fault induced on a real one, and named with its cure."""
 
 import dataclasses
+import errno
 import socket
+import ssl
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -16,6 +18,8 @@ from publisher.broker_check import Way
 from publisher.clock import Clock, DemoClock
 from publisher.config import Config
 from publisher.demo import configuration
+from publisher.diagnoses import OF_THE_LINK, diagnose
+from publisher.dial import explain
 from publisher.doctor import examine
 from publisher.findings import Finding
 from sensors.simulated.hardware import SimulatedHardware
@@ -119,6 +123,28 @@ def test_a_host_that_answers_nothing(walk: Walk, monkeypatch: pytest.MonkeyPatch
         for other in others:
             other.close()
     assert_stops_at(found, "broker.tcp", "check the modem and its credit")
+
+
+@pytest.mark.parametrize(
+    ("error", "key", "words"),
+    [
+        (OSError(errno.EHOSTUNREACH, "No route to host"), "broker.tcp", "this network has no way there"),
+        (OSError(errno.ENETUNREACH, "Network is unreachable"), "broker.tcp", "no way there"),
+        (socket.gaierror(socket.EAI_AGAIN, "no"), "broker.name", "check host"),
+        (UnicodeError("label too long"), "broker.name", "write the broker's name"),
+        (TimeoutError(), "broker.tcp", "check the modem"),
+        (ConnectionRefusedError(), "broker.tcp", "check port"),
+        (ssl.SSLError(1, "WRONG_VERSION_NUMBER"), "broker.tls", "must go together"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_induced_here_is_known_by_its_error(
+    config: Config, error: Exception, key: str, words: str
+) -> None:
+    found = diagnose(explain(error, config.broker), OF_THE_LINK)
+    assert found is not None
+    assert found[0] == key
+    assert found[1].cure is not None
+    assert words in found[1].cure.english()
 
 
 # TLS
