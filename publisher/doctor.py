@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -63,7 +64,9 @@ def run(options: argparse.Namespace) -> int:
     is_shown = sys.stdout.isatty() and not options.json
     if is_shown:
         print(_("Looking, for some ten seconds at most …"), end="\r", flush=True)  # noqa: T201
-    report = examine(options.config, options.state_dir, Hardware(), Clock())
+    with tempfile.TemporaryDirectory(prefix="tentwatch-") as place:
+        os.environ.setdefault("LG_WD", place)  # lgpio leaves a pipe in its working directory
+        report = examine(options.config, options.state_dir, Hardware(), Clock())
     if options.json:
         document = {
             "ok": report.code == DONE,

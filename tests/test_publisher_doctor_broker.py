@@ -3,7 +3,6 @@
 import dataclasses
 import errno
 import socket
-import ssl
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -134,7 +133,6 @@ def test_a_host_that_answers_nothing(walk: Walk, monkeypatch: pytest.MonkeyPatch
         (UnicodeError("label too long"), "broker.name", "write the broker's name"),
         (TimeoutError(), "broker.tcp", "check the modem"),
         (ConnectionRefusedError(), "broker.tcp", "check port"),
-        (ssl.SSLError(1, "WRONG_VERSION_NUMBER"), "broker.tls", "must go together"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_induced_here_is_known_by_its_error(
