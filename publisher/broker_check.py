@@ -20,6 +20,7 @@ from publisher.clock import Clock
 from publisher.config import Config
 from publisher.diagnoses import (
     COMMANDS,
+    FILES,
     LOGIN,
     NAME,
     OF_THE_LINK,
@@ -31,7 +32,7 @@ from publisher.diagnoses import (
     unknown,
 )
 from publisher.dial import Dial, Unusable, explain
-from publisher.findings import Finding, failure, not_tried, warning, well
+from publisher.findings import Finding, Text, Verdict, failure, not_tried, warning, well
 from publisher.messages import Topics
 from publisher.session import Desk, DialledClient, check_files, give_login, refusal
 from publisher.words import marked
@@ -92,6 +93,8 @@ class Way:
             told = [] if status is None else self._told(status)
             for finding in told or self._log_in(sock):
                 found[finding.key] = finding
+            if status is not None and not told:
+                found[LOGIN] = self._alone(status["link"]["error"])
         except _Stop as stop:
             key = stop.finding.key
             for step in STEPS[: STEPS.index(key)]:
@@ -177,6 +180,21 @@ class Way:
             found[finding.key] = finding
         found[ROUND_TRIP] = self._round_trip_of_the_unit(link)
         return [*found.values()]
+
+    def _alone(self, why: str | None) -> Finding:
+        """Return what keeps the running unit from a login that works here."""
+        wait = marked(
+            "wait for a minute, and look again; where it stays so: sudo systemctl restart tentwatch"
+        )
+        if why is None:
+            return warning(LOGIN, marked("the login works, and the unit is about to connect"), wait)
+        told = diagnose(why, OF_THE_LINK)
+        if told is None or told[0] != FILES or told[1].cure is None:
+            said = why if told is None else told[1].seen
+            seen = marked("the login works here; the unit has not tried again yet ({why})")
+            return warning(LOGIN, seen, wait, why=said)
+        seen = marked("the login works here; the service cannot: {why}")
+        return Finding(LOGIN, Verdict.FAIL, Text(seen, {"why": told[1].seen}), told[1].cure)
 
     def _lost(self, why: str, age_s: float, times: int) -> Finding:
         told = diagnose(why, OF_THE_LINK, LOGIN)

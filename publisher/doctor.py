@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from publisher import control, machine, plausible
 from publisher.clock import Clock
 from publisher.config import Config, ConfigError, load
-from publisher.findings import Finding, Text, Verdict, failure, not_tried, well
+from publisher.findings import Finding, Text, Verdict, failure, not_tried
 from publisher.terminal import DONE, FAILED, USAGE, complain, say
 from publisher.words import _, counted, marked
 from sensors.hardware import Hardware
@@ -240,7 +240,7 @@ class _Aside:
 def _configuration(file: Path) -> tuple[Config | None, list[Finding]]:
     """Read the configuration; return it and what is found of it, a finding a fault."""
     try:
-        return load(file), [well("config.file", marked("{file} is in order"), file=file)]
+        return load(file), [machine.configuration(file)]
     except ConfigError as error:
         return None, [
             failure(

@@ -4,6 +4,7 @@ What a running unit knows better is taken from its status.
 """
 
 import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -17,10 +18,12 @@ from publisher.config import Broker
 from publisher.diagnoses import OF_THE_STORE, diagnose
 from publisher.findings import Finding, failure, not_tried, warning, well
 from publisher.ledger import SecondPlace
-from publisher.secrets import exposed, goes_in_the_clear
+from publisher.secrets import CREDENTIALS, exposed, goes_in_the_clear
 from publisher.words import marked
 
-UNIT = "tentwatch"
+UNIT = USER = "tentwatch"
+#: What the service's sandbox hides from it (ProtectHome=).
+HIDDEN = ("/home", "/root", "/run/user")
 #: systemctl and timedatectl answer at once; where they do not, nothing is known.
 ASK_LIMIT_S = 2.0
 #: How long a store is read that no service has open.
@@ -281,6 +284,40 @@ def _backlog(state_dir: Path, status: Status) -> Finding:
 # The files of the configuration
 
 
+def configuration(file: Path) -> Finding:
+    """Judge a configuration that is in order: whether the service can read it as well."""
+    return _beyond_reach("config.file", file) or well(
+        "config.file", marked("{file} is in order"), file=file
+    )
+
+
+def _beyond_reach(key: str, file: Path) -> Finding | None:
+    """Return what keeps the service's user from a file, as far as its mode and its place tell."""
+    try:
+        user = pwd.getpwnam(USER)
+        file, found = file.resolve(), file.stat()
+        groups = os.getgrouplist(USER, user.pw_gid)
+    except (KeyError, OSError, RuntimeError):
+        return None  # no such user here: nothing is installed
+    if any(file.is_relative_to(place) for place in HIDDEN):
+        return failure(
+            key,
+            marked("{file} lies where the service cannot see it"),
+            marked("move it to /etc/tentwatch, and change the configuration that names it"),
+            file=file,
+        )
+    bit = 0o400 if found.st_uid == user.pw_uid else 0o040 if found.st_gid in groups else 0o004
+    if found.st_mode & bit or file.is_relative_to(CREDENTIALS):
+        return None
+    return failure(
+        key,
+        marked("{file} cannot be read by the service"),
+        marked("sudo chown {user}: {file}, then sudo systemctl restart tentwatch"),
+        file=file,
+        user=USER,
+    )
+
+
 def secrets(broker: Broker) -> Iterator[Finding]:
     """Judge the files that `[broker]` names: who can read them, and whether they can be."""
     from publisher.diagnoses import OF_THE_LINK, unknown
@@ -306,6 +343,13 @@ def secrets(broker: Broker) -> Iterator[Finding]:
             file=broker.password_file,
         )
         return
+    names = (
+        getattr(broker, name) for name in ("password_file", "ca_file", "cert_file", "key_file")
+    )
+    for name in filter(None, names):
+        if hidden := _beyond_reach(key, Path(name)):
+            yield hidden
+            return
     faults = exposed(broker)
     if faults:
         file = getattr(broker, faults[0][0].partition(".")[2])

@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import random
+import shutil
 import socket
 import subprocess
 import threading
@@ -563,6 +564,23 @@ def test_a_password_in_the_clear_is_told(tmp_path: Path) -> None:
     settings = BrokerSettings("192.0.2.1", username="demo", password_file=str(file))
     assert "set tls = true" in told([*machine.secrets(settings)])["config.secrets"][1]
     assert not told([*machine.secrets(dataclasses.replace(settings, tls=True))])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="files of two users need root")
+def test_files_that_the_service_cannot_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "USER", "nobody")
+    file = tmp_path / "password"
+    file.write_text("secret")
+    file.chmod(0o600)
+    settings = BrokerSettings("192.0.2.1", username="demo", password_file=str(file), tls=True)
+    assert "sudo chown nobody:" in told([*machine.secrets(settings)])["config.secrets"][1]
+    assert told([machine.configuration(file)])["config.file"][0] == "fail"
+    shutil.chown(file, "nobody")
+    assert not told([*machine.secrets(settings), machine.configuration(file)])
+    monkeypatch.setattr(machine, "HIDDEN", (str(tmp_path),))  # as /home is
+    assert "move it to /etc/tentwatch" in told([*machine.secrets(settings)])["config.secrets"][1]
 
 
 # The service, on a machine with systemd

@@ -385,6 +385,22 @@ def test_what_the_broker_refuses_a_running_unit(
     assert set(found) <= {"broker.publish", "broker.round_trip"}
 
 
+def test_a_unit_that_cannot_do_what_works_here_is_told(
+    make_unit: Callable[..., Unit], broker: Broker, tmp_path: Path
+) -> None:
+    """As where root may read the password, and the service's user may not."""
+    file = tmp_path / "password"
+    unit = make_unit(broker.port, username="demo", password_file=str(file))
+    unit.start()
+    wait_for(lambda: "cannot be used" in error_of(unit), "the error")
+    status = unit.status()  # as it was then: it would soon try again
+    file.write_text("secret")
+    found = told(Way(unit.config, unit.clock, lambda: status, lambda: None).walk())
+    assert found["broker.login"][0] == "fail"
+    assert "owner tentwatch, mode 0600" in found["broker.login"][1]
+    assert set(found) == {"broker.tls", "broker.login"}
+
+
 def test_two_units_with_one_id(
     make_unit: Callable[..., Unit], broker: Broker, subscriber: Subscriber
 ) -> None:
