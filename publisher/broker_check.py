@@ -39,7 +39,7 @@ from publisher.words import marked
 
 STEPS = (NAME, TCP, TLS, LOGIN, PUBLISH, COMMANDS, ROUND_TRIP)
 #: The longest that each of name, TCP with TLS, login, and answers may take, in seconds …
-STEP_S = 2.5
+STEP_S = 4.0
 #: … and all of it: `doctor` is to be done in 10 s.
 LIMIT_S = 8.5
 #: A connection that was lost so recently, in seconds, is told though it is there again.

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import pytest
 from gpiozero import InputDevice
 
-from publisher import control, doctor, machine, probe
+from publisher import broker_check, control, doctor, machine, probe
 from publisher.agent import Agent
 from publisher.clock import Clock, DemoClock, Now, boot_id
 from publisher.config import Broker as BrokerSettings
@@ -425,6 +425,19 @@ STOPPED: Found = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def patience() -> Iterator[None]:
+    """Two processors, or less, are there for all of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probe, "LEAST_S", 5.0)
+        patch.setattr(probe, "LONGEST_S", 20.0)
+        patch.setattr(broker_check, "STEP_S", 20.0)
+        patch.setattr(broker_check, "LIMIT_S", 60.0)
+        patch.setattr(doctor, "PATIENCE_S", 60.0)
+        patch.setattr(control, "TIMEOUT_S", 20.0)
+        yield
+
+
 @pytest.fixture(scope="module")
 def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     broker = Broker(tmp_path_factory.mktemp("broker")).start()
@@ -433,13 +446,8 @@ def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 
 
 @pytest.fixture(scope="module")
-def reports(
-    tmp_path_factory: pytest.TempPathFactory, centre: Broker
-) -> Iterator[dict[str, Report]]:
+def reports(tmp_path_factory: pytest.TempPathFactory, centre: Broker) -> dict[str, Report]:
     """What doctor finds in every case: many at a time, as each look waits more than it works."""
-    patience = pytest.MonkeyPatch()
-    patience.setattr(probe, "LEAST_S", 5.0)  # two processors for all of them
-    patience.setattr(probe, "LONGEST_S", 15.0)
     place = tmp_path_factory.mktemp("patients")
 
     def look(name: str) -> Report:
@@ -455,8 +463,7 @@ def reports(
             patient.close()
 
     with ThreadPoolExecutor(len(CASES)) as pool:
-        yield dict(zip(CASES, pool.map(look, CASES), strict=True))
-    patience.undo()
+        return dict(zip(CASES, pool.map(look, CASES), strict=True))
 
 
 def told(findings: list[Finding]) -> Found:

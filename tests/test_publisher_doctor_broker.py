@@ -37,6 +37,7 @@ STEPS = ("broker.name", "broker.tcp", "broker.tls", "broker.login", *BEHIND)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What answers may take its time: this machine may be busy."""
     monkeypatch.setattr(broker_check, "LIMIT_S", 60.0)
+    monkeypatch.setattr(broker_check, "STEP_S", 20.0)
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +79,7 @@ def assert_stops_at(findings: list[Finding], key: str, words: str, *, tls: bool 
 # Name and TCP
 
 
-def test_a_name_that_nobody_knows(walk: Walk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broker_check, "STEP_S", 20.0)
+def test_a_name_that_nobody_knows(walk: Walk) -> None:
     found = walk(host="no-such-broker.invalid")
     assert_stops_at(found, "broker.name", "check host in [broker] for a misspelling")
 
@@ -430,11 +430,12 @@ def test_a_broker_that_freezes_under_a_running_unit(
     assert "the broker hangs or the way there loses too much" in found["broker.round_trip"][1]
 
 
-# All of it dead, within its time
+# All of it dead
 
 
-def test_everything_dead_is_looked_at_within_its_time(tmp_path: Path, config: Config) -> None:
+def test_everything_dead_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No timing here (docs/figures.md has it): every check comes back, though nothing answers."""
+    monkeypatch.setattr(broker_check, "STEP_S", 1.0)
     file = tmp_path / "tentwatch.toml"
     with socket.create_server(("127.0.0.1", 0)) as silent:
         file.write_text(
