@@ -82,6 +82,7 @@ class Way:
         try:
             check_files(self._broker)
         except Unusable:  # told by the check of these files
+            self._desk.close()
             return untried(marked("{step} is not in order"), step="config.secrets")
         found: dict[str, Finding] = {}
         sock: socket.socket | None = None
