@@ -118,13 +118,14 @@ def lines(report: Report, width: int, *, is_coloured: bool) -> Iterator[str]:
     failed = [f.key for f in report.findings if f.verdict is Verdict.FAIL]
     warned = [f.key for f in report.findings if f.verdict is Verdict.WARNING]
     # The last lines are what is left on a small screen: they name what to look for above.
-    for one, many, keys in (
-        (marked("{n} check failed"), marked("{n} checks failed"), failed),
-        (marked("{n} warning"), marked("{n} warnings"), warned),
+    for said, keys in (
+        (counted("{n} check failed", "{n} checks failed", len(failed)), failed),
+        (counted("{n} warning", "{n} warnings", len(warned)), warned),
     ):
         if keys:
-            said = f"{counted(one, many, len(keys))}: {', '.join(keys)}"
-            yield from textwrap.wrap(said, width, subsequent_indent=" " * first)
+            yield from textwrap.wrap(
+                f"{said}: {', '.join(keys)}", width, subsequent_indent=" " * first
+            )
     if not failed and not warned:
         yield _("all is well")
 
