@@ -623,6 +623,7 @@ class Agent:
                 "second_place": self._store.second_failure,
             },
             "sensors": self.tent.sensors(now),
+            "since_headcount": self.tent.since_headcount(),
             **self.tent.snapshot(),
         }
 

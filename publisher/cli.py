@@ -35,6 +35,7 @@ def main(argv: list[str] | None = None) -> int:
         "demo": _demo,
         "status": _status,
         "watch": _watch,
+        "doctor": _doctor,
         "headcount": _headcount,
         "report": _report,
         "identify": _identify,
@@ -103,6 +104,9 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="print one JSON document")
     watch = command("watch", "Show how the running unit does, live.")
     watch.add_argument("--once", action="store_true", help="print it once")
+    doctor = command("doctor", "Check everything, and say what to do about what is wrong.")
+    config(doctor)
+    doctor.add_argument("--json", action="store_true", help="print one JSON document")
     headcount = command("headcount", "Tell the unit how many people are inside now.")
     headcount.add_argument("people", type=int)
     command("report", "Have the unit publish a snapshot now.")
@@ -295,6 +299,12 @@ def _watch(options: argparse.Namespace) -> int:
     from publisher import watch
 
     return watch.run(options)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from publisher import doctor
+
+    return doctor.run(options)
 
 
 def _headcount(options: argparse.Namespace) -> int:

@@ -38,7 +38,8 @@ class Health:
     """How the link does, for people.
 
     There may be an error while it is connected: the broker refuses some messages. `restarts` counts
-    how often the link's thread had to be begun anew.
+    how often the link's thread had to be begun anew. `last_error` is why the last attempt or connection
+    failed, and stays when the next one is good.
     """
 
     broker: str
@@ -49,6 +50,10 @@ class Health:
     restarts: int
     queued: int = 0
     in_flight: int = 0
+    confirmed: int = 0
+    puback_s: float | None = None
+    last_error: str | None = None
+    last_error_age_s: float | None = None
 
 
 class Link:
@@ -72,6 +77,7 @@ class Link:
         """
         self._line = Line(broker, tent_id, about, store, clock, on_up, on_request, on_sent)
         self._health = Health(self._line.where, False, None, 0, 0, 0)
+        self._failed_s: float | None = None  # when the last attempt or connection did
         self._restarts_s: deque[float] = deque(maxlen=MOST_RESTARTS)
         self._stuck: _Thread | None = None
         self._thread = _Thread(self, self._line)
@@ -105,8 +111,16 @@ class Link:
 
     def health(self) -> Health:
         """Return how the link does."""
-        queued, in_flight = self._thread.desk.queues
-        return replace(self._health, queued=queued, in_flight=in_flight)
+        desk, failed_s = self._thread.desk, self._failed_s
+        queued, in_flight = desk.queues
+        return replace(
+            self._health,
+            queued=queued,
+            in_flight=in_flight,
+            confirmed=desk.confirmed,
+            puback_s=None if desk.puback_s is None else round(desk.puback_s, 4),
+            last_error_age_s=None if failed_s is None else round(time.monotonic() - failed_s, 1),
+        )
 
     def unanswered(self) -> int:
         """Return how many commands got no answer since too many answers waited already."""
@@ -214,12 +228,15 @@ class _Thread(threading.Thread):
     def _note(self, *, connected: bool, error: str | None, begun: int = 0, failed: int = 0) -> None:
         old = self._link._health
         if self._link._thread is self:  # and not one that was given up
+            if failed:
+                self._link._failed_s = time.monotonic()
             self._link._health = replace(
                 old,
                 connected=connected,
                 error=error,
                 sessions=old.sessions + begun,
                 failures=old.failures + failed,
+                last_error=error if failed else old.last_error,
             )
 
 

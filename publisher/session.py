@@ -183,6 +183,8 @@ class Desk:
         self._wake_out.setblocking(False)
         self.beat_s = time.monotonic()  # the last sign of life
         self.queues = 0, 0  # rows that wait for their turn, messages that wait for their PUBACK
+        self.confirmed = 0  # messages that the broker has confirmed …
+        self.puback_s: float | None = None  # … and how long the last of them waited for that
 
     # For other threads
 
@@ -238,7 +240,7 @@ class Desk:
                 return
 
 
-class _Client(Client):
+class DialledClient(Client):
     """paho's client on a socket that is connected already."""
 
     dialled: socket.socket
@@ -269,7 +271,7 @@ class Session:
         self._desk = desk
         self._note = note
         self._first = first
-        self._client: _Client | None = None
+        self._client: DialledClient | None = None
         self._conn = 0
         self._ended: Ended | None = None
         self._birth_s: float | None = None
@@ -344,10 +346,10 @@ class Session:
         if history and max(history) > self._has_history_got_through:
             self._line.sizes.suspect(max(history))
 
-    def _make_client(self) -> _Client:
+    def _make_client(self) -> DialledClient:
         line = self._line
         broker = line.broker
-        client = _Client(
+        client = DialledClient(
             CallbackAPIVersion.VERSION2,
             client_id=line.id,
             protocol=MQTTv5 if line.v5 else MQTTv311,
@@ -363,14 +365,8 @@ class Session:
         )
         client.on_message = self._arrived
         client.on_subscribe = self._subscribed
-        for key in ("password_file", "ca_file", "cert_file", "key_file"):
-            check_file(key, getattr(broker, key))
-        if broker.username is not None:
-            password = None
-            if broker.password_file is not None:
-                # Some editors put a mark before the text.
-                password = Path(broker.password_file).read_text(encoding="utf-8-sig").strip()
-            client.username_pw_set(broker.username, password)
+        check_files(broker)
+        give_login(client, broker)
         self._conn = line.store.next_conn(line.clock.now())
         will: Any = None
         if line.v5:
@@ -631,6 +627,7 @@ class Session:
                 continue
             confirmed += sent.ids
             took_s = now_s - sent.at_s
+            self._desk.confirmed, self._desk.puback_s = self._desk.confirmed + 1, took_s
             self._quickest_s = min(self._quickest_s, took_s)
             if sent.history:
                 self._adapt(sent, took_s, now_s)
@@ -734,13 +731,13 @@ class Session:
             self._ended = Ended(f"{line.where} has answered the login twice")
             return
         if reason.is_failure:
-            self._ended = Ended(_refusal(reason, line.broker))
+            self._ended = Ended(refusal(reason, line.broker))
             return
         self.is_up = True
         self._note(connected=True, error=None, begun=1)
         log.info("connected to %s", line.where)
         self._window = max(1, min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW)))
-        assert isinstance(client, _Client)
+        assert isinstance(client, DialledClient)
         client.allow(self._window)
         packet = getattr(properties, "MaximumPacketSize", None)
         if packet is not None:
@@ -764,7 +761,7 @@ class Session:
     ) -> None:
         if any(reason.is_failure for reason in reasons):
             line = self._line
-            self._warn(
+            self._complain(
                 "deaf",
                 f"{line.where} lets this user receive no commands: allow it to read "
                 f"{line.topics.of('cmd/#')}",
@@ -854,7 +851,25 @@ def _content_type(expiry_s: int | None = None) -> Any:
     return properties
 
 
-def _refusal(reason: Any, broker: Broker) -> str:
+def check_files(broker: Broker) -> None:
+    """Raise Unusable where a file that the configuration names cannot be used."""
+    for key in ("password_file", "ca_file", "cert_file", "key_file"):
+        check_file(key, getattr(broker, key))
+
+
+def give_login(client: Client, broker: Broker) -> None:
+    """Tell a client the user and the password. Raises OSError or UnicodeError."""
+    if broker.username is None:
+        return
+    password = None
+    if broker.password_file is not None:
+        # Some editors put a mark before the text.
+        password = Path(broker.password_file).read_text(encoding="utf-8-sig").strip()
+    client.username_pw_set(broker.username, password)
+
+
+def refusal(reason: Any, broker: Broker) -> str:
+    """Return what it means that the broker has refused the login, and what to do about it."""
     text = str(reason)
     fix = "check [broker] in the configuration"
     if "auth" in text.lower() or "password" in text.lower():

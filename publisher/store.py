@@ -25,6 +25,7 @@ import sqlite3
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -76,6 +77,8 @@ MOST_CONFIRMED = 500
 #: Connection numbers are set aside in blocks, so that a connection costs no write.
 CONN_BLOCK = 1000
 
+#: Bytes of a store that are copied to be looked at.
+LARGEST_COPY = 64 << 20
 #: Commands whose answers are kept, to tell a repeated one from a new one.
 MOST_ANSWERS = 200
 #: Boots whose beginning is remembered for longer than they have records waiting.
@@ -964,24 +967,44 @@ class Store:
         return rows, freed
 
 
+@contextlib.contextmanager
+def _lying(directory: Path) -> Iterator[str]:
+    """Yield the URI under which a store that no agent has open can be read: it is neither changed nor locked.
+
+    What a power cut has left in SQLite's log is read as well, from a copy, since SQLite reads both
+    together only where it may write. Raises OSError.
+    """
+    path, wal = directory / FILE, directory / f"{FILE}-wal"
+    with path.open("rb"):
+        pass  # SQLite does not say why it cannot open a file
+    if not wal.exists():
+        yield f"{path.resolve().as_uri()}?immutable=1"
+        return
+    # Not in memory, where /tmp often is: a month without a broker is some 100 MB.
+    with tempfile.TemporaryDirectory(prefix="tentwatch-", dir="/var/tmp") as copy:
+        before = wal.stat().st_mtime_ns
+        for part in (path, wal):
+            shutil.copyfile(part, Path(copy) / part.name)
+        if wal.stat().st_mtime_ns != before:
+            raise OSError("tentwatch has just been started: try again")
+        yield (Path(copy) / FILE).as_uri()
+
+
 class Unreadable(Exception):
     """The store cannot be read as it lies there; the message says what to do."""
 
 
 class AtRest:
-    """The store as it lies there while no agent runs, to be read: it is neither changed nor locked.
-
-    What a power cut has left in SQLite's log is read as well, from a copy, since SQLite reads both
-    together only where it may write. An agent that starts meanwhile is not kept waiting.
-    """
+    """The store as it lies there while no agent runs, to be read. One that starts meanwhile does not wait."""
 
     def __init__(self, directory: Path) -> None:
         """Open the file. Raises Unreadable."""
         self._path = directory / FILE
-        self._copy: tempfile.TemporaryDirectory[str] | None = None
+        self._open = contextlib.ExitStack()
         self._db: sqlite3.Connection | None = None
         try:
-            self._db = sqlite3.connect(self._readable(), uri=True, isolation_level=None)
+            where = self._open.enter_context(_lying(directory))
+            self._db = sqlite3.connect(where, uri=True, isolation_level=None)
             self._db.text_factory = _text
             found = self._db.execute("SELECT body, crc FROM ledger").fetchone()
             self.ledger = Ledger.parse(*found) if found else Ledger()
@@ -1000,22 +1023,6 @@ class AtRest:
         if second is not None and second.count > self.ledger.count:
             self.ledger = second
 
-    def _readable(self) -> str:
-        """Return the URI of what can be opened without a change. Raises OSError."""
-        path, wal = self._path, self._path.with_name(f"{FILE}-wal")
-        with path.open("rb"):
-            pass  # SQLite does not say why it cannot open a file
-        if not wal.exists():
-            return f"{path.resolve().as_uri()}?immutable=1"
-        # Not in memory, where /tmp often is: a month without a broker is some 100 MB.
-        self._copy = tempfile.TemporaryDirectory(prefix="tentwatch-", dir="/var/tmp")
-        before = wal.stat().st_mtime_ns
-        for part in (path, wal):
-            shutil.copyfile(part, Path(self._copy.name) / part.name)
-        if wal.stat().st_mtime_ns != before:
-            raise OSError("tentwatch has just been started: try again")
-        return (Path(self._copy.name) / FILE).as_uri()
-
     def _unreadable(self, error: Exception) -> Unreadable:
         why = error.strerror if isinstance(error, OSError) and error.strerror else error
         cure = "start tentwatch, which saves what can be read of a damaged store"
@@ -1026,8 +1033,7 @@ class AtRest:
         db, self._db = self._db, None
         if db is not None:
             db.close()
-        if self._copy is not None:
-            self._copy.cleanup()
+        self._open.close()
 
     @property
     def boot(self) -> int:
@@ -1070,6 +1076,50 @@ class AtRest:
             return self._db.execute(query, values).fetchall()
         except _ODDITIES as error:
             raise self._unreadable(error) from error
+
+
+def inspect(directory: Path, limit_s: float) -> str | None:
+    """Say what is wrong with a store that no agent has open, and what to do; None where nothing is.
+
+    Nothing is changed: what a power cut has left beside the file is read from a copy. A file that takes
+    longer than `limit_s`, or is too large to be copied, counts as whole as far as it was read.
+    """
+    path, wal = directory / FILE, directory / f"{FILE}-wal"
+    try:
+        size = path.stat().st_size
+        if not size:
+            return None  # as after a first start that was cut off: it is begun then
+        if wal.exists() and size + wal.stat().st_size > LARGEST_COPY:
+            return None
+        with contextlib.ExitStack() as stack:
+            where = stack.enter_context(_lying(directory))
+            db = sqlite3.connect(where, uri=True, timeout=BUSY_S)
+            stack.callback(db.close)
+            limit = time.monotonic() + limit_s
+            db.set_progress_handler(lambda: time.monotonic() > limit, 10_000)
+            return _flaw(db)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return f"{error.strerror or error}: see that tentwatch may write there, or replace the card"
+    except _ODDITIES as error:
+        return None if _code(error) == sqlite3.SQLITE_INTERRUPT else _why(error)
+
+
+def _flaw(db: sqlite3.Connection) -> str | None:
+    """Return what keeps an agent from taking the file up as it is. Raises one of _ODDITIES."""
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA:
+        raise _Damaged(f"it is of version {version}; this program knows {SCHEMA}")
+    if odd := _not_tables(db):
+        raise _Damaged(f"it holds what is no table: {', '.join(odd)}")
+    found = db.execute("SELECT * FROM ledger").fetchone()
+    if version == SCHEMA and found is not None:
+        Ledger.parse(*found[1:3])
+    said = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
+    if said != "ok":
+        raise _Damaged(said)
+    return None
 
 
 @contextlib.contextmanager

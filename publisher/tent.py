@@ -740,6 +740,11 @@ class Tent:
             for name, sensor in self._sensors.items()
         ]
 
+    def since_headcount(self) -> dict[str, int]:
+        """Return how many have come in and gone out since the people were last counted."""
+        occupancy = self.totals.occupancy
+        return {"entered": occupancy.entered_since, "left": occupancy.left_since}
+
     def _capacity(self) -> dict[str, Any]:
         occupancy, line = self.totals.occupancy, self.totals.day
         both_ways = self._counts_both_ways()

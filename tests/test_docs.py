@@ -11,6 +11,7 @@ import pytest
 
 from publisher import generator
 from publisher.board import Board
+from publisher.broker_check import STEPS
 from sensors.registry import DRIVERS
 from tests.conftest import Unit, wait_for
 
@@ -138,3 +139,55 @@ def test_the_page_of_the_status_has_every_key_and_no_other(unit: Unit) -> None:
     wait_for(lambda: unit.status()["ok"], "the unit")
     rows = re.findall(r"^\| (`.*?) \|", page("status.md"), re.MULTILINE)
     assert set(re.findall(r"`([^`]+)`", " ".join(rows))) == keys(unit.status())
+
+
+# What doctor says
+
+
+DOCTOR = ("machine", "plausible", "diagnoses", "broker_check", "doctor")
+
+
+def said_of_faults() -> set[str]:
+    """Return what doctor can say of what is not well, and every cure; `…` stands for what is filled in."""
+    found = set()
+    for module in DOCTOR:
+        tree = ast.parse((ROOT / "publisher" / f"{module}.py").read_text(encoding="utf-8"))
+        of_wellness = set()
+        for node in ast.walk(tree):
+            match node:
+                case ast.Call(func=ast.Name("well" | "Text" | "untried"), args=args):
+                    of_wellness |= {id(inner) for arg in args for inner in ast.walk(arg)}
+                case ast.Call(func=ast.Name("not_tried"), args=args):
+                    of_wellness |= {id(inner) for inner in ast.walk(args[1])}
+        for node in ast.walk(tree):
+            match node:
+                case ast.Call(func=ast.Name("marked"), args=[ast.Constant(str(text))]):
+                    if id(node) not in of_wellness and "{n}" not in text and len(text) > 5:
+                        found.add(re.sub(r"\{[^}]*\}", "…", text))
+    return found
+
+
+def test_the_page_of_symptoms_has_every_fault_and_cure_of_doctor() -> None:
+    text = page("symptoms.md").replace("\\|", "|")
+    said = said_of_faults()
+    assert len(said) > 150
+    assert {words for words in said if words not in text} == set()
+
+
+def test_the_page_of_symptoms_follows_the_order_of_the_checks() -> None:
+    lines = " ".join(re.findall(r"^Checks: (.*)$", page("symptoms.md"), re.MULTILINE))
+    named = re.findall(r"`([a-z]+\.[\w.-]+)`", lines)
+    areas = [*dict.fromkeys(name.partition(".")[0] for name in named)]
+    assert areas == [
+        "power",
+        "clock",
+        "disk",
+        "store",
+        "config",
+        "bus",
+        "sensor",
+        "broker",
+        "service",
+    ]
+    steps = [name for name in named if name.startswith("broker.")]
+    assert steps == list(STEPS)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import serial
 
+from publisher.diagnoses import OF_DRIVERS, diagnose
 from sensors import registry
 from sensors.clock import Monotonic
 from sensors.reading import (
@@ -287,6 +288,7 @@ def test_a_sensor_tells_of_a_failure_and_recovers_when_the_device_does(
             assert (told.quantity == FAULT) == (fault not in device.told_by_values)
             assert device.name in told.detail
             assert "please report" not in told.detail
+            assert diagnose(told.detail, OF_DRIVERS) is not None, "doctor has a cure for it"
             meanwhile = listener.until(is_fault)
             assert not list(filter(is_value, meanwhile)), "no value is made up"
             device.mend()

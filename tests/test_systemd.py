@@ -26,6 +26,7 @@ ROOT = Path(__file__).parent.parent
 UNIT = ROOT / "systemd" / "tentwatch.service"
 SAMPLE = ROOT / "systemd" / "tentwatch.toml"
 INSTALL = ROOT / "docs" / "install.md"
+SYMPTOMS = ROOT / "docs" / "symptoms.md"
 PROGRAM = Path(sys.executable).with_name("tentwatch")
 
 Settings = dict[str, list[str]]
@@ -384,12 +385,20 @@ def test_the_instructions_name_sections_and_keys_that_exist() -> None:
 
 def test_the_instructions_explain_messages_that_the_code_has() -> None:
     """In the table of symptoms `…` stands for what the code fills in."""
-    rows = re.findall(r"^\| `([^`]+)` \|", INSTALL.read_text().partition("## Symptoms")[2], re.M)
-    assert len(rows) > 10
+    rows = re.findall(r"^\| `([^`]+)`[^|]* \|", SYMPTOMS.read_text(), re.M)
+    assert len(rows) > 100
     written = set(messages_of_the_code())
     for row in rows:
         said = row.removeprefix("alert ").strip("… ")  # the log puts the alert's name there
         assert any(said in message for message in written), row
+
+
+def test_the_cures_name_sections_and_keys_that_exist() -> None:
+    known = known_keys()
+    named = re.findall(r"(\w+)(?: = \S+)? in \[(\w+)\]", SYMPTOMS.read_text())
+    assert {("host", "broker"), ("nominal_v", "battery")} <= set(named)
+    for key, section in named:
+        assert key in {name for name, _, _ in known[section]}, key
 
 
 def messages_of_the_code() -> Iterator[str]:
@@ -401,7 +410,8 @@ def messages_of_the_code() -> Iterator[str]:
                     for part in node.values
                 )
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                yield re.sub(r"%[sr]", "…", node.value)  # a line of the log
+                # A line of the log, or of the screen.
+                yield re.sub(r"%[sr]|\{[^}]*\}", "…", node.value)
 
 
 def test_the_instructions_install_files_that_are_there() -> None:

@@ -32,6 +32,7 @@ from publisher.messages import encode
 from publisher.mosquitto import BrokerError
 from publisher.store import Store
 from tests.bench.comeback import run as many_tents
+from tests.bench.doctor import run as look_at_the_dead
 from tests.bench.faults import is_well
 from tests.bench.faults import run as storm
 from tests.bench.stage import Broker, Failed, Message, Subscriber, Unit, records
@@ -520,7 +521,25 @@ def faults(work: Path, quick: bool) -> Figures:
 
 
 #: In this order one after the other, but for those of RELAXED, which take time and no speed.
+def doctor(work: Path, quick: bool) -> Figures:
+    """Everything is dead, and doctor says so in its time."""
+    took = look_at_the_dead(work, 1 if quick else 5)
+    worst_s = round(max(max(seconds) for seconds in took.values()), 1)
+    return {
+        "doctor_s": figure(
+            "<= 10",
+            worst_s <= 10,
+            "exec of `tentwatch doctor --json` to its end: five sensors and a contact that are dead or "
+            "silent, a broker with TLS that takes connections and says nothing; without a service, with "
+            "one that runs, and with one that hangs",
+            worst=worst_s,
+            **{name: [round(s, 2) for s in seconds] for name, seconds in took.items()},
+        )
+    }
+
+
 MEASUREMENTS = {
+    "doctor": doctor,
     "start": start,
     "latency": latency,
     "latency_1s": latency_1s,
