@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import termios
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -144,6 +145,17 @@ def test_however_it_is_ended_the_terminal_is_in_order(
     terminal.wait_for("People")
     terminal.process.send_signal(number)
     assert terminal.wait() == 0
+    assert terminal.is_in_order()
+
+
+def test_one_that_is_killed_leaves_its_page_all_the_same(
+    running: Unit, watch: Callable[..., Terminal]
+) -> None:
+    terminal = watch()
+    terminal.wait_for("People")
+    terminal.process.kill()
+    assert terminal.wait() == -signal.SIGKILL
+    termios.tcsetattr(terminal.line, termios.TCSANOW, terminal.settings)  # as every shell does
     assert terminal.is_in_order()
 
 
