@@ -206,8 +206,12 @@ class Live:
         if self._suspended:
             self._sleep()
             return
-        waited = [self._woken] if self._keys is None else [self._woken, self._keys]
-        ready, _, _ = select.select(waited, [], [], timeout_s)
+        self._heed(select.select(self._heard(), [], [], timeout_s)[0])
+
+    def _heard(self) -> list[int]:
+        return [self._woken] if self._keys is None else [self._woken, self._keys]
+
+    def _heed(self, ready: Sequence[int]) -> None:
         if self._woken in ready:
             self._drain()
         if self._keys is not None and self._keys in ready:
@@ -262,10 +266,9 @@ class Live:
         data = text.encode()
         try:
             while data:
-                waited = [] if limit_s is not None else [self._woken]
-                ready, free, _ = select.select(waited, [self._screen], [], limit_s)
-                if ready:
-                    self._drain()
+                heard = self._heard() if limit_s is None else []
+                ready, free, _ = select.select(heard, [self._screen], [], limit_s)
+                self._heed(ready)
                 if (self.over and limit_s is None) or not (ready or free):
                     return
                 if free:
