@@ -325,7 +325,7 @@ def _report(options: argparse.Namespace) -> int:
 def _identify(options: argparse.Namespace) -> int:
     if ask(options.state_dir, {"command": "identify", "seconds": options.seconds}) is None:
         return FAILED
-    say(f"the lamp is lit for {options.seconds} s")
+    say(f"the lamp flashes fast for {options.seconds} s")
     return DONE
 
 

@@ -27,6 +27,7 @@ PIECE_BYTES = 256
 LEAVE_S = 1.0
 #: A terminal that does not know its size (a serial console) has this one.
 USUAL_SIZE = os.terminal_size((80, 24))
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l"  # a screen of its own, no cursor, no lines that wrap
 _LEAVE = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
 _CLEAR = "\x1b[0m\x1b[H\x1b[2J"
@@ -108,6 +109,41 @@ def _width(line: Sequence[Cell]) -> int:
     return cell_len("".join(cell.text for cell in line))
 
 
+class _Guard:
+    """A second process, which leaves the page where this one has no time to: after SIGKILL.
+
+    The settings of the line are the shell's to restore then, which is at its prompt by that time.
+    """
+
+    def __init__(self, screen: int) -> None:
+        """To be made before any thread."""
+        alive, self._tell = os.pipe()
+        self._process = os.fork()
+        if self._process:
+            os.close(alive)
+            return
+        try:
+            os.close(self._tell)
+            for number in (*_ENDS, signal.SIGTSTP, signal.SIGTTOU):
+                signal.signal(number, signal.SIG_IGN)
+            last = b""
+            while said := os.read(alive, 64):
+                last = said[-1:]
+            if last == b"+":
+                os.write(screen, _LEAVE.encode())
+        finally:
+            os._exit(0)
+
+    def tell(self, *, entered: bool) -> None:
+        """Tell it whether there is a page to be left."""
+        os.write(self._tell, b"+" if entered else b"-")
+
+    def end(self) -> None:
+        """Let it go."""
+        os.close(self._tell)
+        os.waitpid(self._process, 0)
+
+
 class Live:
     """The terminal of this process, from `with` on until its end.
 
@@ -132,11 +168,11 @@ class Live:
 
     def __enter__(self) -> "Live":
         """Take the terminal."""
+        self._guard = _Guard(self._screen)
         os.set_blocking(self._woken, False)
         os.set_blocking(self._waker, False)
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
-        ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-        handlers: dict[int, Callable[..., None]] = dict.fromkeys(ends, self._end)
+        handlers: dict[int, Callable[..., None]] = dict.fromkeys(_ENDS, self._end)
         handlers |= {signal.SIGTSTP: self._suspend, signal.SIGWINCH: lambda *_: None}
         for number, handler in handlers.items():
             if signal.getsignal(number) != signal.SIG_IGN or number == signal.SIGWINCH:
@@ -152,6 +188,7 @@ class Live:
     ) -> None:
         """Leave the terminal as it was."""
         self._leave()
+        self._guard.end()
         signal.set_wakeup_fd(-1)
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
@@ -169,8 +206,12 @@ class Live:
         if self._suspended:
             self._sleep()
             return
-        waited = [self._woken] if self._keys is None else [self._woken, self._keys]
-        ready, _, _ = select.select(waited, [], [], timeout_s)
+        self._heed(select.select(self._heard(), [], [], timeout_s)[0])
+
+    def _heard(self) -> list[int]:
+        return [self._woken] if self._keys is None else [self._woken, self._keys]
+
+    def _heed(self, ready: Sequence[int]) -> None:
         if self._woken in ready:
             self._drain()
         if self._keys is not None and self._keys in ready:
@@ -208,12 +249,14 @@ class Live:
                 # Now: a terminal that takes nothing at the moment must not hold us up.
                 tty.setcbreak(self._keys, termios.TCSANOW)
         self._shown, self._is_shown = None, True
+        self._guard.tell(entered=True)
         self._put(_ENTER)
 
     def _leave(self) -> None:
         if self._is_shown:
             self._is_shown = False
             self._put(_LEAVE, LEAVE_S)
+            self._guard.tell(entered=False)
         if self._keys is not None and self._settings:
             with contextlib.suppress(termios.error):
                 termios.tcsetattr(self._keys, termios.TCSANOW, self._settings)
@@ -223,10 +266,9 @@ class Live:
         data = text.encode()
         try:
             while data:
-                waited = [] if limit_s is not None else [self._woken]
-                ready, free, _ = select.select(waited, [self._screen], [], limit_s)
-                if ready:
-                    self._drain()
+                heard = self._heard() if limit_s is None else []
+                ready, free, _ = select.select(heard, [self._screen], [], limit_s)
+                self._heed(ready)
                 if (self.over and limit_s is None) or not (ready or free):
                     return
                 if free:

@@ -353,13 +353,16 @@ class Page:
         return forms
 
     def _event(self, event: dict[str, Any]) -> Text:
+        def said(value: object) -> str:
+            is_name = isinstance(value, str) and value.isidentifier()
+            return word(str(value)) if is_name else screen.shown(value)
+
         at = str(event["ts"])[11:19] if event["ts"] else _up(event["uptime_s"])
         details = [
-            word(str(value)) if key in ("alert", "sensor") or value == key
-            else f"{word(key)} {word(value) if isinstance(value, str) else screen.shown(value)}"
+            said(value) if key in ("alert", "sensor") else f"{word(key)} {said(value)}"
             for key, value in event["detail"].items()
             if value is not None and not isinstance(value, (dict, list))
-        ]  # fmt: skip
+        ]
         text = Text.assemble((f"{at} ", "dim"), (word(event["event"]), "bold"), no_wrap=True)
         text.append(f": {', '.join(details)}" if details else "")
         text.truncate(self._width, overflow="ellipsis")

@@ -61,7 +61,7 @@ def test_the_page_has_every_pattern() -> None:
     table = text.partition("### Lamp and button")[2].partition("###")[0]
     status = (ROOT / "docs" / "status.md").read_text(encoding="utf-8")
     for pattern in lamp.STEPS_S:
-        assert f"`{pattern}`" in table, pattern
+        assert f"| {pattern} |" in table, pattern
         assert f"`{pattern}`" in status, pattern
 
 

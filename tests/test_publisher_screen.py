@@ -1,15 +1,21 @@
 """What `tentwatch status` and the demonstration show on the smallest terminal, 80 by 24."""
 
 import io
+import json
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from publisher import generator
 from publisher.demo import Options
-from publisher.screen import Screen, status_screen
+from publisher.screen import _WORDS, Screen, status_screen
+from sensors.reading import Quality
+from sensors.registry import SENSORS
 from tests.conftest import Unit, wait_for
+from tests.test_docs import alerts
 
 WIDTH, HEIGHT = 80, 24
 ERROR = (
@@ -121,3 +127,12 @@ def test_no_text_from_outside_commands_the_terminal(status: dict[str, Any]) -> N
         for shown in (status_screen(status), screen.render(status)):
             assert all(line.isprintable() for line in lines_of(shown)), repr(control)
             assert "Буча" in joined(lines_of(shown))
+
+
+def test_every_word_of_the_contract_is_marked_for_the_catalogues() -> None:
+    schemas = files("publisher") / "schemas"
+    event = json.loads((schemas / "event.json").read_text(encoding="utf-8"))
+    names = set(event["properties"]["event"]["enum"])
+    names |= {*Quality, "mains", "generator", "battery", "none", "unknown", *SENSORS}
+    names |= alerts("tent.py") | alerts("agent.py") | set(generator.ALERTS)
+    assert {name.replace("_", " ") for name in names} <= set(_WORDS)

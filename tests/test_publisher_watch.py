@@ -1,16 +1,16 @@
 """`tentwatch watch` in real pseudo-terminals, and its page for tents of all kinds."""
 
-import copy
 import os
 import re
 import signal
 import subprocess
+import termios
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyte
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -41,12 +41,15 @@ BLOCKS = {
 # In a terminal
 
 
-@pytest.fixture
-def running(unit: Unit) -> Unit:
-    """A unit that is well."""
-    unit.start()
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unit]:
+    """A unit that is well, on mains; all tests look at it that leave it so."""
+    broker = Broker(tmp_path_factory.mktemp("broker")).start()
+    unit = Unit(tmp_path_factory.mktemp("unit"), broker.port).start()
     wait_for(lambda: is_well(unit), "a unit that is well")
-    return unit
+    yield unit
+    unit.close()
+    broker.stop()
 
 
 def is_well(unit: Unit) -> bool:
@@ -55,11 +58,11 @@ def is_well(unit: Unit) -> bool:
 
 
 @pytest.fixture
-def watch(unit: Unit) -> Iterator[Callable[..., Terminal]]:
-    """Watches the unit in a terminal of a size."""
+def watch() -> Iterator[Callable[..., Terminal]]:
+    """Watches a unit in a terminal of a size."""
     opened: list[Terminal] = []
 
-    def start(columns: int = 80, lines: int = 24, **environment: str) -> Terminal:
+    def start(unit: Unit, columns: int = 80, lines: int = 24, **environment: str) -> Terminal:
         arguments = "watch", "--state-dir", str(unit.state_dir)
         opened.append(Terminal(columns, lines, *arguments, **environment))
         return opened[-1]
@@ -81,7 +84,7 @@ def once(unit: Unit, **environment: str) -> subprocess.CompletedProcess[bytes]:
 def test_all_blocks_are_on_terminals_of_all_sizes(
     running: Unit, watch: Callable[..., Terminal], columns: int, lines: int
 ) -> None:
-    terminal = watch(columns, lines)
+    terminal = watch(running, columns, lines)
     for block in BLOCKS[columns, lines]:
         terminal.wait_for(block)
     assert terminal.lines()[0].startswith("demo · ")
@@ -93,7 +96,7 @@ def test_all_blocks_are_on_terminals_of_all_sizes(
 def test_it_follows_the_unit_and_sends_only_what_has_changed(
     running: Unit, watch: Callable[..., Terminal]
 ) -> None:
-    terminal = watch()
+    terminal = watch(running)
     terminal.wait_for(r"source +mains")
     terminal.wait_for(r"door +ok")
     first = len(terminal.raw)
@@ -109,16 +112,17 @@ def test_it_follows_the_unit_and_sends_only_what_has_changed(
 
 
 def test_a_unit_that_goes_away_makes_the_page_an_old_one_until_it_is_back(
-    running: Unit, watch: Callable[..., Terminal]
+    unit: Unit, watch: Callable[..., Terminal]
 ) -> None:
-    terminal = watch()
+    unit.start()
+    terminal = watch(unit)
     terminal.wait_for(r"door +ok")
-    running.stop()
+    unit.stop()
     terminal.wait_for(r"OLD: what you see is \d+ s old\.")
     terminal.wait_for(r"not\s+running")
     terminal.wait_for(r"door +stale")  # nothing of it is well any more
     terminal.wait_for(r"link +–")
-    running.start()
+    unit.start()
     terminal.wait_for(r"door +ok")
     assert "OLD" not in terminal.text()
     terminal.type("\x03")
@@ -129,7 +133,7 @@ def test_a_unit_that_goes_away_makes_the_page_an_old_one_until_it_is_back(
 def test_it_waits_for_a_unit_that_does_not_run_yet(
     unit: Unit, watch: Callable[..., Terminal]
 ) -> None:
-    terminal = watch()
+    terminal = watch(unit)
     terminal.wait_for(r"does\s+not\s+exist")
     assert "People" not in terminal.text()
     unit.start()
@@ -140,17 +144,28 @@ def test_it_waits_for_a_unit_that_does_not_run_yet(
 def test_however_it_is_ended_the_terminal_is_in_order(
     running: Unit, watch: Callable[..., Terminal], number: signal.Signals
 ) -> None:
-    terminal = watch()
+    terminal = watch(running)
     terminal.wait_for("People")
     terminal.process.send_signal(number)
     assert terminal.wait() == 0
     assert terminal.is_in_order()
 
 
+def test_one_that_is_killed_leaves_its_page_all_the_same(
+    running: Unit, watch: Callable[..., Terminal]
+) -> None:
+    terminal = watch(running)
+    terminal.wait_for("People")
+    terminal.process.kill()
+    assert terminal.wait() == -signal.SIGKILL
+    termios.tcsetattr(terminal.line, termios.TCSANOW, terminal.settings)  # as every shell does
+    assert terminal.is_in_order()
+
+
 def test_it_lets_go_of_the_terminal_while_it_is_stopped(
     running: Unit, watch: Callable[..., Terminal]
 ) -> None:
-    terminal = watch()
+    terminal = watch(running)
     terminal.wait_for("People")
     terminal.process.send_signal(signal.SIGTSTP)
     assert terminal.is_in_order()
@@ -164,14 +179,34 @@ def test_it_lets_go_of_the_terminal_while_it_is_stopped(
 
 
 def test_a_terminal_that_is_closed_ends_it(running: Unit, watch: Callable[..., Terminal]) -> None:
-    terminal = watch()
+    terminal = watch(running)
     terminal.wait_for("People")
     terminal.hang_up()
     assert terminal.wait() == 0
 
 
+@pytest.mark.parametrize("how", ["q", "SIGTERM"])
+def test_a_terminal_that_takes_nothing_does_not_keep_it(
+    running: Unit, watch: Callable[..., Terminal], how: str
+) -> None:
+    terminal = watch(running)
+    terminal.wait_for("People")
+    terminal.type("\x13")  # Ctrl-S
+    running.hardware.set_mains(False)
+    wait_for(lambda: running.status()["power"]["source"] == "battery", "something to show")
+    if how == "q":
+        terminal.type("q")
+    else:
+        terminal.process.terminate()
+    assert terminal.wait() == 0
+    terminal.type("\x11")
+    assert termios.tcgetattr(terminal.line) == terminal.settings
+    running.hardware.set_mains(True)
+    wait_for(lambda: running.status()["power"]["source"] == "mains", "mains")
+
+
 def test_a_terminal_may_change_its_size(running: Unit, watch: Callable[..., Terminal]) -> None:
-    terminal = watch()
+    terminal = watch(running)
     terminal.wait_for("Last hour")
     for columns, lines in ((5, 2), (1, 1), (0, 0), (40, 10)):
         terminal.resize(max(columns, 1), max(lines, 1))
@@ -184,7 +219,7 @@ def test_a_terminal_may_change_its_size(running: Unit, watch: Callable[..., Term
 
 
 def test_without_colours_it_says_the_same(running: Unit, watch: Callable[..., Terminal]) -> None:
-    coloured, plain = watch(), watch(NO_COLOR="1")
+    coloured, plain = watch(running), watch(running, NO_COLOR="1")
     for terminal in (coloured, plain):
         terminal.wait_for("Last hour")
         terminal.wait_for(r"door +ok")
@@ -196,7 +231,7 @@ def test_without_colours_it_says_the_same(running: Unit, watch: Callable[..., Te
 def test_a_terminal_with_ascii_only_gets_no_other_letters(
     running: Unit, watch: Callable[..., Terminal]
 ) -> None:
-    terminal = watch(LANG="C")
+    terminal = watch(running, LANG="C")
     terminal.wait_for("Last hour")
     terminal.wait_for(r"Power -----")
     assert terminal.raw.isascii()
@@ -206,7 +241,7 @@ def test_a_terminal_with_ascii_only_gets_no_other_letters(
 def test_a_dumb_terminal_and_a_pipe_get_it_once(
     running: Unit, watch: Callable[..., Terminal]
 ) -> None:
-    terminal = watch(TERM="dumb")
+    terminal = watch(running, TERM="dumb")
     assert terminal.wait() == 0
     terminal.wait_for("Last hour")
     assert b"\x1b" not in terminal.raw
@@ -235,21 +270,10 @@ def test_once_without_a_unit_fails_and_says_why(unit: Unit) -> None:
 # The page
 
 
-@pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Any]]:
-    """What a unit that is well says of itself."""
-    broker = Broker(tmp_path_factory.mktemp("broker")).start()
-    unit = Unit(tmp_path_factory.mktemp("unit"), broker.port).start()
-    wait_for(lambda: is_well(unit), "a unit that is well")
-    assert unit.agent is not None
-    yield unit.status(), unit.agent._ask({"command": "recent"})
-    unit.close()
-    broker.stop()
-
-
 @pytest.fixture
-def seen(told: tuple[Any, Any]) -> Seen:
-    status, recent = copy.deepcopy(told)
+def seen(running: Unit) -> Seen:
+    assert running.agent is not None
+    status, recent = running.status(), running.agent._ask({"command": "recent"})
     recent["events"] = [
         {
             "ts": f"2026-11-22T18:{n:02}:00.000Z", "uptime_s": 60.0 * n, "event": "sensor_failed",
@@ -308,15 +332,14 @@ def shown(page: list[Line]) -> list[str]:
     return ["".join(segment.text for segment in line) for line in page]
 
 
-@pytest.mark.parametrize("blocks", [True, False])
 @pytest.mark.parametrize("tent", TENTS)
-def test_every_page_fits_its_terminal(seen: Seen, tent: str, blocks: bool) -> None:
+def test_every_page_fits_its_terminal(seen: Seen, tent: str) -> None:
     assert seen.status is not None
     status = TENTS[tent](seen.status)
     for columns, lines in SIZES:
         for recent in (seen.recent, None):
             for error, age_s in ((None, 0.0), (ERROR, 1e5)):
-                page = Page(columns, lines, blocks=blocks, keys="q ends")
+                page = Page(columns, lines, blocks=error is None, keys="q ends")
                 told = shown(page.lines(Seen(0.0, status, recent, error), age_s))
                 assert len(told) <= lines
                 assert max(map(cell_len, told)) <= columns, (columns, lines)
@@ -385,6 +408,7 @@ STYLES = st.sampled_from([None, Style(bold=True), Style(color="red"), Style(reve
 TEXTS = st.lists(st.tuples(st.text(alphabet="ab 1·▁字й", max_size=6), STYLES), max_size=5)
 
 
+@settings(max_examples=50)
 @given(st.lists(TEXTS, min_size=2, max_size=4))
 def test_what_is_sent_turns_one_line_into_the_next(
     texts: list[list[tuple[str, Style | None]]],
