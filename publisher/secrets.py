@@ -44,6 +44,7 @@ def exposed(broker: Broker) -> list[tuple[str, str]]:
 
 def keep(path: Path, secret: str) -> None:
     """Write a secret for the service's user alone, whole or not at all. Raises OSError."""
+
     def dress(number: int) -> None:
         with contextlib.suppress(KeyError, PermissionError):  # no such user, or not root
             owner = pwd.getpwnam(OWNER)
