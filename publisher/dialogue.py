@@ -43,7 +43,7 @@ class Dialogue:
         if not self.is_asking:
             return default
         shown = printable(f"{question} [{default}]: " if default else f"{question}: ")
-        *above, last = textwrap.wrap(shown, WIDTH - 20, break_long_words=False) or [""]
+        *above, last = textwrap.wrap(shown, WIDTH - 12, break_long_words=False) or [""]
         for line in above:
             say(line)
         try:
@@ -63,21 +63,29 @@ class Dialogue:
 
     def agrees(self, question: str, default: bool) -> bool:
         """Ask for a yes or a no. Raises Cancelled."""
-        return self.choose(question, ((True, _("yes")), (False, _("no"))), default)
+        yes, no = _("yes"), _("no")
+        while self.is_asking:
+            typed = self.ask(f"{question} ({yes}/{no})", yes if default else no).lower()
+            for word, answer in ((yes, True), (no, False)):
+                if word.lower().startswith(typed):
+                    return answer
+            self.tell(_("Type {yes} or {no}.").format(yes=yes, no=no), "  ")
+        return default
 
     def choose(
         self, question: str, choices: Sequence[tuple[Choice, str]], default: Choice
     ) -> Choice:
-        """Ask for one of some values, each with its word; its number will do. Raises Cancelled."""
+        """Ask for one of some values by its number. Raises Cancelled."""
         if not self.is_asking:
             return default
-        listed = "  ".join(f"{n} {word}" for n, (_value, word) in enumerate(choices, 1))
+        self.tell(question)
+        for number, (_value, word) in enumerate(choices, 1):
+            self.tell(f"{number}  {word}", "  ")
         usual = next(n for n, (value, _word) in enumerate(choices, 1) if value == default)
         while True:
-            typed = self.ask(f"{question}  {listed}", str(usual)).lower()
-            for number, (value, word) in enumerate(choices, 1):
-                begins = [other for _value, other in choices if other.lower().startswith(typed)]
-                if typed == str(number) or begins == [word]:
+            typed = self.ask(_("Number"), str(usual))
+            for number, (value, _word) in enumerate(choices, 1):
+                if typed == str(number):
                     return value
             self.tell(_("Type one of the numbers."), "  ")
 

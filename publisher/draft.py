@@ -8,7 +8,14 @@ from publisher.config_file import document, document_of
 from sensors.registry import DRIVERS, config_class
 
 #: What stands at the head of a file that is begun here.
-HEAD = "# The configuration of this unit. The sample configuration of Tentwatch explains every key.\n\n"
+HEAD = """\
+# The configuration of this unit. The sample configuration of Tentwatch explains every key.
+
+[tent]
+
+[broker]
+
+"""
 
 
 class Draft:

@@ -200,7 +200,7 @@ class Fitting:
         choices: list[tuple[str | None, str]] = [(name, _(_SENSORS[name])) for name in free]
         first = "generator" if "generator" in free else free[0]
         usual = present if present in free else first
-        question = _("What does it measure: {device}?").format(device=what)
+        question = _("What does this measure: {device}?").format(device=what)
         return self._dialogue.choose(question, [*choices, (None, _("nothing"))], usual)
 
     def _fit(self, name: str, driver: str, **keys: object) -> None:
