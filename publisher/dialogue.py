@@ -135,6 +135,8 @@ def shown(value: object) -> str:
 
 
 def _split(typed: str) -> list[str]:
-    """Return the words of a line: `50.45, 30.52`, and `50,45 30,52` where a comma is a point."""
+    """Return the words of a line: `50.45, 30.52`, or `50,45 30,52` where a comma is a point."""
     words = typed.split()
-    return [w.strip(",;") for w in words] if len(words) > 1 else typed.split(",")
+    if len(words) == 1 and "." in typed:
+        words = typed.split(",")
+    return [word.strip(",;") for word in words]

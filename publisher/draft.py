@@ -79,6 +79,8 @@ class Draft:
                 present.pop(name)
             for name, one in value.items():
                 self.put(f"{key}.{name}", one)
+        elif last == "address" and isinstance(value, int):
+            table[last] = document_of(f"as_on_the_board = 0x{value:02X}", "")["as_on_the_board"]
         elif present != value or type(present) is bool:
             table[last] = value
 

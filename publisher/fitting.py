@@ -12,6 +12,7 @@ from sensors import chips, search, serial_names, waving
 from sensors.clock import Monotonic
 from sensors.gpio import Inputs
 from sensors.hardware import Hardware
+from sensors.ina219 import Config as Ina219
 from sensors.reading import SensorError
 from sensors.registry import DRIVERS, SENSORS
 from sensors.search import Heard, State
@@ -120,7 +121,7 @@ class Fitting:
         if heard.state is State.RECOGNISED:
             name = self._which(_device(heard), heard.serves, present)
             if name is not None:
-                self._fit(name, heard.driver, port=heard.port)
+                self._fit(name, heard.driver, {"port": heard.port})
             return
         if heard.state in (State.BUSY, State.FAILED) or present is not None:
             return
@@ -134,12 +135,13 @@ class Fitting:
             serves = tuple(name for name in SENSORS if name in DRIVERS[driver].serves)
             name = self._which(_(dict(_DRIVERS)[driver]), serves, None)
             if name is not None:
-                self._fit(name, driver, port=heard.port)
+                self._fit(name, driver, {"port": heard.port})
 
     def _place_chip(self, chip: chips.Found) -> None:
         present = self._configured(
             lambda keys: (
-                (keys.get("bus", 1), keys.get("address", 0x40)) == (chip.bus, chip.address)
+                (keys.get("bus", Ina219.bus), keys.get("address", Ina219.address))
+                == (chip.bus, chip.address)
                 and keys.get("driver") == "ina219"
             )
         )
@@ -147,16 +149,14 @@ class Fitting:
         name = self._which(what, ("generator", "battery"), present)
         if name is None:
             return
-        keys = self._draft.get(f"sensors.{name}") or {}
-        if keys.get("driver") != "ina219":
-            keys = {}
-        self._fit(
-            name,
-            "ina219",
-            **{"shunt_ohms": SHUNT_MV / 1000 / SHUNT_A, "max_current_a": SHUNT_A, **keys},
-            bus=chip.bus,
-            address=chip.address,
-        )
+        keys: dict[str, object] = {"bus": chip.bus, "address": chip.address}
+        before = self._draft.get(f"sensors.{name}") or {}
+        is_usual = keys == {"bus": Ina219.bus, "address": Ina219.address}
+        if present == name or (is_usual and not keys.keys() & before.keys()):
+            keys = {}  # as it is, or as it is everywhere
+        if self._draft.get(f"sensors.{name}.driver") != "ina219":
+            keys |= {"shunt_ohms": SHUNT_MV / 1000 / SHUNT_A, "max_current_a": SHUNT_A}
+        self._fit(name, "ina219", keys)
         self._ask_shunt(name)
         if name == "battery":
             for question in BATTERY:
@@ -194,6 +194,11 @@ class Fitting:
         if len(serves) == 1 and free:
             return free[0]
         if not free:
+            taken = _("{device}: there is a device for {sensor} already. Use this one instead?")
+            if len(serves) == 1 and self._dialogue.agrees(
+                taken.format(device=what, sensor=_(_SENSORS[serves[0]])), False
+            ):
+                return serves[0]
             text = _("{device} is left out, since there is a device already for: {sensors}.")
             self._dialogue.tell(text.format(device=what, sensors=", ".join(serves)))
             return None
@@ -203,7 +208,7 @@ class Fitting:
         question = _("What does this measure: {device}?").format(device=what)
         return self._dialogue.choose(question, [*choices, (None, _("nothing"))], usual)
 
-    def _fit(self, name: str, driver: str, **keys: object) -> None:
+    def _fit(self, name: str, driver: str, keys: dict[str, object]) -> None:
         """Write a sensor's section; other keys of the same driver stay."""
         section = f"sensors.{name}"
         present = self._draft.get(section)
@@ -303,7 +308,7 @@ class Fitting:
 
     def _is_good(self, name: str, driver: str, keys: dict[str, object]) -> bool:
         """Fit a sensor; say what is wrong with it, where something is."""
-        self._fit(name, driver, **keys)
+        self._fit(name, driver, keys)
         section = f"sensors.{name}"
         faults = [f for f in self._draft.faults() if f[0].startswith(section)]
         for key, fix in faults:
