@@ -271,7 +271,9 @@ class Fitting:
             keys: dict[str, object] = {}
             for key, what in beams.items():
                 hint = _("Leave the door free, then wave a hand ONCE through {beam}.")
-                line = self._ask_line(what, f"sensors.door.{key}", hint.format(beam=what), WAVE_S)
+                line = self._ask_line(
+                    what, f"sensors.door.{key}", hint.format(beam=what), WAVE_S, *keys.values()
+                )
                 if line is None:
                     break
                 keys[key] = line.gpio
@@ -319,8 +321,13 @@ class Fitting:
         self._lines |= {gpio for gpio in keys.values() if isinstance(gpio, int)}
         return True
 
-    def _ask_line(self, what: str, key: str, hint: str, limit_s: float) -> "_Line | None":
-        """Return a line that is found by waving or given by its number; None where there is none."""
+    def _ask_line(
+        self, what: str, key: str, hint: str, limit_s: float, *taken: object
+    ) -> "_Line | None":
+        """Return a line that is found by waving or given by its number; None where there is none.
+
+        Those that are `taken` are not looked at.
+        """
         present = self._draft.get(key)
         while True:
             question = _("GPIO of {what}: a number; f finds it; - for none").format(what=what)
@@ -329,17 +336,16 @@ class Fitting:
                 return None
             if typed.lower() != _FIND:
                 return _Line(int(typed) if typed.isdecimal() else typed, False, False)
-            found = self._find_line(hint, limit_s)
+            found = self._find_line(hint, limit_s, taken)
             if len(found) == 1:
                 gpio, high = found[0]
                 self._dialogue.tell(_("Found: GPIO {gpio}.").format(gpio=gpio), "  ")
-                self._lines.add(gpio)
                 return _Line(gpio, high, True)
 
-    def _find_line(self, hint: str, limit_s: float) -> list[waving.Line]:
+    def _find_line(self, hint: str, limit_s: float, taken: Sequence[object]) -> list[waving.Line]:
         tell = self._dialogue.tell
         try:
-            gpios = [gpio for gpio in waving.GPIOS if gpio not in self._lines]
+            gpios = [gpio for gpio in waving.GPIOS if gpio not in {*self._lines, *taken}]
             inputs = Inputs(waving.free_lines(self._hardware, gpios), self._hardware)
         except SensorError as error:
             tell(str(error), "  ")
