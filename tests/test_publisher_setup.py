@@ -47,6 +47,7 @@ class Place:
         self._patch = monkeypatch
         self._devices: list[Any] = []
         (root / "dev/serial/by-id").mkdir(parents=True)
+        self._patch.setattr("publisher.fitting.WAVE_S", 5.0)  # what fails shall not take long
         self._patch.setattr("socket.gethostname", lambda: "raspberrypi")
 
     def plug_monitor(self) -> None:
@@ -127,7 +128,7 @@ class Technician:
 
     def __init__(self, capsys: Any, answers: dict[str, Any]) -> None:
         self.read_so_far = ""
-        self._patience = 100  # no dialogue is that long
+        self._patience = 50  # no dialogue is that long
         self._capsys = capsys
         self._answers = {k: list(v) if isinstance(v, list) else [v] for k, v in answers.items()}
 
