@@ -138,12 +138,14 @@ class Technician:
         new = self._capsys.readouterr().out
         self.read_so_far += new + "\n"  # as a terminal shows what is typed
         question = " ".join(new.split())
-        for words, answers in self._answers.items():
-            if words in question and answers:
-                answer = answers.pop(0)
-                typed = answer() if callable(answer) else answer
-                return str(typed) + "\n" if typed is not None else ""
-        return "\n"
+        # What stands last is the question; what was told before it may hold the words of another.
+        words = max(self._answers, key=question.rfind, default="")
+        answers = self._answers.get(words)
+        if words not in question or not answers:
+            return "\n"
+        answer = answers.pop(0)
+        typed = answer() if callable(answer) else answer
+        return "" if typed is None else f"{typed}\n"
 
     def left(self) -> list[str]:
         return [words for words, answers in self._answers.items() if answers]
