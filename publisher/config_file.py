@@ -128,6 +128,8 @@ def previous(path: Path) -> list[Path]:
 def _keep(path: Path) -> Path:
     """Give the present file a second name, under which it stays; forget the oldest."""
     kept = previous(path)
+    if kept and kept[-1].samefile(path):
+        return kept[-1]  # the power went before the new one had taken its place
     number = int(kept[-1].name.rpartition("-")[2]) + 1 if kept else 1
     old = path.with_name(f"{path.name}.old-{number}")
     try:

@@ -469,7 +469,7 @@ def test_whoever_leaves_has_changed_nothing(place: Place, question: str, end: An
     log = place.has_systemd()
     configured(place, MINIMAL.format(port=1883, more='username = "u"'))
     before = place.config.read_text()
-    code, out, _ = place.run(answers={question: end})
+    code, out, _ = place.run(answers={"Light beams": "3", question: end})
     assert code == 1
     assert "nothing was changed" in out
     assert [file.name for file in place.config.parent.iterdir()] == ["tentwatch.toml"]
