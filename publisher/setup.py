@@ -137,7 +137,7 @@ class _Setup:
         if self._options.dry_run:
             return None
         above = self._path.absolute().parent
-        while not above.exists():
+        while not os.access(above, os.F_OK):  # not there, or hidden from this user
             above = above.parent
         if not os.access(above, os.W_OK):
             text = _("{folder} cannot be written: use sudo, or --dry-run to look only")
