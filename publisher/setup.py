@@ -276,13 +276,15 @@ class _Setup:
     def _write(self, draft: Draft) -> int:
         """Write password and configuration, and have the service take them up."""
         self._path.absolute().parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # it takes a moment only
+        ends = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
+        before = {n: signal.signal(n, signal.SIG_IGN) for n in ends}  # it takes a moment only
         try:
             if self._secret:
                 secrets.keep(Path(draft.get("broker.password_file")), self._secret)
             old = config_file.write(self._path, draft.text())
         finally:
-            signal.signal(signal.SIGINT, handler)
+            for number, handler in before.items():
+                signal.signal(number, handler)
         self._dialogue.tell(_("Written: {file}").format(file=self._path))
         if old is not None:
             self._dialogue.tell(_("The previous one is kept: {file}").format(file=old))
