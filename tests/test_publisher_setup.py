@@ -571,13 +571,20 @@ class Terminal:
         self.expect(words)
         os.write(self._far, answer.encode() + b"\n")
 
-    def press(self, key: bytes) -> None:
-        os.write(self._far, key)
+    def leave(self) -> None:
+        """Press Ctrl-C, and again where it came a moment before the program began to read."""
+        for _ in range(int(PATIENCE_S)):
+            with contextlib.suppress(OSError):  # it has ended
+                os.write(self._far, b"\x03")
+                while select.select([self._far], [], [], 1.0)[0]:
+                    self.text += os.read(self._far, 4096).decode()
+            if "nothing was changed" in self.text:
+                return
 
     def end(self) -> int:
         with contextlib.suppress(OSError):  # the near end is closed
-            while piece := os.read(self._far, 4096):
-                self.text += piece.decode()
+            while select.select([self._far], [], [], PATIENCE_S)[0]:
+                self.text += os.read(self._far, 4096).decode()
         code = self._process.wait(PATIENCE_S)
         os.close(self._far)
         assert "Traceback" not in self.text
@@ -610,7 +617,7 @@ def test_ctrl_c_in_a_terminal_ends_it(tmp_path: Path, words: str) -> None:
                          "Encrypt", "Port", "authority", "User at"):  # fmt: skip
             terminal.answer(question, "")
     terminal.expect(words)
-    terminal.press(b"\x03")
+    terminal.leave()
     assert terminal.end() == 1
     assert "nothing was changed" in terminal.text
     assert not file.parent.exists()
