@@ -47,6 +47,7 @@ def main(argv: list[str] | None = None) -> int:
         "check-config": _check_config,
         "record": _record,
         "decode": _decode,
+        "setup": _setup,
     }[options.command]
     try:
         return command(options)
@@ -167,7 +168,48 @@ def _parser() -> argparse.ArgumentParser:
     decode.add_argument("driver", choices=sorted(DRIVERS), metavar="DRIVER",
                         help=f"one of {', '.join(sorted(DRIVERS))}")  # fmt: skip
     decode.add_argument("file", type=Path, metavar="FILE", help="the capture")
+    setup = command(
+        "setup", "Find what is connected, ask the rest, write the configuration.", state=False
+    )
+    config(setup)
+    for flag, text in (
+        ("id", "the tent's id"), ("name", "its name for people"), ("seats", "people it is for"),
+        ("latitude", "degrees north"), ("longitude", "degrees east"),
+        ("region", "ISO 3166-2 code of its region"), ("timezone", "IANA name of its zone"),
+        ("host", "the broker"), ("port", "its TCP port"),
+        ("ca-file", "its certificate authority"), ("username", "this unit's user there"),
+    ):  # fmt: skip
+        setup.add_argument(f"--{flag}", metavar=flag.upper().replace("-", "_"), help=text)
+    setup.add_argument("--tls", action=argparse.BooleanOptionalAction, default=None,
+                       help="encrypt, and check the broker's certificate")  # fmt: skip
+    setup.add_argument("--password-file", metavar="FILE",
+                       help="take the broker's password from a file; - is standard input")  # fmt: skip
+    setup.add_argument("--sensor", type=_sensor, action="append", default=[],
+                       metavar="NAME=DRIVER[,KEY=VALUE…]",
+                       help="fit a sensor, such as door=beams,outer_gpio=23,inner_gpio=24; "
+                       "NAME=none takes it out")  # fmt: skip
+    setup.add_argument("--set", type=_assignment, action="append", default=[],
+                       metavar="SECTION.KEY=VALUE",
+                       help="set any other key, such as battery.capacity_ah=100")  # fmt: skip
+    setup.add_argument("--no-search", action="store_true", help="do not look for devices")
+    setup.add_argument("--yes", action="store_true", help="ask nothing: take flags and defaults")
+    setup.add_argument("--dry-run", action="store_true", help="show, and change nothing")
+    setup.add_argument("--prepared", type=Path, nargs="?", const=False, metavar="FILE",
+                       help="take over what lies prepared on the boot partition")  # fmt: skip
     return parser
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    return key, value
+
+
+def _sensor(text: str) -> tuple[str, dict[str, str]]:
+    name, driver = _assignment(text)
+    driver, *keys = driver.split(",")
+    return name, {"driver": driver, **dict(map(_assignment, keys))}
 
 
 def _host_port(text: str) -> tuple[str, int]:
@@ -466,6 +508,12 @@ def _device(options: argparse.Namespace) -> Any:
         f"{options.config} has {len(fitting)} such sensors with driver {options.driver} ({names}): "
         f"name one with --sensor, or a serial device with --port"
     )
+
+
+def _setup(options: argparse.Namespace) -> int:
+    from publisher import setup
+
+    return setup.run(options)
 
 
 def _decode(options: argparse.Namespace) -> int:

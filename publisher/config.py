@@ -424,6 +424,27 @@ def _describe(rule: Rule) -> str:
     return rule.doc
 
 
+def value_of(kind: type[Any], key: str, typed: str) -> Any:
+    """Return what a text that somebody typed is as a value of a key, or the text where it is none.
+
+    Whether it is a value that the key may have is for `parse` to say.
+    """
+    wanted = _plain_type(get_type_hints(kind).get(key, str))
+    text = typed.strip()
+    try:
+        if wanted is bool:
+            return {"true": True, "yes": True, "y": True, "false": False, "no": False, "n": False}[
+                text.lower()
+            ]
+        if wanted is int:
+            return int(text, 16 if text.lower().startswith("0x") else 10)
+        if wanted is float:
+            return float(text.replace(",", "."))  # as in much of Europe
+    except (ValueError, KeyError):
+        pass
+    return text
+
+
 def keys_of(kind: type[Any]) -> list[tuple[str, Field[Any], Rule]]:
     """Return each key of a section with its declaration, for the documentation's tests."""
     return [(f.name, f, f.metadata["rule"]) for f in fields(kind)]

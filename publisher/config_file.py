@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,18 +30,15 @@ def document(path: Path) -> "tomlkit.TOMLDocument":
 
     Raises ConfigError where it is missing, cannot be read or is not TOML.
     """
-    import tomlkit
-    from tomlkit.exceptions import TOMLKitError
-
     try:
-        return tomlkit.parse(path.read_text(encoding="utf-8-sig"))
+        return document_of(path.read_text(encoding="utf-8-sig"), str(path))
     except FileNotFoundError:
         fix = "does not exist: sudo tentwatch setup makes it"
         raise ConfigError(str(path), [("file", fix)]) from None
     except OSError as error:
         fix = f"cannot be read ({error.strerror}): use sudo"
         raise ConfigError(str(path), [("file", fix)]) from error
-    except (ValueError, RecursionError, TOMLKitError) as error:
+    except UnicodeDecodeError as error:
         raise ConfigError(str(path), [("syntax", f"is not TOML: {error}")]) from error
 
 
@@ -95,6 +92,17 @@ def _flat(table: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]
             yield path + key, value
 
 
+def document_of(text: str, where: str) -> "tomlkit.TOMLDocument":
+    """Return a text for changing single keys of it. Raises ConfigError where it is not TOML."""
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    try:
+        return tomlkit.parse(text)
+    except (ValueError, RecursionError, TOMLKitError) as error:
+        raise ConfigError(where, [("syntax", f"is not TOML: {error}")]) from error
+
+
 def write(path: Path, text: str) -> Path | None:
     """Write a configuration; return where the previous one is now, None where there was none.
 
@@ -104,6 +112,30 @@ def write(path: Path, text: str) -> Path | None:
     parse(text, str(path))
     path = path.resolve()  # a link goes on pointing to it
     before = _status(path)
+
+    def dress(number: int) -> None:
+        if before is not None:
+            os.fchown(number, before.st_uid, before.st_gid)
+            os.fchmod(number, before.st_mode & 0o777)
+        else:
+            with contextlib.suppress(KeyError, PermissionError):
+                os.fchown(number, -1, grp.getgrnam(GROUP).gr_gid)
+            os.fchmod(number, MODE)
+
+    with written(path, text, dress) as new:
+        old = None if before is None else _keep(path)
+        new.replace(path)
+    sync_directory(path.parent)
+    return old
+
+
+@contextlib.contextmanager
+def written(path: Path, text: str, dress: Callable[[int], None]) -> Iterator[Path]:
+    """Write what is to take the place of `path`, to the card, and hand over where it is.
+
+    It is its writer's alone until `dress`, which is given the open file, makes it others'. What is
+    not moved from there is removed in the end. Raises OSError.
+    """
     new = path.with_name(f"{path.name}.new")
     with contextlib.suppress(FileNotFoundError):
         new.unlink()  # of a power cut
@@ -112,21 +144,12 @@ def write(path: Path, text: str) -> Path | None:
         with os.fdopen(number, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
-            if before is not None:
-                os.fchown(number, before.st_uid, before.st_gid)
-                os.fchmod(number, before.st_mode & 0o777)
-            else:
-                with contextlib.suppress(KeyError, PermissionError):
-                    os.fchown(number, -1, grp.getgrnam(GROUP).gr_gid)
-                os.fchmod(number, MODE)
+            dress(number)
             os.fsync(number)
-        old = None if before is None else _keep(path)
-        new.replace(path)
+        yield new
     finally:
         with contextlib.suppress(OSError):  # it is there only where something went wrong
             new.unlink()
-    sync_directory(path.parent)
-    return old
 
 
 def undo(path: Path) -> Path | None:
@@ -157,6 +180,8 @@ def previous(path: Path) -> list[Path]:
 def _keep(path: Path) -> Path:
     """Give the present file a second name, under which it stays; forget the oldest."""
     kept = previous(path)
+    if kept and kept[-1].samefile(path):
+        return kept[-1]  # the power went before the new one had taken its place
     number = int(kept[-1].name.rpartition("-")[2]) + 1 if kept else 1
     old = path.with_name(f"{path.name}.old-{number}")
     try:

@@ -2,13 +2,19 @@
 
 import contextlib
 import json
+import os
+import pwd
 import re
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from publisher.config import Broker, keys_of
+from publisher.config_file import written
+from publisher.ledger import sync_directory
 
+#: Whose a secret is, where there is such a user: the service's.
+OWNER = "tentwatch"
 #: systemd keeps a service's credentials there and guards them itself, by means that modes do not show.
 CREDENTIALS = Path("/run/credentials")
 #: Where secrets usually lie, whatever a configuration says.
@@ -50,7 +56,7 @@ def exposed(broker: Broker) -> list[tuple[str, str]]:
     found = []
     for key, _, rule in keys_of(Broker):
         name = getattr(broker, key)
-        if not rule.secret or name is None or _is_credential(Path(name)):
+        if not rule.secret or name is None or is_credential(Path(name)):
             continue
         try:
             mode = stat.S_IMODE(Path(name).stat().st_mode)
@@ -62,7 +68,20 @@ def exposed(broker: Broker) -> list[tuple[str, str]]:
     return found
 
 
-def _is_credential(path: Path) -> bool:
+def keep(path: Path, secret: str) -> None:
+    """Write a secret for the service's user alone, whole or not at all. Raises OSError."""
+
+    def dress(number: int) -> None:
+        with contextlib.suppress(KeyError, PermissionError):  # no such user, or not root
+            owner = pwd.getpwnam(OWNER)
+            os.fchown(number, owner.pw_uid, owner.pw_gid)
+
+    with written(path, f"{secret}\n", dress) as new:
+        new.replace(path)
+    sync_directory(path.parent)
+
+
+def is_credential(path: Path) -> bool:
     """Say whether a file lies where it says: `..` and links may lead out of the credentials."""
     try:
         return path.resolve().is_relative_to(CREDENTIALS.resolve())

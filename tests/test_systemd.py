@@ -87,10 +87,10 @@ def test_the_unit_exposes_little(tmp_path: Path) -> None:
     assert float(found[1]) <= 2.0, done.stdout
 
 
-def settings() -> Settings:
+def settings(unit: Path = UNIT) -> Settings:
     """Return the settings of the section [Service], each with its values in order."""
     found: Settings = {}
-    section = UNIT.read_text().partition("[Service]\n")[2].partition("[Install]\n")[0]
+    section = unit.read_text().partition("[Service]\n")[2].partition("[Install]\n")[0]
     for key, value in re.findall(r"^(\w+)=(.*)$", section, re.M):
         found.setdefault(key, []).append(value)
     return found

@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Callable
+from typing import Protocol
 
 #: Conversion time of each averaging code, seconds (datasheet SBOS448G, table 5).
 _CONVERSION_S = {0x8: 532e-6, 0x9: 1.06e-3, 0xA: 2.13e-3, 0xB: 4.26e-3, 0xC: 8.51e-3}
@@ -80,6 +81,16 @@ class Chip:
         return (self._register().to_bytes(2, "big") * (length // 2 + 1))[:length]
 
 
+class Device(Protocol):
+    """Whatever answers at an address."""
+
+    def write(self, data: bytes) -> None:
+        """Take what the master writes."""
+
+    def read(self, length: int) -> bytes:
+        """Return `length` bytes."""
+
+
 class Bus:
     """An I2C bus with chips on it. `naks` transfers fail as if nobody had answered.
 
@@ -88,7 +99,7 @@ class Bus:
     """
 
     def __init__(self) -> None:
-        self.chips: dict[int, Chip] = {}
+        self.chips: dict[int, Device] = {}
         self.naks = 0
         self.stuck: bool | None = None
         self.users = 0
@@ -109,7 +120,7 @@ class Bus:
         """Count one user less; the bus can be used again."""
         self.users -= 1
 
-    def _chip(self, address: int) -> Chip:
+    def _chip(self, address: int) -> Device:
         if self.naks > 0:
             self.naks -= 1
             raise OSError(errno.EREMOTEIO, "Remote I/O error")
@@ -130,7 +141,7 @@ class Bus:
         length = len(buffer[start:end])
         buffer[start : start + length] = self._read(self._chip(address), length)
 
-    def _read(self, chip: Chip, length: int) -> bytes:
+    def _read(self, chip: Device, length: int) -> bytes:
         data = chip.read(length)
         return data if self.stuck is None else (b"\xff" if self.stuck else b"\0") * length
 

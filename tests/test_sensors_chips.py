@@ -1,0 +1,110 @@
+"""Chips on an I2C bus by their registers: an INA219 is found, and no other chip is taken for one."""
+
+from pathlib import Path
+
+import pytest
+
+from sensors import chips
+from sensors.chips import Found
+from sensors.clock import Monotonic
+from sensors.ina219 import Config, Ina219
+from sensors.reading import SensorError
+from sensors.simulated.hardware import I2C_ADDRESS, SimulatedHardware
+from sensors.simulated.ina219 import Bus, Chip
+
+
+class Registers:
+    """A chip with registers of two bytes; others read as `other`. It notes what is written."""
+
+    def __init__(self, registers: dict[int, int], other: int = 0) -> None:
+        self.registers = registers
+        self.written: list[bytes] = []
+        self._other = other
+        self._pointer = 0
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+        self._pointer = data[0]
+
+    def read(self, length: int) -> bytes:
+        word = self.registers.get(self._pointer, self._other)
+        return word.to_bytes(2, "big")[:length]
+
+
+class Drifting(Registers):
+    """A thermometer that happens to read what an INA219's configuration is, once."""
+
+    def read(self, length: int) -> bytes:
+        word = super().read(length)
+        self.registers[0] += 1
+        return word
+
+
+KINDS = {
+    "INA226": {0x00: 0x4127, 0xFE: 0x5449, 0xFF: 0x2260},
+    "INA260": {0x00: 0x6127, 0xFE: 0x5449, 0xFF: 0x2270},
+    "INA3221": {0x00: 0x7127, 0xFE: 0x5449, 0xFF: 0x3220},
+    "INA228": {0x00: 0x0000, 0x3E: 0x5449, 0x3F: 0x2281},
+    "INA238": {0x00: 0x0000, 0x3E: 0x5449, 0x3F: 0x2381},
+    "PCA9685": {0x00: 0x1111, 0x02: 0xE2E2, 0x05: 0xE0E0},
+    "": {0x00: 0x0190},  # a thermometer
+}
+
+
+def test_other_chips_are_named_and_nothing_is_written_to_them() -> None:
+    bus, devices = Bus(), {}
+    for address, (_, registers) in enumerate(KINDS.items(), 0x40):
+        devices[address] = bus.chips[address] = Registers(registers)
+    found = chips.search(1, bus.open())
+    assert found == [Found(1, a, name) for a, name in enumerate(KINDS, 0x40)]
+    for address, name in enumerate(KINDS, 0x40):
+        assert all(len(said) == 1 for said in devices[address].written), name
+    # A register's number can be a command to another chip (0xFE resets some): it is not sent to those.
+    sent = {said[0] for said in devices[0x46].written}
+    assert not sent & {0xFE, 0xFF}
+
+
+def test_an_ina219_is_found_fresh_and_in_use(tmp_path: Path) -> None:
+    clock = Monotonic()
+    hardware = SimulatedHardware(tmp_path, clock)
+    fresh, other = Chip(clock.now_s), Chip(clock.now_s)
+    other.write(bytes((0, 0x19, 0x9F)))  # set up by another program
+    hardware.bus.chips |= {0x45: fresh, 0x4F: other}
+    driver = Ina219(Config(0.0015, 50), hardware, clock)
+    driver.open()
+    hardware.set_generator(12.0, 13.8)
+    found = chips.search(1, hardware.i2c(1))
+    assert found == [Found(1, I2C_ADDRESS, "INA219"), Found(1, 0x45, "INA219"), Found(1, 0x4F, "")]
+    values: dict[str, object] = {}
+    while not values:
+        values = {m.quantity: m.value for m in driver.read()}
+    assert values["current_a"] == 12.0, "the service has noticed nothing"
+    driver.close()
+    hardware.close()
+
+
+def test_what_is_an_ina219_by_chance_is_none() -> None:
+    bus = Bus()
+    bus.chips[0x48] = Drifting({0: 0x399F})
+    bus.chips[0x49] = Registers({0: 0x399F}, other=0xFFFF)
+    assert [chip.name for chip in chips.search(1, bus.open())] == ["", ""]
+
+
+def test_a_bus_that_is_held_low_is_no_bus_full_of_chips() -> None:
+    bus = Bus()
+    bus.chips |= {address: Registers({}) for address in chips.ADDRESSES}
+    bus.stuck = False
+    with pytest.raises(SensorError, match="I2C bus 3 is disturbed"):
+        chips.search(3, bus.open())
+
+
+def test_an_empty_bus_is_empty() -> None:
+    assert chips.search(1, Bus().open()) == []
+
+
+def test_buses_are_the_kernels(tmp_path: Path) -> None:
+    assert chips.buses(tmp_path) == []
+    (tmp_path / "dev").mkdir()
+    for name in ("i2c-20", "i2c-1", "i2c-x", "spidev0.0"):
+        (tmp_path / "dev" / name).touch()
+    assert chips.buses(tmp_path) == [1, 20]

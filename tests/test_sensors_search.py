@@ -1,0 +1,203 @@
+"""What is on a serial port: simulated devices at the baud rate that they really have."""
+
+import os
+import random
+import termios
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from sensors import jbd_frames, pzem004t_frames, search
+from sensors.clock import Monotonic
+from sensors.search import Heard, State
+from sensors.serial_port import SerialPort
+from sensors.simulated.jbd import Bms
+from sensors.simulated.pzem004t import Line, Meter
+from sensors.simulated.serial_cable import Cable
+from tests.devices import Fields, block, flipped, shunt_fields
+
+DICE = random.Random(11)
+CHARGER: Fields = {
+    "PID": "0xA053",
+    "V": 13_500,
+    "I": 2_000,
+    "VPV": 31_000,
+    "PPV": 28,
+    "CS": 3,
+    "ERR": 0,
+}
+HISTORY: Fields = {"H1": -12_000, "H2": -1_500, "H3": -3_000, "H4": 12}
+
+
+def speed_of(path: Path) -> int:
+    """Return the speed that whoever has opened a port has set it to."""
+    number = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+    try:
+        return int(termios.tcgetattr(number)[4])
+    finally:
+        os.close(number)
+
+
+class SlowMeter(Meter):
+    """At another speed than its own it hears and says nonsense."""
+
+    def misbehave(self, reply: bytes) -> bytes:
+        right = speed_of(self._path) == termios.B9600
+        return super().misbehave(reply) if right else DICE.randbytes(len(reply))
+
+
+class SlowBms(Bms):
+    def misbehave(self, reply: bytes) -> bytes:
+        right = speed_of(self._path) == termios.B9600
+        return super().misbehave(reply) if right else DICE.randbytes(len(reply))
+
+
+class Sleeper(SlowBms):
+    """A BMS that the first request only wakes."""
+
+    is_awake = False
+
+    def misbehave(self, reply: bytes) -> bytes:
+        was_awake, self.is_awake = self.is_awake, True
+        return super().misbehave(reply) if was_awake else b""
+
+
+class Listener(Cable):
+    """A device that hears everything and says nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self.heard: list[bytes] = []
+        super().__init__(path, self._hear)
+
+    def _hear(self, request: bytes) -> bytes:
+        self.heard.append(request)
+        return b""
+
+
+class Quitter(Cable):
+    """A device whose cable is pulled as soon as it is asked something."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, lambda _: b"")
+
+    def send(self, data: bytes) -> None:
+        self.unplug()
+
+
+@contextmanager
+def speaking(cable: Cable, says: Callable[[], bytes]) -> Iterator[None]:
+    """Let a device speak all the time, by itself, and in nonsense at another speed than 19200."""
+    over = threading.Event()
+
+    def speak() -> None:
+        while not over.wait(0.1):
+            said = says()
+            is_right = speed_of(cable._path) == termios.B19200
+            cable.send(said if is_right else DICE.randbytes(len(said)))
+
+    thread = threading.Thread(target=speak, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def monitor_says() -> bytes:
+    return block(shunt_fields(DICE))
+
+
+def damaged() -> bytes:
+    good = monitor_says()
+    return good[:-1] + bytes([good[-1] ^ 0x20])
+
+
+def test_every_device_is_recognised_by_what_it_says(tmp_path: Path) -> None:
+    told: list[Heard] = []
+    paths = {n: tmp_path / n for n in ("monitor", "charger", "meter", "bms", "sleeper", "both")}
+    with ExitStack() as stack:
+        for name, says in (
+            ("monitor", monitor_says),
+            ("charger", lambda: block(CHARGER)),
+            # A BMV says its history in a block of its own, and a bad cable hurts every other one.
+            ("both", lambda: DICE.choice((block(HISTORY), flipped(DICE, monitor_says())))
+             + monitor_says()),
+        ):  # fmt: skip
+            cable = Cable(paths[name])
+            stack.callback(cable.close)
+            stack.enter_context(speaking(cable, says))
+        meter, bms, sleeper = (
+            SlowMeter(paths["meter"]), SlowBms(paths["bms"]), Sleeper(paths["sleeper"])
+        )  # fmt: skip
+        meter.line = Line(current_a=4.0)
+        for device in (meter, bms, sleeper):
+            stack.callback(device.close)
+        found = search.search([str(p) for p in paths.values()], Monotonic(), told.append)
+    assert [(Path(h.port).name, h.state, h.driver, h.serves) for h in found] == [
+        ("monitor", State.RECOGNISED, "vedirect", ("battery",)),
+        ("charger", State.RECOGNISED, "vedirect", ("charger",)),
+        ("meter", State.RECOGNISED, "pzem004t", ("mains", "generator")),
+        ("bms", State.RECOGNISED, "jbd", ("battery",)),
+        ("sleeper", State.RECOGNISED, "jbd", ("battery",)),
+        ("both", State.RECOGNISED, "vedirect", ("battery",)),
+    ]
+    assert found[1].figures["voltage_v"] == 13.5
+    assert found[2].figures["power_w"] == 920.0
+    assert found[3].figures["charge_pct"] == 71.0
+    assert sorted(told, key=str) == sorted(found, key=str)
+
+
+def test_what_is_no_known_device_is_told_apart(tmp_path: Path) -> None:
+    """Silence, nonsense, damage, a port in use, a cable that is pulled, no port: all at once."""
+    paths = [tmp_path / n for n in ("silent", "noise", "damage", "busy", "pulled", "short")]
+    with ExitStack() as stack:
+        silent, quitter, short = Listener(paths[0]), Quitter(paths[4]), SlowBms(paths[5])
+        short.fault = "short replies"
+        for device in (silent, quitter, short):
+            stack.callback(device.close)
+        for path, says in (
+            (paths[1], lambda: DICE.randbytes(60)),
+            (paths[2], damaged),
+        ):
+            cable = Cable(path)
+            stack.callback(cable.close)
+            stack.enter_context(speaking(cable, says))
+        busy, user = Cable(paths[3]), SerialPort(str(paths[3]), 19200)
+        stack.callback(busy.close)
+        user.open()
+        stack.callback(user.close)
+        found = search.search([*map(str, paths), str(tmp_path / "none")], Monotonic())
+        heard = b"".join(silent.heard)
+    assert [h.state for h in found] == [
+        State.SILENT, State.GARBLED, State.GARBLED, State.BUSY, State.FAILED, State.GARBLED,
+        State.FAILED,
+    ]  # fmt: skip
+    assert "is gone" in found[4].detail
+    assert str(tmp_path / "none") in found[6].detail
+    # Requests to read, and nothing else: a meter has commands that spoil its calibration.
+    meter, bms = pzem004t_frames.request(0xF8), jbd_frames.request(jbd_frames.STATE)
+    assert heard == search.ROUNDS * (meter + bms)
+    assert (meter[1], bms[1]) == (0x04, 0xA5)
+
+
+def test_a_search_that_is_given_up_lets_go_of_the_ports(tmp_path: Path) -> None:
+    silent = Listener(tmp_path / "silent")
+
+    def give_up(_: Heard) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search.search([str(tmp_path / "none"), str(tmp_path / "silent")], Monotonic(), give_up)
+    assert silent.heard == []
+    port = SerialPort(str(tmp_path / "silent"), 9600)
+    port.open()
+    port.close()
+    silent.close()
+
+
+def test_without_a_port_nothing_is_searched() -> None:
+    assert search.search([], Monotonic()) == []
