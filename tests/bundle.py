@@ -1,0 +1,217 @@
+"""Builds what a Pi is installed from without internet: `make bundle` puts the archives into dist/.
+
+`tentwatch-<version>-<arch>-<python>.tar.gz` unpacks into a folder of that name:
+
+- `wheels/`: the project and all that it depends on, as systemd/requirements.lock pins it. Debian's lgpio
+  is not among them: it comes with the system.
+- `systemd/`: units, user, udev rules, journald's limits, sample configuration
+- `install.sh`, `made-for` (what the bundle fits, as shell variables), `SHA256SUMS` (of all other files)
+
+Built from the same commit and on the same release of Python it is the same to the byte.
+"""
+
+import argparse
+import configparser
+import gzip
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+SYSTEMD = ROOT / "systemd"
+BUILD_LOCK, LOCK = SYSTEMD / "build.lock", SYSTEMD / "requirements.lock"
+#: Comes as its source only, which is pure Python: its wheel is built here and fits everywhere.
+SOURCE_ONLY = "adafruit-extended-bus"
+#: What a unit's systemd/ is made of, by the ends of the names.
+SHIPPED = (".service", ".sysusers", ".rules", ".toml", ".conf")
+#: The C libraries that wheels may be built for: Debian 12 has 2.36.
+GLIBC = ("2014", *(f"_2_{minor}" for minor in range(17, 37)))
+
+
+class Target(NamedTuple):
+    """What a bundle is for."""
+
+    arch: str  # as `uname -m` and the tags of wheels say it
+    python: str  # such as 3.11
+
+    @property
+    def tag(self) -> str:
+        """Return Python's part of the tags of wheels, such as cp311."""
+        return f"cp{self.python.replace('.', '')}"
+
+    @property
+    def name(self) -> str:
+        """Return the name of the bundle's folder, and of its archive without the ending."""
+        return f"tentwatch-{version()}-{self.arch}-{self.tag}"
+
+    @property
+    def debian_arch(self) -> str:
+        """Return the architecture as Debian calls it."""
+        return {"aarch64": "arm64", "x86_64": "amd64"}[self.arch]
+
+    @property
+    def platforms(self) -> list[str]:
+        """Return the platforms of wheels that fit."""
+        return [f"manylinux{glibc}_{self.arch}" for glibc in GLIBC]
+
+
+#: Debian 12 has Python 3.11, Debian 13 has 3.13. The tests are run on x86_64.
+TARGETS = [Target(arch, python) for arch in ("aarch64", "x86_64") for python in ("3.11", "3.13")]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Build the bundles that are asked for, and print their names."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bundle", description=__doc__)
+    parser.add_argument("--arch", choices=sorted({t.arch for t in TARGETS}))
+    parser.add_argument("--output", type=Path, default=ROOT / "dist", metavar="DIR")
+    options = parser.parse_args(argv)
+    options.output.mkdir(parents=True, exist_ok=True)
+    with tools() as pip:
+        for target in TARGETS:
+            if options.arch in (None, target.arch):
+                with tempfile.TemporaryDirectory() as scratch:
+                    folder = fill(Path(scratch) / target.name, target, pip)
+                    print(pack(folder, options.output))  # noqa: T201
+
+
+def version() -> str:
+    """Return the project's version."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    return setup["metadata"]["version"]
+
+
+def made_s() -> int:
+    """Return the time that files in the bundle bear, in seconds since 1970: that of the commit."""
+    command = ["git", "-C", str(ROOT), "log", "-1", "--format=%ct"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return int(done.stdout) if done.returncode == 0 else 315532800  # 1980: zip knows no earlier time
+
+
+# The wheels
+
+Pip = Callable[..., None]
+
+
+@contextmanager
+def tools() -> Iterator[Pip]:
+    """Give a pip that has what builds wheels beside it, as systemd/build.lock pins it."""
+    with tempfile.TemporaryDirectory() as scratch:
+        subprocess.run([sys.executable, "-m", "venv", scratch], check=True)
+        environment = {**os.environ, "SOURCE_DATE_EPOCH": str(made_s())}
+
+        def pip(*arguments: str | Path) -> None:
+            command = [Path(scratch, "bin", "pip"), "-q", "--disable-pip-version-check", *arguments]
+            subprocess.run(command, check=True, env=environment)
+
+        pip("install", "--require-hashes", "--only-binary=:all:", "-r", BUILD_LOCK)
+        yield pip
+
+
+def requirements(lock: str) -> dict[str, str]:
+    """Return the entries of a lock file by name, each with its hashes."""
+    found = re.findall(r"(?m)^([a-z][\w.-]*)(==.*(?:\n    --hash=.*)*)$", lock)
+    return {name: name + rest for name, rest in found}
+
+
+def fetch_wheels(folder: Path, target: Target, pip: Pip) -> None:
+    """Put the wheels of everything in the lock file into a folder; nothing is taken by another hash."""
+    entries = requirements(LOCK.read_text(encoding="utf-8"))
+    with tempfile.TemporaryDirectory() as scratch:
+        source, binary = Path(scratch, "source"), Path(scratch, "binary")
+        source.write_text(entries.pop(SOURCE_ONLY) + "\n", encoding="utf-8")
+        binary.write_text("\n".join(entries.values()) + "\n", encoding="utf-8")
+        hashed = ("--no-deps", "--require-hashes")
+        pip("wheel", *hashed, "--no-build-isolation", "-w", folder, "-r", source)
+        fits = [f"--platform={platform}" for platform in target.platforms]
+        fits += [f"--python-version={target.python}", "--implementation=cp"]
+        pip("download", *hashed, "--only-binary=:all:", *fits, "-d", folder, "-r", binary)
+
+
+def build_wheel(folder: Path, pip: Pip) -> Path:
+    """Build the project's own wheel from this checkout."""
+    with tempfile.TemporaryDirectory() as scratch:
+        # From a copy: setuptools leaves a folder behind, and would take old files from it.
+        copy = Path(scratch, "source")
+        ignored = shutil.ignore_patterns(".*", "build", "dist", "tests", "*.egg-info", "__pycache__")
+        shutil.copytree(ROOT, copy, ignore=ignored)
+        pip("wheel", "--no-deps", "--no-build-isolation", "-w", folder, copy)
+    return next(folder.glob("tentwatch-*.whl"))
+
+
+# The bundle
+
+
+def fill(folder: Path, target: Target, pip: Pip) -> Path:
+    """Make the bundle's folder and return it."""
+    wheels = folder / "wheels"
+    wheels.mkdir(parents=True)
+    fetch_wheels(wheels, target, pip)
+    build_wheel(wheels, pip)
+    add_files(folder, target)
+    add_sums(folder)
+    return folder
+
+
+def add_files(folder: Path, target: Target) -> None:
+    """Add everything but the wheels and the sums."""
+    (folder / "systemd").mkdir(parents=True)
+    for file in sorted(SYSTEMD.iterdir()):
+        if file.name.endswith(SHIPPED):
+            shutil.copyfile(file, folder / "systemd" / file.name)
+    shutil.copyfile(SYSTEMD / "install.sh", folder / "install.sh")
+    (folder / "install.sh").chmod(0o755)
+    (folder / "made-for").write_text(
+        f"version={version()}\narch={target.arch}\ndebian_arch={target.debian_arch}\n"
+        f"python={target.python}\n",
+        encoding="ascii",
+    )
+
+
+def add_sums(folder: Path) -> None:
+    """Write down what each file must hash to, as `sha256sum -c` reads it."""
+    sums = folder / "SHA256SUMS"
+    sums.unlink(missing_ok=True)
+    lines = [
+        f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(folder)}\n"
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    ]
+    sums.write_text("".join(lines), encoding="ascii")
+
+
+def pack(folder: Path, output: Path) -> Path:
+    """Pack a bundle's folder into an archive in `output`; return the archive."""
+    archive = output / f"{folder.name}.tar.gz"
+    unfinished = archive.with_suffix(".unfinished")
+    time_s = made_s()
+
+    def plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+        entry.uid = entry.gid = 0
+        entry.uname = entry.gname = "root"
+        entry.mtime = time_s
+        entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644
+        return entry
+
+    with (
+        unfinished.open("wb") as file,
+        gzip.GzipFile("", "wb", fileobj=file, mtime=time_s) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as tar,
+    ):
+        for path in [folder, *sorted(folder.rglob("*"))]:
+            name = path.relative_to(folder.parent).as_posix()
+            tar.add(path, name, recursive=False, filter=plain)
+    return unfinished.replace(archive)
+
+
+if __name__ == "__main__":
+    main()
