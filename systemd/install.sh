@@ -18,8 +18,8 @@ CONFIGURATION=/etc/tentwatch/tentwatch.toml
 STATE=/var/lib/tentwatch
 # Takes precedence over /etc, and is gone with the next start of the machine: so is a trial that was cut off.
 TRIAL=/run/systemd/system.control/tentwatch.service
-# A version takes 80 MB; the rest is for what the unit itself goes on writing.
-NEEDED_KB=200000
+# A version takes 60 MB; the rest is for what the unit itself goes on writing.
+NEEDED_KB=204800
 # A Pi Zero 2 takes a few seconds to answer; one that is busy takes longer.
 PATIENCE_S=60
 # A version that crashes soon after its start is found out within this time.
@@ -77,17 +77,18 @@ fail() {
 }
 
 # Ends a trial that was not passed, and says so where a command has failed without words of ours.
+# shellcheck disable=SC2317  # the trap calls it
 finish() {
     code=$?
     trap '' HUP INT TERM
     if [ -e "$TRIAL" ]; then go_back; fi
-    [ $code = 0 ] || [ -n "$said" ] ||
+    [ "$code" = 0 ] || [ -n "$said" ] ||
         say "Stopped half way (see above). What was installed before is as it was. Run install.sh again." \
             "Зупинено на півдорозі (див. вище). Попередня версія лишилася. Запустіть install.sh ще раз." >&2
 }
 
 systemd_runs() { [ -d /run/systemd/system ]; }
-is_a_pi() { grep -qs "Raspberry Pi" /proc/device-tree/model; }
+is_a_pi() { grep -qs "Raspberry Pi" /sys/firmware/devicetree/base/model; }
 
 # Install
 
@@ -131,8 +132,8 @@ check_machine() {
             "Цей пакет для Python $python, а в системі $has: візьміть пакет cp$(echo "$has" | tr -d .). Нічого не змінено."
     free=$(df -Pk /opt | awk 'NR == 2 { print $4 }')
     [ "$free" -ge $NEEDED_KB ] ||
-        fail "Only $((free / 1000)) MB are free below /opt; it takes $((NEEDED_KB / 1000)) MB. Free some; nothing was changed." \
-            "У /opt вільно лише $((free / 1000)) МБ, а треба $((NEEDED_KB / 1000)) МБ. Звільніть місце; нічого не змінено."
+        fail "Only $((free / 1024)) MB are free below /opt; it takes $((NEEDED_KB / 1024)) MB. Free some; nothing was changed." \
+            "У /opt вільно лише $((free / 1024)) МБ, а треба $((NEEDED_KB / 1024)) МБ. Звільніть місце; нічого не змінено."
 }
 
 # Python's version, or the one that this Debian would bring.
@@ -367,7 +368,7 @@ uninstall() {
     done
     rm -f $TRIAL $COMMAND /etc/udev/rules.d/*-tentwatch.rules /etc/modules-load.d/tentwatch.conf \
         /etc/sysusers.d/tentwatch.conf /etc/systemd/journald.conf.d/tentwatch.conf $CONFIGURATION.sample
-    rmdir /etc/systemd/journald.conf.d 2>/dev/null || true
+    rmdir /etc/systemd/journald.conf.d /etc/sysusers.d 2>/dev/null || true # others may have files there
     rm -rf $LINK $LINK.unfinished $LINK-a $LINK-b
     if systemd_runs; then
         systemctl daemon-reload

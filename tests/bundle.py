@@ -75,12 +75,17 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "dist", metavar="DIR")
     options = parser.parse_args(argv)
     options.output.mkdir(parents=True, exist_ok=True)
-    with tools() as pip:
+    with tempfile.TemporaryDirectory() as scratch, tools() as pip:
+        built = Path(scratch, "built")
+        build_wheels(built, pip)
         for target in TARGETS:
             if options.arch in (None, target.arch):
-                with tempfile.TemporaryDirectory() as scratch:
-                    folder = fill(Path(scratch) / target.name, target, pip)
-                    print(pack(folder, options.output))  # noqa: T201
+                folder = Path(scratch, target.name)
+                shutil.copytree(built, folder / "wheels")
+                fetch_wheels(folder / "wheels", target, pip)
+                add_files(folder, target)
+                add_sums(folder)
+                print(pack(folder, options.output))  # noqa: T201
 
 
 def version() -> str:
@@ -94,7 +99,9 @@ def made_s() -> int:
     """Return the time that files in the bundle bear, in seconds since 1970: that of the commit."""
     command = ["git", "-C", str(ROOT), "log", "-1", "--format=%ct"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return int(done.stdout) if done.returncode == 0 else 315532800  # 1980: zip knows no earlier time
+    return (
+        int(done.stdout) if done.returncode == 0 else 315532800
+    )  # 1980: zip knows no earlier time
 
 
 # The wheels
@@ -117,49 +124,45 @@ def tools() -> Iterator[Pip]:
         yield pip
 
 
-def requirements(lock: str) -> dict[str, str]:
-    """Return the entries of a lock file by name, each with its hashes."""
+def locked() -> dict[str, str]:
+    """Return the lock file's entries by name, each with its version and hashes."""
+    lock = LOCK.read_text(encoding="utf-8")
     found = re.findall(r"(?m)^([a-z][\w.-]*)(==.*(?:\n    --hash=.*)*)$", lock)
     return {name: name + rest for name, rest in found}
 
 
-def fetch_wheels(folder: Path, target: Target, pip: Pip) -> None:
-    """Put the wheels of everything in the lock file into a folder; nothing is taken by another hash."""
-    entries = requirements(LOCK.read_text(encoding="utf-8"))
-    with tempfile.TemporaryDirectory() as scratch:
-        source, binary = Path(scratch, "source"), Path(scratch, "binary")
-        source.write_text(entries.pop(SOURCE_ONLY) + "\n", encoding="utf-8")
-        binary.write_text("\n".join(entries.values()) + "\n", encoding="utf-8")
-        hashed = ("--no-deps", "--require-hashes")
-        pip("wheel", *hashed, "--no-build-isolation", "-w", folder, "-r", source)
-        fits = [f"--platform={platform}" for platform in target.platforms]
-        fits += [f"--python-version={target.python}", "--implementation=cp"]
-        pip("download", *hashed, "--only-binary=:all:", *fits, "-d", folder, "-r", binary)
+#: Everything has the hash of the lock file, or is not taken.
+HASHED = ("--no-deps", "--require-hashes")
 
 
-def build_wheel(folder: Path, pip: Pip) -> Path:
-    """Build the project's own wheel from this checkout."""
+def build_wheels(folder: Path, pip: Pip) -> None:
+    """Build the wheels that fit everywhere: the project's, from this checkout, and SOURCE_ONLY's."""
     with tempfile.TemporaryDirectory() as scratch:
+        lock = Path(scratch, "lock")
+        lock.write_text(locked()[SOURCE_ONLY] + "\n", encoding="utf-8")
+        pip("wheel", *HASHED, "--no-build-isolation", "-w", folder, "-r", lock)
         # From a copy: setuptools leaves a folder behind, and would take old files from it.
         copy = Path(scratch, "source")
-        ignored = shutil.ignore_patterns(".*", "build", "dist", "tests", "*.egg-info", "__pycache__")
+        ignored = shutil.ignore_patterns(
+            ".*", "build", "dist", "tests", "*.egg-info", "__pycache__"
+        )
         shutil.copytree(ROOT, copy, ignore=ignored)
         pip("wheel", "--no-deps", "--no-build-isolation", "-w", folder, copy)
-    return next(folder.glob("tentwatch-*.whl"))
+
+
+def fetch_wheels(folder: Path, target: Target, pip: Pip) -> None:
+    """Put the other wheels of the lock file into a folder, as they fit the target."""
+    entries = locked()
+    del entries[SOURCE_ONLY]
+    fits = [f"--platform={platform}" for platform in target.platforms]
+    fits += [f"--python-version={target.python}", "--implementation=cp"]
+    with tempfile.TemporaryDirectory() as scratch:
+        lock = Path(scratch, "lock")
+        lock.write_text("\n".join(entries.values()) + "\n", encoding="utf-8")
+        pip("download", *HASHED, "--only-binary=:all:", *fits, "-d", folder, "-r", lock)
 
 
 # The bundle
-
-
-def fill(folder: Path, target: Target, pip: Pip) -> Path:
-    """Make the bundle's folder and return it."""
-    wheels = folder / "wheels"
-    wheels.mkdir(parents=True)
-    fetch_wheels(wheels, target, pip)
-    build_wheel(wheels, pip)
-    add_files(folder, target)
-    add_sums(folder)
-    return folder
 
 
 def add_files(folder: Path, target: Target) -> None:

@@ -114,10 +114,7 @@ def prepare() -> Image:
     if os.geteuid() != 0:
         raise Unavailable("it takes root to make the image of a Debian")
     install(TOOLS)
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # one at a time makes it, the others then find it
-        forget_old_ones()
+    with cache():
         base = cached("base", base_key(), make_base)
         try:
             unit = unit_on(base)
@@ -174,6 +171,16 @@ def install_packages(*packages: str) -> None:
 
 
 # The layers
+
+
+@contextmanager
+def cache() -> Iterator[None]:
+    """Hold the cache: one at a time makes a layer, the others then find it."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        forget_old_ones()
+        yield
 
 
 def cached(kind: str, key: str, make: Callable[[Path], None]) -> Path:
