@@ -33,6 +33,8 @@ BUILD_LOCK, LOCK = SYSTEMD / "build.lock", SYSTEMD / "requirements.lock"
 SOURCE_ONLY = "adafruit-extended-bus"
 #: What a unit's systemd/ is made of, by the ends of the names.
 SHIPPED = (".service", ".sysusers", ".rules", ".toml", ".conf")
+#: Where there is no commit: zip knows no time before 1980.
+EARLIEST_S = 315532800
 #: The C libraries that wheels may be built for: Debian 12 has 2.36.
 GLIBC = ("2014", *(f"_2_{minor}" for minor in range(17, 37)))
 
@@ -69,23 +71,30 @@ TARGETS = [Target(arch, python) for arch in ("aarch64", "x86_64") for python in 
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Build the bundles that are asked for, and print their names."""
+    """Build the bundles, and print their names."""
     parser = argparse.ArgumentParser(prog="python -m tests.bundle", description=__doc__)
-    parser.add_argument("--arch", choices=sorted({t.arch for t in TARGETS}))
     parser.add_argument("--output", type=Path, default=ROOT / "dist", metavar="DIR")
     options = parser.parse_args(argv)
     options.output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as scratch, tools() as pip:
-        built = Path(scratch, "built")
+    with tempfile.TemporaryDirectory() as scratch:
+        for folder in make(Path(scratch), *TARGETS):
+            print(pack(folder, options.output))  # noqa: T201
+
+
+def make(scratch: Path, *targets: Target) -> list[Path]:
+    """Make the folder of each target's bundle in `scratch`."""
+    built = scratch / "built"
+    folders = []
+    with tools() as pip:
         build_wheels(built, pip)
-        for target in TARGETS:
-            if options.arch in (None, target.arch):
-                folder = Path(scratch, target.name)
-                shutil.copytree(built, folder / "wheels")
-                fetch_wheels(folder / "wheels", target, pip)
-                add_files(folder, target)
-                add_sums(folder)
-                print(pack(folder, options.output))  # noqa: T201
+        for target in targets:
+            folder = scratch / target.name
+            shutil.copytree(built, folder / "wheels")
+            fetch_wheels(folder / "wheels", target, pip)
+            add_files(folder, target)
+            add_sums(folder)
+            folders.append(folder)
+    return folders
 
 
 def version() -> str:
@@ -99,9 +108,7 @@ def made_s() -> int:
     """Return the time that files in the bundle bear, in seconds since 1970: that of the commit."""
     command = ["git", "-C", str(ROOT), "log", "-1", "--format=%ct"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return (
-        int(done.stdout) if done.returncode == 0 else 315532800
-    )  # 1980: zip knows no earlier time
+    return int(done.stdout) if done.returncode == 0 else EARLIEST_S
 
 
 # The wheels
@@ -141,13 +148,16 @@ def build_wheels(folder: Path, pip: Pip) -> None:
         lock = Path(scratch, "lock")
         lock.write_text(locked()[SOURCE_ONLY] + "\n", encoding="utf-8")
         pip("wheel", *HASHED, "--no-build-isolation", "-w", folder, "-r", lock)
-        # From a copy: setuptools leaves a folder behind, and would take old files from it.
-        copy = Path(scratch, "source")
-        ignored = shutil.ignore_patterns(
-            ".*", "build", "dist", "tests", "*.egg-info", "__pycache__"
-        )
-        shutil.copytree(ROOT, copy, ignore=ignored)
-        pip("wheel", "--no-deps", "--no-build-isolation", "-w", folder, copy)
+        source = copied_source(Path(scratch))
+        pip("wheel", "--no-deps", "--no-build-isolation", "-w", folder, source)
+
+
+def copied_source(folder: Path) -> Path:
+    """Return a copy of this checkout: setuptools leaves a folder behind, and takes old files from it."""
+    copy = folder / "source"
+    left_out = (".*", "build", "dist", "tests", "*.egg-info", "__pycache__")
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*left_out))
+    return copy
 
 
 def fetch_wheels(folder: Path, target: Target, pip: Pip) -> None:
