@@ -260,6 +260,7 @@ try_it() {
 # starts FOLDER: starts the service anew and sees that it answers, and goes on
 starts() {
     systemctl stop tentwatch.service
+    systemctl reset-failed tentwatch.service 2>/dev/null || true # NRestarts begins at 0
     systemctl start --no-block tentwatch.service
     seconds=0
     until answers "$1"; do
