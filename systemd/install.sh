@@ -238,8 +238,8 @@ check_configuration() {
     if takes_configuration "$new" >/dev/null; then
         to_start=1
     elif [ -n "$present" ] && takes_configuration "$present" >/dev/null 2>&1; then
-        fail "Version $version does not take this unit's configuration (see above), which the present one does. Nothing was changed." \
-            "Версія $version не приймає налаштувань (див. вище), які приймає нинішня. Нічого не змінено."
+        fail "Version $version does not take this unit's configuration (see above), which the present one does: that goes on." \
+            "Версія $version не приймає налаштувань (див. вище), які приймає нинішня: вона працює далі."
     fi
 }
 
@@ -251,7 +251,7 @@ try_it() {
     sed "s|^ExecStart=$LINK/|ExecStart=$new/|" systemd/tentwatch.service >$TRIAL
     systemctl daemon-reload
     if ! starts "$new"; then
-        journalctl -q -n 10 -o cat -u tentwatch.service >&2 || true
+        journalctl -q -n 10 -o cat _SYSTEMD_UNIT=tentwatch.service >&2 || true
         fail "Version $version does not answer after its start (see above): it is not installed." \
             "Версія $version не відповідає після запуску (див. вище): її не встановлено."
     fi
