@@ -130,7 +130,7 @@ check_machine() {
     [ "$has" = "$python" ] ||
         fail "This bundle is for Python $python, and this system has $has: take the bundle cp$(echo "$has" | tr -d .). Nothing was changed." \
             "Цей пакет для Python $python, а в системі $has: візьміть пакет cp$(echo "$has" | tr -d .). Нічого не змінено."
-    free=$(df -Pk /opt | awk 'NR == 2 { print $4 }')
+    free=$(df -Pk /opt 2>/dev/null | awk 'NR == 2 { print $4 }')
     [ "$free" -ge $NEEDED_KB ] ||
         fail "Only $((free / 1024)) MB are free below /opt; it takes $((NEEDED_KB / 1024)) MB. Free some; nothing was changed." \
             "У /opt вільно лише $((free / 1024)) МБ, а треба $((NEEDED_KB / 1024)) МБ. Звільніть місце; нічого не змінено."
