@@ -205,8 +205,10 @@ build() {
     say "Building version $version in $new" "Створення версії $version у $new"
     rm -rf "$new"
     # Debian's packages are seen for the sake of lgpio alone: whatever else is there, ours are installed.
-    python3 -m venv --system-site-packages "$new"
-    "$new/bin/pip" --isolated --disable-pip-version-check --quiet install --no-index --no-deps \
+    # pip runs out of Debian's wheel (python3-venv brings it): unpacking it first would take as long again.
+    python3 -m venv --system-site-packages --without-pip "$new"
+    for pip in /usr/share/python-wheels/pip-*.whl; do :; done
+    "$new/bin/python3" "$pip/pip" --isolated --disable-pip-version-check --quiet install --no-index --no-deps \
         --ignore-installed --no-cache-dir wheels/*.whl
     "$new/bin/tentwatch" --help >/dev/null ||
         fail "Version $version does not run here (see above). What was installed before is as it was." \

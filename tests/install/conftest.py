@@ -57,6 +57,12 @@ def machine(root: Path) -> Iterator[Machine]:
         yield machine
 
 
+def only_on(release: Release, number: int) -> None:
+    """What does not depend on the release is tried on one: each installation takes its time."""
+    if release.number != number:
+        pytest.skip(f"is tried on Debian {number}")
+
+
 @pytest.fixture(scope="session")
 def figures() -> dict[str, str]:
     """What was measured, by name; it is printed at the end."""

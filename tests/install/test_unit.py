@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests import bundle, contract
+from tests.install.conftest import only_on
 from tests.install.machine import Done, Machine, Release, finished, put_bundle, until
 
 ID = "UA-32-0417"
@@ -28,12 +29,6 @@ interval_s = 1.0
 driver = "vedirect"
 port = "/dev/ttyUSB0"
 """
-
-
-def only_on(release: Release, number: int) -> None:
-    """What does not depend on the release is tried on one: each installation takes its time."""
-    if release.number != number:
-        pytest.skip(f"is tried on Debian {number}")
 
 
 @pytest.fixture(scope="module")
