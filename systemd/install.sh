@@ -56,14 +56,14 @@ main() {
 }
 
 usage() {
-    say "Usage: sudo ./install.sh [--offline]     install, or upgrade
-       sudo ./install.sh --uninstall     remove all but configuration and counts
-       sudo ./install.sh --purge [--yes] remove these as well, without asking with --yes
---offline: do not ask Debian for packages that are missing; name them and stop" \
-        "Виклик: sudo ./install.sh [--offline]     встановити або оновити
-        sudo ./install.sh --uninstall     видалити все, крім налаштувань і лічильників
-        sudo ./install.sh --purge [--yes] видалити і їх; з --yes без запитання
---offline: не звертатися до Debian по пакунки; назвати, яких бракує, і зупинитися"
+    say "Usage: sudo ./install.sh [--offline]      install, or upgrade
+       sudo ./install.sh --uninstall      remove all but configuration and counts
+       sudo ./install.sh --purge [--yes]  remove these, too; --yes: do not ask
+--offline: name the Debian packages that are missing, and stop" \
+        "Виклик: sudo ./install.sh [--offline]      встановити або оновити
+        sudo ./install.sh --uninstall      видалити все, крім налаштувань і даних
+        sudo ./install.sh --purge [--yes]  видалити і їх; --yes: не питати
+--offline: назвати пакунки Debian, яких бракує, і зупинитися"
 }
 
 # say ENGLISH UKRAINIAN
@@ -83,8 +83,10 @@ finish() {
     trap '' HUP INT TERM
     if [ -e "$TRIAL" ]; then go_back; fi
     [ "$code" = 0 ] || [ -n "$said" ] ||
-        say "Stopped half way (see above). What was installed before is as it was. Run install.sh again." \
-            "Зупинено на півдорозі (див. вище). Попередня версія лишилася. Запустіть install.sh ще раз." >&2
+        say "Stopped half way (see above). What was installed before is as it was.
+Run install.sh again." \
+            "Зупинено на півдорозі (див. вище). Попередня версія лишилася.
+Запустіть install.sh ще раз." >&2
 }
 
 systemd_runs() { [ -d /run/systemd/system ]; }
@@ -112,8 +114,10 @@ check_bundle() {
     cd "$(dirname "$0")"
     say "Checking the bundle" "Перевірка пакета"
     if ! { [ -s SHA256SUMS ] && [ -s made-for ] && sha256sum --quiet --strict -c SHA256SUMS >&2; }; then
-        fail "This bundle is damaged or incomplete. Copy or unpack it again; nothing was changed." \
-            "Пакет пошкоджений або неповний. Скопіюйте або розпакуйте його знову; нічого не змінено."
+        fail "This bundle is damaged or incomplete. Copy or unpack it again.
+Nothing was changed." \
+            "Пакет пошкоджений або неповний. Скопіюйте або розпакуйте його знову.
+Нічого не змінено."
     fi
     version='' arch='' debian_arch='' python=''
     # shellcheck source=/dev/null
@@ -124,16 +128,22 @@ check_machine() {
     # Not uname: a 32-bit system may have a 64-bit kernel.
     here=$(dpkg --print-architecture)
     [ "$here" = "$debian_arch" ] ||
-        fail "This bundle is for $arch ($debian_arch), and this system is $here: take another bundle, or a 64-bit Raspberry Pi OS. Nothing was changed." \
-            "Цей пакет для $arch ($debian_arch), а ця система — $here: візьміть інший пакет або 64-розрядну Raspberry Pi OS. Нічого не змінено."
+        fail "This bundle is for $arch ($debian_arch), and this system is $here:
+take another bundle, or a 64-bit Raspberry Pi OS. Nothing was changed." \
+            "Цей пакет для $arch ($debian_arch), а ця система — $here:
+візьміть інший пакет або 64-розрядну Raspberry Pi OS. Нічого не змінено."
     has=$(python_version)
     [ "$has" = "$python" ] ||
-        fail "This bundle is for Python $python, and this system has $has: take the bundle cp$(echo "$has" | tr -d .). Nothing was changed." \
-            "Цей пакет для Python $python, а в системі $has: візьміть пакет cp$(echo "$has" | tr -d .). Нічого не змінено."
+        fail "This bundle is for Python $python, and this system has $has:
+take the bundle cp$(echo "$has" | tr -d .). Nothing was changed." \
+            "Цей пакет для Python $python, а в системі $has:
+візьміть пакет cp$(echo "$has" | tr -d .). Нічого не змінено."
     free=$(df -Pk /opt 2>/dev/null | awk 'NR == 2 { print $4 }')
     [ "$free" -ge $NEEDED_KB ] ||
-        fail "Only $((free / 1024)) MB are free below /opt; it takes $((NEEDED_KB / 1024)) MB. Free some; nothing was changed." \
-            "У /opt вільно лише $((free / 1024)) МБ, а треба $((NEEDED_KB / 1024)) МБ. Звільніть місце; нічого не змінено."
+        fail "Only $((free / 1024)) MB are free below /opt; it takes $((NEEDED_KB / 1024)) MB.
+Free some. Nothing was changed." \
+            "У /opt вільно лише $((free / 1024)) МБ, а треба $((NEEDED_KB / 1024)) МБ.
+Звільніть місце. Нічого не змінено."
 }
 
 # Python's version, or the one that this Debian would bring.
@@ -162,19 +172,25 @@ install_debian_packages() {
         if is_a_pi; then
             missing="$missing python3-lgpio"
         else
-            say "This is no Raspberry Pi and has no python3-lgpio: sensors on GPIO lines will not work here." \
-                "Це не Raspberry Pi, і python3-lgpio тут немає: датчики на лініях GPIO тут не працюватимуть."
+            say "This is no Raspberry Pi and has no python3-lgpio:
+sensors on GPIO lines will not work here." \
+                "Це не Raspberry Pi, і python3-lgpio тут немає:
+датчики на лініях GPIO тут не працюватимуть."
         fi
     fi
     [ -n "$missing" ] || return 0
     say "Missing of Debian:$missing" "Бракує пакунків Debian:$missing"
     [ -z "$offline" ] ||
-        fail "Install them first: sudo apt-get install$missing. Nothing was changed." \
-            "Спершу встановіть їх: sudo apt-get install$missing. Нічого не змінено."
+        fail "Install them first: sudo apt-get install$missing
+Nothing was changed." \
+            "Спершу встановіть їх: sudo apt-get install$missing
+Нічого не змінено."
     # shellcheck disable=SC2086  # the words are meant
     apt_get install $missing || { apt_get update && apt_get install $missing; } ||
-        fail "Debian's packages could not be installed:$missing. Is there internet? Nothing else was changed." \
-            "Пакунки Debian не встановлено:$missing. Чи є інтернет? Більше нічого не змінено."
+        fail "Debian's packages could not be installed:$missing.
+Is there internet? Nothing else was changed." \
+            "Пакунки Debian не встановлено:$missing.
+Чи є інтернет? Більше нічого не змінено."
 }
 
 apt_get() {
@@ -211,8 +227,10 @@ build() {
     "$new/bin/python3" "$pip/pip" --isolated --disable-pip-version-check --quiet install --no-index --no-deps \
         --ignore-installed --no-cache-dir wheels/*.whl
     "$new/bin/tentwatch" --help >/dev/null ||
-        fail "Version $version does not run here (see above). What was installed before is as it was." \
-            "Версія $version тут не працює (див. вище). Попередня версія лишилася."
+        fail "Version $version does not run here (see above).
+What was installed before is as it was." \
+            "Версія $version тут не працює (див. вище).
+Попередня версія лишилася."
     cp install.sh "$new/install.sh" # for --uninstall, when the bundle is gone
     chmod 755 "$new/install.sh"
 }
@@ -240,8 +258,10 @@ check_configuration() {
     if takes_configuration "$new" >/dev/null; then
         to_start=1
     elif [ -n "$present" ] && takes_configuration "$present" >/dev/null 2>&1; then
-        fail "Version $version does not take this unit's configuration (see above), which the present one does: that goes on." \
-            "Версія $version не приймає налаштувань (див. вище), які приймає нинішня: вона працює далі."
+        fail "Version $version does not take this unit's configuration (see above),
+which the present one does: that goes on." \
+            "Версія $version не приймає налаштувань (див. вище),
+які приймає нинішня: вона працює далі."
     fi
 }
 
@@ -254,8 +274,10 @@ try_it() {
     systemctl daemon-reload
     if ! starts "$new"; then
         journalctl -q -n 10 -o cat _SYSTEMD_UNIT=tentwatch.service >&2 || true
-        fail "Version $version does not answer after its start (see above): it is not installed." \
-            "Версія $version не відповідає після запуску (див. вище): її не встановлено."
+        fail "Version $version does not answer after its start (see above):
+it is not installed." \
+            "Версія $version не відповідає після запуску (див. вище):
+її не встановлено."
     fi
 }
 
@@ -286,8 +308,10 @@ go_back() {
     elif starts $LINK; then
         say "The version before runs again." "Попередня версія знову працює."
     else
-        say "The version before is in place again, and does not answer: sudo journalctl -u tentwatch" \
-            "Попередню версію повернуто, але вона не відповідає: sudo journalctl -u tentwatch" >&2
+        say "The version before is in place again, and does not answer:
+sudo journalctl -u tentwatch" \
+            "Попередню версію повернуто, але вона не відповідає:
+sudo journalctl -u tentwatch" >&2
     fi
 }
 
@@ -348,13 +372,17 @@ tell_what_is_next() {
     if [ ! -e $CONFIGURATION ]; then
         say "Next: sudo tentwatch setup" "Далі: sudo tentwatch setup"
     elif [ -z "$to_start" ]; then
-        say "Its configuration has faults (above): correct $CONFIGURATION, then sudo systemctl restart tentwatch" \
-            "У налаштуваннях помилки (вище): виправте $CONFIGURATION, потім sudo systemctl restart tentwatch"
+        say "Its configuration has faults (above): correct
+$CONFIGURATION, then sudo systemctl restart tentwatch" \
+            "У налаштуваннях помилки (вище): виправте
+$CONFIGURATION, потім sudo systemctl restart tentwatch"
     elif systemd_runs; then
         say "It runs: sudo tentwatch status" "Працює: sudo tentwatch status"
     else
-        say "It was not started: systemd does not run here. It starts with the machine." \
-            "Не запущено: systemd тут не працює. Запуститься разом із системою."
+        say "It was not started: systemd does not run here.
+It starts with the machine." \
+            "Не запущено: systemd тут не працює.
+Запуститься разом із системою."
     fi
 }
 
@@ -386,10 +414,14 @@ purge() {
     id=${id:-yes}
     if [ -z "$yes" ]; then
         [ -t 0 ] ||
-            fail "This deletes all counts, and there is no terminal to ask on. With --yes it does not ask." \
-                "Це видалить усі лічильники, а запитати ніде: немає термінала. З --yes не запитує."
-        say "This deletes the configuration, all counts and every message not yet sent. Type $id to go on:" \
-            "Це видалить налаштування, усі лічильники й ненадіслані повідомлення. Щоб продовжити, наберіть $id:"
+            fail "This deletes all counts, and there is no terminal to ask on.
+With --yes it does not ask." \
+                "Це видалить усі лічильники, а запитати ніде: немає термінала.
+З --yes не запитує."
+        say "This deletes the configuration, all counts and every message not yet sent.
+Type $id to go on:" \
+            "Це видалить налаштування, усі лічильники й ненадіслані повідомлення.
+Щоб продовжити, наберіть $id:"
         read -r answer || answer=
         case "$answer" in
         "$id" | yes) ;;
