@@ -1,9 +1,10 @@
-"""The disk of the virtual machine: a Debian 12 on which install.sh has installed the unit.
+"""The disk of the virtual machine: a Debian 12 with the unit installed as docs/install.md says.
 
 It is made in two layers, each kept under its key in `$TENTWATCH_VM` (~/.cache/tentwatch-vm):
 
-- the base: Debian, its kernel, two kernel modules that stand for a tent's devices. Some four minutes.
-- the unit: this checkout's bundle, installed without a network. Half a minute.
+- the base: Debian, its kernel, two kernel modules that stand for a tent's devices, the virtual
+  environment with what the program depends on. Some four minutes.
+- the unit: the project's own wheel, built from this checkout, and what is in systemd/. Some seconds.
 """
 
 import fcntl
@@ -88,7 +89,9 @@ MASKED = (
     "systemd-binfmt.service",
     "systemd-pstore.service",
 )
-TARGET = bundle.Target("x86_64", "3.11")
+VENV = "/opt/tentwatch"
+#: What the program is built with, and what it depends on.
+LOCKS = (ROOT / "systemd/build.lock", ROOT / "systemd/requirements.lock")
 KEPT_DAYS = 1
 
 
@@ -221,7 +224,8 @@ def texts(*folders: Path) -> Iterator[str]:
 def base_key() -> str:
     """Return what the base depends on."""
     recipe = Path(__file__).read_text()
-    return digest(recipe, *texts(HERE / "guest", HERE / "modules"))
+    locks = [lock.read_text() for lock in LOCKS]
+    return digest(recipe, *locks, *texts(HERE / "guest", HERE / "modules"))
 
 
 def build_wheel(folder: Path) -> Path:
@@ -257,7 +261,7 @@ def make_base(folder: Path) -> None:
     release = next((root / "lib" / "modules").iterdir()).name
     add_kernel_modules(root, release)
     add_guest_files(root)
-    add_lgpio(root)
+    add_dependencies(root)
     (folder / "vmlinux").write_bytes(unpacked((root / "boot" / f"vmlinuz-{release}").read_bytes()))
     shutil.copy(root / "boot" / f"initrd.img-{release}", folder / "initrd.img")
     run(
@@ -347,12 +351,37 @@ def add_guest_files(root: Path) -> None:
     run("chroot", root, "passwd", "-d", "root")
 
 
-def add_lgpio(root: Path) -> None:
-    """Add lgpio to the system: Debian has no python3-lgpio, which Raspberry Pi OS has."""
-    packages = root / "usr/lib/python3/dist-packages"
-    fits = ("--only-binary=:all:", "--platform=manylinux_2_34_x86_64", "--python-version=3.11")
-    pip = (sys.executable, "-m", "pip", "install", "-q", "--no-deps", *fits)
-    run(*pip, "--target", packages, "lgpio")
+def add_dependencies(root: Path) -> None:
+    """Make the virtual environment of the instructions, without the program itself.
+
+    Debian 12 has no python3-lgpio, which Raspberry Pi OS has: PyPI's takes its place.
+    """
+    certificates = Path(os.environ.get("PIP_CERT") or "/etc/ssl/certs/ca-certificates.crt")
+    shutil.copy(certificates, root / "tmp/certificates")
+    shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
+    indexes = {
+        name: value
+        for name, value in os.environ.items()
+        if name in ("PIP_INDEX_URL", "PIP_DEFAULT_TIMEOUT") or name.lower().endswith("_proxy")
+    }
+    environment = {
+        **indexes,
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "PIP_CERT": "/tmp/certificates",
+        "PIP_NO_CACHE_DIR": "1",
+    }
+    pip = ("chroot", root, f"{VENV}/bin/pip", "install", "-q")
+    pinned = (*pip, "--require-hashes")
+    run("chroot", root, "python3", "-m", "venv", "--system-site-packages", VENV, env=environment)
+    for lock in LOCKS:
+        shutil.copy(lock, root / "tmp")
+    build, requirements = (f"/tmp/{lock.name}" for lock in LOCKS)
+    run(*pinned, "--only-binary=:all:", "-r", build, env=environment)
+    run(*pinned, "--no-build-isolation", "-r", requirements, env=environment)
+    system = "/usr/lib/python3/dist-packages"
+    run(*pip, "--no-deps", "--target", system, "lgpio", env=environment)
+    for name in ("certificates", *(lock.name for lock in LOCKS)):
+        (root / "tmp" / name).unlink()
 
 
 def unpacked(kernel: bytes) -> bytes:
@@ -368,9 +397,8 @@ def unit_on(base: Path) -> Path:
     """Return the folder of this checkout's unit."""
     with tempfile.TemporaryDirectory() as scratch:
         wheel = build_wheel(Path(scratch))
-        parts = (contents(wheel), *texts(ROOT / "systemd"), Path(bundle.__file__).read_text())
-        key = digest(base.name, *parts, unit_recipe())
-        return cached("unit", key, lambda folder: make_unit(folder, base))
+        key = digest(base.name, contents(wheel), *texts(ROOT / "systemd"), unit_recipe())
+        return cached("unit", key, lambda folder: make_unit(folder, base, wheel))
 
 
 def configuration() -> str:
@@ -399,24 +427,37 @@ def unit_recipe() -> str:
     return configuration() + CABLE
 
 
-def make_unit(folder: Path, base: Path) -> None:
-    """Install the unit on a copy of the base, and give it a configuration."""
+def make_unit(folder: Path, base: Path, wheel: Path) -> None:
+    """Install the unit as docs/install.md says, in a copy of the base."""
     disk = folder / "disk.ext4"
     run("cp", "--sparse=always", base / "disk.ext4", disk)
-    with tempfile.TemporaryDirectory() as scratch, mounted(disk) as root:
-        (made,) = bundle.make(Path(scratch), TARGET)
-        there = root / "root" / made.name
-        shutil.copytree(made, there)
-        # As in a Pi's chroot: what install.sh needs is there, and systemd does not run.
-        prepared = 'mount --bind /dev "$0/dev"; mount -t proc proc "$0/proc"; exec chroot "$0" "$@"'
-        words = ("unshare", "--net", "--mount", "sh", "-ec", prepared, root)
-        run(*words, f"/root/{made.name}/install.sh", "--offline")
-        shutil.rmtree(there)
+    with mounted(disk) as root:
+        shutil.copy(wheel, root / "tmp")
+        inside = ("chroot", root)
+        there = f"/tmp/{wheel.name}"
+        run(*inside, f"{VENV}/bin/pip", "install", "-q", "--no-index", "--no-deps", there)
+        (root / "tmp" / wheel.name).unlink()
+        run(*inside, "ln", "-sf", f"{VENV}/bin/tentwatch", "/usr/local/bin/tentwatch")
 
+        put(ROOT / "systemd/tentwatch.sysusers", root / "etc/sysusers.d/tentwatch.conf")
+        run("systemd-sysusers", f"--root={root}")
+
+        etc = root / "etc/tentwatch"
+        etc.mkdir(mode=0o755)
         text = re.sub(r'(?m)^port = "/dev/serial.*$', f'port = "{CABLE}"', configuration())
-        (root / "etc/tentwatch/tentwatch.toml").write_text(text)
-        run("chroot", root, "chown", "root:tentwatch", "/etc/tentwatch/tentwatch.toml")
-        run("chroot", root, "chmod", "640", "/etc/tentwatch/tentwatch.toml")
+        (etc / "tentwatch.toml").write_text(text)
+        run(*inside, "chown", "root:tentwatch", "/etc/tentwatch/tentwatch.toml")
+        run(*inside, "chmod", "640", "/etc/tentwatch/tentwatch.toml")
+
+        put(ROOT / "systemd/tentwatch.service", root / "etc/systemd/system/tentwatch.service")
+        run("systemctl", f"--root={root}", "enable", "tentwatch")
+
+
+def put(file: Path, target: Path) -> None:
+    """Install a file for all to read."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file, target)
+    target.chmod(0o644)
 
 
 @contextmanager

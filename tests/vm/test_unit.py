@@ -91,14 +91,11 @@ def test_mains_goes_and_comes(tent: Tent) -> None:
 
 # The sandbox
 
-#: The cable by the USB socket that it is plugged into: a name by systemd/70-tentwatch.rules.
-BY_SOCKET = "/dev/tentwatch/pci-0000:00:04.0-usb-0:1:1.0-port0"
 #: Devices that the unit needs: where they are, or for kinds that this machine lacks, their numbers.
 LET_THROUGH = {
     "/dev/gpiochip0": "",
     "/dev/i2c-1": "",
     "/dev/ttyUSB0": "",
-    BY_SOCKET: "",
     "/dev/ttyS0": "",
     "/dev/probe-ttyACM0": "c 166 0",
     "/dev/null": "",
@@ -134,10 +131,6 @@ def in_the_sandbox(tent: Tent, command: str) -> str:
         f"rm -f /run/probe.txt && systemctl start probe || {{ journalctl -u probe; exit 1; }}"
     )
     return tent.machine.run("cat /run/probe.txt")
-
-
-def test_a_serial_port_has_a_name_by_its_usb_socket(tent: Tent) -> None:
-    assert tent.machine.run(f"readlink -f {BY_SOCKET}").strip() == "/dev/ttyUSB0"
 
 
 def test_the_sandbox_lets_the_units_devices_through_and_no_others(tent: Tent) -> None:
