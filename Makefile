@@ -2,6 +2,8 @@
 # make bench the figures as JSON     make clean what this file has made
 # make accuracy  how right the sensors are, as JSON     make fuzz  the parsers on much noise
 # make lock  pins what a Pi installs: systemd/*.lock
+# make bundle    what a Pi is installed from without internet, in dist/
+# make install-test  the bundle on clean roots of Debian 12 and 13, as root
 # make vm-test   the whole unit in a virtual machine, as root; QUICK=1: the short form
 # make words  takes the texts for the screen into the catalogues in publisher/locale
 #
@@ -12,7 +14,7 @@ SPEED ?= 60
 VENV := .venv
 READY := $(VENV)/.ready
 
-.PHONY: run test bench accuracy fuzz vm-test lock words clean
+.PHONY: run test bench accuracy fuzz bundle install-test vm-test lock words clean
 
 run: $(READY)
 	@$(VENV)/bin/tentwatch demo --speed $(SPEED)
@@ -49,6 +51,12 @@ words: $(READY)
 	$(VENV)/bin/pybabel -q update -i $(POT) -D tentwatch -d publisher/locale --no-fuzzy-matching --omit-header --ignore-obsolete --width=100
 	$(VENV)/bin/pybabel -q compile -f -D tentwatch -d publisher/locale
 
+bundle: $(READY)
+	$(VENV)/bin/python -m tests.bundle
+
+install-test: $(READY)
+	$(VENV)/bin/python -m pytest -v tests/install
+
 # QUICK reaches the tests by the environment.
 vm-test: $(READY)
 	$(VENV)/bin/python -m pytest -v tests/vm
@@ -60,4 +68,4 @@ $(READY): setup.cfg pyproject.toml Makefile
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

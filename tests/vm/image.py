@@ -25,6 +25,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from tests import bundle
+
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("TENTWATCH_VM") or Path.home() / ".cache" / "tentwatch-vm")
@@ -114,10 +116,7 @@ def prepare() -> Image:
     if os.geteuid() != 0:
         raise Unavailable("it takes root to make the image of a Debian")
     install(TOOLS)
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # one at a time makes it, the others then find it
-        forget_old_ones()
+    with cache():
         base = cached("base", base_key(), make_base)
         try:
             unit = unit_on(base)
@@ -176,6 +175,16 @@ def install_packages(*packages: str) -> None:
 # The layers
 
 
+@contextmanager
+def cache() -> Iterator[None]:
+    """Hold the cache: one at a time makes a layer, the others then find it."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        forget_old_ones()
+        yield
+
+
 def cached(kind: str, key: str, make: Callable[[Path], None]) -> Path:
     """Return the folder of this kind and key; `make` fills a new one."""
     folder = CACHE / f"{kind}-{key}"
@@ -221,11 +230,8 @@ def base_key() -> str:
 
 def build_wheel(folder: Path) -> Path:
     """Build the project's wheel from this checkout."""
-    # From a copy: setuptools leaves a folder behind, and would take old files from it.
-    copy = folder / "source"
-    ignored = shutil.ignore_patterns(".*", "build", "tests", "*.egg-info", "__pycache__")
-    shutil.copytree(ROOT, copy, ignore=ignored)
-    run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, copy)
+    source = bundle.copied_source(folder)
+    run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, source)
     return next(folder.glob("tentwatch-*.whl"))
 
 

@@ -1,0 +1,437 @@
+#!/bin/sh
+# Installs Tentwatch from this folder without internet, or upgrades it: sudo ./install.sh
+#
+# What runs is /opt/tentwatch, a link to /opt/tentwatch-a or /opt/tentwatch-b. A new version is built in the
+# one that is not in use, proven there, and put in place by changing the link, which is one step for the
+# disk: whenever the power goes, the link leads to a version that is whole. The other folder is the version
+# before.
+#
+# Everything stands in functions, and the last line calls: a script that was cut short does nothing.
+set -eu
+umask 022
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
+
+LINK=/opt/tentwatch
+COMMAND=/usr/local/bin/tentwatch
+CONFIGURATION=/etc/tentwatch/tentwatch.toml
+STATE=/var/lib/tentwatch
+# Takes precedence over /etc, and is gone with the next start of the machine: so is a trial that was cut off.
+TRIAL=/run/systemd/system.control/tentwatch.service
+# A version takes 60 MB; the rest is for what the unit itself goes on writing.
+NEEDED_KB=204800
+# A Pi Zero 2 takes a few seconds to answer; one that is busy takes longer.
+PATIENCE_S=60
+# A version that crashes soon after its start is found out within this time.
+PROOF_S=5
+
+main() {
+    case "${LC_ALL:-${LC_MESSAGES:-${LANG:-}}}" in uk*) ukrainian=1 ;; *) ukrainian= ;; esac
+    action=install offline='' yes=''
+    for option; do
+        case "$option" in
+        --offline) offline=1 ;;
+        --uninstall) action=uninstall ;;
+        --purge) action=purge ;;
+        --yes) yes=1 ;;
+        --help | -h) usage && exit 0 ;;
+        *) usage >&2 && exit 2 ;;
+        esac
+    done
+    [ "$(id -u)" = 0 ] ||
+        fail "Only root can do this: sudo $0 $*" \
+            "Це може лише root: sudo $0 $*"
+    exec 9>/run/tentwatch-install.lock
+    flock -n 9 ||
+        fail "Another install.sh is at work. Wait for its end." \
+            "Інший install.sh уже працює. Дочекайтеся його завершення."
+    trap 'exit 1' HUP INT TERM
+    trap finish EXIT
+    case $action in
+    install) install_it ;;
+    uninstall) uninstall ;;
+    purge) purge ;;
+    esac
+    exit 0
+}
+
+usage() {
+    say "Usage: sudo ./install.sh [--offline]      install, or upgrade
+       sudo ./install.sh --uninstall      remove all but configuration and counts
+       sudo ./install.sh --purge [--yes]  remove these, too; --yes: do not ask
+--offline: name the Debian packages that are missing, and stop" \
+        "Виклик: sudo ./install.sh [--offline]      встановити або оновити
+        sudo ./install.sh --uninstall      видалити все, крім налаштувань і даних
+        sudo ./install.sh --purge [--yes]  видалити і їх; --yes: не питати
+--offline: назвати пакунки Debian, яких бракує, і зупинитися"
+}
+
+# say ENGLISH UKRAINIAN
+say() { if [ -n "$ukrainian" ]; then printf '%s\n' "$2"; else printf '%s\n' "$1"; fi; }
+
+said=
+fail() {
+    say "$@" >&2
+    said=1
+    exit 1
+}
+
+# Ends a trial that was not passed, and says so where a command has failed without words of ours.
+# shellcheck disable=SC2317  # the trap calls it
+finish() {
+    code=$?
+    trap '' HUP INT TERM
+    if [ -e "$TRIAL" ]; then go_back; fi
+    [ "$code" = 0 ] || [ -n "$said" ] ||
+        say "Stopped half way (see above). What was installed before is as it was.
+Run install.sh again." \
+            "Зупинено на півдорозі (див. вище). Попередня версія лишилася.
+Запустіть install.sh ще раз." >&2
+}
+
+systemd_runs() { [ -d /run/systemd/system ]; }
+is_a_pi() { grep -qs "Raspberry Pi" /sys/firmware/devicetree/base/model; }
+
+# Install
+
+install_it() {
+    check_bundle
+    check_machine
+    end_stale_trial
+    install_debian_packages
+    take_over_installation_by_hand
+    build
+    add_user
+    check_configuration
+    if [ -n "$to_start" ] && systemd_runs; then try_it; fi
+    put_in_place
+    enable_i2c
+    tell_what_is_next
+}
+
+# A bundle on a USB stick that was pulled too early lacks files, or parts of them.
+check_bundle() {
+    cd "$(dirname "$0")"
+    say "Checking the bundle" "Перевірка пакета"
+    if ! { [ -s SHA256SUMS ] && [ -s made-for ] && sha256sum --quiet --strict -c SHA256SUMS >&2; }; then
+        fail "This bundle is damaged or incomplete. Copy or unpack it again.
+Nothing was changed." \
+            "Пакет пошкоджений або неповний. Скопіюйте або розпакуйте його знову.
+Нічого не змінено."
+    fi
+    version='' arch='' debian_arch='' python=''
+    # shellcheck source=/dev/null
+    . ./made-for
+}
+
+check_machine() {
+    # Not uname: a 32-bit system may have a 64-bit kernel.
+    here=$(dpkg --print-architecture)
+    [ "$here" = "$debian_arch" ] ||
+        fail "This bundle is for $arch ($debian_arch), and this system is $here:
+take another bundle, or a 64-bit Raspberry Pi OS. Nothing was changed." \
+            "Цей пакет для $arch ($debian_arch), а ця система — $here:
+візьміть інший пакет або 64-розрядну Raspberry Pi OS. Нічого не змінено."
+    has=$(python_version)
+    [ "$has" = "$python" ] ||
+        fail "This bundle is for Python $python, and this system has $has:
+take the bundle cp$(echo "$has" | tr -d .). Nothing was changed." \
+            "Цей пакет для Python $python, а в системі $has:
+візьміть пакет cp$(echo "$has" | tr -d .). Нічого не змінено."
+    free=$(df -Pk /opt 2>/dev/null | awk 'NR == 2 { print $4 }')
+    [ "$free" -ge $NEEDED_KB ] ||
+        fail "Only $((free / 1024)) MB are free below /opt; it takes $((NEEDED_KB / 1024)) MB.
+Free some. Nothing was changed." \
+            "У /opt вільно лише $((free / 1024)) МБ, а треба $((NEEDED_KB / 1024)) МБ.
+Звільніть місце. Нічого не змінено."
+}
+
+# Python's version, or the one that this Debian would bring.
+python_version() {
+    if command -v python3 >/dev/null; then
+        python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])'
+    else
+        case "$(sed -n 's/^VERSION_ID="*\([0-9]*\)"*$/\1/p' /etc/os-release)" in
+        12) echo 3.11 ;;
+        13) echo 3.13 ;;
+        *) echo "?" ;;
+        esac
+    fi
+}
+
+# Left by an install.sh that was killed: the service runs from a folder that the next steps would empty.
+end_stale_trial() {
+    if [ -e "$TRIAL" ]; then go_back; fi
+}
+
+install_debian_packages() {
+    missing=
+    python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"
+    command -v systemd-sysusers >/dev/null || missing="$missing systemd"
+    if ! python3 -c 'import lgpio' 2>/dev/null; then
+        if is_a_pi; then
+            missing="$missing python3-lgpio"
+        else
+            say "This is no Raspberry Pi and has no python3-lgpio:
+sensors on GPIO lines will not work here." \
+                "Це не Raspberry Pi, і python3-lgpio тут немає:
+датчики на лініях GPIO тут не працюватимуть."
+        fi
+    fi
+    [ -n "$missing" ] || return 0
+    say "Missing of Debian:$missing" "Бракує пакунків Debian:$missing"
+    [ -z "$offline" ] ||
+        fail "Install them first: sudo apt-get install$missing
+Nothing was changed." \
+            "Спершу встановіть їх: sudo apt-get install$missing
+Нічого не змінено."
+    # shellcheck disable=SC2086  # the words are meant
+    apt_get install $missing || { apt_get update && apt_get install $missing; } ||
+        fail "Debian's packages could not be installed:$missing.
+Is there internet? Nothing else was changed." \
+            "Пакунки Debian не встановлено:$missing.
+Чи є інтернет? Більше нічого не змінено."
+}
+
+apt_get() {
+    DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq -y --no-install-recommends "$@" >/dev/null
+}
+
+# Installed as docs/install.md says for doing it by hand, /opt/tentwatch is a folder. It gets a name of its own
+# and the link takes its place, in one step (renameat2 with RENAME_EXCHANGE, for which Debian 12 has no command).
+take_over_installation_by_hand() {
+    if [ -d $LINK ] && [ ! -L $LINK ]; then
+        say "Taking over what was installed by hand" "Перейняття встановленого вручну"
+        rm -rf $LINK-a
+        ln -s "$(basename $LINK-a)" $LINK-a
+        python3 - $LINK $LINK-a <<'EXCHANGE'
+import ctypes, os, sys
+here, exchange, old, new = -100, 2, *map(os.fsencode, sys.argv[1:])
+if ctypes.CDLL(None, use_errno=True).renameat2(here, old, here, new, exchange):
+    sys.exit(f"{sys.argv[1]} cannot be renamed: {os.strerror(ctypes.get_errno())}")
+EXCHANGE
+        sync -f /opt
+    fi
+    present=$(readlink -f $LINK || true)
+    if [ -n "$present" ] && [ ! -x "$present/bin/tentwatch" ]; then present=; fi
+    if [ "$present" = $LINK-a ]; then new=$LINK-b; else new=$LINK-a; fi
+}
+
+build() {
+    say "Building version $version in $new" "Створення версії $version у $new"
+    rm -rf "$new"
+    # Debian's packages are seen for the sake of lgpio alone: whatever else is there, ours are installed.
+    # pip runs out of Debian's wheel (python3-venv brings it): unpacking it first would take as long again.
+    python3 -m venv --system-site-packages --without-pip "$new"
+    for pip in /usr/share/python-wheels/pip-*.whl; do :; done
+    "$new/bin/python3" "$pip/pip" --isolated --disable-pip-version-check --quiet install --no-index --no-deps \
+        --ignore-installed --no-cache-dir wheels/*.whl
+    "$new/bin/tentwatch" --help >/dev/null ||
+        fail "Version $version does not run here (see above).
+What was installed before is as it was." \
+            "Версія $version тут не працює (див. вище).
+Попередня версія лишилася."
+    cp install.sh "$new/install.sh" # for --uninstall, when the bundle is gone
+    chmod 755 "$new/install.sh"
+}
+
+add_user() {
+    say "Adding the user tentwatch" "Додавання користувача tentwatch"
+    put systemd/tentwatch.sysusers /etc/sysusers.d/tentwatch.conf
+    systemd-sysusers /etc/sysusers.d/tentwatch.conf
+}
+
+# put FILE TARGET: whole or not at all
+put() {
+    mkdir -p "$(dirname "$2")"
+    cp "$1" "$2.unfinished"
+    chmod 644 "$2.unfinished"
+    mv "$2.unfinished" "$2"
+}
+
+takes_configuration() { runuser -u tentwatch -- "$1/bin/tentwatch" check-config; }
+
+check_configuration() {
+    to_start=
+    [ -e $CONFIGURATION ] || return 0
+    say "Checking the configuration" "Перевірка налаштувань"
+    if takes_configuration "$new" >/dev/null; then
+        to_start=1
+    elif [ -n "$present" ] && takes_configuration "$present" >/dev/null 2>&1; then
+        fail "Version $version does not take this unit's configuration (see above),
+which the present one does: that goes on." \
+            "Версія $version не приймає налаштувань (див. вище),
+які приймає нинішня: вона працює далі."
+    fi
+}
+
+# The service, with its new unit, from the new folder. Nothing on the disk says so before it has proven itself:
+# a power cut leaves the version before.
+try_it() {
+    say "Starting version $version" "Запуск версії $version"
+    mkdir -p "$(dirname $TRIAL)"
+    sed "s|^ExecStart=$LINK/|ExecStart=$new/|" systemd/tentwatch.service >$TRIAL
+    systemctl daemon-reload
+    if ! starts "$new"; then
+        journalctl -q -n 10 -o cat _SYSTEMD_UNIT=tentwatch.service >&2 || true
+        fail "Version $version does not answer after its start (see above):
+it is not installed." \
+            "Версія $version не відповідає після запуску (див. вище):
+її не встановлено."
+    fi
+}
+
+# starts FOLDER: starts the service anew and sees that it answers, and goes on
+starts() {
+    systemctl stop tentwatch.service
+    systemctl reset-failed tentwatch.service 2>/dev/null || true # NRestarts begins at 0
+    systemctl start --no-block tentwatch.service
+    seconds=0
+    until answers "$1"; do
+        seconds=$((seconds + 1))
+        [ $seconds -lt $PATIENCE_S ] && [ "$(property NRestarts)" -lt 3 ] || return 1
+        sleep 1
+    done
+    process=$(property MainPID)
+    sleep $PROOF_S
+    [ "$process" = "$(property MainPID)" ] && answers "$1"
+}
+
+answers() { "$1/bin/tentwatch" status --json >/dev/null 2>&1; }
+property() { systemctl show --value -p "$1" tentwatch.service; }
+
+go_back() {
+    rm -f $TRIAL
+    systemctl daemon-reload
+    if [ ! -x $LINK/bin/tentwatch ]; then
+        systemctl stop tentwatch.service 2>/dev/null || true
+    elif starts $LINK; then
+        say "The version before runs again." "Попередня версія знову працює."
+    else
+        say "The version before is in place again, and does not answer:
+sudo journalctl -u tentwatch" \
+            "Попередню версію повернуто, але вона не відповідає:
+sudo journalctl -u tentwatch" >&2
+    fi
+}
+
+put_in_place() {
+    say "Putting version $version in place" "Запровадження версії $version"
+    for unit in systemd/*.service; do put "$unit" "/etc/systemd/system/${unit##*/}"; done
+    for rules in systemd/*.rules; do put "$rules" "/etc/udev/rules.d/${rules##*/}"; done
+    put systemd/tentwatch-journald.conf /etc/systemd/journald.conf.d/tentwatch.conf
+    put systemd/tentwatch.toml $CONFIGURATION.sample
+    rm -rf $LINK.unfinished
+    ln -s "$(basename "$new")" $LINK.unfinished
+    sync
+    mv -T $LINK.unfinished $LINK
+    ln -sfn $LINK/bin/tentwatch $COMMAND
+    for unit in systemd/*.service; do systemctl --quiet enable "${unit##*/}"; done
+    sync
+    if systemd_runs; then
+        rm -f $TRIAL # the service goes on as it is
+        systemctl daemon-reload
+        systemctl restart systemd-journald.service
+        reload_udev
+    fi
+}
+
+reload_udev() {
+    if systemctl --quiet is-active systemd-udevd.service; then
+        udevadm control --reload
+        udevadm trigger --subsystem-match=tty
+    fi
+}
+
+enable_i2c() {
+    echo i2c-dev >/etc/modules-load.d/tentwatch.conf
+    is_a_pi || return 0
+    say "Enabling I2C" "Увімкнення I2C"
+    if command -v raspi-config >/dev/null; then
+        raspi-config nonint do_i2c 0
+    else
+        for boot in /boot/firmware/config.txt /boot/config.txt; do
+            [ -f $boot ] || continue
+            if ! grep -q '^dtparam=i2c_arm=on' $boot; then
+                { cat $boot && printf '\n[all]\ndtparam=i2c_arm=on\n'; } >$boot.unfinished
+                sync -f $boot.unfinished
+                mv $boot.unfinished $boot
+                sync -f $boot
+            fi
+            break
+        done
+        if systemd_runs; then modprobe i2c-dev || true; fi
+    fi
+    [ -e /dev/i2c-1 ] ||
+        say "The I2C bus is there after the next start of the Pi: sudo reboot" \
+            "Шина I2C з'явиться після перезавантаження: sudo reboot"
+}
+
+tell_what_is_next() {
+    say "Tentwatch $version is installed." "Tentwatch $version встановлено."
+    if [ ! -e $CONFIGURATION ]; then
+        say "Next: sudo tentwatch setup" "Далі: sudo tentwatch setup"
+    elif [ -z "$to_start" ]; then
+        say "Its configuration has faults (above): correct
+$CONFIGURATION, then sudo systemctl restart tentwatch" \
+            "У налаштуваннях помилки (вище): виправте
+$CONFIGURATION, потім sudo systemctl restart tentwatch"
+    elif systemd_runs; then
+        say "It runs: sudo tentwatch status" "Працює: sudo tentwatch status"
+    else
+        say "It was not started: systemd does not run here.
+It starts with the machine." \
+            "Не запущено: systemd тут не працює.
+Запуститься разом із системою."
+    fi
+}
+
+# Remove
+
+uninstall() {
+    say "Removing Tentwatch; $(dirname $CONFIGURATION) and $STATE stay" \
+        "Видалення Tentwatch; $(dirname $CONFIGURATION) і $STATE лишаються"
+    for unit in /etc/systemd/system/tentwatch*.service; do
+        [ -e "$unit" ] || continue
+        systemctl --quiet disable "${unit##*/}"
+        if systemd_runs; then systemctl stop "${unit##*/}"; fi
+        rm -f "$unit"
+    done
+    rm -f $TRIAL $COMMAND /etc/udev/rules.d/*-tentwatch.rules /etc/modules-load.d/tentwatch.conf \
+        /etc/sysusers.d/tentwatch.conf /etc/systemd/journald.conf.d/tentwatch.conf $CONFIGURATION.sample
+    rmdir /etc/systemd/journald.conf.d /etc/sysusers.d 2>/dev/null || true # others may have files there
+    rm -rf $LINK $LINK.unfinished $LINK-a $LINK-b
+    if systemd_runs; then
+        systemctl daemon-reload
+        reload_udev
+    fi
+    say "Done. The user tentwatch stays, as these files are its own." \
+        "Готово. Користувач tentwatch лишається, бо ці файли його."
+}
+
+purge() {
+    id=$(sed -n 's/^id *= *"\([A-Za-z0-9_-]*\)".*/\1/p' $CONFIGURATION 2>/dev/null | head -n 1)
+    id=${id:-yes}
+    if [ -z "$yes" ]; then
+        [ -t 0 ] ||
+            fail "This deletes all counts, and there is no terminal to ask on.
+With --yes it does not ask." \
+                "Це видалить усі лічильники, а запитати ніде: немає термінала.
+З --yes не запитує."
+        say "This deletes the configuration, all counts and every message not yet sent.
+Type $id to go on:" \
+            "Це видалить налаштування, усі лічильники й ненадіслані повідомлення.
+Щоб продовжити, наберіть $id:"
+        read -r answer || answer=
+        case "$answer" in
+        "$id" | yes) ;;
+        *) fail "Nothing was changed." "Нічого не змінено." ;;
+        esac
+    fi
+    uninstall
+    rm -rf "$(dirname $CONFIGURATION)" $STATE /etc/credstore/tentwatch.*
+    if getent passwd tentwatch >/dev/null; then userdel tentwatch; fi
+    say "Configuration, counts and user are deleted." "Налаштування, лічильники й користувача видалено."
+}
+
+main "$@"

@@ -1,0 +1,80 @@
+"""What the tests of the installation share: the bundles, the machines, and the figures."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import bundle
+from tests.install.machine import RELEASES, Machine, Release, clean_root, prepare
+from tests.vm.image import Unavailable
+
+_figures: dict[str, str] = {}
+_not_tested: list[str] = []
+
+
+@pytest.fixture(scope="session")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder with this checkout's bundles."""
+    folder = tmp_path_factory.mktemp("bundles")
+    bundle.main(["--output", str(folder)])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bundles(archives: Path) -> dict[Release, Path]:
+    """Return this machine's bundle for each release."""
+    try:
+        prepare()
+    except Unavailable as reason:
+        _not_tested.append(str(reason))
+        pytest.skip(f"there is no Debian to install on: {reason}")
+    return {
+        release: archives / f"{bundle.Target('x86_64', release.python).name}.tar.gz"
+        for release in RELEASES
+    }
+
+
+@pytest.fixture(scope="module", params=RELEASES, ids=lambda release: release.name)
+def release(request: pytest.FixtureRequest) -> Release:
+    """Return each release in turn."""
+    found: Release = request.param
+    return found
+
+
+@pytest.fixture(scope="module")
+def root(release: Release, bundles: dict[Release, Path]) -> Iterator[Path]:
+    """A clean root."""
+    with clean_root(release) as root:
+        yield root
+
+
+@pytest.fixture(scope="module")
+def machine(root: Path) -> Iterator[Machine]:
+    """The clean root, started."""
+    with Machine(root) as machine:
+        machine.start()
+        yield machine
+
+
+def only_on(release: Release, number: int) -> None:
+    """What does not depend on the release is tried on one: each installation takes its time."""
+    if release.number != number:
+        pytest.skip(f"is tried on Debian {number}")
+
+
+@pytest.fixture(scope="session")
+def figures() -> dict[str, str]:
+    """What was measured, by name; it is printed at the end."""
+    return _figures
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures, and what was not tested."""
+    if _figures:
+        terminalreporter.section("what the installation showed")
+        for name, value in _figures.items():
+            terminalreporter.write_line(f"{name}: {value}")
+    for reason in _not_tested:
+        terminalreporter.section("NOT TESTED", "!", red=True)
+        terminalreporter.write_line(f"NOT TESTED: the installation on a clean Debian: {reason}")

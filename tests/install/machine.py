@@ -1,0 +1,212 @@
+"""A clean Debian that a bundle is installed on: as a chroot, or started with its own systemd.
+
+Nothing of it has a network beyond its own loopback. What is kept is in the cache of tests/vm/image.py.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from tests.vm.image import LEFT_OUT, Unavailable, cache, cached, digest, install, run
+
+#: What the host needs: a program and the Debian package that brings it.
+TOOLS = {"mmdebstrap": "mmdebstrap", "systemd-nspawn": "systemd-container", "ip": "iproute2"}
+#: What Raspberry Pi OS Lite has of what matters here, and a broker for the centre's part. Not lgpio, which
+#: Debian itself does not have.
+PACKAGES = (
+    "dbus",
+    "iproute2",
+    "mosquitto",
+    "mosquitto-clients",
+    "python3-venv",
+    "systemd-sysv",
+    "udev",
+)
+#: Nothing here takes so long unless it has failed.
+PATIENCE_S = 120.0
+CLEAN = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
+
+
+class Release(NamedTuple):
+    """A release of Debian."""
+
+    name: str
+    number: int
+    python: str
+
+
+RELEASES = (Release("bookworm", 12, "3.11"), Release("trixie", 13, "3.13"))
+
+
+class Done(NamedTuple):
+    """How a command ended, and what it printed."""
+
+    code: int
+    output: str
+
+
+def prepare() -> None:
+    """Make the roots that are missing. Raises Unavailable."""
+    if os.geteuid() != 0:
+        raise Unavailable("it takes root to make and start a Debian")
+    install(TOOLS)
+    for release in RELEASES:
+        with clean_root(release) as root, Machine(root) as machine:
+            machine.start()
+
+
+def kept(release: Release) -> Path:
+    """Return the root that is kept of a release, made if need be. Raises Unavailable."""
+    key = digest(release.name, *PACKAGES, *LEFT_OUT)
+
+    def make(folder: Path) -> None:
+        run(
+            "mmdebstrap",
+            "--variant=minbase",
+            "--mode=root",
+            f"--include={','.join(PACKAGES)}",
+            *(f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT),
+            release.name,
+            folder / "root",
+        )
+
+    with cache():
+        return cached(release.name, key, make) / "root"
+
+
+@contextmanager
+def clean_root(release: Release) -> Iterator[Path]:
+    """Give a root that is as clean as the kept one, which stays so. Raises Unavailable."""
+    lower = kept(release)
+    with tempfile.TemporaryDirectory() as folder:
+        merged, upper, work = (Path(folder, name) for name in ("merged", "upper", "work"))
+        for part in (merged, upper, work):
+            part.mkdir()
+        layers = f"lowerdir={lower},upperdir={upper},workdir={work}"
+        run("mount", "-t", "overlay", "overlay", "-o", layers, merged)
+        try:
+            yield merged
+        finally:
+            run("umount", "--recursive", merged)
+
+
+def in_chroot(root: Path, *command: str) -> Done:
+    """Run a command in a chroot without a network, with /dev and /proc as a chroot has them."""
+    prepared = (
+        'mount --bind /dev "$0/dev"; mount -t proc proc "$0/proc"; mount -t tmpfs tmpfs "$0/run"; '
+        'exec chroot "$0" "$@"'
+    )
+    words = ("unshare", "--net", "--mount", "sh", "-ec", prepared, str(root), *command)
+    return finished(subprocess.Popen(words, env=CLEAN, **PIPES))
+
+
+PIPES: dict[str, Any] = {
+    "stdin": subprocess.DEVNULL,
+    "stdout": subprocess.PIPE,
+    "stderr": subprocess.STDOUT,
+    "text": True,
+}
+
+
+def finished(process: "subprocess.Popen[str]") -> Done:
+    """Wait for a command."""
+    output = process.communicate(timeout=PATIENCE_S)[0]
+    return Done(process.returncode, output)
+
+
+class Machine:
+    """A root that is started: systemd, journal, units and cgroups are real, the kernel is the host's."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._nspawn: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "Machine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cut()
+
+    def start(self) -> None:
+        """Switch it on. Raises Unavailable."""
+        console = self.root.parent / "console"
+        with console.open("wb") as output:
+            self._nspawn = subprocess.Popen(
+                ("systemd-nspawn", "--quiet", "--directory", self.root, "--register=no",
+                 "--keep-unit", "--private-network", "--boot"),
+                env={**CLEAN, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            )  # fmt: skip
+        # A service's start waits for systemd to be far enough.
+        if not until(lambda: self.attempt("systemctl is-active -q multi-user.target").code == 0):
+            said = console.read_text(errors="replace")[-2000:]
+            self.cut()
+            raise Unavailable(f"systemd does not start in a container here:\n{said}")
+
+    def cut(self) -> None:
+        """Pull the plug. What is on its disk by then stays: the host's kernel has it."""
+        nspawn, self._nspawn = self._nspawn, None
+        if nspawn is not None:
+            for process in children(nspawn.pid):
+                os.kill(process, signal.SIGKILL)  # the container's first, and so all
+            nspawn.wait(PATIENCE_S)
+
+    def begin(self, command: str, stdin: int | IO[str] = subprocess.DEVNULL) -> Any:
+        """Begin a command of the shell's as root."""
+        assert self._nspawn is not None, "it is off"
+        first = next(iter(children(self._nspawn.pid)), None)
+        if first is None:
+            raise ProcessLookupError("it has not begun, or has ended")
+        words = ("nsenter", "--all", "-t", str(first), "sh", "-c", command)
+        return subprocess.Popen(
+            words, env=CLEAN, **{**PIPES, "stdin": stdin}, start_new_session=True
+        )
+
+    def attempt(self, command: str, stdin: int | IO[str] = subprocess.DEVNULL) -> Done:
+        """Have the shell run a command as root."""
+        try:
+            return finished(self.begin(command, stdin))
+        except ProcessLookupError as error:
+            return Done(-1, str(error))
+
+    def run(self, command: str) -> str:
+        """Have the shell run a command as root, which must end well; return what it printed."""
+        done = self.attempt(command)
+        assert done.code == 0, f"{command}\nended with {done.code}:\n{done.output}"
+        return done.output
+
+
+def children(process: int) -> list[int]:
+    """Return the processes that a process has started."""
+    try:
+        return [
+            int(n) for n in Path(f"/proc/{process}/task/{process}/children").read_text().split()
+        ]
+    except FileNotFoundError:
+        return []
+
+
+def until(condition: Callable[[], bool], patience_s: float = 60.0) -> bool:
+    """Wait until a condition holds; return whether it came to that."""
+    deadline_s = time.monotonic() + patience_s
+    pause = threading.Event()
+    while not condition():
+        if time.monotonic() > deadline_s:
+            return False
+        pause.wait(0.2)
+    return True
+
+
+def put_bundle(archive: Path, root: Path) -> Path:
+    """Unpack a bundle in a root's home; return its folder as the root sees it."""
+    home = root / "root"
+    shutil.unpack_archive(archive, home, filter="data")
+    return Path("/root") / archive.name.removesuffix(".tar.gz")

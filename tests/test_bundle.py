@@ -1,0 +1,108 @@
+"""What of the bundle needs no network, and install.sh as it lies there; tests/install does the rest."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from tests import bundle
+
+INSTALL = bundle.SYSTEMD / "install.sh"
+TARGET = bundle.Target("aarch64", "3.13")
+
+
+def install(folder: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [folder / "install.sh", *options],
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a bundle's folder, with a file in the place of the wheels."""
+    folder = tmp_path / TARGET.name
+    (folder / "wheels").mkdir(parents=True)
+    (folder / "wheels" / "any.whl").write_bytes(b"a wheel")
+    bundle.add_files(folder, TARGET)
+    bundle.add_sums(folder)
+    return folder
+
+
+def test_every_requirement_of_the_program_is_locked_with_a_hash() -> None:
+    locked = bundle.locked()
+    assert {"paho-mqtt", "gpiozero", "sysv-ipc", bundle.SOURCE_ONLY} <= set(locked)
+    for name, entry in locked.items():
+        assert entry.startswith(f"{name}==")
+        assert "--hash=sha256:" in entry
+    assert "\n".join(locked.values()) in bundle.LOCK.read_text()  # and no line is left out
+
+
+def test_the_bundle_has_what_is_in_systemd_but_the_locks(folder: Path) -> None:
+    files = {file.name for file in bundle.SYSTEMD.iterdir() if file.is_file()}
+    shipped = {file.name for file in (folder / "systemd").iterdir()}
+    assert files - shipped == {"build.lock", "requirements.lock", "install.sh"}
+    assert os.access(folder / "install.sh", os.X_OK)
+
+
+def test_the_sums_name_every_file_and_notice_a_change(folder: Path) -> None:
+    def check() -> int:
+        return subprocess.run(
+            ["sha256sum", "--quiet", "--strict", "-c", "SHA256SUMS"],
+            cwd=folder, check=False, capture_output=True,
+        ).returncode  # fmt: skip
+
+    named = [line.split("  ")[1] for line in (folder / "SHA256SUMS").read_text().splitlines()]
+    there = {str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file()}
+    assert set(named) == there - {"SHA256SUMS"}
+    assert check() == 0
+    (folder / "wheels" / "any.whl").write_bytes(b"a wheeL")
+    assert check() != 0
+
+
+def test_an_archive_is_the_same_whenever_it_is_packed(folder: Path, tmp_path: Path) -> None:
+    digests = []
+    for name in ("once", "again"):
+        output = tmp_path / name
+        output.mkdir()
+        archive = bundle.pack(folder, output)
+        digests.append(hashlib.sha256(archive.read_bytes()).hexdigest())
+        (folder / "systemd").chmod(0o700)
+        os.utime(folder / "made-for", (1, 1))
+    assert digests[0] == digests[1]
+    with tarfile.open(archive) as tar:
+        assert {member.name.split("/")[0] for member in tar} == {TARGET.name}
+        assert {member.uname for member in tar} == {"root"}
+
+
+def test_shellcheck_has_nothing_against_install_sh() -> None:
+    if shutil.which("shellcheck") is None:
+        pytest.skip("there is no shellcheck here")
+    done = subprocess.run(["shellcheck", INSTALL], capture_output=True, text=True, check=False)
+    assert done.stdout == ""
+
+
+def test_install_sh_explains_itself_in_both_languages(folder: Path) -> None:
+    english, ukrainian = install(folder, "--help"), install(folder, "--help", LANG="uk_UA.UTF-8")
+    assert english.returncode == ukrainian.returncode == 0
+    assert english.stdout.startswith("Usage:")
+    assert ukrainian.stdout.startswith("Виклик:")
+    for option in ("--offline", "--uninstall", "--purge", "--yes"):
+        assert option in english.stdout
+        assert option in ukrainian.stdout
+    wrong = install(folder, "--ofline")
+    assert (wrong.returncode, wrong.stdout, wrong.stderr) == (2, "", english.stdout)
+
+
+def test_an_install_sh_that_was_cut_short_does_nothing(folder: Path) -> None:
+    text = (folder / "install.sh").read_text()
+    (folder / "install.sh").write_text(text[: text.rindex("main ")])
+    done = install(folder)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
