@@ -13,6 +13,7 @@ from typing import Any
 
 from publisher.printable import printable
 from publisher.terminal import DONE, FAILED, USAGE, ask, complain, say
+from publisher.words import _
 from sensors.registry import DRIVERS
 
 DEFAULT_CONFIG = Path("/etc/tentwatch/tentwatch.toml")
@@ -63,9 +64,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="tentwatch", description="Reports a relief tent's capacity and power state over MQTT."
+        prog="tentwatch",
+        description=_("Reports a relief tent's capacity and power state over MQTT."),
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    commands = parser.add_subparsers(dest="command", required=True, metavar=_("command"))
 
     def command(name: str, text: str, *, state: bool = True) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text)
@@ -77,132 +79,137 @@ def _parser() -> argparse.ArgumentParser:
         default = os.environ.get("STATE_DIRECTORY") or DEFAULT_STATE_DIR
         added.add_argument(
             "--state-dir", type=Path, default=Path(default), metavar="DIR",
-            help="where counts and unsent messages are kept (default: %(default)s)",
+            help=_("where counts and unsent messages are kept (default: %(default)s)"),
         )  # fmt: skip
 
     def config(added: argparse.ArgumentParser) -> None:
         added.add_argument(
             "--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE",
-            help="the configuration (default: %(default)s)",
+            help=_("the configuration (default: %(default)s)"),
         )  # fmt: skip
 
-    config(command("run", "Run the agent, as the service does."))
+    config(command("run", _("Run the agent, as the service does.")))
 
-    demo = command("demo", "Run the agent on simulated devices.", state=False)
+    demo = command("demo", _("Run the agent on simulated devices."), state=False)
     demo.add_argument("--broker", type=_host_port, metavar="HOST:PORT",
-                      help="use this broker (default: a mosquitto of its own)")  # fmt: skip
+                      help=_("use this broker (default: a mosquitto of its own)"))  # fmt: skip
     demo.add_argument("--state-dir", type=Path, metavar="DIR",
-                      help="keep counts here (default: a temporary directory)")  # fmt: skip
-    demo.add_argument("--seconds", type=_positive, metavar="N", help="end after N seconds")
+                      help=_("keep counts here (default: a temporary directory)"))  # fmt: skip
+    demo.add_argument("--seconds", type=_positive, metavar="N", help=_("end after N seconds"))
     demo.add_argument("--speed", type=_speed, default=1.0, metavar="N",
-                      help="let the simulated time pass N times as fast, 1 to 600")  # fmt: skip
+                      help=_("let the simulated time pass N times as fast, 1 to 600"))  # fmt: skip
     demo.add_argument("--seed", type=int, default=1, metavar="N",
-                      help="another number makes another day")  # fmt: skip
+                      help=_("another number makes another day"))  # fmt: skip
     demo.add_argument("--truth", type=Path, metavar="FILE",
-                      help="write what really happens, a JSON object a line")  # fmt: skip
+                      help=_("write what really happens, a JSON object a line"))  # fmt: skip
 
-    status = command("status", "Show how the running unit does.")
-    status.add_argument("--json", action="store_true", help="print one JSON document")
-    watch = command("watch", "Show how the running unit does, live.")
-    watch.add_argument("--once", action="store_true", help="print it once")
-    doctor = command("doctor", "Check everything, and say what to do about what is wrong.")
+    status = command("status", _("Show how the running unit does."))
+    status.add_argument("--json", action="store_true", help=_("print one JSON document"))
+    watch = command("watch", _("Show how the running unit does, live."))
+    watch.add_argument("--once", action="store_true", help=_("print it once"))
+    doctor = command("doctor", _("Check everything, and say what to do about what is wrong."))
     config(doctor)
-    doctor.add_argument("--json", action="store_true", help="print one JSON document")
-    headcount = command("headcount", "Tell the unit how many people are inside now.")
+    doctor.add_argument("--json", action="store_true", help=_("print one JSON document"))
+    headcount = command("headcount", _("Tell the unit how many people are inside now."))
     headcount.add_argument("people", type=int)
-    command("report", "Have the unit publish a snapshot now.")
-    identify = command("identify", "Light the unit's lamp.")
+    command("report", _("Have the unit publish a snapshot now."))
+    identify = command("identify", _("Light the unit's lamp."))
     identify.add_argument("seconds", type=int, nargs="?", default=30)
-    zero = command("zero", "Take what a current sensor reads now, without a current, for its zero.")
-    zero.add_argument("sensor", help="the sensor, such as generator or battery")
-    command("serviced", "Tell the unit that the generator has been serviced.")
-    log = command("log", "Print the visitor log: people, hours of power and outages, day by day.")
+    zero = command(
+        "zero", _("Take what a current sensor reads now, without a current, for its zero.")
+    )
+    zero.add_argument("sensor", help=_("the sensor, such as generator or battery"))
+    command("serviced", _("Tell the unit that the generator has been serviced."))
+    log = command(
+        "log", _("Print the visitor log: people, hours of power and outages, day by day.")
+    )
     config(log)
     log.add_argument("--since", metavar="DAY",
-                     help="from this day on: 2026-11-22, or 7d for the last seven")  # fmt: skip
+                     help=_("from this day on: 2026-11-22, or 7d for the last seven"))  # fmt: skip
     form = log.add_mutually_exclusive_group()
-    form.add_argument("--csv", action="store_true", help="print CSV with a header")
-    form.add_argument("--json", action="store_true", help="print one JSON document")
-    export = command("export", "Write visitor log, unsent records and a diagnosis onto a stick.")
+    form.add_argument("--csv", action="store_true", help=_("print CSV with a header"))
+    form.add_argument("--json", action="store_true", help=_("print one JSON document"))
+    export = command("export", _("Write visitor log, unsent records and a diagnosis onto a stick."))
     config(export)
-    export.add_argument("directory", type=Path, metavar="DIR", help="where the stick is mounted")
-    calibrate = command("calibrate", "Calibrate sensors, and write what is found.", state=False)
-    kinds = calibrate.add_subparsers(dest="what", required=True, metavar="what")
+    export.add_argument("directory", type=Path, metavar="DIR", help=_("where the stick is mounted"))
+    calibrate = command("calibrate", _("Calibrate sensors, and write what is found."), state=False)
+    kinds = calibrate.add_subparsers(dest="what", required=True, metavar=_("what"))
 
     def kind(name: str, text: str) -> argparse.ArgumentParser:
         added = kinds.add_parser(name, help=text, description=text)
         config(added)
         state_dir(added)
-        added.add_argument("--yes", action="store_true", help="write it without asking")
+        added.add_argument("--yes", action="store_true", help=_("write it without asking"))
         return added
 
-    zero = kind("zero", "What a current sensor reads now, without a current, is its zero.")
-    zero.add_argument("sensor", help="the sensor, such as generator or battery")
-    span = kind("span", "Compare a current sensor with a clamp meter.")
-    span.add_argument("sensor", help="the sensor, such as generator or battery")
+    zero = kind("zero", _("What a current sensor reads now, without a current, is its zero."))
+    zero.add_argument("sensor", help=_("the sensor, such as generator or battery"))
+    span = kind("span", _("Compare a current sensor with a clamp meter."))
+    span.add_argument("sensor", help=_("the sensor, such as generator or battery"))
     span.add_argument("--clamp-a", type=_ampere, required=True, metavar="A",
-                      help="what the clamp meter shows at this moment, in amperes")  # fmt: skip
-    span.add_argument("--reverse", action="store_true", help="turn the sign where it differs")
-    span.add_argument("--force", action="store_true", help="however much it is off")
-    kind("door", "Find out by walking in which beam is the outer one.")
-    battery = kind("battery", "Say which battery it is.")
-    battery.add_argument("--capacity-ah", type=_ampere, metavar="AH", help="as on its nameplate")
-    battery.add_argument("--chemistry", choices=("lifepo4", "lead_acid"), help="its kind")
-    kind("undo", "Put the previous configuration back.")
-    check = command("check-config", "Check a configuration.", state=False)
+                      help=_("what the clamp meter shows at this moment, in amperes"))  # fmt: skip
+    span.add_argument("--reverse", action="store_true", help=_("turn the sign where it differs"))
+    span.add_argument("--force", action="store_true", help=_("however much it is off"))
+    kind("door", _("Find out by walking in which beam is the outer one."))
+    battery = kind("battery", _("Say which battery it is."))
+    battery.add_argument("--capacity-ah", type=_ampere, metavar="AH", help=_("as on its nameplate"))
+    battery.add_argument("--chemistry", choices=("lifepo4", "lead_acid"), help=_("its kind"))
+    kind("undo", _("Put the previous configuration back."))
+    check = command("check-config", _("Check a configuration."), state=False)
     config(check)
-    check.add_argument("--json", action="store_true", help="print one JSON document")
-    record = command("record", "Capture what a device says, as it says it.", state=False)
+    check.add_argument("--json", action="store_true", help=_("print one JSON document"))
+    drivers = ", ".join(sorted(DRIVERS))
+    record = command("record", _("Capture what a device says, as it says it."), state=False)
     record.add_argument("driver", choices=sorted(DRIVERS), metavar="DRIVER",
-                        help=f"one of {', '.join(sorted(DRIVERS))}")  # fmt: skip
+                        help=_("one of {drivers}").format(drivers=drivers))  # fmt: skip
     config(record)
     record.add_argument("--sensor", metavar="NAME",
-                        help="which sensor, where several have this driver")  # fmt: skip
+                        help=_("which sensor, where several have this driver"))  # fmt: skip
     record.add_argument("--port", metavar="DEVICE",
-                        help="a serial device, in place of the configuration")  # fmt: skip
+                        help=_("a serial device, in place of the configuration"))  # fmt: skip
     record.add_argument("--seconds", type=_positive, default=60.0, metavar="N",
-                        help="end after N seconds (default: %(default)g)")  # fmt: skip
+                        help=_("end after N seconds (default: %(default)g)"))  # fmt: skip
     record.add_argument("-o", "--output", type=Path, required=True, metavar="FILE",
-                        help="a new file for the capture")  # fmt: skip
-    decode = command("decode", "Read a capture: a JSON object a good frame.", state=False)
+                        help=_("a new file for the capture"))  # fmt: skip
+    decode = command("decode", _("Read a capture: a JSON object a good frame."), state=False)
     decode.add_argument("driver", choices=sorted(DRIVERS), metavar="DRIVER",
-                        help=f"one of {', '.join(sorted(DRIVERS))}")  # fmt: skip
-    decode.add_argument("file", type=Path, metavar="FILE", help="the capture")
+                        help=_("one of {drivers}").format(drivers=drivers))  # fmt: skip
+    decode.add_argument("file", type=Path, metavar="FILE", help=_("the capture"))
     setup = command(
-        "setup", "Find what is connected, ask the rest, write the configuration.", state=False
+        "setup", _("Find what is connected, ask the rest, write the configuration."), state=False
     )
     config(setup)
     for flag, text in (
-        ("id", "the tent's id"), ("name", "its name for people"), ("seats", "people it is for"),
-        ("latitude", "degrees north"), ("longitude", "degrees east"),
-        ("region", "ISO 3166-2 code of its region"), ("timezone", "IANA name of its zone"),
-        ("host", "the broker"), ("port", "its TCP port"),
-        ("ca-file", "its certificate authority"), ("username", "this unit's user there"),
+        ("id", _("the tent's id")), ("name", _("its name for people")), ("seats", _("people it is for")),
+        ("latitude", _("degrees north")), ("longitude", _("degrees east")),
+        ("region", _("ISO 3166-2 code of its region")), ("timezone", _("IANA name of its zone")),
+        ("host", _("the broker")), ("port", _("its TCP port")),
+        ("ca-file", _("its certificate authority")), ("username", _("this unit's user there")),
     ):  # fmt: skip
         setup.add_argument(f"--{flag}", metavar=flag.upper().replace("-", "_"), help=text)
     setup.add_argument("--tls", action=argparse.BooleanOptionalAction, default=None,
-                       help="encrypt, and check the broker's certificate")  # fmt: skip
+                       help=_("encrypt, and check the broker's certificate"))  # fmt: skip
     setup.add_argument("--password-file", metavar="FILE",
-                       help="take the broker's password from a file; - is standard input")  # fmt: skip
+                       help=_("take the broker's password from a file; - is standard input"))  # fmt: skip
     setup.add_argument("--sensor", type=_sensor, action="append", default=[],
                        metavar="NAME=DRIVER[,KEY=VALUE…]",
-                       help="fit a sensor, such as door=beams,outer_gpio=23,inner_gpio=24; "
-                       "NAME=none takes it out")  # fmt: skip
+                       help=_("fit a sensor, such as door=beams,outer_gpio=23,inner_gpio=24; "
+                              "NAME=none takes it out"))  # fmt: skip
     setup.add_argument("--set", type=_assignment, action="append", default=[],
                        metavar="SECTION.KEY=VALUE",
-                       help="set any other key, such as battery.capacity_ah=100")  # fmt: skip
-    setup.add_argument("--no-search", action="store_true", help="do not look for devices")
-    setup.add_argument("--yes", action="store_true", help="ask nothing: take flags and defaults")
-    setup.add_argument("--dry-run", action="store_true", help="show, and change nothing")
+                       help=_("set any other key, such as battery.capacity_ah=100"))  # fmt: skip
+    setup.add_argument("--no-search", action="store_true", help=_("do not look for devices"))
+    setup.add_argument("--yes", action="store_true", help=_("ask nothing: take flags and defaults"))
+    setup.add_argument("--dry-run", action="store_true", help=_("show, and change nothing"))
     setup.add_argument("--prepared", type=Path, nargs="?", const=False, metavar="FILE",
-                       help="take over what lies prepared on the boot partition")  # fmt: skip
+                       help=_("take over what lies prepared on the boot partition"))  # fmt: skip
     return parser
 
 
 def _assignment(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+        raise argparse.ArgumentTypeError(_("{text} is not KEY=VALUE").format(text=repr(text)))
     return key, value
 
 
@@ -213,10 +220,11 @@ def _sensor(text: str) -> tuple[str, dict[str, str]]:
 
 
 def _host_port(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
+    host, _colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as localhost:1883")
+        why = _("{text} is not HOST:PORT, such as localhost:1883").format(text=repr(text))
+        raise argparse.ArgumentTypeError(why)
     return host, int(port)
 
 
@@ -238,7 +246,10 @@ def _number(text: str, low: float, high: float) -> float:
     except ValueError:
         value = float("nan")
     if not low <= value <= high:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {low:g} to {high:g}")
+        why = _("{text} is not a number from {low} to {high}")
+        raise argparse.ArgumentTypeError(
+            why.format(text=repr(text), low=f"{low:g}", high=f"{high:g}")
+        )
     return value
 
 
@@ -317,7 +328,7 @@ def _demo(options: argparse.Namespace) -> int:
         complain(str(error))
         return FAILED
     except OSError as error:
-        complain(f"the demonstration cannot run: {error}")
+        complain(_("the demonstration cannot run: {error}").format(error=error))
         return FAILED
     return DONE
 
@@ -353,21 +364,21 @@ def _headcount(options: argparse.Namespace) -> int:
     answer = ask(options.state_dir, {"command": "headcount", "people": options.people})
     if answer is None:
         return FAILED
-    say(f"{answer['people']} people inside: noted")
+    say(_("{people} people inside: noted").format(people=answer["people"]))
     return DONE
 
 
 def _report(options: argparse.Namespace) -> int:
     if ask(options.state_dir, {"command": "report"}) is None:
         return FAILED
-    say("a snapshot is on its way")
+    say(_("a snapshot is on its way"))
     return DONE
 
 
 def _identify(options: argparse.Namespace) -> int:
     if ask(options.state_dir, {"command": "identify", "seconds": options.seconds}) is None:
         return FAILED
-    say(f"the lamp flashes fast for {options.seconds} s")
+    say(_("the lamp flashes fast for {seconds} s").format(seconds=options.seconds))
     return DONE
 
 
@@ -375,7 +386,8 @@ def _zero(options: argparse.Namespace) -> int:
     answer = ask(options.state_dir, {"command": "zero", "sensor": options.sensor})
     if answer is None:
         return FAILED
-    say(f"the zero of {options.sensor} is {answer['zero_a']:g} A now")
+    zero_a = f"{answer['zero_a']:g}"
+    say(_("the zero of {sensor} is {zero} A now").format(sensor=options.sensor, zero=zero_a))
     return DONE
 
 
@@ -383,7 +395,8 @@ def _serviced(options: argparse.Namespace) -> int:
     answer = ask(options.state_dir, {"command": "serviced"})
     if answer is None:
         return FAILED
-    say(f"noted: the generator was serviced after {answer['hours_total']:g} hours")
+    hours = f"{answer['hours_total']:g}"
+    say(_("noted: the generator was serviced after {hours} hours").format(hours=hours))
     return DONE
 
 
@@ -407,6 +420,7 @@ def _calibrate(options: argparse.Namespace) -> int:
 
 def _check_config(options: argparse.Namespace) -> int:
     from publisher.config import ConfigError, load
+    from publisher.said import said
     from publisher.secrets import exposed
 
     faults: list[tuple[str, str]] = []
@@ -428,15 +442,16 @@ def _check_config(options: argparse.Namespace) -> int:
         say(json.dumps(document, ensure_ascii=False))
     elif faults:
         for key, fix in faults:
-            complain(f"{options.config}: {key}: {fix}")
+            complain(f"{options.config}: {key}: {said(fix)}")
     else:
         for name, enters, leaves in rules:
             say(f"{name}\n    when   {enters}" + (f"\n    until  {leaves}" if leaves else ""))
-        say(f"{options.config} is in order")
+        say(_("{file} is in order").format(file=options.config))
     return USAGE if faults else DONE
 
 
 def _record(options: argparse.Namespace) -> int:
+    from publisher.said import said
     from sensors import registry
     from sensors.capture import record
     from sensors.clock import Monotonic
@@ -454,31 +469,31 @@ def _record(options: argparse.Namespace) -> int:
     try:
         file = options.output.open("xb")
     except FileExistsError:
-        complain(f"{options.output} exists: give a new file with -o")
+        complain(_("{file} exists: give a new file with -o").format(file=options.output))
         return FAILED
     except OSError as error:
-        complain(
-            f"{options.output} cannot be written ({error.strerror}): give another file with -o"
-        )
+        text = _("{file} cannot be written ({error}): give another file with -o")
+        complain(text.format(file=options.output, error=error.strerror))
         return FAILED
     why = ""
     try:
         with file, contextlib.suppress(KeyboardInterrupt):  # what was captured is there
             record(driver, clock, options.seconds, lambda data: (file.write(data), file.flush()))
     except SensorError as error:
-        why = f"{error} (a running tentwatch service has its devices to itself: stop it first)"
+        held = _("a running tentwatch service has its devices to itself: stop it first")
+        why = f"{said(str(error))} ({held})"
     except OSError as error:
-        why = f"{options.output} cannot be written: {error.strerror}"
+        text = _("{file} cannot be written: {error}")
+        why = text.format(file=options.output, error=error.strerror)
     size = options.output.stat().st_size
     if not size:
         options.output.unlink()
-        why = why or "it said nothing: check its supply and its cable"
+        why = why or _("it said nothing: check its supply and its cable")
     if why:
         complain(why)
         return FAILED
-    say(
-        f"{size} bytes in {options.output}; read: tentwatch decode {options.driver} {options.output}"
-    )
+    text = _("{size} bytes in {file}; read: tentwatch decode {driver} {file}")
+    say(text.format(size=size, file=options.output, driver=options.driver))
     return DONE
 
 
@@ -490,9 +505,10 @@ def _device(options: argparse.Namespace) -> Any:
     if options.port is not None:
         kind = config_class(options.driver)
         if options.sensor is not None:
-            raise ValueError("give --sensor, which is of the configuration, or --port, not both")
+            raise ValueError(_("give --sensor, which is of the configuration, or --port, not both"))
         if "port" not in kind.__dataclass_fields__:
-            raise ValueError(f"{options.driver} is on no serial port: leave out --port")
+            text = _("{driver} is on no serial port: leave out --port")
+            raise ValueError(text.format(driver=options.driver))
         return kind(port=options.port)
     try:
         sensors = load(options.config).sensors
@@ -503,10 +519,13 @@ def _device(options: argparse.Namespace) -> Any:
         fitting = [s for s in fitting if s.name == options.sensor]
     if len(fitting) == 1:
         return fitting[0].config
-    names = ", ".join(s.name for s in fitting) or "none"
+    names = ", ".join(s.name for s in fitting) or _("none")
+    text = _(
+        "{file} has {n} such sensors with driver {driver} ({names}): name one with --sensor, or a "
+        "serial device with --port"
+    )
     raise ValueError(
-        f"{options.config} has {len(fitting)} such sensors with driver {options.driver} ({names}): "
-        f"name one with --sensor, or a serial device with --port"
+        text.format(file=options.config, n=len(fitting), driver=options.driver, names=names)
     )
 
 
@@ -522,10 +541,12 @@ def _decode(options: argparse.Namespace) -> int:
     with options.file.open("rb") as file:
         capture = file.read(LARGEST_CAPTURE + 1)
     if len(capture) > LARGEST_CAPTURE:
-        complain(f"{options.file} is larger than {LARGEST_CAPTURE >> 20} MiB: cut it into pieces")
+        text = _("{file} is larger than {size} MiB: cut it into pieces")
+        complain(text.format(file=options.file, size=LARGEST_CAPTURE >> 20))
         return FAILED
     frames, bad = decode(options.driver, capture)
     for frame in frames:
         say(json.dumps(frame, ensure_ascii=False, allow_nan=False))
-    print(f"{len(frames)} good and {bad} bad frames", file=sys.stderr)  # noqa: T201
+    text = _("{good} good and {bad} bad frames").format(good=len(frames), bad=bad)
+    print(text, file=sys.stderr)  # noqa: T201
     return DONE
