@@ -66,7 +66,8 @@ class Dialogue:
         yes, no = _("yes"), _("no")
         while self.is_asking:
             typed = self.ask(f"{question} ({yes}/{no})", yes if default else no).lower()
-            for word, answer in ((yes, True), (no, False)):
+            # The English ones always: the keyboard may know no other letters.
+            for word, answer in ((yes, True), (no, False), ("yes", True), ("no", False)):
                 if word.lower().startswith(typed):
                     return answer
             self.tell(_("Type {yes} or {no}.").format(yes=yes, no=no), "  ")

@@ -22,6 +22,10 @@ MESSAGES = (
         "I2C bus {bus} cannot be opened ({error}): enable I2C (raspi-config, Interface Options) and "
         "see that {path} exists and this user may open it"
     ),
+    marked(
+        "I2C bus {bus} is disturbed, every address answers: check that SDA and SCL are not exchanged "
+        "and touch nothing else"
+    ),
     marked("{chip} does not answer ({error}): check its wiring"),
     marked(
         "{chip} is at the end of its range: the current is more than {most} A; raise max_current_a"
