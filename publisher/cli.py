@@ -357,6 +357,7 @@ def _watch(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     from publisher import doctor
 
+    _log_to_stderr(logging.CRITICAL + 1)  # what there is to say its findings tell
     return doctor.run(options)
 
 

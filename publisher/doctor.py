@@ -7,7 +7,6 @@ without changing it.
 import argparse
 import fcntl
 import json
-import logging
 import os
 import sys
 import tempfile
@@ -60,7 +59,6 @@ class Report(NamedTuple):
 
 def run(options: argparse.Namespace) -> int:
     """Examine this unit and print what was found."""
-    logging.getLogger("tentwatch").setLevel(logging.CRITICAL + 1)  # the findings tell it
     is_shown = sys.stdout.isatty() and not options.json
     if is_shown:
         print(_("Looking, for some ten seconds at most …"), end="\r", flush=True)  # noqa: T201
