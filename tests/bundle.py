@@ -5,6 +5,7 @@
 - `wheels/`: the project and all that it depends on, as systemd/requirements.lock pins it. Debian's lgpio
   is not among them: it comes with the system.
 - `systemd/`: units, user, udev rules, journald's limits, sample configuration
+- `docs/`: installation with its drawings, symptoms and cures, the card to print
 - `install.sh`, `made-for` (what the bundle fits, as shell variables), `SHA256SUMS` (of all other files)
 
 Built from the same commit and on the same release of Python it is the same to the byte.
@@ -33,6 +34,8 @@ BUILD_LOCK, LOCK = SYSTEMD / "build.lock", SYSTEMD / "requirements.lock"
 SOURCE_ONLY = "adafruit-extended-bus"
 #: What a unit's systemd/ is made of, by the ends of the names.
 SHIPPED = (".service", ".sysusers", ".rules", ".toml", ".conf")
+#: What a technician may want to read without internet.
+PAGES = ("install.md", "symptoms.md", "card.html", "wiring")
 #: Where there is no commit: zip knows no time before 1980.
 EARLIEST_S = 315532800
 #: The C libraries that wheels may be built for: Debian 12 has 2.36.
@@ -181,6 +184,13 @@ def add_files(folder: Path, target: Target) -> None:
     for file in sorted(SYSTEMD.iterdir()):
         if file.name.endswith(SHIPPED):
             shutil.copyfile(file, folder / "systemd" / file.name)
+    for name in PAGES:
+        page = ROOT / "docs" / name
+        if page.is_dir():
+            shutil.copytree(page, folder / "docs" / name)
+        else:
+            (folder / "docs").mkdir(exist_ok=True)
+            shutil.copyfile(page, folder / "docs" / name)
     shutil.copyfile(SYSTEMD / "install.sh", folder / "install.sh")
     (folder / "install.sh").chmod(0o755)
     (folder / "made-for").write_text(

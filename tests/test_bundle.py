@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -50,6 +51,16 @@ def test_the_bundle_has_what_is_in_systemd_but_the_locks(folder: Path) -> None:
     shipped = {file.name for file in (folder / "systemd").iterdir()}
     assert files - shipped == {"build.lock", "requirements.lock", "install.sh"}
     assert os.access(folder / "install.sh", os.X_OK)
+
+
+def test_the_bundle_has_the_pages_with_all_that_they_show(folder: Path) -> None:
+    pages = folder / "docs"
+    assert (pages / "card.html").is_file()
+    for page in pages.glob("*.md"):
+        shown = re.findall(r"!\[[^]]*\]\(([^)]+)\)", page.read_text(encoding="utf-8"))
+        assert shown or page.name != "install.md"
+        for name in shown:
+            assert (pages / name).is_file(), f"{page.name} shows {name}"
 
 
 def test_the_sums_name_every_file_and_notice_a_change(folder: Path) -> None:
