@@ -47,10 +47,13 @@ class Cell(NamedTuple):
 def has_ascii_only(stream: TextIO) -> bool:
     """Say whether a terminal shows nothing but ASCII for sure.
 
-    In the locale C Python writes UTF-8 all the same, and says so.
+    In the locale C Python writes UTF-8 all the same, and says so. It does the same where the locale is
+    one that this system lacks, as often with SSH, which brings the name of the technician's own.
     """
     if sys.flags.utf8_mode and "PYTHONUTF8" not in os.environ:
-        return True
+        # LC_CTYPE is what Python itself has written there.
+        named = os.environ.get("LC_ALL") or os.environ.get("LANG") or "C"
+        return "utf" not in named.lower()
     return codecs.lookup(stream.encoding or "ascii").name != "utf-8"
 
 

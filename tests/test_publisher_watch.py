@@ -238,6 +238,14 @@ def test_a_terminal_with_ascii_only_gets_no_other_letters(
     assert not set(terminal.text()) & set("?�")
 
 
+def test_a_language_that_this_system_lacks_is_shown_in_its_letters(
+    running: Unit, watch: Callable[..., Terminal]
+) -> None:
+    """SSH brings the technician's own LANG; few Pis have that locale."""
+    terminal = watch(running, LANG="uk_UA.UTF-8")
+    terminal.wait_for("Датчики")
+
+
 def test_a_dumb_terminal_and_a_pipe_get_it_once(
     running: Unit, watch: Callable[..., Terminal]
 ) -> None:
