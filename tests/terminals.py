@@ -97,6 +97,10 @@ class Terminal:
             self.process.send_signal(signal.SIGCONT)
             self.process.kill()
             self.process.wait()
-        for number in (self.line, self.keyboard):
-            if number >= 0:
-                os.close(number)
+        if self.line >= 0:
+            os.close(self.line)
+        # It ends when nobody holds the line. Before that its number must not become another's.
+        self._reader.join(PATIENCE_S)
+        assert not self._reader.is_alive(), "somebody still holds the terminal"
+        if self.keyboard >= 0:
+            os.close(self.keyboard)

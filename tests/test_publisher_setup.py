@@ -1,5 +1,6 @@
 """`tentwatch setup` with simulated devices under the real search, and a technician who types."""
 
+import codecs
 import contextlib
 import fcntl
 import os
@@ -548,6 +549,7 @@ class Terminal:
 
     def __init__(self, *arguments: object) -> None:
         self.text = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()  # a letter may come in two parts
         self._far, near = pty.openpty()
         self._process = subprocess.Popen(
             [*TENTWATCH, "setup", *map(str, arguments)],
@@ -565,7 +567,7 @@ class Terminal:
         while words not in self.text[before:]:
             ready, _, _ = select.select([self._far], [], [], max(0.0, limit_s - time.monotonic()))
             assert ready, f"waited in vain for {words}: {self.text}"
-            self.text += os.read(self._far, 4096).decode()
+            self.text += self._decoder.decode(os.read(self._far, 4096))
 
     def answer(self, words: str, answer: str) -> None:
         self.expect(words)
@@ -577,14 +579,14 @@ class Terminal:
             with contextlib.suppress(OSError):  # it has ended
                 os.write(self._far, b"\x03")
                 while select.select([self._far], [], [], 1.0)[0]:
-                    self.text += os.read(self._far, 4096).decode()
+                    self.text += self._decoder.decode(os.read(self._far, 4096))
             if "nothing was changed" in self.text:
                 return
 
     def end(self) -> int:
         with contextlib.suppress(OSError):  # the near end is closed
             while select.select([self._far], [], [], PATIENCE_S)[0]:
-                self.text += os.read(self._far, 4096).decode()
+                self.text += self._decoder.decode(os.read(self._far, 4096))
         code = self._process.wait(PATIENCE_S)
         os.close(self._far)
         assert "Traceback" not in self.text
