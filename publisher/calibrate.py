@@ -39,7 +39,7 @@ RESTART_S = 30.0
 BEAMS = "beams"
 #: What to do about readings that will not do, by `calibration.WHY`.
 CURES = {
-    "flows": marked("it reads {a:g} A: a current flows; disconnect it from the shunt first"),
+    "flows": marked("it reads {a:g} A: a current flows; disconnect all loads and sources first"),
     "too little": marked(
         "the sensor reads {a:.2f} A and the clamp meter {clamp_a:g} A: let {least_a:.1f} A flow at "
         "least, better half of what it can measure"
@@ -361,7 +361,11 @@ def _undo(options: argparse.Namespace, bench: Bench) -> int:
     parse(text, str(kept[-1]))
     title = _("The previous configuration, {file}, takes the place of the present one:")
     prose(title.format(file=kept[-1].name))
-    _show(bench.config.read_text(encoding="utf-8-sig"), text)
+    # One that is missing, or that an editor has spoilt, is what it is often wanted for.
+    try:
+        _show(bench.config.read_text(encoding="utf-8-sig"), text)
+    except (FileNotFoundError, ValueError, RecursionError):
+        prose(_("The present one is no configuration: all of it is replaced."))
     if not (bench.is_agreed or _agreed(_("Put it back?"))):
         raise CannotBe(_("nothing was changed"))
     config_file.undo(bench.config)
