@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import re
 import threading
 import time
 from collections import OrderedDict, deque
@@ -16,7 +17,7 @@ from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, TypeGuard
 
 from publisher import commands, lamp, messages
 from publisher.board import LOOK_S, Board
@@ -31,7 +32,7 @@ from publisher.notify import notify
 from publisher.panel import Panel
 from publisher.session import Request
 from publisher.stamps import Stamps
-from publisher.store import MOST_ANSWERS, Row, Store
+from publisher.store import ID_LIMIT, MOST_ANSWERS, Row, Store
 from publisher.tent import Happening, Tent
 from sensors import registry
 from sensors.hardware import Hardware
@@ -76,6 +77,8 @@ BUTTON: dict[str, dict[str, Any]] = {
 STOPPING = {"ok": False, "error": "tentwatch is stopping: try again in a minute"}
 #: Days of the visitor log in one answer, and bytes of the backlog.
 MOST_DAYS, BACKLOG_BYTES = 400, 256 << 10
+#: A date as ISO writes it, or how one begins; empty is before all.
+_SINCE = re.compile(r"[0-9-]{0,10}", re.ASCII)
 STOP_LINK_S = 0.6
 STOP_SENSORS_S = 0.2
 
@@ -460,7 +463,7 @@ class Agent:
 
     def _tell_log(self, since: object, now: Now) -> dict[str, Any]:
         """Return the visitor log from the day `since` on, at most MOST_DAYS of it."""
-        if not isinstance(since, str):
+        if not isinstance(since, str) or not _SINCE.fullmatch(since):
             return {"ok": False, "error": "since must be a date such as 2026-11-22"}
         shown = self.tent.open_lines()
         if self._has_changed():  # as with `status`: what is shown is stored first
@@ -487,7 +490,8 @@ class Agent:
         An answer without records is the last one. Without `until` it is the newest one's id.
         """
         last_id = self._store.last_id() if until is None else until
-        if type(after) is not int or type(last_id) is not int:
+        # What SQLite cannot take would end the loop, or pass for a fault of the store.
+        if not _is_id(after) or not _is_id(last_id):
             return {"ok": False, "error": "after and until must be ids of records"}
         rows = self._store.backlog(after, last_id, BACKLOG_BYTES)
         return {
@@ -661,6 +665,10 @@ def _kept(blocks: dict[str, Any]) -> list[Any]:
     power = blocks["power"]
     parts = [power[name] for name in ("mains", "generator", "battery") if name in power]
     return [blocks.get("capacity"), power["since"], *(p.get(key) for p in parts for key in KEPT)]
+
+
+def _is_id(value: object) -> TypeGuard[int]:
+    return type(value) is int and -1 <= value < ID_LIMIT
 
 
 def _is_flooded(times: deque[float], now: Now) -> bool:

@@ -4,7 +4,6 @@ Each shows what was and what will be, asks, writes the configuration and has the
 """
 
 import argparse
-import subprocess
 import sys
 import threading
 import time
@@ -17,6 +16,7 @@ from typing import Any
 from publisher import calibration, config_file, control
 from publisher.config import Config, ConfigError, parse
 from publisher.printable import printable
+from publisher.service import NAME, Service
 from publisher.store import AtRest, Unreadable
 from publisher.tent import zeros_of
 from publisher.terminal import DONE, FAILED, USAGE, complain, prose, say
@@ -27,7 +27,6 @@ from sensors.clock import Monotonic
 from sensors.hardware import Hardware
 from sensors.reading import Quality, SensorError
 
-SERVICE = "tentwatch"
 #: How often the unit is asked for its newest readings, and for somebody in the door.
 ASK_S = 0.25
 #: Time that readings may take beyond their period, and that somebody has to walk in.
@@ -39,7 +38,7 @@ RESTART_S = 30.0
 BEAMS = "beams"
 #: What to do about readings that will not do, by `calibration.WHY`.
 CURES = {
-    "flows": marked("it reads {a:g} A: a current flows; disconnect it from the shunt first"),
+    "flows": marked("it reads {a:g} A: a current flows; disconnect all loads and sources first"),
     "too little": marked(
         "the sensor reads {a:.2f} A and the clamp meter {clamp_a:g} A: let {least_a:.1f} A flow at "
         "least, better half of what it can measure"
@@ -63,12 +62,8 @@ def restart_service(config: Path) -> bool:
     """Have the running service take up its configuration; False where somebody has to do that."""
     from publisher.cli import DEFAULT_CONFIG
 
-    if config != DEFAULT_CONFIG or not Path("/run/systemd/system").is_dir():
-        return False
-    command = ("systemctl", "restart", SERVICE)
-    with suppress(OSError):
-        return subprocess.run(command, check=False).returncode == 0
-    return False
+    service = Service(Path("/"))
+    return config == DEFAULT_CONFIG and service.is_installed() and not service.restart()
 
 
 @dataclass
@@ -207,7 +202,7 @@ def _ask_readings(config: Config, name: str, bench: Bench) -> Measured:
             text = _(
                 "the service runs with another configuration than {file}: restart it first ({how})"
             )
-            raise CannotBe(text.format(file=bench.config, how=f"sudo systemctl restart {SERVICE}"))
+            raise CannotBe(text.format(file=bench.config, how=f"sudo systemctl restart {NAME}"))
         sensor = next((s for s in status["sensors"] if s["name"] == name), None)
         if sensor is None or time.monotonic() > limit_s:
             why = printable(str((sensor or {}).get("error") or "–"))
@@ -361,7 +356,11 @@ def _undo(options: argparse.Namespace, bench: Bench) -> int:
     parse(text, str(kept[-1]))
     title = _("The previous configuration, {file}, takes the place of the present one:")
     prose(title.format(file=kept[-1].name))
-    _show(bench.config.read_text(encoding="utf-8-sig"), text)
+    # One that is missing, or that an editor has spoilt, is what it is often wanted for.
+    try:
+        _show(bench.config.read_text(encoding="utf-8-sig"), text)
+    except (FileNotFoundError, ValueError, RecursionError):
+        prose(_("The present one is no configuration: all of it is replaced."))
     if not (bench.is_agreed or _agreed(_("Put it back?"))):
         raise CannotBe(_("nothing was changed"))
     config_file.undo(bench.config)
@@ -412,7 +411,7 @@ def _take_up(bench: Bench) -> None:
         prose(_("The service has been restarted with it."))
     else:
         text = _("It counts once the service is restarted: {how}")
-        prose(text.format(how=f"sudo systemctl restart {SERVICE}"))
+        prose(text.format(how=f"sudo systemctl restart {NAME}"))
 
 
 def _runs_with(bench: Bench) -> bool:

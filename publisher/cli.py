@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,10 @@ from sensors.registry import DRIVERS
 
 DEFAULT_CONFIG = Path("/etc/tentwatch/tentwatch.toml")
 DEFAULT_STATE_DIR = Path("/var/lib/tentwatch")
+
+#: So long a faulty configuration is waited with: systemd starts the service again at once, and each
+#: start takes some 6 kB of the journal.
+FAULTY_S = 20.0
 
 #: Bytes of a capture that are decoded at once: days of any device.
 LARGEST_CAPTURE = 64 << 20
@@ -276,6 +281,8 @@ def _run(options: argparse.Namespace) -> int:
         config = load(options.config)
     except ConfigError as error:
         complain(str(error))
+        if "NOTIFY_SOCKET" in os.environ:
+            _wait_for_change(options.config)
         return USAGE
     _log_to_stderr(logging.INFO)
     log = logging.getLogger("tentwatch")
@@ -297,6 +304,21 @@ def _run(options: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: agent.stop())
     agent.run()
     return DONE
+
+
+def _wait_for_change(file: Path) -> None:
+    """Wait until a file is another one, or has come, for FAULTY_S at most."""
+
+    def state() -> tuple[int, int] | None:
+        try:
+            found = file.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
+
+    before, limit_s = state(), time.monotonic() + FAULTY_S
+    while state() == before and time.monotonic() < limit_s:
+        time.sleep(1)
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -179,7 +179,7 @@ def ask(directory: Path, request: dict[str, Any]) -> dict[str, Any]:
             f"tentwatch runs and has not answered for {TIMEOUT_S:.0f} s: if it hangs, it is started "
             f"again within a minute; journalctl -u tentwatch says where it hung"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         kind = NotRunning if isinstance(error, ConnectionRefusedError) else ControlError
         raise kind(f"{path} does not answer ({error}): is tentwatch running?") from error
     if not isinstance(answer, dict):

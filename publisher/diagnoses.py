@@ -14,6 +14,12 @@ from publisher.words import marked
 #: Checks that a driver's message belongs to: the sensor's own, or the bus or port on which it hangs.
 SENSOR, BUS = "sensor", "bus"
 
+#: What to do about a beam that stays broken.
+BLOCKED = marked(
+    "take away what stands in the beam (a bag, a curtain, frost), align the lenses, check supply "
+    "and cable of the receiver: a cut cable looks like a broken beam"
+)
+
 
 class Diagnosis(NamedTuple):
     """A message's shape, whose named groups are values of the texts."""
@@ -72,10 +78,7 @@ OF_DRIVERS = (
         r"(?P<which>.*): broken for more than (?P<minutes>\d+) minutes",
         SENSOR,
         marked("{which}: broken for more than {minutes} minutes, nothing is counted"),
-        marked(
-            "take away what stands in the beam (a bag, a curtain, frost), align the lenses, check supply "
-            "and cable of the receiver: a cut cable looks like a broken beam"
-        ),
+        BLOCKED,
     ),
     # INA219
     Diagnosis(

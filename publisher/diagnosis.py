@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 from publisher import control
 from publisher.config import SECTIONS, ConfigError, keys_of, load
 from publisher.secrets import Redactor, exposed, known_secrets
+from publisher.service import NAME
 from sensors.registry import DRIVERS, config_class
 from sensors.settings import Rule
 
-SERVICE = "tentwatch"
 #: Of the journal: how far back, how many of the newest lines, and bytes of them.
 JOURNAL_DAYS, JOURNAL_LINES, JOURNAL_BYTES = 7, 10_000, 4 << 20
 COMMAND_S = 60.0
@@ -151,7 +151,7 @@ def _versions() -> dict[str, Any]:
 def _journal() -> Part:
     name = "journal.txt"
     command = (
-        "journalctl", "--unit", SERVICE, "--since", f"-{JOURNAL_DAYS}days", "--lines",
+        "journalctl", "--unit", NAME, "--since", f"-{JOURNAL_DAYS}days", "--lines",
         str(JOURNAL_LINES), "--output", "short-iso", "--no-pager", "--quiet",
     )  # fmt: skip
     lines, why = _said(*command)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from publisher.printable import printable
+from publisher.said import parts
 from publisher.words import _
 
 
@@ -33,7 +34,10 @@ class Text(NamedTuple):
 
     def here(self) -> str:
         """Return it in the terminal's language."""
-        values = {k: v.here() if isinstance(v, Text) else v for k, v in self.values.items()}
+        values = {
+            k: v.here() if isinstance(v, Text) else parts(v) if isinstance(v, str) else v
+            for k, v in self.values.items()
+        }
         return printable(_(self.template).format(**values))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from publisher.calibration import LARGEST_ZERO_V
 from publisher.charge import Battery
 from publisher.config import Config, Sensor
-from publisher.diagnoses import BUS, OF_DRIVERS, diagnose, unknown
+from publisher.diagnoses import BLOCKED, BUS, OF_DRIVERS, diagnose, unknown
 from publisher.findings import Finding, Text, failure, not_tried, warning, well
 from publisher.occupancy import Occupancy
 from publisher.tent import AC_METERS
@@ -451,19 +451,13 @@ def _door(
         yield failure(
             key,
             marked("a beam has been broken for more than half a minute: nothing is counted"),
-            marked(
-                "take away what stands in the beam (a bag, a curtain, frost), align the lenses, check supply "
-                "and cable of the receiver: a cut cable looks like a broken beam"
-            ),
+            BLOCKED,
         )
     elif broken:
         yield warning(
             key,
             marked("{which} was broken all the time of this look"),
-            marked(
-                "if nobody stands in the door: take away what does, align the lenses, check supply and cable "
-                "of the receiver: a cut cable looks like a broken beam"
-            ),
+            BLOCKED,
             which=_and(broken),
         )
     entered, left = capacity.get("entered_total"), capacity.get("left_total")

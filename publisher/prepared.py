@@ -35,11 +35,11 @@ def run(file: Path, config: Path) -> int:
 
     A faulty file changes nothing. It is renamed, and what is wrong with it written beside it.
     """
-    try:
-        draft, password = _read(file, config)
-    except FileNotFoundError:
+    if not file.is_file():  # a pipe would hold up the start of the agent
         complain(_("{file} does not exist: there is nothing to take over").format(file=file))
         return FAILED
+    try:
+        draft, password = _read(file, config)
     except ConfigError as error:
         complain(str(error))
         _set_aside(file, error)
@@ -79,8 +79,10 @@ def _read(file: Path, config: Path) -> tuple[Draft, str]:
     password = draft.get("password")
     draft.put("password", None)
     faults = []
-    if password is not None and (not isinstance(password, str) or not password.strip()):
-        faults.append(("password", "must be text in quotes, and not empty"))
+    if password is not None and (
+        not isinstance(password, str) or len(password.strip().splitlines()) != 1
+    ):
+        faults.append(("password", "must be text in quotes on one line, and not empty"))
     elif password:
         own = config.absolute().with_name("password")
         draft.put("broker.password_file", str(own))

@@ -159,12 +159,22 @@ MESSAGES = (
     ),
 )  # fmt: skip
 
+#: What stands in a message as a part that is translated by itself.
+PARTS = (marked("the outer beam"), marked("the inner beam"), marked("the beam"))
+
 
 def said(text: str) -> str:
     """Return one of the unit's messages in the terminal's language."""
     for pattern, message in _patterns():
         if found := pattern.fullmatch(text):
-            return _(message).format(**found.groupdict())
+            return _(message).format(**{k: parts(v) for k, v in found.groupdict().items()})
+    return text
+
+
+def parts(text: str) -> str:
+    """Return a value of a message with the PARTS in it in the terminal's language."""
+    for part in PARTS:
+        text = text.replace(part, _(part))
     return text
 
 

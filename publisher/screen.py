@@ -53,7 +53,7 @@ _WORDS = (
     # what they tell
     marked("people"), marked("counted"), marked("correction"), marked("by"), marked("source"),
     marked("quality"), marked("error"), marked("records"), marked("charge pct"), marked("blind s"),
-    marked("date"), marked("person"),
+    marked("date"), marked("person"), marked("closing time"),
 )  # fmt: skip
 
 
@@ -73,7 +73,7 @@ class Screen:
     def showing(self, status: Callable[[], dict[str, Any]]) -> Iterator[None]:
         """Show the screen while the context is open; `status` asks the agent."""
         closing = threading.Event()
-        with Live(Text("starting …"), console=self._console, auto_refresh=False) as live:
+        with Live(Text(_("starting …")), console=self._console, auto_refresh=False) as live:
 
             def redraw() -> None:
                 while not closing.wait(REFRESH_S):
@@ -92,17 +92,24 @@ class Screen:
     def render(self, status: dict[str, Any]) -> Group:
         """Return the screen for a status, with as many messages as the terminal has lines for."""
         status = all_printable(status)
-        speed = (
-            f", {self._options.speed:g} times as fast as life" if self._options.speed != 1 else ""
-        )
+        speed = ""
+        if self._options.speed != 1:
+            text = _("{n} times as fast as life")
+            speed = ", " + text.format(n=f"{self._options.speed:g}")
         host, port = self._options.broker
         head = Text(
             f"{status['name']} ({status['id']}) · {clock_text(status)}{speed}", style="bold"
         )
+        subscribe = f"mosquitto_sub -h {host} -p {port} -t '{status['topics']}' -v"
+        ask = f"{sys.argv[0]} status --state-dir {self._options.state_dir}"
         where = Text(
-            f"Subscribe:  mosquitto_sub -h {host} -p {port} -t '{status['topics']}' -v\n"
-            f"Ask it:     {sys.argv[0]} status --state-dir {self._options.state_dir}\n"
-            f"Ctrl-C ends the demonstration.",
+            "\n".join(
+                (
+                    _("Subscribe:  {command}").format(command=subscribe),
+                    _("Ask it:     {command}").format(command=ask),
+                    _("Ctrl-C ends the demonstration."),
+                )
+            ),
             style="dim",
         )
         above = Group(head, people_and_power(status), sensors_and_link(status), faults(status))
@@ -232,7 +239,7 @@ def _today(capacity: dict[str, Any]) -> str:
 
 
 def _power(status: dict[str, Any]) -> Panel:
-    alerts = ", ".join(status["alerts"]) or _("none")
+    alerts = ", ".join(map(word, status["alerts"])) or _("none")
     return _facts(_("Power"), [*power_rows(status), (_("alerts"), Text(alerts))])
 
 
@@ -301,24 +308,44 @@ def unit_panel(status: dict[str, Any]) -> Panel:
     unit, link = status["unit"], status["link"]
     low, slow = unit["undervoltage"], unit["throttled"]
     supply = Text(shown(low), style="bold red" if low else "")
-    if unit["undervoltages"]:
-        supply.append(f"; {unit['undervoltages']} since tentwatch started")
+    if times := unit["undervoltages"]:
+        text = counted("{n} since tentwatch started", "{n} since tentwatch started", times)
+        supply.append(f"; {text}")
     return _facts(
-        "Unit",
+        _("Unit"),
         [
-            ("undervoltage", supply),
-            ("processor", f"{shown(unit['cpu_c'], ' °C')}, slowed down: {shown(slow)}"),
+            (_("undervoltage"), supply),
             (
-                "disk",
-                f"{shown(unit['disk_free_mb'])} MB free; written {shown(unit['disk_written_mb'])} "
-                f"MB since boot, {shown(unit['own_written_mb'])} by tentwatch",
+                _("processor"),
+                _("{heat}, slowed down: {slow}").format(
+                    heat=shown(unit["cpu_c"], " °C"), slow=shown(slow)
+                ),
             ),
             (
-                "queues",
-                f"{unit['inbox']} news (most {unit['inbox_most']}), {link['queued']} to send, "
-                f"{link['in_flight']} unconfirmed",
+                _("disk"),
+                _(
+                    "{free} MB free; written {written} MB since boot, {own_written} by tentwatch"
+                ).format(
+                    free=shown(unit["disk_free_mb"]),
+                    written=shown(unit["disk_written_mb"]),
+                    own_written=shown(unit["own_written_mb"]),
+                ),
             ),
-            ("connections", f"{link['sessions']}; {link['failures']} failed or were lost"),
+            (
+                _("queues"),
+                _("{inbox} news (most {most}), {queued} to send, {in_flight} unconfirmed").format(
+                    inbox=unit["inbox"],
+                    most=unit["inbox_most"],
+                    queued=link["queued"],
+                    in_flight=link["in_flight"],
+                ),
+            ),
+            (
+                _("connections"),
+                _("{sessions}; {failures} failed or were lost").format(
+                    sessions=link["sessions"], failures=link["failures"]
+                ),
+            ),
         ],
     )
 
@@ -359,7 +386,7 @@ def messages_panel(sent: list[tuple[str, str]], lines_shown: int) -> Panel:
         lines.append(f"{topic.rpartition('/')[2]:8}", style="cyan")
         lines.append(_gist(payload) + "\n")
     lines.rstrip()
-    return Panel(lines, title="Last messages", title_align="left", height=lines_shown + 2)
+    return Panel(lines, title=_("Last messages"), title_align="left", height=lines_shown + 2)
 
 
 def _gist(payload: str) -> str:

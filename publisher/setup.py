@@ -26,8 +26,8 @@ from sensors.registry import DRIVERS, config_class
 
 #: A sensor that is taken out of the configuration, in place of its driver.
 NO_DRIVER = "none"
-#: The password's file, beside the configuration.
-PASSWORD = "password"
+#: The password's file, beside the configuration, and the flag that brings a password.
+PASSWORD, SECRET_FLAG = "password", "--password-file"
 
 
 def run(options: argparse.Namespace, hardware: Hardware | None = None) -> int:
@@ -91,7 +91,8 @@ class _Setup:
         if not self._dialogue.is_asking:
             # What is missing is named before anything is searched for or stopped.
             self._ask(draft, before, given)
-            faults = self._faults(draft)
+            of_secret = [fault for fault in faults if fault[0] == SECRET_FLAG]
+            faults = self._faults(draft) + of_secret
         if faults:
             return self._refuse(faults)
         if self._dialogue.is_asking:
@@ -199,13 +200,17 @@ class _Setup:
             if any(key == one or key.startswith(f"{one}.") for one in given)
         ]
         if self._options.password_file is not None:
-            self._secret = self._read_secret()
-            if not self._secret:
-                faults.append(("--password-file", _("holds nothing")))
+            try:
+                self._secret = self._read_secret()
+            except UnicodeDecodeError:
+                faults.append((SECRET_FLAG, _("is not UTF-8 text")))
+            else:
+                if len(self._secret.splitlines()) != 1:
+                    faults.append((SECRET_FLAG, _("must hold one line: the password")))
         return given, fitted, faults
 
     def _read_secret(self) -> str:
-        """Return the password of --password-file. Raises OSError."""
+        """Return the password of --password-file. Raises OSError and UnicodeDecodeError."""
         name = self._options.password_file
         text = sys.stdin.readline() if name == "-" else Path(name).read_text(encoding="utf-8-sig")
         return text.strip()

@@ -975,6 +975,9 @@ def _lying(directory: Path) -> Iterator[str]:
     together only where it may write. Raises OSError.
     """
     path, wal = directory / FILE, directory / f"{FILE}-wal"
+    for part in (path, wal):
+        if part.exists() and not part.is_file():  # SQLite would wait at a pipe for ever
+            raise OSError("it is no file")
     with path.open("rb"):
         pass  # SQLite does not say why it cannot open a file
     if not wal.exists():
@@ -1087,7 +1090,7 @@ def inspect(directory: Path, limit_s: float) -> str | None:
     path, wal = directory / FILE, directory / f"{FILE}-wal"
     try:
         size = path.stat().st_size
-        if not size:
+        if not size and path.is_file():
             return None  # as after a first start that was cut off: it is begun then
         if wal.exists() and size + wal.stat().st_size > LARGEST_COPY:
             return None

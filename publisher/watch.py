@@ -18,6 +18,7 @@ from rich.text import Text
 from publisher import control, graph, screen
 from publisher.live import Live, cells, has_ascii_only, rendered
 from publisher.printable import all_printable
+from publisher.said import said
 from publisher.screen import word
 from publisher.terminal import DONE, FAILED, complain
 from publisher.words import _, counted
@@ -27,6 +28,8 @@ ASK_S = 1.0
 OLD_S = 3.5
 #: Two columns need so many, and a page of its own length when it is printed is so wide.
 TWO_COLUMNS, PRINTED_COLUMNS = 70, 100
+#: Points of an hour that is whole, one a minute.
+HOUR_MIN = 60
 #: Lines of a page that is printed, not fitted to a terminal.
 NO_LIMIT = 10_000
 Line = list[Segment]
@@ -177,27 +180,28 @@ class Page:
         rest = (self._width if width is None else width) - found.cell_len - 1
         return found.append(" " + "─" * rest, style="not bold dim") if rest > 0 else found
 
-    def _short(self, name: str, *said: str | Text) -> Text:
-        parts = [part for part in said if part]
+    def _short(self, name: str, *texts: str | Text) -> Text:
+        parts = [part for part in texts if part]
         joined = Text(", ").join(Text(p) if isinstance(p, str) else p for p in parts)
         return Text.assemble((f"{name}: ", "dim"), joined, overflow="fold")
 
     def _side_by_side(
         self, left: tuple[str, RenderableType], right: tuple[str, RenderableType]
     ) -> Form:
-        width = self._width * 2 // 5
-        rest = self._width - width
-        first = self._render(Group(self._heading(left[0], width - 2), left[1]), width)
+        gap = Segment("  ")
+        width = self._width * 2 // 5 - gap.cell_length
+        rest = self._width - width - gap.cell_length
+        first = self._render(Group(self._heading(left[0], width), left[1]), width)
         second = self._render(Group(self._heading(right[0], rest), right[1]), rest)
         blank = [Segment(" " * width)]
-        return [[*(one or blank), *(other or [])] for one, other in zip_longest(first, second)]
+        return [[*(one or blank), gap, *(other or [])] for one, other in zip_longest(first, second)]
 
     def _block(self, title: str, shown: RenderableType) -> Form:
         return self._render(Group(self._heading(title), shown))
 
     def _banner(self, seen: Seen, age_s: float) -> list[Form]:
         """Return what is said where the unit does not answer, or what is shown is old."""
-        why = seen.error or _("tentwatch has not answered yet")
+        why = said(seen.error) if seen.error else _("tentwatch has not answered yet")
         if seen.status is None:
             text = _("asking the unit …") if seen.error is None and age_s <= OLD_S else why
             return [self._render(Text(text, style="bold reverse", overflow="fold"))]
@@ -271,10 +275,10 @@ class Page:
         # What the unit says of itself comes after the tent's own.
         names = [word(a) for a in sorted(alerts, key=lambda a: (a.startswith("unit_"), a))]
         for number in range(len(names), 0, -1):
-            said = [Text(name, style="bold red") for name in names[:number]]
+            first = [Text(name, style="bold red") for name in names[:number]]
             more = len(names) - number
             rest = [counted("{n} more", "{n} more", more)] if more else []
-            short = self._render(self._short(_("Alerts"), *said, *rest))
+            short = self._render(self._short(_("Alerts"), *first, *rest))
             if len(short) == 1 or number == 1:
                 break
         whole = self._short(_("Alerts"), *(Text(name, style="bold red") for name in names))
@@ -353,13 +357,14 @@ class Page:
         return forms
 
     def _event(self, event: dict[str, Any]) -> Text:
-        def said(value: object) -> str:
-            is_name = isinstance(value, str) and value.isidentifier()
-            return word(str(value)) if is_name else screen.shown(value)
+        def told(value: object) -> str:
+            if not isinstance(value, str):
+                return screen.shown(value)
+            return word(value) if value.replace(" ", "_").isidentifier() else said(value)
 
         at = str(event["ts"])[11:19] if event["ts"] else _up(event["uptime_s"])
         details = [
-            said(value) if key in ("alert", "sensor") else f"{word(key)} {said(value)}"
+            told(value) if key in ("alert", "sensor") else f"{word(key)} {told(value)}"
             for key, value in event["detail"].items()
             if value is not None and not isinstance(value, (dict, list))
         ]
@@ -401,11 +406,8 @@ class Page:
             "none": _("0 none"),
         }  # fmt: skip
         sources = "".join(letters.get(s, " ")[0] for s in points["source"][-room:])
-        since = "" if len(points["source"]) >= 60 else f" ({_('since {time}')})".format(
-            time=str(recent["since"])[11:16] if recent["since"] else _up(recent["since_uptime_s"])
-        )  # fmt: skip
         legend = ", ".join(letters[s] for s in letters if s in points["source"])
-        title = _("Last hour") + since + (f"  {legend}" if legend else "")
+        title = _hour_title(recent) + (f"  {legend}" if legend else "")
         columns = min(60, room)
 
         def drawing(name: str, scale: str, values: list[Any], top: float, lines: int) -> list[Text]:
@@ -425,6 +427,15 @@ class Page:
             drawn = [text for row in rows for text in drawing(*row, lines)]
             forms.append(self._render(Group(self._heading(title), source, *drawn)))
         return forms
+
+
+def _hour_title(recent: dict[str, Any]) -> str:
+    minutes = len(recent["points"]["source"])
+    if minutes >= HOUR_MIN:
+        return _("Last hour")
+    if recent["since"]:
+        return _("Last hour (since {time})").format(time=str(recent["since"])[11:16])
+    return _("Last hour ({age} so far)").format(age=_age(60 * minutes))
 
 
 def _aged(status: dict[str, Any]) -> dict[str, Any]:

@@ -135,7 +135,7 @@ class _Watch:
         return Measurement("obstructed", None, Quality.FAULT, self._why(failure))
 
     def _why(self, failure: Failure) -> str:
-        which = " and ".join(self._names[beam] for beam in failure.beams)
+        which = " + ".join(self._names[beam] for beam in failure.beams)
         if failure.alone:
             return (
                 f"{which} was broken {FAILED_TIMES} times in a row without the other: check that "

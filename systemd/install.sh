@@ -11,6 +11,8 @@ set -eu
 umask 022
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
+# What leads Python or cd elsewhere: sudo takes it away, a root's shell does not.
+unset CDPATH PYTHONPATH PYTHONHOME
 
 LINK=/opt/tentwatch
 COMMAND=/usr/local/bin/tentwatch
@@ -149,7 +151,7 @@ Free some. Nothing was changed." \
 # Python's version, or the one that this Debian would bring.
 python_version() {
     if command -v python3 >/dev/null; then
-        python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])'
+        python3 -I -c 'import sys; print("%d.%d" % sys.version_info[:2])'
     else
         case "$(sed -n 's/^VERSION_ID="*\([0-9]*\)"*$/\1/p' /etc/os-release)" in
         12) echo 3.11 ;;
@@ -166,9 +168,9 @@ end_stale_trial() {
 
 install_debian_packages() {
     missing=
-    python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"
+    python3 -I -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"
     command -v systemd-sysusers >/dev/null || missing="$missing systemd"
-    if ! python3 -c 'import lgpio' 2>/dev/null; then
+    if ! python3 -I -c 'import lgpio' 2>/dev/null; then
         if is_a_pi; then
             missing="$missing python3-lgpio"
         else
@@ -204,7 +206,7 @@ take_over_installation_by_hand() {
         say "Taking over what was installed by hand" "Перейняття встановленого вручну"
         rm -rf $LINK-a
         ln -s "$(basename $LINK-a)" $LINK-a
-        python3 - $LINK $LINK-a <<'EXCHANGE'
+        python3 -I - $LINK $LINK-a <<'EXCHANGE'
 import ctypes, os, sys
 here, exchange, old, new = -100, 2, *map(os.fsencode, sys.argv[1:])
 if ctypes.CDLL(None, use_errno=True).renameat2(here, old, here, new, exchange):
@@ -220,12 +222,16 @@ EXCHANGE
 build() {
     say "Building version $version in $new" "Створення версії $version у $new"
     rm -rf "$new"
+    # -I: nothing but what Debian has installed is imported, whatever lies in this folder.
     # Debian's packages are seen for the sake of lgpio alone: whatever else is there, ours are installed.
     # pip runs out of Debian's wheel (python3-venv brings it): unpacking it first would take as long again.
-    python3 -m venv --system-site-packages --without-pip "$new"
+    python3 -I -m venv --system-site-packages --without-pip "$new"
     for pip in /usr/share/python-wheels/pip-*.whl; do :; done
+    # Those that were checked: another bundle that was unpacked into the same folder has left its own.
+    wheels=$(sed -n 's|^[0-9a-f]*  \(wheels/[^ ]*\.whl\)$|\1|p' SHA256SUMS)
+    # shellcheck disable=SC2086  # the words are meant
     "$new/bin/python3" "$pip/pip" --isolated --disable-pip-version-check --quiet install --no-index --no-deps \
-        --ignore-installed --no-cache-dir wheels/*.whl
+        --ignore-installed --no-cache-dir $wheels
     "$new/bin/tentwatch" --help >/dev/null ||
         fail "Version $version does not run here (see above).
 What was installed before is as it was." \

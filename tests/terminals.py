@@ -77,12 +77,10 @@ class Terminal:
     def is_in_order(self) -> bool:
         """Say whether the terminal is as it was: its line's settings, cursor, wrapping, letters."""
         wait_for(lambda: self.raw.endswith(b"\x1b[?1049l"), "the page to be left")
+        # The line's settings come after what is written.
+        wait_for(lambda: termios.tcgetattr(self.line) == self.settings, "the line's settings")
         modes = self.screen.mode
-        return (
-            termios.tcgetattr(self.line) == self.settings
-            and pyte.modes.DECTCEM in modes
-            and pyte.modes.DECAWM in modes
-        )
+        return pyte.modes.DECTCEM in modes and pyte.modes.DECAWM in modes
 
     def hang_up(self) -> None:
         """Close the terminal as a lost connection does."""

@@ -368,6 +368,21 @@ def test_what_was_written_is_taken_back(
     assert technician.do("undo") == FAILED
 
 
+@pytest.mark.parametrize("spoilt", [b"[broken", b"\xff\xfe", None])
+def test_what_an_editor_has_spoilt_is_taken_back(
+    technician: Technician, capsys: pytest.CaptureFixture[str], spoilt: bytes | None
+) -> None:
+    before = technician.path.read_text()
+    assert technician.do("battery", "--capacity-ah", "200", "--chemistry", "lifepo4") == DONE
+    if spoilt is None:
+        technician.path.unlink()
+    else:
+        technician.path.write_bytes(spoilt)
+    assert technician.do("undo") == DONE
+    assert "no configuration: all of it is replaced" in capsys.readouterr().out
+    assert technician.path.read_text() == before
+
+
 def test_a_battery_needs_something_to_be_said(
     technician: Technician, capsys: pytest.CaptureFixture[str]
 ) -> None:

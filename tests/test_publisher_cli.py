@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from publisher import cli
 from publisher.mosquitto import listens
 from sensors.registry import DRIVERS
 from sensors.simulated.vedirect import Monitor
@@ -86,6 +87,28 @@ def test_check_config_names_every_fault_with_its_key(tmp_path: Path) -> None:
     assert as_json.returncode == 2
     assert found["ok"] is False
     assert len(found["faults"]) == len(done.stderr.splitlines())
+
+
+def test_under_systemd_a_faulty_configuration_is_waited_with_until_it_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else each of a start every other second would take its part of the journal."""
+    file, looks = tmp_path / "tentwatch.toml", []
+
+    def somebody_writes_it(_seconds: float) -> None:
+        looks.append(file.exists())
+        if len(looks) == 3:
+            file.write_text("[tent")
+
+    monkeypatch.setattr(cli, "FAULTY_S", 1e9)
+    monkeypatch.setattr("publisher.cli.time.sleep", somebody_writes_it)
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    assert cli.main(["run", "--config", str(file)]) == 2
+    assert not looks
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "systemd"))
+    assert cli.main(["run", "--config", str(file)]) == 2
+    assert looks == [False] * 3
+    assert "does not exist" in capsys.readouterr().err
 
 
 def test_check_config_is_content_with_a_good_file(tmp_path: Path) -> None:

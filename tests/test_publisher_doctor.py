@@ -344,7 +344,7 @@ CASES = {
     "contact chatters": Case(chatter, {"sensor.mains": ("fail", "tighten the wires at the relay")}),
     "beam blocked": Case(
         lambda p: p.hardware.set_beam(inner=True, blocked=True),
-        {"sensor.door": ("warning", "if nobody stands in the door: take away what does")},
+        {"sensor.door": ("warning", "take away what stands in the beam")},
     ),
     "beams swapped": Case(
         lambda p: setattr(p, "walked", {**BACKWARDS, "entered_since": 5, "left_since": 60}),

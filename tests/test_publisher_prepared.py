@@ -60,6 +60,13 @@ def card(tmp_path: Path) -> Card:
     return Card(tmp_path)
 
 
+def test_a_pipe_in_its_place_holds_up_nothing(card: Card) -> None:
+    os.mkfifo(card.file)
+    done = card.start()
+    assert done.returncode == 1
+    assert "nothing to take over" in done.stderr
+
+
 @pytest.mark.parametrize(
     "text", [GOOD, "\ufeff" + GOOD.replace("\n", "\r\n")], ids=["Unix", "Windows"]
 )
@@ -99,6 +106,7 @@ def test_the_previous_configuration_is_kept_and_a_failure_of_before_forgotten(ca
         (GOOD.replace("UA-7", "a b"), "tent.id: is 'a b'"),
         (GOOD.replace(f'"{SECRET}"', "5"), "password: must be text in quotes"),
         (GOOD.replace(SECRET, " "), "password: must be text in quotes"),
+        (GOOD.replace(SECRET, "one\\ntwo"), "password: must be text in quotes on one line"),
         (SECTIONS.replace("tls", f'password = "{SECRET}"\ntls'), "broker.password: is not a key"),
         (GOOD.replace("[broker]", "[broker"), "syntax: is not TOML"),
         (GOOD.replace("seats = 60", "seats = many"), "syntax: is not TOML"),

@@ -86,6 +86,14 @@ def test_the_values_stay_as_they_are_in_the_message_that_fits_best(
     assert said(message.format(**values)) == shouted(message).format(**values)
 
 
+def test_the_beams_in_a_message_are_translated_as_well(shouted: Callable[[str], str]) -> None:
+    text = (
+        "the inner beam (GPIO 24): broken for more than 10 minutes: check that nothing stands in it, "
+        "and its lenses, alignment, supply and cable"
+    )
+    assert said(text) == text.upper()
+
+
 def test_in_english_and_where_nothing_fits_a_text_stays() -> None:
     for text in (
         "GPIO 4 does not come to rest: check the relay and its cable",

@@ -440,6 +440,23 @@ def test_found_devices_are_fitted_without_a_question(place: Place) -> None:
     assert log.read_text().split() == ["stop", "restart"]
 
 
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"\xff\xfe\0", "is not UTF-8 text"),
+        (b" \n", "must hold one line"),
+        (b"one\ntwo\n", "must hold one line"),
+    ],
+)
+def test_what_is_no_password_is_refused(place: Place, content: bytes, why: str) -> None:
+    secret = place.root / "secret"
+    secret.write_bytes(content)
+    code, _, err = place.run("--yes", *BASIC, "--no-search", "--password-file", secret)
+    assert code == 2
+    assert f"--password-file: {why}" in err
+    assert not place.config.exists()
+
+
 def test_a_dry_run_changes_nothing(place: Place) -> None:
     log = place.has_systemd()
     secret = place.root / "secret"

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from publisher.day import Day, line
 from publisher.kept import Log
 from publisher.ledger import FILE as LEDGER
 from publisher.mosquitto import free_port
-from publisher.store import FILE, AtRest, Store, Unreadable
+from publisher.store import FILE, AtRest, Store, Unreadable, inspect
 from publisher.terminal import DONE, FAILED, USAGE
 from publisher.totals import Totals
 from tests.conftest import Unit, wait_for
@@ -226,6 +227,18 @@ def test_a_store_that_was_never_written_has_no_days(tmp_path: Path) -> None:
     store.close()
     with pytest.raises(Unreadable):
         AtRest(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", [FILE, f"{FILE}-wal"])
+def test_a_pipe_in_the_place_of_the_store_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    Store(tmp_path, 1000, 1 << 20).open("x", at())
+    shutil.copytree(tmp_path, tmp_path / "copy")
+    path = tmp_path / "copy" / name
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    with pytest.raises(Unreadable, match="it is no file"):
+        AtRest(tmp_path / "copy")
+    assert "it is no file" in str(inspect(tmp_path / "copy", 5.0))
 
 
 # A running unit

@@ -230,6 +230,31 @@ def test_a_flood_on_the_unit_itself_wears_no_card_either(idle: Idle) -> None:
     assert send(7, 5000 + COMMAND_SPAN_S)["people"] == 7
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"command": "backlog", "after": 1 << 70, "until": None},
+        {"command": "backlog", "after": 0, "until": 1 << 70},
+        {"command": "backlog", "after": -(1 << 70), "until": 5},
+        {"command": "backlog", "after": True, "until": 5},
+        {"command": "backlog", "after": 0, "until": 1e400},
+        {"command": "backlog"},
+        {"command": "log", "since": "\ud800"},
+        {"command": "log", "since": "\0"},
+        {"command": "log", "since": ["2026-11-22"]},
+        {"command": "log"},
+    ],
+)
+def test_what_no_store_can_be_asked_is_refused_and_no_fault_of_the_store(
+    idle: Idle, request_: dict[str, Any]
+) -> None:
+    answer = idle.agent._answer_unit(request_, idle.agent._clock.now())
+    assert not answer["ok"]
+    assert "must be" in answer["error"]
+    assert idle.agent._store.failure is None
+    assert idle.agent._answer_unit({"command": "log", "since": ""}, idle.agent._clock.now())["ok"]
+
+
 def test_large_correlation_data_is_refused_and_not_sent_back(idle: Idle) -> None:
     body = json.dumps({"cid": "a1", "expires": "2027-11-22T18:10:00Z", "people": 9}).encode()
     request, _, answer = idle.serve("headcount", body, data=b"x" * (MAX_BYTES + 1))[0]

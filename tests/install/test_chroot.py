@@ -89,8 +89,13 @@ A_PI = (
     "mount -t tmpfs tmpfs /sys; mkdir -p /sys/firmware/devicetree/base;"
     "printf 'Raspberry Pi 4' >/sys/firmware/devicetree/base/model;"
 )
-#: Is found as Debian's would be.
-LGPIO = "mkdir /run/lgpio; touch /run/lgpio/lgpio.py; export PYTHONPATH=/run/lgpio;"
+#: Where Debian's would be.
+LGPIO = "touch /usr/lib/python3/dist-packages/lgpio.py;"
+#: What lies about in a folder, or in a root's shell, and must lead nobody astray.
+ASTRAY = (
+    "echo 'raise SystemExit(9)' >{folder}/venv.py; touch {folder}/wheels/old-1-py3-none-any.whl;"
+    "export CDPATH=/tmp;"
+)
 
 
 def test_it_installs_on_a_pi_where_systemd_does_not_run(
@@ -100,7 +105,8 @@ def test_it_installs_on_a_pi_where_systemd_does_not_run(
     boot = root / "boot/firmware"
     boot.mkdir(parents=True)
     (boot / "config.txt").write_text("#dtparam=i2c_arm=on\n[cm4]\notg_mode=1")
-    done = in_chroot(root, "sh", "-c", f"{A_PI} {LGPIO} {folder}/install.sh --offline")
+    astray = ASTRAY.format(folder=folder)
+    done = in_chroot(root, "sh", "-c", f"{A_PI} {LGPIO} {astray} {folder}/install.sh --offline")
     assert done.code == 0, done.output
     assert "Next: sudo tentwatch setup" in done.output
 
