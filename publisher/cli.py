@@ -29,7 +29,11 @@ def main(argv: list[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     if sys.stdout is None:  # started with its output closed
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return USAGE
     command = {
         "run": _run,
         "demo": _demo,
@@ -65,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tentwatch", description="Reports a relief tent's capacity and power state over MQTT."
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    commands = parser.add_subparsers(dest="command", metavar="command")
 
     def command(name: str, text: str, *, state: bool = True) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text)
