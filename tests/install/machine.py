@@ -60,8 +60,9 @@ def prepare() -> None:
         raise Unavailable("it takes root to make and start a Debian")
     install(TOOLS)
     for release in RELEASES:
-        with clean_root(release) as root, Machine(root) as machine:
-            machine.start()
+        kept(release)
+    with clean_root(RELEASES[-1]) as root, Machine(root) as machine:
+        machine.start()
 
 
 def kept(release: Release) -> Path:
@@ -129,7 +130,8 @@ class Machine:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._outermost: subprocess.Popen[bytes] | None = None
-        self._cgroups: list[Path] = []
+        #: Its cgroups on the host, as long as it is on.
+        self.cgroups: list[Path] = []
 
     def __enter__(self) -> "Machine":
         return self
@@ -140,8 +142,8 @@ class Machine:
     def start(self) -> None:
         """Switch it on. Raises Unavailable."""
         console = self.root.parent / "console"
-        self._cgroups = own_cgroups()
-        files = " ".join(str(cgroup / "cgroup.procs") for cgroup in self._cgroups)
+        self.cgroups = own_cgroups()
+        files = " ".join(str(cgroup / "cgroup.procs") for cgroup in self.cgroups)
         with console.open("wb") as output:
             # In a PID namespace of its own it sees no process of the host, and when its first process
             # ends, the kernel ends all others.
@@ -166,8 +168,7 @@ class Machine:
             for nspawn in children(outermost.pid):
                 os.kill(nspawn, signal.SIGKILL)  # the first of its namespace, and so all
             outermost.wait(PATIENCE_S)
-        for cgroup in self._cgroups:
-            until(lambda gone=cgroup: removed(gone), PATIENCE_S)  # type: ignore[misc]
+        until(lambda: all(map(removed, self.cgroups)))
 
     def first(self) -> int | None:
         """Return the host's number of its first process, None where there is none."""
@@ -204,7 +205,7 @@ class Machine:
 def own_cgroups() -> list[Path]:
     """Make a cgroup in each hierarchy that systemd may use: what systemd-nspawn makes goes below it.
 
-    Without, it would put its own below the cgroup of whoever runs the tests, where two machines share
+    Else it would put its own below the cgroup of whoever runs the tests, where two machines would share
     them, and leave them there.
     """
     top = Path("/sys/fs/cgroup")
