@@ -61,7 +61,8 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except OSError as error:
-        complain(str(error))
+        named = error.filename is not None and error.strerror
+        complain(f"{error.filename}: {error.strerror}" if named else str(error))
         return FAILED
 
 

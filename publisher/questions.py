@@ -79,9 +79,11 @@ def usual(key: str, draft: Draft, before: Draft, root: Path) -> Any:
 
 
 def flag(key: str) -> str:
-    """Return the flag that answers a question, or sets any other key."""
+    """Return the flag that answers a question, fits a sensor, or sets any other key."""
     if any(key in question.keys for question in QUESTIONS):
         return "--" + key.rpartition(".")[2].replace("_", "-")
+    if key.startswith("sensors."):
+        return f"--sensor {key.split('.')[1]}=…"
     return f"--set {key}=…"
 
 

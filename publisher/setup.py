@@ -28,6 +28,7 @@ from sensors.registry import DRIVERS, config_class
 NO_DRIVER = "none"
 #: The password's file, beside the configuration.
 PASSWORD = "password"
+_PASSWORD_FLAG = "--password-file"
 
 
 def run(options: argparse.Namespace, hardware: Hardware | None = None) -> int:
@@ -91,7 +92,8 @@ class _Setup:
         if not self._dialogue.is_asking:
             # What is missing is named before anything is searched for or stopped.
             self._ask(draft, before, given)
-            faults = self._faults(draft)
+            of_secret = [fault for fault in faults if fault[0] == _PASSWORD_FLAG]
+            faults = self._faults(draft) + of_secret
         if faults:
             return self._refuse(faults)
         if self._dialogue.is_asking:
@@ -199,15 +201,23 @@ class _Setup:
             if any(key == one or key.startswith(f"{one}.") for one in given)
         ]
         if self._options.password_file is not None:
-            self._secret = self._read_secret()
-            if not self._secret:
-                faults.append(("--password-file", _("holds nothing")))
+            try:
+                self._secret = self._read_secret()
+            except UnicodeError:
+                faults.append((_PASSWORD_FLAG, _("is no UTF-8 text: save it as such")))
+            except OSError as error:
+                why = _("cannot be read ({error}): check its path and its rights")
+                faults.append((_PASSWORD_FLAG, why.format(error=error.strerror)))
+            else:
+                if not self._secret:
+                    faults.append((_PASSWORD_FLAG, _("holds nothing")))
         return given, fitted, faults
 
     def _read_secret(self) -> str:
-        """Return the password of --password-file. Raises OSError."""
+        """Return the password of --password-file. Raises OSError, and UnicodeError for what is no text."""
         name = self._options.password_file
         text = sys.stdin.readline() if name == "-" else Path(name).read_text(encoding="utf-8-sig")
+        text.encode()  # standard input lets bytes through that are no text
         return text.strip()
 
     def _take_the_devices(self) -> None:

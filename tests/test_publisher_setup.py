@@ -420,13 +420,31 @@ def test_what_is_missing_or_wrong_is_named_at_once_with_its_flag(place: Place) -
     for text in (
         "tent.id: is missing", "(--id)", "broker.host: is missing", "(--host)",
         "tent.seats: must be a whole number, not 'many'", "(--seats)", "sensors.door.gpio: is 99",
-        "sensors.lamp: is not a key", "tent.seets: is not a key",
+        "(--sensor door=…)", "sensors.lamp: is not a key", "tent.seets: is not a key",
+        "(--set tent.seets=…)",
     ):  # fmt: skip
         assert text in err, text
     assert not place.config.exists()
     assert not log.exists(), "the service is left running"
     place.plug_monitor()
     assert place.run("--seats", "many")[0] == 2, "nobody is asked in vain"
+
+
+def test_a_password_file_that_cannot_be_read_is_named(place: Place, tmp_path: Path) -> None:
+    file = tmp_path / "notepad.txt"
+    arguments = ("--yes", "--no-search", *BASIC, "--password-file", str(file))
+    code, _, err = place.run(*arguments)
+    assert code == 2
+    assert "--password-file: cannot be read (No such file or directory)" in err
+    file.write_text("geheim", encoding="utf-16")
+    code, _, err = place.run(*arguments)
+    assert code == 2
+    assert "--password-file: is no UTF-8 text: save it as such" in err
+    file.write_text("\n")
+    code, _, err = place.run(*arguments)
+    assert code == 2
+    assert "--password-file: holds nothing" in err
+    assert not place.config.exists()
 
 
 def test_found_devices_are_fitted_without_a_question(place: Place) -> None:
