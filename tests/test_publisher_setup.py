@@ -287,7 +287,7 @@ def test_what_was_configured_is_the_default_and_nothing_of_it_gets_lost(place: P
     # What was not said before is said now, at the ends of the sections.
     lines = place.config.read_text().splitlines()
     assert [line for line in lines if line not in text.splitlines()] == [
-        'timezone = "Europe/Kyiv"', "tls = true", "port = 8883",
+        'timezone = "Europe/Kyiv"', "tls = false", "port = 1883",
     ]  # fmt: skip
     assert [line for line in text.splitlines() if line not in lines] == []
     assert "charger (vedirect) is in the configuration and was not found. Keep it?" in out
@@ -428,6 +428,23 @@ def test_what_is_missing_or_wrong_is_named_at_once_with_its_flag(place: Place) -
     assert not log.exists(), "the service is left running"
     place.plug_monitor()
     assert place.run("--seats", "many")[0] == 2, "nobody is asked in vain"
+
+
+@pytest.mark.parametrize("port", [None, 1883, 8883])
+def test_a_unit_that_runs_without_tls_stays_so(place: Place, port: int | None) -> None:
+    place.config.parent.mkdir(parents=True)
+    line = "" if port is None else f"port = {port}\n"
+    place.config.write_text(
+        f'[tent]\nid = "UA-1"\nseats = 60\n[broker]\nhost = "b.example.org"\n{line}'
+    )
+    code, _, err = place.run("--yes", "--no-search", "--name", "Bucha")
+    assert (code, err) == (0, "")
+    broker = place.written()["broker"]
+    assert (broker.get("tls", False), broker.get("port", 1883)) == (False, port or 1883)
+    code, _, err = place.run("--yes", "--no-search", "--tls")
+    assert (code, err) == (0, "")
+    broker = place.written()["broker"]
+    assert (broker["tls"], broker["port"]) == (True, 8883)
 
 
 def test_a_password_file_that_cannot_be_read_is_named(place: Place, tmp_path: Path) -> None:
