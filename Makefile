@@ -3,7 +3,7 @@
 # make accuracy  how right the sensors are, as JSON     make fuzz  the parsers on much noise
 # make lock  pins what a Pi installs: systemd/*.lock
 # make bundle    what a Pi is installed from without internet, in dist/
-# make install-test  the bundle on clean roots of Debian 12 and 13, as root
+# make install-test  the bundle on clean roots of Debian 12 and 13, as root; QUICK=1: the short form
 # make vm-test   the whole unit in a virtual machine, as root; QUICK=1: the short form
 # make words  takes the texts for the screen into the catalogues in publisher/locale
 #
@@ -54,10 +54,10 @@ words: $(READY)
 bundle: $(READY)
 	$(VENV)/bin/python -m tests.bundle
 
+# Here and below, QUICK reaches the tests by the environment.
 install-test: $(READY)
 	$(VENV)/bin/python -m pytest -v tests/install
 
-# QUICK reaches the tests by the environment.
 vm-test: $(READY)
 	$(VENV)/bin/python -m pytest -v tests/vm
 

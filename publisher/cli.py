@@ -35,7 +35,11 @@ def main(argv: list[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     if sys.stdout is None:  # started with its output closed
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return USAGE
     command = {
         "run": _run,
         "demo": _demo,
@@ -63,7 +67,8 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except OSError as error:
-        complain(str(error))
+        named = error.filename is not None and error.strerror
+        complain(f"{error.filename}: {error.strerror}" if named else str(error))
         return FAILED
 
 
@@ -72,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="tentwatch",
         description=_("Reports a relief tent's capacity and power state over MQTT."),
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar=_("command"))
+    commands = parser.add_subparsers(dest="command", metavar=_("command"))
 
     def command(name: str, text: str, *, state: bool = True) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text)

@@ -31,13 +31,17 @@ LONGEST_NAME = 200
 class Tent:
     """`[tent]`: which tent this is."""
 
-    id: str = setting(doc="the tent's id, as in the topics", pattern=r"[A-Za-z0-9_-]{1,64}")
+    id: str = setting(
+        doc="the tent's id: 1 to 64 of A-Z a-z 0-9 - _", pattern=r"[A-Za-z0-9_-]{1,64}"
+    )
     seats: int = setting(doc="people that the tent is meant for", low=1, high=10_000)
     name: str = setting("", doc="name for people, such as a place")
     latitude: float | None = setting(None, doc="degrees north", low=-90, high=90)
     longitude: float | None = setting(None, doc="degrees east", low=-180, high=180)
     region: str | None = setting(
-        None, doc="ISO 3166-2 code of the region", pattern=r"[A-Z]{2}-[A-Z0-9]{1,3}"
+        None,
+        doc="ISO 3166-2 code of the region, such as UA-32",
+        pattern=r"[A-Z]{2}-[A-Z0-9]{1,3}",
     )
     timezone: str = setting("Europe/Kyiv", doc="IANA name of the zone in which the day ends")
     lamp_gpio: int | None = setting(
@@ -81,7 +85,9 @@ class Broker:
         doc="name or address of the MQTT broker, and nothing else", pattern=r"[^\s/@]+"
     )
     port: int = setting(1883, doc="TCP port; 8883 is usual with TLS", low=1, high=65535)
-    prefix: str = setting("tents/v1", doc="first levels of every topic", pattern=_PREFIX)
+    prefix: str = setting(
+        "tents/v1", doc="first levels of every topic, such as tents/v1", pattern=_PREFIX
+    )
     protocol: str = setting("5", doc="MQTT version", choices=("5", "3.1.1"))
     username: str | None = setting(None, doc="broker user; usually the tent's id")
     password_file: str | None = setting(
@@ -419,8 +425,6 @@ def _describe(rule: Rule) -> str:
         return f"{rule.doc} (one of {', '.join(rule.choices)})"
     if rule.low is not None and rule.high is not None:
         return f"{rule.doc} ({rule.low:g} to {rule.high:g})"
-    if rule.pattern:
-        return f"{rule.doc} (must match {rule.pattern})"
     return rule.doc
 
 

@@ -384,8 +384,9 @@ def the_service(
             key,
             marked("it is not installed"),
             marked(
-                "put tentwatch.service into /etc/systemd/system, then sudo systemctl daemon-reload and sudo "
-                "systemctl enable --now tentwatch"
+                "sudo ./install.sh in the bundle's folder; by hand: put tentwatch.service into "
+                "/etc/systemd/system, then sudo systemctl daemon-reload and sudo systemctl enable --now "
+                "tentwatch"
             ),
         )
     elif said.enabled in ("enabled", "enabled-runtime"):

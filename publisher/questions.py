@@ -65,10 +65,13 @@ def usual(key: str, draft: Draft, before: Draft, root: Path) -> Any:
         case "tent.timezone":
             return present or _zone(root) or USUAL_ZONE
         case "broker.tls":
-            return True if present is None else present
+            # A unit that runs without saying so is not encrypted, and its broker may not be able to.
+            return before.get("broker.host") is None if present is None else present
         case "broker.port":
-            port = TLS_PORT if draft.get("broker.tls") else PORT
-            return port if present in (None, PORT, TLS_PORT) else present
+            is_tls, was_tls = (bool(one.get("broker.tls")) for one in (draft, before))
+            if present is not None and (is_tls == was_tls or present not in (PORT, TLS_PORT)):
+                return present
+            return TLS_PORT if is_tls else PORT
         case "broker.username":
             is_new = before.get("broker.host") is None
             if is_new or (present is not None and present == before.get("tent.id")):
@@ -79,9 +82,11 @@ def usual(key: str, draft: Draft, before: Draft, root: Path) -> Any:
 
 
 def flag(key: str) -> str:
-    """Return the flag that answers a question, or sets any other key."""
+    """Return the flag that answers a question, fits a sensor, or sets any other key."""
     if any(key in question.keys for question in QUESTIONS):
         return "--" + key.rpartition(".")[2].replace("_", "-")
+    if key.startswith("sensors."):
+        return f"--sensor {key.split('.')[1]}=…"
     return f"--set {key}=…"
 
 

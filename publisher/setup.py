@@ -26,8 +26,9 @@ from sensors.registry import DRIVERS, config_class
 
 #: A sensor that is taken out of the configuration, in place of its driver.
 NO_DRIVER = "none"
-#: The password's file, beside the configuration, and the flag that brings a password.
-PASSWORD, SECRET_FLAG = "password", "--password-file"
+#: The password's file, beside the configuration.
+PASSWORD = "password"
+_PASSWORD_FLAG = "--password-file"
 
 
 def run(options: argparse.Namespace, hardware: Hardware | None = None) -> int:
@@ -91,7 +92,7 @@ class _Setup:
         if not self._dialogue.is_asking:
             # What is missing is named before anything is searched for or stopped.
             self._ask(draft, before, given)
-            of_secret = [fault for fault in faults if fault[0] == SECRET_FLAG]
+            of_secret = [fault for fault in faults if fault[0] == _PASSWORD_FLAG]
             faults = self._faults(draft) + of_secret
         if faults:
             return self._refuse(faults)
@@ -202,17 +203,21 @@ class _Setup:
         if self._options.password_file is not None:
             try:
                 self._secret = self._read_secret()
-            except UnicodeDecodeError:
-                faults.append((SECRET_FLAG, _("is not UTF-8 text")))
+            except UnicodeError:
+                faults.append((_PASSWORD_FLAG, _("is no UTF-8 text: save it as such")))
+            except OSError as error:
+                why = _("cannot be read ({error}): check its path and its rights")
+                faults.append((_PASSWORD_FLAG, why.format(error=error.strerror)))
             else:
                 if len(self._secret.splitlines()) != 1:
-                    faults.append((SECRET_FLAG, _("must hold one line: the password")))
+                    faults.append((_PASSWORD_FLAG, _("must hold one line: the password")))
         return given, fitted, faults
 
     def _read_secret(self) -> str:
-        """Return the password of --password-file. Raises OSError and UnicodeDecodeError."""
+        """Return the password of --password-file. Raises OSError, and UnicodeError for what is no text."""
         name = self._options.password_file
         text = sys.stdin.readline() if name == "-" else Path(name).read_text(encoding="utf-8-sig")
+        text.encode()  # standard input lets bytes through that are no text
         return text.strip()
 
     def _take_the_devices(self) -> None:

@@ -1,5 +1,6 @@
 """A serial port as drivers use it: opened for one alone, read with a deadline, interrupted."""
 
+import os
 from threading import Lock
 from typing import Any
 
@@ -31,7 +32,7 @@ class SerialPort:
             )
         except (OSError, ValueError, termios.error) as error:
             raise SensorError(
-                f"{self.path} cannot be opened ({error}): check the cable, the name under "
+                f"{self.path} cannot be opened ({_why(error)}): check the cable, the name under "
                 f"/dev/serial/by-id, membership of group dialout and that nothing else uses it"
             ) from error
 
@@ -73,3 +74,11 @@ class SerialPort:
             port, self._serial = self._serial, None
             if port is not None:
                 port.close()
+
+
+def _why(error: Exception) -> str:
+    """Return why a port cannot be opened: pyserial's own text has the path twice more."""
+    if "exclusively lock" in str(error):
+        return "another program has locked it"
+    number = getattr(error, "errno", None)
+    return os.strerror(number) if number else str(error)

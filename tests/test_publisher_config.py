@@ -266,7 +266,7 @@ outer_gpio = 28
         "sensors.door.outer_gpio",
         "sensors.door.inner_gpio",
     }
-    assert "must match" in found["tent.id"]
+    assert "1 to 64 of A-Z a-z 0-9 - _" in found["tent.id"]
     assert "whole number" in found["tent.seats"]
     assert "-90 to 90" in found["tent.latitude"]
     assert "text in quotes" in found["tent.timezone"]

@@ -235,7 +235,7 @@ def test_a_unit_is_set_up_from_nothing(place: Place) -> None:
     assert "PCA9685 at 0x41 on I2C bus 1: left alone" in out
     assert SECRET not in out
     # Wrong answers are explained with the configuration's own words.
-    for words in ("must match [A-Za-z0-9_-]{1,64}", "people that the tent is meant for", "geheim"):
+    for words in ("1 to 64 of A-Z a-z 0-9 - _", "people that the tent is meant for", "geheim"):
         assert (words in out) == (words != "geheim"), words
     assert max(map(len, place.screen.splitlines())) <= 80
     assert place.hardware.bus.users == 0
@@ -288,7 +288,7 @@ def test_what_was_configured_is_the_default_and_nothing_of_it_gets_lost(place: P
     # What was not said before is said now, at the ends of the sections.
     lines = place.config.read_text().splitlines()
     assert [line for line in lines if line not in text.splitlines()] == [
-        'timezone = "Europe/Kyiv"', "tls = true", "port = 8883",
+        'timezone = "Europe/Kyiv"', "tls = false", "port = 1883",
     ]  # fmt: skip
     assert [line for line in text.splitlines() if line not in lines] == []
     assert "charger (vedirect) is in the configuration and was not found. Keep it?" in out
@@ -421,13 +421,48 @@ def test_what_is_missing_or_wrong_is_named_at_once_with_its_flag(place: Place) -
     for text in (
         "tent.id: is missing", "(--id)", "broker.host: is missing", "(--host)",
         "tent.seats: must be a whole number, not 'many'", "(--seats)", "sensors.door.gpio: is 99",
-        "sensors.lamp: is not a key", "tent.seets: is not a key",
+        "(--sensor door=…)", "sensors.lamp: is not a key", "tent.seets: is not a key",
+        "(--set tent.seets=…)",
     ):  # fmt: skip
         assert text in err, text
     assert not place.config.exists()
     assert not log.exists(), "the service is left running"
     place.plug_monitor()
     assert place.run("--seats", "many")[0] == 2, "nobody is asked in vain"
+
+
+@pytest.mark.parametrize("port", [None, 1883, 8883])
+def test_a_unit_that_runs_without_tls_stays_so(place: Place, port: int | None) -> None:
+    place.config.parent.mkdir(parents=True)
+    line = "" if port is None else f"port = {port}\n"
+    place.config.write_text(
+        f'[tent]\nid = "UA-1"\nseats = 60\n[broker]\nhost = "b.example.org"\n{line}'
+    )
+    code, _, err = place.run("--yes", "--no-search", "--name", "Bucha")
+    assert (code, err) == (0, "")
+    broker = place.written()["broker"]
+    assert (broker.get("tls", False), broker.get("port", 1883)) == (False, port or 1883)
+    code, _, err = place.run("--yes", "--no-search", "--tls")
+    assert (code, err) == (0, "")
+    broker = place.written()["broker"]
+    assert (broker["tls"], broker["port"]) == (True, 8883)
+
+
+def test_a_password_file_that_cannot_be_read_is_named(place: Place, tmp_path: Path) -> None:
+    file = tmp_path / "notepad.txt"
+    arguments = ("--yes", "--no-search", *BASIC, "--password-file", str(file))
+    code, _, err = place.run(*arguments)
+    assert code == 2
+    assert "--password-file: cannot be read (No such file or directory)" in err
+    file.write_text("geheim", encoding="utf-16")
+    code, _, err = place.run(*arguments)
+    assert code == 2
+    assert "--password-file: is no UTF-8 text: save it as such" in err
+    file.write_text("\n")
+    code, _, err = place.run(*arguments)
+    assert code == 2
+    assert "--password-file: must hold one line: the password" in err
+    assert not place.config.exists()
 
 
 def test_found_devices_are_fitted_without_a_question(place: Place) -> None:
@@ -443,7 +478,7 @@ def test_found_devices_are_fitted_without_a_question(place: Place) -> None:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"\xff\xfe\0", "is not UTF-8 text"),
+        (b"\xff\xfe\0", "is no UTF-8 text"),
         (b" \n", "must hold one line"),
         (b"one\ntwo\n", "must hold one line"),
     ],

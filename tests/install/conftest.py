@@ -1,5 +1,6 @@
 """What the tests of the installation share: the bundles, the machines, and the figures."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import pytest
 from tests import bundle
 from tests.install.machine import RELEASES, Machine, Release, clean_root, prepare
 from tests.vm.image import Unavailable
+
+#: The short form: one release, and of the other that a bundle installs and the unit reports.
+QUICK = bool(os.environ.get("QUICK"))
 
 _figures: dict[str, str] = {}
 _not_tested: list[str] = []
@@ -61,6 +65,17 @@ def only_on(release: Release, number: int) -> None:
     """What does not depend on the release is tried on one: each installation takes its time."""
     if release.number != number:
         pytest.skip(f"is tried on Debian {number}")
+
+
+#: For what the short form leaves out.
+long = pytest.mark.skipif(QUICK, reason="not in the short form")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In the short form, try on Debian 12 only that a bundle installs and the unit reports."""
+    for item in items:
+        if "bookworm" in item.name and "from_a_clean_debian" not in item.name:
+            item.add_marker(long)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,8 +60,9 @@ def prepare() -> None:
         raise Unavailable("it takes root to make and start a Debian")
     install(TOOLS)
     for release in RELEASES:
-        with clean_root(release) as root, Machine(root) as machine:
-            machine.start()
+        kept(release)
+    with clean_root(RELEASES[-1]) as root, Machine(root) as machine:
+        machine.start()
 
 
 def kept(release: Release) -> Path:
@@ -127,7 +129,9 @@ class Machine:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._nspawn: subprocess.Popen[bytes] | None = None
+        self._outermost: subprocess.Popen[bytes] | None = None
+        #: Its cgroups on the host, as long as it is on.
+        self.cgroups: list[Path] = []
 
     def __enter__(self) -> "Machine":
         return self
@@ -138,9 +142,15 @@ class Machine:
     def start(self) -> None:
         """Switch it on. Raises Unavailable."""
         console = self.root.parent / "console"
+        self.cgroups = own_cgroups()
+        files = " ".join(str(cgroup / "cgroup.procs") for cgroup in self.cgroups)
         with console.open("wb") as output:
-            self._nspawn = subprocess.Popen(
-                ("systemd-nspawn", "--quiet", "--directory", self.root, "--register=no",
+            # In a PID namespace of its own it sees no process of the host, and when its first process
+            # ends, the kernel ends all others.
+            self._outermost = subprocess.Popen(
+                ("sh", "-ec", f'for file in {files}; do echo $$ >$file; done; exec "$@"', "sh",
+                 "unshare", "--pid", "--fork", "--kill-child", "--mount-proc",
+                 "systemd-nspawn", "--quiet", "--directory", self.root, "--register=no",
                  "--keep-unit", "--private-network", "--boot"),
                 env={**CLEAN, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output,
@@ -153,16 +163,24 @@ class Machine:
 
     def cut(self) -> None:
         """Pull the plug. What is on its disk by then stays: the host's kernel has it."""
-        nspawn, self._nspawn = self._nspawn, None
-        if nspawn is not None:
-            for process in children(nspawn.pid):
-                os.kill(process, signal.SIGKILL)  # the container's first, and so all
-            nspawn.wait(PATIENCE_S)
+        outermost, self._outermost = self._outermost, None
+        if outermost is not None:
+            for nspawn in children(outermost.pid):
+                os.kill(nspawn, signal.SIGKILL)  # the first of its namespace, and so all
+            outermost.wait(PATIENCE_S)
+        until(lambda: all(map(removed, self.cgroups)))
+
+    def first(self) -> int | None:
+        """Return the host's number of its first process, None where there is none."""
+        found = [self._outermost.pid] if self._outermost is not None else []
+        for _generation in ("systemd-nspawn", "systemd"):
+            found = [child for process in found for child in children(process)]
+        return next(iter(found), None)
 
     def begin(self, command: str, stdin: int | IO[str] = subprocess.DEVNULL) -> Any:
         """Begin a command of the shell's as root."""
-        assert self._nspawn is not None, "it is off"
-        first = next(iter(children(self._nspawn.pid)), None)
+        assert self._outermost is not None, "it is off"
+        first = self.first()
         if first is None:
             raise ProcessLookupError("it has not begun, or has ended")
         words = ("nsenter", "--all", "-t", str(first), "sh", "-c", command)
@@ -182,6 +200,32 @@ class Machine:
         done = self.attempt(command)
         assert done.code == 0, f"{command}\nended with {done.code}:\n{done.output}"
         return done.output
+
+
+def own_cgroups() -> list[Path]:
+    """Make a cgroup in each hierarchy that systemd may use: what systemd-nspawn makes goes below it.
+
+    Else it would put its own below the cgroup of whoever runs the tests, where two machines would share
+    them, and leave them there.
+    """
+    top = Path("/sys/fs/cgroup")
+    hierarchies = [top, top / "systemd", top / "unified"]
+    name = f"machine-{uuid.uuid4().hex[:8]}"  # the same in each, as systemd-nspawn expects
+    made = [path / name for path in hierarchies if (path / "cgroup.procs").exists()]
+    for cgroup in made:
+        cgroup.mkdir()
+    return made
+
+
+def removed(cgroup: Path) -> bool:
+    """Remove a cgroup with those below it; return whether none of them holds a process any more."""
+    below = [Path(folder) for folder, _folders, _files in os.walk(cgroup, topdown=False)]
+    try:
+        for folder in below:
+            folder.rmdir()
+    except OSError:
+        return False
+    return True
 
 
 def children(process: int) -> list[int]:
