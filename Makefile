@@ -5,7 +5,7 @@
 # make bundle    what a Pi is installed from without internet, in dist/
 # make install-test  the bundle on clean roots of Debian 12 and 13, as root; QUICK=1: the short form
 # make vm-test   the whole unit in a virtual machine, as root; QUICK=1: the short form
-# make words  takes the texts for the screen into the catalogues in publisher/locale
+# make words  takes the texts for the screen into the catalogues in technician/words/locale
 #
 # Each sets up what it needs: Debian's mosquitto, and everything else in .venv.
 
@@ -44,12 +44,12 @@ lock: $(READY)
 	printf 'setuptools>=68\nsetuptools-scm\n' | \
 	  $(VENV)/bin/$(LOCK) - -c systemd/requirements.lock -o systemd/build.lock
 
-# A new language: pybabel init -i FILE.pot -D tentwatch -d publisher/locale -l LANGUAGE
+# A new language: pybabel init -i FILE.pot -D tentwatch -d technician/words/locale -l LANGUAGE
 POT := $(VENV)/tentwatch.pot
 words: $(READY)
-	$(VENV)/bin/pybabel -q extract -k marked -k counted:1,2 --no-location --omit-header --sort-output --width=100 -o $(POT) publisher
-	$(VENV)/bin/pybabel -q update -i $(POT) -D tentwatch -d publisher/locale --no-fuzzy-matching --omit-header --ignore-obsolete --width=100
-	$(VENV)/bin/pybabel -q compile -f -D tentwatch -d publisher/locale
+	$(VENV)/bin/pybabel -q extract -k marked -k counted:1,2 --no-location --omit-header --sort-output --width=100 -o $(POT) sensors publisher technician
+	$(VENV)/bin/pybabel -q update -i $(POT) -D tentwatch -d technician/words/locale --no-fuzzy-matching --omit-header --ignore-obsolete --width=100
+	$(VENV)/bin/pybabel -q compile -f -D tentwatch -d technician/words/locale
 
 bundle: $(READY)
 	$(VENV)/bin/python -m tests.bundle

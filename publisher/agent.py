@@ -19,21 +19,22 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeGuard
 
-from publisher import commands, lamp, messages
-from publisher.board import LOOK_S, Board
+from publisher import commands, messages
 from publisher.clock import EPOCH, Clock, Now, boot_id, timestamp
 from publisher.commands import Command, Refused
-from publisher.config import Config
+from publisher.config.load import Config
 from publisher.control import Control
-from publisher.hour import Hour
-from publisher.ledger import make_way
-from publisher.link import Link
+from publisher.link.link import Link
+from publisher.link.session import Request
+from publisher.link.stamps import Stamps
 from publisher.notify import notify
-from publisher.panel import Panel
-from publisher.session import Request
-from publisher.stamps import Stamps
-from publisher.store import ID_LIMIT, MOST_ANSWERS, Row, Store
-from publisher.tent import Happening, Tent
+from publisher.rules.tent import Happening, Tent
+from publisher.store.ledger import make_way
+from publisher.store.store import ID_LIMIT, MOST_ANSWERS, Row, Store
+from publisher.unit import lamp
+from publisher.unit.board import LOOK_S, Board
+from publisher.unit.hour import Hour
+from publisher.unit.panel import Panel
 from sensors import registry
 from sensors.hardware import Hardware
 from sensors.reading import Quality, Reading, SensorError

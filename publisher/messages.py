@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from publisher.clock import Now, timestamp
-from publisher.config import Config
-from publisher.tent import Happening
+from publisher.config.load import Config
+from publisher.rules.tent import Happening
 
 VERSION = 1
 #: No history message is larger (contract, `history`).

@@ -23,12 +23,12 @@ from paho.mqtt.properties import Properties
 
 from publisher.agent import Agent
 from publisher.clock import Clock, DemoClock, boot_id
-from publisher.config import Broker as BrokerSettings
-from publisher.config import Config, Report
-from publisher.demo import configuration
-from publisher.mosquitto import free_port, listens
-from publisher.store import Store
+from publisher.config.load import Broker as BrokerSettings
+from publisher.config.load import Config, Report
+from publisher.store.store import Store
 from sensors.simulated.hardware import SimulatedHardware
+from technician.demo.demo import configuration
+from technician.demo.mosquitto import free_port, listens
 from tests import contract
 
 #: No wait in a test is expected to come near it; it only ends a test that has failed.

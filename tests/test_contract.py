@@ -15,10 +15,10 @@ from jsonschema import Draft202012Validator
 
 from publisher import commands, messages
 from publisher.clock import Now
-from publisher.config import Config, parse
-from publisher.power import Source
-from publisher.store import FILE, Store
-from publisher.tent import Happening, Tent
+from publisher.config.load import Config, parse
+from publisher.rules.power import Source
+from publisher.rules.tent import Happening, Tent
+from publisher.store.store import FILE, Store
 from sensors.reading import FAULT, Quality, Reading
 from tests import contract
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from publisher import generator
-from publisher.board import Board
-from publisher.broker_check import STEPS
+from publisher.rules import generator
+from publisher.unit.board import Board
 from sensors.registry import DRIVERS
+from technician.doctor.broker_check import STEPS
 from tests.conftest import Unit, wait_for
 
 ROOT = Path(__file__).parent.parent
@@ -95,9 +95,11 @@ def test_the_readme_names_every_page() -> None:
         assert f"`docs/{file.name}`" in README, file
 
 
-def test_the_architecture_names_every_module_of_the_publisher() -> None:
+def test_the_architecture_names_every_module() -> None:
     named = set(re.findall(r"(\w+\.py)", page("architecture.md")))
-    modules = {file.name for file in ROOT.glob("publisher/*.py")} - {"__init__.py"}
+    modules = {
+        file.name for room in ("publisher", "technician") for file in (ROOT / room).rglob("*.py")
+    } - {"__init__.py"}
     assert modules <= named
 
 
@@ -117,7 +119,7 @@ def alerts(module: str) -> set[str]:
 
 
 def test_the_page_of_topics_has_every_alert_and_no_other(tmp_path: Path) -> None:
-    raised = alerts("tent.py") | alerts("agent.py")
+    raised = alerts("rules/tent.py") | alerts("agent.py")
     raised |= set(generator.ALERTS) | set(Board(tmp_path, tmp_path).alerts)
     table = page("topics.md").partition("| alert | meaning |")[2].partition("\n\n")[0]
     rows = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
@@ -151,7 +153,9 @@ def said_of_faults() -> set[str]:
     """Return what doctor can say of what is not well, and every cure; `…` stands for what is filled in."""
     found = set()
     for module in DOCTOR:
-        tree = ast.parse((ROOT / "publisher" / f"{module}.py").read_text(encoding="utf-8"))
+        tree = ast.parse(
+            (ROOT / "technician" / "doctor" / f"{module}.py").read_text(encoding="utf-8")
+        )
         of_wellness = set()
         for node in ast.walk(tree):
             match node:

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from publisher import commands, messages
-from publisher.charge import Charge
-from publisher.config import ConfigError, parse
-from publisher.totals import Totals
+from publisher.config.load import ConfigError, parse
+from publisher.rules.charge import Charge
+from publisher.rules.totals import Totals
 from sensors import jbd_frames, pzem004t_frames, vedirect_frames
 from sensors.registry import DRIVERS, decode
 from tests.tents import NOON, Unit, config

@@ -14,9 +14,9 @@ from paho.mqtt.properties import Properties
 
 from publisher import control
 from publisher.agent import Agent, StartError
-from publisher.mosquitto import free_port
-from publisher.store import Store
-from publisher.tent import ZERO_READINGS
+from publisher.rules.tent import ZERO_READINGS
+from publisher.store.store import Store
+from technician.demo.mosquitto import free_port
 from tests.conftest import Broker, Subscriber, Unit, all_well, command, recorded, wait_for
 
 

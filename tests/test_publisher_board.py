@@ -9,7 +9,8 @@ import pytest
 
 from publisher import control
 from publisher.agent import FIRST_ABOUT_S
-from publisher.board import (
+from publisher.clock import DemoClock
+from publisher.unit.board import (
     CALM_S,
     DISK_LOW,
     OVERHEATING,
@@ -19,7 +20,6 @@ from publisher.board import (
     Board,
     Look,
 )
-from publisher.clock import DemoClock
 from tests.conftest import Broker, Subscriber, Unit, wait_for
 
 
@@ -425,7 +425,7 @@ def test_reconnects_are_counted(unit: Unit, broker: Broker, subscriber: Subscrib
 def test_the_status_shows_the_unit(unit: Unit, pi: Pi) -> None:
     from rich.console import Console
 
-    from publisher.screen import unit_panel
+    from technician.screen.screen import unit_panel
 
     unit.hardware.root = pi.root
     pi.sags()

@@ -18,7 +18,7 @@ from paho.mqtt.client import Client, MQTTMessage, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 
 from publisher.messages import HISTORY_MAX_BYTES
-from publisher.mosquitto import free_port, listens
+from technician.demo.mosquitto import free_port, listens
 from tests.conftest import PATIENCE_S, Unit, command, wait_for
 
 ROOT = Path(__file__).parent.parent

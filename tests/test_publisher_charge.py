@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from publisher.charge import Battery, Charge, Estimator, Gap
+from publisher.rules.charge import Battery, Charge, Estimator, Gap
 from tests.accuracy.battery import measure
 
 HOUR_S, DAY_S = 3600.0, 86_400.0

@@ -8,7 +8,7 @@ import pytest
 
 from publisher import clock
 from publisher.clock import EPOCH, Clock, DemoClock, Now, boot_id, kernel_is_synced, timestamp
-from publisher.screen import clock_text
+from technician.screen.screen import clock_text
 from tests.tents import NOON, Kernel
 
 

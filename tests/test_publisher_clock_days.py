@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from publisher import day
-from publisher.day import MOST_SPANS, Day, Span, bounds, day_at, extend
-from publisher.totals import Totals
+from publisher.rules import day
+from publisher.rules.day import MOST_SPANS, Day, Span, bounds, day_at, extend
+from publisher.rules.totals import Totals
 from tests.tents import NOON, Unit, config
 
 KYIV = ZoneInfo("Europe/Kyiv")

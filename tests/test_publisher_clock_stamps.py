@@ -11,9 +11,9 @@ import pytest
 
 from publisher import messages
 from publisher.clock import DemoClock, Now
-from publisher.stamps import Stamps
-from publisher.store import Store
-from publisher.tent import Happening
+from publisher.link.stamps import Stamps
+from publisher.rules.tent import Happening
+from publisher.store.store import Store
 from tests import contract
 from tests.conftest import Broker, Subscriber, Unit
 from tests.tents import NOON, Kernel

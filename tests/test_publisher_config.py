@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, get_type_hints
 
 import pytest
 
-from publisher.config import SECTIONS, Config, ConfigError, keys_of, load, parse
+from publisher.config.load import SECTIONS, Config, ConfigError, keys_of, load, parse
 from sensors.registry import DRIVERS, config_class
 
 MINIMAL = '[tent]\nid = "UA-32-0417"\nseats = 60\n[broker]\nhost = "broker.example"\n'
@@ -325,7 +325,7 @@ class Key(NamedTuple):
 
 
 def every_key() -> list[Key]:
-    from publisher.config import _plain_type
+    from publisher.config.load import _plain_type
 
     kinds = [(section, kind, FULL) for section, kind in SECTIONS.items()]
     for text in (FULL, OTHER):

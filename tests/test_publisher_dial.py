@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from publisher import dial, session
 from publisher.clock import DemoClock, Now
-from publisher.config import Broker as BrokerSettings
-from publisher.dial import validity
+from publisher.config.load import Broker as BrokerSettings
+from publisher.link import dial, session
+from publisher.link.dial import validity
 from tests.conftest import Broker, Unit, error_of, is_connected, wait_for
 
 NOW = datetime.now(UTC).replace(microsecond=0)

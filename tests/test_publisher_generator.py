@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from publisher.generator import (
+from publisher.rules.generator import (
     ALERTS,
     FREQUENCY,
     FREQUENCY_WARNING,

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from publisher.clock import Now
-from publisher.hour import MOST_EVENTS, POINTS, Hour
-from publisher.tent import Happening
+from publisher.rules.tent import Happening
+from publisher.unit.hour import MOST_EVENTS, POINTS, Hour
 from tests.conftest import Unit, wait_for
 
 START = Now(1_000.0, 90.0, datetime(2026, 11, 22, 18, 0, tzinfo=UTC), synced=True)

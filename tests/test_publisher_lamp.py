@@ -8,9 +8,9 @@ from pathlib import Path
 import gpiozero
 import pytest
 
-from publisher import lamp
-from publisher.lamp import DARK, IDENTIFY, NO_LINK, NOTED, SENSOR_FAULT, STARTING, WORKING
-from publisher.panel import Panel
+from publisher.unit import lamp
+from publisher.unit.lamp import DARK, IDENTIFY, NO_LINK, NOTED, SENSOR_FAULT, STARTING, WORKING
+from publisher.unit.panel import Panel
 from sensors.clock import Monotonic
 from sensors.gpio import Lamp
 from sensors.simulated.hardware import LAMP_GPIO, SimulatedHardware

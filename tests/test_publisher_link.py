@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from publisher import session
+from publisher.link import session
 from publisher.messages import HISTORY_MAX_BYTES
 from tests.conftest import (
     PATIENCE_S,

@@ -15,8 +15,8 @@ from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 
 from publisher import agent as agent_module
-from publisher import link, session
-from publisher.store import FILE, Row, Store
+from publisher.link import link, session
+from publisher.store.store import FILE, Row, Store
 from tests.conftest import (
     Broker,
     Subscriber,

@@ -9,10 +9,10 @@ import pytest
 
 from publisher import messages
 from publisher.clock import Now
-from publisher.config import parse
+from publisher.config.load import parse
 from publisher.messages import Topics
-from publisher.store import STAMP_BYTES
-from publisher.tent import Happening, Tent
+from publisher.rules.tent import Happening, Tent
+from publisher.store.store import STAMP_BYTES
 from tests import contract
 
 CONFIG = parse("""\

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from publisher.agent import usable
-from publisher.ledger import FILE as LEDGER
-from publisher.ledger import Ledger, checksum
-from publisher.store import ID_LIMIT, Row
-from publisher.totals import Totals
+from publisher.rules.totals import Totals
+from publisher.store.ledger import FILE as LEDGER
+from publisher.store.ledger import Ledger, checksum
+from publisher.store.store import ID_LIMIT, Row
 from tests.tents import NOON, config
 from tests.tents import Unit as Tent
 from tests.test_publisher_store import Unit, sql, stored

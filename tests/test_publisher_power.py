@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from publisher.power import MainsVoltage, Seen, Source, source
+from publisher.rules.power import MainsVoltage, Seen, Source, source
 
 ABSENT = Seen(False, None)
 ON, OFF, SILENT = Seen(True, True), Seen(True, False), Seen(True, None)

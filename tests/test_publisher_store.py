@@ -22,11 +22,13 @@ from typing import Any
 
 import pytest
 
-from publisher import messages, store
+from publisher import messages
 from publisher.clock import Now, timestamp
-from publisher.ledger import FILE as LEDGER
-from publisher.ledger import SCHEMA, Ledger, SecondPlace
-from publisher.store import (
+from publisher.rules.tent import Happening
+from publisher.store import store
+from publisher.store.ledger import FILE as LEDGER
+from publisher.store.ledger import SCHEMA, Ledger, SecondPlace
+from publisher.store.store import (
     BOOT_CHANCE,
     BOOT_STEP,
     CONN_BLOCK,
@@ -42,7 +44,6 @@ from publisher.store import (
     Store,
     Unread,
 )
-from publisher.tent import Happening
 from tests.conftest import PATIENCE_S
 
 WALL = datetime(2026, 11, 22, 18, 0, tzinfo=UTC)
@@ -1250,7 +1251,7 @@ def test_the_next_version_takes_up_the_files_of_all_earlier_ones(
     before = ledger(tmp_path) if version else {"boot_id": "boot-a", "totals": None}
     monkeypatch.setitem(store._STEPS, 2, ("CREATE TABLE moods (mood TEXT)",))
     monkeypatch.setattr(store, "SCHEMA", 3)
-    monkeypatch.setattr("publisher.ledger.SCHEMA", 3)
+    monkeypatch.setattr("publisher.store.ledger.SCHEMA", 3)
     unit = Unit(tmp_path, str(before["boot_id"]), second=1000)
     assert unit.store.failure is None
     assert unit.store.set_aside() == []
@@ -1274,7 +1275,7 @@ def test_a_damaged_ledger_gets_no_right_checksum_from_a_new_version(
     sql(tmp_path, "UPDATE ledger SET body = replace(body, '300', '900')")
     monkeypatch.setitem(store._STEPS, 2, ("CREATE TABLE moods (mood TEXT)",))
     monkeypatch.setattr(store, "SCHEMA", 3)
-    monkeypatch.setattr("publisher.ledger.SCHEMA", 3)
+    monkeypatch.setattr("publisher.store.ledger.SCHEMA", 3)
     unit = Unit(tmp_path, second=100)
     assert unit.store.set_aside() == ["tentwatch.corrupt-1"]
     assert unit.opened.totals == {"n": 300}

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from publisher.ledger import BOOT_FILE, SLOT_BYTES, Ledger, SecondPlace
-from publisher.ledger import FILE as LEDGER
-from publisher.store import CARRIED, FILE, MOST_REFUSALS, MOST_SET_ASIDE
+from publisher.store.ledger import BOOT_FILE, SLOT_BYTES, Ledger, SecondPlace
+from publisher.store.ledger import FILE as LEDGER
+from publisher.store.store import CARRIED, FILE, MOST_REFUSALS, MOST_SET_ASIDE
 from tests.bench import damage
 from tests.test_publisher_store import Unit, cut_power, overwrite, stored
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from publisher.store import FILE, MOST_REFUSALS
+from publisher.store.store import FILE, MOST_REFUSALS
 from tests.test_publisher_store import Unit, cut_power, number
 
 SIZE = 4 << 20

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from publisher.config import Config, ConfigError, parse
-from publisher.occupancy import Door, Occupancy
+from publisher.config.load import Config, ConfigError, parse
+from publisher.rules.occupancy import Door, Occupancy
 from sensors.reading import Quality, Value
 from tests.tents import ALL_WELL, NOON, STALE_S, Unit
 

@@ -1,8 +1,8 @@
 """Totals that were out of reach come back: once, and whatever has been counted meanwhile."""
 
-from publisher.day import Day, Span
-from publisher.occupancy import Occupancy
-from publisher.totals import Totals
+from publisher.rules.day import Day, Span
+from publisher.rules.occupancy import Occupancy
+from publisher.rules.totals import Totals
 
 
 def earlier(**more: int) -> Totals:

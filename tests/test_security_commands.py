@@ -17,10 +17,10 @@ from publisher import commands, control, messages
 from publisher.agent import COMMAND_SPAN_S, MOST_COMMANDS, Agent
 from publisher.clock import Clock
 from publisher.commands import MAX_BYTES, Refused, from_broker, from_unit
-from publisher.demo import configuration
-from publisher.session import Request
-from publisher.store import Store
+from publisher.link.session import Request
+from publisher.store.store import Store
 from sensors.simulated.hardware import SimulatedHardware
+from technician.demo.demo import configuration
 from tests import contract
 from tests.conftest import Subscriber, Unit, all_well, command, wait_for
 from tests.tents import NOON

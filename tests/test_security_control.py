@@ -153,7 +153,7 @@ def test_an_agent_that_hangs_is_named_as_such(
 ASK = """
 import os, sys
 from pathlib import Path
-from publisher import control  # while its files can still be read
+from publisher import control# while its files can still be read
 os.setgroups([int(group) for group in sys.argv[2].split()])
 os.setgid(65534)
 os.setuid(65534)

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from publisher import cli
-from publisher.config import Broker as Settings
-from publisher.config import ConfigError, parse
-from publisher.secrets import exposed, goes_in_the_clear
-from publisher.terminal import DONE, USAGE
+from publisher.config.load import Broker as Settings
+from publisher.config.load import ConfigError, parse
+from technician import cli
+from technician.secrets import exposed, goes_in_the_clear
+from technician.terminal import DONE, USAGE
 from tests.conftest import PATIENCE_S, Broker, Subscriber, Unit, wait_for
 from tests.test_systemd import SAMPLE
 
@@ -108,7 +108,7 @@ def test_a_way_out_of_the_credentials_is_no_credential(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     credentials, file = tmp_path / "credentials", tmp_path / "secret"
-    monkeypatch.setattr("publisher.secrets.CREDENTIALS", credentials)
+    monkeypatch.setattr("technician.secrets.CREDENTIALS", credentials)
     credentials.mkdir()
     file.touch()
     file.chmod(0o644)

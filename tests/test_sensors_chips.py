@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from sensors import chips
-from sensors.chips import Found
 from sensors.clock import Monotonic
+from sensors.finding import chips
+from sensors.finding.chips import Found
 from sensors.ina219 import Config, Ina219
 from sensors.reading import SensorError
 from sensors.simulated.hardware import I2C_ADDRESS, SimulatedHardware

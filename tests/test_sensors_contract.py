@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import serial
 
-from publisher.diagnoses import OF_DRIVERS, diagnose
 from sensors import registry
 from sensors.clock import Monotonic
 from sensors.reading import (
@@ -25,6 +24,7 @@ from sensors.reading import (
 )
 from sensors.sensor import TOLERATED_FAILURES, Sensor
 from sensors.simulated.hardware import MAINS_GPIO, SimulatedHardware
+from technician.doctor.diagnoses import OF_DRIVERS, diagnose
 from tests.devices import (
     DEVICES,
     PATIENCE_S,

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from sensors import jbd_frames, pzem004t_frames, search
+from sensors import jbd_frames, pzem004t_frames
 from sensors.clock import Monotonic
-from sensors.search import Heard, State
+from sensors.finding import search
+from sensors.finding.search import Heard, State
 from sensors.serial_port import SerialPort
 from sensors.simulated.jbd import Bms
 from sensors.simulated.pzem004t import Line, Meter

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sensors.serial_names import Port, is_same, ports
+from sensors.finding.serial_names import Port, is_same, ports
 from sensors.simulated.serial_cable import Cable
 
 VICTRON = "serial/by-id/usb-VictronEnergy_BV_VE_Direct_cable_VE46V0KL-if00-port0"

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from sensors.clock import Monotonic
+from sensors.finding.waving import GPIOS, Line, free_lines, wait_for_wave
 from sensors.gpio import Inputs
 from sensors.reading import SensorError
 from sensors.simulated.hardware import INNER_GPIO, MAINS_GPIO, OUTER_GPIO, SimulatedHardware
-from sensors.waving import GPIOS, Line, free_lines, wait_for_wave
 from tests.conftest import wait_for
 
 #: Seconds of a simulation that runs a hundred times as fast as life.

@@ -17,9 +17,11 @@ from typing import Any
 
 import pytest
 
-from publisher import cli, config, control
-from publisher.charge import CHEMISTRIES
+from publisher import control
+from publisher.config import load as config
+from publisher.rules.charge import CHEMISTRIES
 from sensors import registry
+from technician import cli
 from tests.conftest import PATIENCE_S, Broker, wait_for
 
 ROOT = Path(__file__).parent.parent
@@ -402,7 +404,7 @@ def test_the_cures_name_sections_and_keys_that_exist() -> None:
 
 
 def messages_of_the_code() -> Iterator[str]:
-    for file in [*(ROOT / "sensors").glob("*.py"), *(ROOT / "publisher").glob("*.py")]:
+    for file in [f for room in ("sensors", "publisher", "technician") for f in (ROOT / room).rglob("*.py")]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.JoinedStr):
                 yield "".join(

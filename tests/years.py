@@ -24,11 +24,11 @@ from zoneinfo import ZoneInfo
 
 from publisher import messages
 from publisher.clock import EPOCH, Clock, Now
-from publisher.config import Config, parse
-from publisher.day import SECONDS, Day, bounds, day_at, from_line
-from publisher.stamps import Stamps
-from publisher.store import Row, Store
-from publisher.tent import Happening, Tent
+from publisher.config.load import Config, parse
+from publisher.link.stamps import Stamps
+from publisher.rules.day import SECONDS, Day, bounds, day_at, from_line
+from publisher.rules.tent import Happening, Tent
+from publisher.store.store import Row, Store
 from sensors.reading import Quality, Reading, Value
 from tests import contract
 

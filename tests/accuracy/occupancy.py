@@ -7,7 +7,7 @@ misses is drawn passage by passage.
 import random
 from dataclasses import dataclass
 
-from publisher.occupancy import Door, Occupancy
+from publisher.rules.occupancy import Door, Occupancy
 
 #: People who come and go in a day; each makes two passages.
 VISITORS = 300

@@ -29,8 +29,8 @@ from typing import Any
 from publisher.clock import Clock, boot_id
 from publisher.control import ControlError
 from publisher.messages import encode
-from publisher.mosquitto import BrokerError
-from publisher.store import Store
+from publisher.store.store import Store
+from technician.demo.mosquitto import BrokerError
 from tests.bench.comeback import run as many_tents
 from tests.bench.doctor import run as look_at_the_dead
 from tests.bench.faults import is_well

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from publisher.clock import Clock, boot_id
-from publisher.config import Broker
-from publisher.link import Link
+from publisher.config.load import Broker
+from publisher.link.link import Link
 from publisher.messages import encode
-from publisher.store import Store
+from publisher.store.store import Store
 
 PROCESSES = 4
 LIMIT_S = 300.0

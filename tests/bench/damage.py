@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from publisher.ledger import FILE as LEDGER
-from publisher.store import FILE, MOST_REFUSALS, Row
+from publisher.store.ledger import FILE as LEDGER
+from publisher.store.store import FILE, MOST_REFUSALS, Row
 from tests.test_publisher_store import Unit, cut_power, number
 
 RECORDS = 12

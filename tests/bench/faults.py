@@ -27,7 +27,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from publisher.mosquitto import free_port, listens
+from technician.demo.mosquitto import free_port, listens
 from tests.bench.stage import PATIENCE_S, Failed, Unit
 from tests.wires import Wire
 

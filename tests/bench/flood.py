@@ -20,7 +20,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 from publisher import control
-from publisher.mosquitto import Mosquitto
+from technician.demo.mosquitto import Mosquitto
 
 REST_S = 10.0
 

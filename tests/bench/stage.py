@@ -17,7 +17,7 @@ from paho.mqtt.client import Client, MQTTMessage, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 
 from publisher import control
-from publisher.mosquitto import Mosquitto, free_port
+from technician.demo.mosquitto import Mosquitto, free_port
 
 ROOT = Path(__file__).parents[2]
 #: No wait is expected to come near it; it only ends a measurement that has failed.

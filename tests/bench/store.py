@@ -19,7 +19,7 @@ from typing import Any
 
 from publisher.clock import Now
 from publisher.messages import HISTORY_MAX_BYTES
-from publisher.store import Store
+from publisher.store.store import Store
 
 BACKLOG = 50_000
 RECORDS = 200

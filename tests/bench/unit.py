@@ -20,9 +20,9 @@ from tempfile import TemporaryDirectory
 
 from publisher.agent import Agent
 from publisher.clock import Clock, DemoClock
-from publisher.demo import SEATS, configuration
 from sensors.simulated.hardware import SimulatedHardware
 from sensors.simulated.world import World
+from technician.demo.demo import SEATS, configuration
 
 #: A person at 1.2 m/s: after how many seconds which beam (False: the one met first) is broken.
 PASSAGE = ((0.0, False, True), (0.12, True, True), (0.25, False, False), (0.37, True, False))

@@ -70,9 +70,9 @@ def test_the_program_is_whole(wheels: dict[str, bytes]) -> None:
     content = next(wheel for name, wheel in wheels.items() if name.startswith("tentwatch-"))
     with zipfile.ZipFile(BytesIO(content)) as archive:
         there = set(archive.namelist())
-    for package in ("publisher", "sensors", "sensors/simulated"):
-        for file in (bundle.ROOT / package).glob("*.py"):
+    for package in ("publisher", "sensors", "technician"):
+        for file in (bundle.ROOT / package).rglob("*.py"):
             assert file.relative_to(bundle.ROOT).as_posix() in there
-    for pattern in ("publisher/schemas/*.json", "publisher/locale/*/LC_MESSAGES/*.mo"):
+    for pattern in ("publisher/schemas/*.json", "technician/words/locale/*/LC_MESSAGES/*.mo"):
         for file in bundle.ROOT.glob(pattern):
             assert file.relative_to(bundle.ROOT).as_posix() in there

@@ -224,7 +224,7 @@ def test_a_configuration_that_the_new_version_refuses_keeps_the_version_before(
     def demand_more(wheel: Path) -> None:
         with zipfile.ZipFile(wheel, "a") as archive:
             archive.writestr(
-                "publisher/cli.py",
+                "technician/cli.py",
                 'def main():\n    import sys\n    sys.exit("--help" not in sys.argv)',
             )
 

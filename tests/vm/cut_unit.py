@@ -19,8 +19,8 @@ from pathlib import Path
 
 from publisher.agent import Agent
 from publisher.clock import DemoClock
-from publisher.demo import configuration
 from sensors.simulated.hardware import SimulatedHardware
+from technician.demo.demo import configuration
 from tests.vm.cut_witness import Marks, names_of, records_in, totals_of
 
 #: How long somebody takes to each edge of the beams: outer blocked, inner, outer free, inner.

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from publisher.clock import DemoClock
-from publisher.store import FILE, Store
-from publisher.totals import Totals
+from publisher.rules.totals import Totals
+from publisher.store.store import FILE, Store
 from tests.vm import cut_log
 from tests.vm.cut_witness import (
     LONGEST_LOSS_S,
@@ -61,8 +61,8 @@ systemctl is-system-running --wait || true
 systemctl stop tentwatch
 mkdir /run/unit /run/state
 cp -r "$(/opt/tentwatch/bin/python -c 'import publisher; print(publisher.__path__[0])')" /run/unit
-sed -i 's/synchronous = FULL/synchronous = {synchronous}/' /run/unit/publisher/store.py
-grep -q 'synchronous = {synchronous}' /run/unit/publisher/store.py
+sed -i 's/synchronous = FULL/synchronous = {synchronous}/' /run/unit/publisher/store/store.py
+grep -q 'synchronous = {synchronous}' /run/unit/publisher/store/store.py
 mount -o noatime /dev/disk/by-id/virtio-state /run/state
 cd /host
 PYTHONPATH=/run/unit /opt/tentwatch/bin/python -m tests.vm.cut_guest \\

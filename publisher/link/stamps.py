@@ -1,0 +1,59 @@
+"""Which time a record goes out with: the one that it was made with, or what is known of it since."""
+
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from publisher import messages
+from publisher.clock import Clock, timestamp
+from publisher.store.store import Row
+
+
+class Boots(Protocol):
+    """What is known of the unit's boots: a store, in use or at rest."""
+
+    @property
+    def boot(self) -> int:
+        """The number of this boot."""
+        ...
+
+    def began(self, boot: int) -> datetime | None:
+        """Return the time of day at uptime 0 of a boot; None where its clock was never set."""
+        ...
+
+    def began_after(self, boot: int) -> datetime | None:
+        """Return the time of day at uptime 0 of the first later boot whose clock was set, if any."""
+        ...
+
+
+class Stamps:
+    """Gives records their time. What one record of a boot knows of the time, all of it know.
+
+    Each has the boot's uptime. When the clock is set in a boot, the time of day at its uptime 0 is
+    known from then on, after a power cut too, and with it that of each of its records.
+    """
+
+    def __init__(self, store: Boots, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        #: When earlier boots began, and the first one after each whose clock was set.
+        self._boots: dict[int, tuple[datetime | None, datetime]] = {}
+
+    def stamp(self, row: Row) -> str:
+        """Return a record's message as it is to be sent now."""
+        if row.stamped:
+            return row.body
+        began, after = self._of(row.boot)
+        if began is not None:
+            at = began + timedelta(seconds=row.uptime_s)
+            return messages.stamped(row.body, str(timestamp(at)))
+        return row.body if after is None else messages.bounded(row.body, after)
+
+    def _of(self, boot: int) -> tuple[datetime | None, datetime | None]:
+        if boot == self._store.boot:
+            return self._clock.now().began, None
+        if boot not in self._boots:
+            began, after = self._store.began(boot), self._store.began_after(boot)
+            if after is None:
+                return began, None
+            self._boots[boot] = began, after  # nothing will be learned of that boot any more
+        return self._boots[boot]

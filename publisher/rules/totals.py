@@ -1,0 +1,173 @@
+"""What a tent must remember across a power cut: one dataclass, and how it is saved and read back."""
+
+import re
+from dataclasses import dataclass, field, is_dataclass
+from typing import Any, get_args, get_type_hints
+from zoneinfo import ZoneInfo
+
+from publisher.rules import day
+from publisher.rules.charge import Charge
+from publisher.rules.day import SECONDS, WHOLE, Day, Span, is_date
+from publisher.rules.occupancy import Occupancy
+from publisher.rules.power import Source
+
+#: Larger saved numbers than JSON readers hold exactly are damage.
+LARGEST_TOTAL = 1 << 53
+#: Seconds of a boot at which something happened are fewer (300 years).
+LONGEST_UPTIME_S = 1e10
+#: No text that is saved here is longer.
+LONGEST_TEXT = 100
+#: A line of the visitor log, as `day.line` makes it.
+Line = dict[str, Any]
+_ALERT = re.compile("[a-z_]{1,40}")
+
+_FIRST = Charge()
+_OF_DAY = ("date", *WHOLE, "peak", *SECONDS, "estimated")
+
+
+@dataclass(slots=True)
+class Totals:
+    """All that must survive a power cut."""
+
+    occupancy: Occupancy = field(default_factory=Occupancy)
+    estimated: bool = False  # people may have passed while the unit was off or the door blind
+    day: Day = field(default_factory=Day)
+    undated: list[Span] = field(default_factory=list)  # counted while the date was not known
+    generator_s: float = 0.0
+    generator_starts: int = 0
+    serviced_s: float | None = None  # `generator_s` at the generator's last service
+    charge: Charge = field(default_factory=Charge)
+    saved: str | None = None  # the last time of day that is certain
+    source: str = Source.UNKNOWN.value
+    since: str | None = None  # when the source took over
+    since_estimated: bool = False  # it did so then or earlier
+    since_boot: int | None = None  # the boot, and the uptime in it, at which it did
+    since_s: float = 0.0
+    mains_on: bool | None = None
+    generator_on: bool | None = None
+    alerts: list[str] = field(default_factory=list)
+    #: Zeros found by command, a sensor: [the zero, the checksum of the settings that it goes with].
+    zeros: dict[str, list[float]] = field(default_factory=dict)
+
+    @classmethod
+    def restore(cls, saved: dict[str, Any]) -> "Totals":
+        """Build totals from `as_dict` of older ones.
+
+        Keys that this version lacks are left out, and so are values that cannot be: what is left of
+        a damaged ledger is worth more than a unit that does not start.
+        """
+        totals = cls()
+        _fill(totals, saved)
+        totals.alerts = [name for name in totals.alerts if _ALERT.fullmatch(name)]
+        if totals.since_s > LONGEST_UPTIME_S:
+            totals.since_s = 0.0
+        if not is_date(totals.day.date):
+            totals.day.date = ""
+        return totals
+
+    def add(self, saved: dict[str, Any], counted: dict[str, Any] | None = None) -> Day | None:
+        """Add what an earlier run had counted and this one could not read when it began.
+
+        `counted` are the totals, older than `saved`, that this run has begun with: they are in both.
+        Returns the earlier run's open day where that is another one than this run's.
+        """
+        earlier, known = Totals.restore(saved), Totals.restore(counted or {})
+        mine, theirs, ours = self.occupancy, earlier.occupancy, known.occupancy
+        if self.estimated:  # a headcount in this run knows better than both
+            entered, left = (
+                mine.entered_total - ours.entered_total,
+                mine.left_total - ours.left_total,
+            )
+            mine.people = max(0, theirs.people + entered - left)
+            mine.entered_since += theirs.entered_since - ours.entered_since
+            mine.left_since += theirs.left_since - ours.left_since
+        mine.entered_total += theirs.entered_total - ours.entered_total
+        mine.left_total += theirs.left_total - ours.left_total
+        mine.passed_total += theirs.passed_total - ours.passed_total
+        if self.serviced_s == known.serviced_s:
+            self.serviced_s = earlier.serviced_s
+        elif self.serviced_s is not None:
+            self.serviced_s += earlier.generator_s - known.generator_s
+        self.generator_s += earlier.generator_s - known.generator_s
+        self.generator_starts += earlier.generator_starts - known.generator_starts
+        zeros = {name: zero for name, zero in self.zeros.items() if known.zeros.get(name) != zero}
+        self.zeros = earlier.zeros | zeros
+        spans = {(span.boot, span.begin_s): span for span in known.undated}
+        for span in earlier.undated:
+            before = spans.get((span.boot, span.begin_s))
+            if before is not None:
+                span.less(before)
+                span.begin_s = min(before.end_s, span.end_s)
+        self.undated = earlier.undated + self.undated
+        if earlier.saved is not None:
+            self.saved = max(self.saved or "", earlier.saved)
+        if known.day.date == earlier.day.date:
+            earlier.day.less(known.day)
+        if self.day.date and earlier.day.date and earlier.day.date != self.day.date:
+            return earlier.day
+        self.day.date = self.day.date or earlier.day.date
+        self.day.estimated |= earlier.day.estimated
+        self.day.add(earlier.day)
+        return None
+
+    def open_lines(self, zone: ZoneInfo, **shape: bool) -> tuple[Line | None, Line | None]:
+        """Return the open day's line of the visitor log so far, and one of what has no day yet.
+
+        Each is None where there is none. `shape` is what `day.line` wants to know of the sensors.
+        """
+        today = day.line(self.day, zone, **shape) if self.day.date else None
+        if not self.undated:
+            return today, None
+        undated = Day(estimated=True)
+        for span in self.undated:
+            undated.add(span)
+        return today, day.line(undated, zone, **shape)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as plain values for JSON."""
+        # By hand: `asdict` copies deeply, which a record a second feels.
+        saved = {name: getattr(self, name) for name in self.__slots__}
+        occupancy, day = self.occupancy, self.day
+        saved["occupancy"] = {inner: getattr(occupancy, inner) for inner in occupancy.__slots__}
+        saved["day"] = {inner: getattr(day, inner) for inner in _OF_DAY}
+        saved["undated"] = [span.as_list() for span in self.undated]
+        # Most tents have a monitor, and every record writes this: only what is not as at first.
+        charge = ((inner, getattr(self.charge, inner)) for inner in self.charge.__slots__)
+        saved["charge"] = {inner: at for inner, at in charge if at != getattr(_FIRST, inner)}
+        saved["alerts"] = list(self.alerts)
+        saved["zeros"] = dict(self.zeros)
+        return saved
+
+
+def _fill(part: Any, saved: object) -> None:
+    """Set the fields of a dataclass to what `saved` holds of them, where it can be."""
+    if not isinstance(saved, dict):
+        return
+    for name, kind in get_type_hints(type(part)).items():
+        if is_dataclass(kind):
+            _fill(getattr(part, name), saved.get(name))
+        elif kind == list[Span]:
+            setattr(part, name, Span.restore_all(saved.get(name)))
+        elif name in saved and _can_be(saved[name], kind):
+            setattr(part, name, saved[name])
+
+
+def _can_be(value: object, kind: Any) -> bool:
+    if kind == list[str]:
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if kind == dict[str, list[float]]:
+        return isinstance(value, dict) and all(map(_is_zero, value.values()))
+    kinds = get_args(kind) or (kind,)
+    if type(value) not in kinds and not (type(value) is int and float in kinds):
+        return False
+    if isinstance(value, str):
+        return len(value) <= LONGEST_TEXT and value.isprintable()
+    return not isinstance(value, int | float) or 0 <= value <= LARGEST_TOTAL
+
+
+def _is_zero(value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(type(number) in (int, float) and abs(number) <= LARGEST_TOTAL for number in value)
+    )

@@ -1,0 +1,1 @@
+"""The unit's own computer: supply, heat, disk, lamp, button, the last hour."""

@@ -1,0 +1,73 @@
+"""The last hour as the agent has seen it, a point a minute, and the last events: for the screen. Pure.
+
+It lives in memory only and begins anew with the agent.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from publisher.clock import Now, timestamp
+from publisher.rules.tent import Happening
+
+POINTS, STEP_S = 60, 60.0
+MOST_EVENTS = 20
+#: What a point holds, None for what was not known: its name → block and key of the snapshot.
+_SHOWN = {
+    "people": ("capacity", "people"),
+    "source": ("power", "source"),
+    "generator_w": ("generator", "power_w"),
+    "generator_a": ("generator", "current_a"),
+    "battery_pct": ("battery", "charge_pct"),
+}
+
+
+class Hour:
+    """Points and events, the newest last; a minute that nobody has looked at is a gap."""
+
+    def __init__(self, now: Now) -> None:
+        self._since_s = now.uptime_s
+        self._minute = int(now.monotonic_s // STEP_S)
+        self._points: deque[tuple[Any, ...]] = deque(maxlen=POINTS)
+        self._events: deque[tuple[float, Happening]] = deque(maxlen=MOST_EVENTS)
+
+    def is_due(self, now: Now) -> bool:
+        """Say whether a minute is over, so that `look` wants a snapshot."""
+        return int(now.monotonic_s // STEP_S) > self._minute
+
+    def look(self, snapshot: dict[str, Any], now: Now) -> None:
+        """Take the point of the minute that is over from a snapshot of this moment."""
+        minute = int(now.monotonic_s // STEP_S)
+        missed = min(minute - self._minute - 1, POINTS)
+        self._points.extend([(None,) * len(_SHOWN)] * missed)
+        self._minute = minute
+        power = snapshot["power"]
+        blocks = {"power": power, "capacity": snapshot.get("capacity"), **power}
+        found = ((blocks.get(block) or {}).get(key) for block, key in _SHOWN.values())
+        self._points.append(tuple(None if value == "unknown" else value for value in found))
+
+    def add(self, happened: Iterable[Happening], now: Now) -> None:
+        """Take note of what happened, with the time at which it was recorded."""
+        self._events.extend((now.uptime_s, happening) for happening in happened)
+
+    def told(self, now: Now) -> dict[str, Any]:
+        """Return all of it as JSON has it; times of day are told by what the clock says by now."""
+
+        def at(uptime_s: float) -> str | None:
+            if now.wall is None:
+                return None
+            return timestamp(now.wall - timedelta(seconds=now.uptime_s - uptime_s))
+
+        return {
+            "since": at(self._since_s),
+            "since_uptime_s": round(self._since_s, 1),
+            "step_s": STEP_S,
+            "points": {
+                name: [point[place] for point in self._points] for place, name in enumerate(_SHOWN)
+            },
+            "events": [
+                {"ts": at(s), "uptime_s": round(s, 1), "event": h.event, "detail": h.detail}
+                for s, h in self._events
+            ],
+        }

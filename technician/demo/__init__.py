@@ -1,0 +1,1 @@
+"""`tentwatch demo`: the agent on simulated devices, with a broker of its own."""

@@ -1,0 +1,184 @@
+"""`tentwatch demo`: the agent as it is, on simulated devices, with a broker of its own if need be."""
+
+import contextlib
+import json
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from zoneinfo import ZoneInfo
+
+from publisher.agent import Agent
+from publisher.clock import DemoClock
+from publisher.config.load import Config, parse
+from sensors.simulated.hardware import (
+    I2C_ADDRESS,
+    I2C_BUS,
+    INNER_GPIO,
+    LAMP_GPIO,
+    MAINS_GPIO,
+    OUTER_GPIO,
+    SHUNT_OHMS,
+    SimulatedHardware,
+)
+
+SEATS = 60
+
+_CONFIG = """\
+[tent]
+id = "demo"
+name = "Demonstration tent"
+seats = {seats}
+timezone = "Europe/Kyiv"
+lamp_gpio = {lamp}
+
+[broker]
+host = "{host}"
+port = {port}
+
+[report]
+stale_after_s = {stale_after_s}
+
+[generator]
+rated_w = 600
+
+[sensors.mains]
+driver = "contact"
+gpio = {mains}
+
+[sensors.generator]
+driver = "ina219"
+bus = {bus}
+address = {address}
+shunt_ohms = {shunt_ohms}
+max_current_a = 50
+period_s = {period_s}
+
+[sensors.battery]
+driver = "vedirect"
+port = "{tty}"
+silence_s = {silence_s}
+
+[sensors.door]
+driver = "beams"
+outer_gpio = {outer}
+inner_gpio = {inner}
+"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asks for; `seconds` are real ones, `broker` is (host, port)."""
+
+    broker: tuple[str, int]
+    state_dir: Path
+    seconds: float | None = None
+    speed: float = 1.0
+    seed: int = 1
+    truth: Path | None = None
+
+
+def configuration(hardware: SimulatedHardware, host: str, port: int, speed: float) -> Config:
+    """Return the configuration that fits the simulated devices."""
+    # Devices cannot be asked more often than some 50 times a real second.
+    step_s = max(1.0, speed / 50)
+    return parse(
+        _CONFIG.format(
+            seats=SEATS,
+            lamp=LAMP_GPIO,
+            host=host,
+            port=port,
+            stale_after_s=max(15.0, 2 * speed),
+            mains=MAINS_GPIO,
+            bus=I2C_BUS,
+            address=I2C_ADDRESS,
+            shunt_ohms=SHUNT_OHMS,
+            period_s=step_s,
+            tty=hardware.port,
+            silence_s=max(5.0, speed),
+            outer=OUTER_GPIO,
+            inner=INNER_GPIO,
+        ),
+        "the demonstration's configuration",
+    )
+
+
+@contextlib.contextmanager
+def demonstration(options: Options, on_sent: Callable[[str, str], None]) -> Iterator[Agent]:
+    """Set up the world and the agent; the world moves while the context is open."""
+    from sensors.simulated.world import World
+
+    clock = DemoClock(options.speed)
+    with contextlib.ExitStack() as stack:
+        devices = stack.enter_context(tempfile.TemporaryDirectory(prefix="tentwatch-demo-"))
+        hardware = SimulatedHardware(Path(devices), clock)
+        stack.callback(hardware.close)
+        config = configuration(hardware, *options.broker, options.speed)
+        agent = Agent(config, options.state_dir, hardware, clock, on_sent=on_sent)
+        output: IO[str] | None = None
+        if options.truth is not None:
+            output = stack.enter_context(options.truth.open("w", encoding="utf-8", buffering=1))
+
+        def truth(at_s: float, what: str) -> None:
+            if output is not None:
+                at = round(clock.uptime_at(at_s), 3)
+                output.write(json.dumps({"uptime_s": at, "what": what}) + "\n")
+
+        wall = clock.now().wall
+        assert wall is not None
+        local = wall.astimezone(ZoneInfo(config.tent.timezone))
+        world = World(
+            hardware,
+            clock,
+            truth,
+            seed=options.seed,
+            seats=SEATS,
+            hour_of_day=local.hour + local.minute / 60,
+            people=agent.tent.totals.occupancy.people,
+            step_s=max(1.0, options.speed / 50),
+            await_drivers=True,
+        )
+        world.start()
+        stack.callback(world.stop)
+
+        def stop(*_: object) -> None:
+            world.stop()  # first: what has happened by then is all that is to be reported
+            agent.stop()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup: the terminal may close
+            signal.signal(signal.SIGHUP, stop)
+        if options.seconds is not None:
+            timer = threading.Timer(options.seconds, stop)
+            timer.daemon = True
+            timer.start()
+            stack.callback(timer.cancel)
+        yield agent
+
+
+def run(options: Options) -> None:
+    """Run the demonstration until its time is over or Ctrl-C: a screen on a terminal, else lines."""
+    if sys.stdout.isatty():
+        from technician.screen.screen import Screen
+
+        screen = Screen(options)
+        with demonstration(options, screen.sent) as agent, screen.showing(agent.status):
+            agent.run()
+    else:
+        listening: list[Agent] = []
+
+        def print_line(topic: str, payload: str) -> None:
+            try:
+                print(topic, payload, flush=True)  # noqa: T201
+            except OSError:  # nobody reads any more
+                for agent in listening:
+                    agent.stop()
+
+        with demonstration(options, print_line) as agent:
+            listening.append(agent)
+            agent.run()

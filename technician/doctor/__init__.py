@@ -1,0 +1,1 @@
+"""`tentwatch doctor`: its checks, and what they find."""

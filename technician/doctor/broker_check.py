@@ -1,0 +1,345 @@
+"""The way to the broker, step by step: name, TCP, TLS, login, what the user may do, the way there and back.
+
+A connection of its own, under a client id of its own. It logs in only where the running unit has no
+connection: a broker may go by the user's name, as the one of docs/broker.md does, and would throw the unit
+off. Where the unit is connected, it is asked instead.
+"""
+
+import select
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from paho.mqtt.client import MQTTv5, MQTTv311
+from paho.mqtt.enums import CallbackAPIVersion
+
+from publisher import messages
+from publisher.clock import Clock
+from publisher.config.load import Config
+from publisher.link.dial import Dial, Unusable, explain
+from publisher.link.session import Desk, DialledClient, check_files, give_login, refusal
+from publisher.messages import Topics
+from technician.doctor.diagnoses import (
+    COMMANDS,
+    FILES,
+    LOGIN,
+    NAME,
+    OF_THE_LINK,
+    PUBLISH,
+    ROUND_TRIP,
+    TCP,
+    TLS,
+    diagnose,
+    unknown,
+)
+from technician.doctor.findings import Finding, Text, Verdict, failure, not_tried, warning, well
+from technician.words import marked
+
+STEPS = (NAME, TCP, TLS, LOGIN, PUBLISH, COMMANDS, ROUND_TRIP)
+#: The longest that each of name, TCP with TLS, login, and answers may take, in seconds …
+STEP_S = 4.0
+#: … and all of it: `doctor` is to be done in 10 s.
+LIMIT_S = 8.5
+#: A connection that was lost so recently, in seconds, is told though it is there again.
+RECENT_S = 300.0
+#: What is written is what no dashboard looks at: the answer to a command that nobody has given.
+CID = "doctor"
+
+
+class _Stop(Exception):
+    """The way ends here: the finding says why."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.key)
+        self.finding = finding
+
+
+class Way:
+    """The way to one broker. `status` and `report` ask the running unit, None where none answers."""
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        status: Callable[[], Mapping[str, Any] | None],
+        report: Callable[[], object],
+    ) -> None:
+        self._config = config
+        self._broker = config.broker
+        self._where = f"{config.broker.host}:{config.broker.port}"
+        self._clock = clock
+        self._status = status
+        self._report = report
+        self._desk = Desk()
+        self._limit_s = self._step_s = 0.0
+        self._waits_for = NAME
+
+    def walk(self) -> list[Finding]:
+        """Go as far as the way leads; return a finding a step, in their order."""
+        self._limit_s = time.monotonic() + LIMIT_S
+        try:
+            check_files(self._broker)
+        except Unusable:  # told by the check of these files
+            self._desk.close()
+            return untried(marked("{step} is not in order"), step="config.secrets")
+        found: dict[str, Finding] = {}
+        sock: socket.socket | None = None
+        try:
+            sock = self._dial()
+            for key in (NAME, TCP, TLS):
+                found[key] = self._passed(key, sock)
+            status = self._status()
+            told = [] if status is None else self._told(status)
+            for finding in told or self._log_in(sock):
+                found[finding.key] = finding
+            if status is not None and not told:
+                found[LOGIN] = self._alone(status["link"]["error"])
+        except _Stop as stop:
+            key = stop.finding.key
+            for step in STEPS[: STEPS.index(key)]:
+                found.setdefault(step, self._passed(step, None))
+            found[key] = stop.finding
+        finally:
+            if sock is not None:
+                sock.close()
+            self._desk.close()
+        return [*_whole(found)]
+
+    # Name, TCP, TLS
+
+    def _dial(self) -> socket.socket:
+        broker = self._broker
+        dial = Dial(broker, self._clock)
+        self._begin_step()
+        try:
+            return dial.connect(self._wait, self._desk.wake)
+        except (OSError, Unusable, UnicodeError) as error:
+            said = str(error) if isinstance(error, Unusable) else explain(error, broker)
+            found = diagnose(said, OF_THE_LINK)
+            if isinstance(error, TimeoutError) and self._waits_for == TLS:
+                raise _Stop(
+                    failure(
+                        TLS,
+                        marked("{where} takes the connection and does not answer in TLS"),
+                        marked(
+                            "the broker hangs, or this port is one without TLS: check port and tls in "
+                            "[broker], then tell the centre"
+                        ),
+                        where=self._where,
+                    )
+                ) from error
+            raise _Stop(unknown(self._waits_for, said) if found is None else found[1]) from error
+
+    def _begin_step(self) -> None:
+        self._step_s = min(time.monotonic() + STEP_S, self._limit_s)
+
+    def _wait(self, sock: socket.socket | None, events: int, limit_s: float) -> None:
+        """Wait as `dial` wants it, within the step's own limit."""
+        step = NAME if sock is None else TLS if isinstance(sock, ssl.SSLSocket) else TCP
+        if step != self._waits_for and self._waits_for == NAME:
+            self._begin_step()  # the name has been found
+        self._waits_for = step
+        self._desk.wait(sock, events, min(limit_s, self._step_s))
+
+    def _passed(self, key: str, sock: socket.socket | None) -> Finding:
+        broker = self._broker
+        if key == NAME:
+            if sock is None:
+                return well(key, marked("{host} is known"), host=broker.host)
+            return well(key, "{host}: {address}", host=broker.host, address=sock.getpeername()[0])
+        if key == TCP:
+            return well(key, marked("{where} takes connections"), where=self._where)
+        if key == TLS:
+            if not broker.tls:
+                return not_tried(key, marked("tls = false in [broker]"))
+            version = sock.version() if isinstance(sock, ssl.SSLSocket) else ""
+            return well(key, marked("the certificate holds ({version})"), version=version or "TLS")
+        return well(key, marked("accepted"))
+
+    # What the running unit tells
+
+    def _told(self, status: Mapping[str, Any]) -> list[Finding]:
+        """Return what the running unit knows of its own connection; nothing where it has none."""
+        link = status["link"]
+        if not link["connected"]:
+            # Another unit with the same id: our own login would show nothing of it.
+            twin = diagnose(link["error"] or "", OF_THE_LINK)
+            if twin is not None and "another unit" in (link["error"] or ""):
+                return [twin[1]]
+            return []
+        found = {LOGIN: well(LOGIN, marked("the running unit is logged in"))}
+        age_s = link.get("last_error_age_s")  # an older program does not tell it
+        if age_s is not None and age_s < RECENT_S:
+            found[LOGIN] = self._lost(link["last_error"], age_s, link["failures"])
+        found[PUBLISH] = well(PUBLISH, marked("the broker takes the unit's messages"))
+        found[COMMANDS] = well(COMMANDS, marked("the unit hears commands"))
+        if link["error"]:
+            told = diagnose(link["error"], OF_THE_LINK)
+            finding = unknown(PUBLISH, link["error"]) if told is None else told[1]
+            found[finding.key] = finding
+        found[ROUND_TRIP] = self._round_trip_of_the_unit(link)
+        return [*found.values()]
+
+    def _alone(self, why: str | None) -> Finding:
+        """Return what keeps the running unit from a login that works here."""
+        wait = marked(
+            "wait for a minute, and look again; where it stays so: sudo systemctl restart tentwatch"
+        )
+        if why is None:
+            return warning(LOGIN, marked("the login works, and the unit is about to connect"), wait)
+        told = diagnose(why, OF_THE_LINK)
+        if told is None or told[0] != FILES or told[1].cure is None:
+            said = why if told is None else told[1].seen
+            seen = marked("the login works here; the unit has not tried again yet ({why})")
+            return warning(LOGIN, seen, wait, why=said)
+        seen = marked("the login works here; the service cannot: {why}")
+        return Finding(LOGIN, Verdict.FAIL, Text(seen, {"why": told[1].seen}), told[1].cure)
+
+    def _lost(self, why: str, age_s: float, times: int) -> Finding:
+        told = diagnose(why, OF_THE_LINK, LOGIN)
+        if told is not None and "another unit" in why:
+            return told[1]
+        return warning(
+            LOGIN,
+            marked(
+                "logged in again; {seconds:.0f} s ago: {why} ({times} failures since the start)"
+            ),
+            marked(
+                "the way there breaks: look at the modem's signal; where it happens often, tell the centre"
+            ),
+            seconds=age_s,
+            why=why if told is None else told[1].seen,
+            times=times,
+        )
+
+    def _round_trip_of_the_unit(self, before: Mapping[str, Any]) -> Finding:
+        """Have the unit send a snapshot, and wait until the broker has confirmed it."""
+        if "confirmed" not in before:
+            return not_tried(ROUND_TRIP, marked("an older program runs, which does not tell"))
+        self._report()
+        self._begin_step()
+        while (left_s := self._step_s - time.monotonic()) > 0:
+            status = self._status()
+            link = None if status is None else status["link"]
+            if link is not None and link["confirmed"] > before["confirmed"]:
+                return _took(link["puback_s"])
+            time.sleep(min(0.1, left_s))
+        return self._unconfirmed()
+
+    # A login of our own
+
+    def _log_in(self, sock: socket.socket) -> Iterator[Finding]:
+        """Log in, write and listen where the tent may; raises _Stop where that ends."""
+        broker = self._broker
+        is_v5 = broker.protocol == "5"
+        topics = Topics(broker.prefix, self._config.tent.id)
+        client = DialledClient(
+            CallbackAPIVersion.VERSION2,
+            client_id=f"{self._config.tent.id}-doctor",
+            protocol=MQTTv5 if is_v5 else MQTTv311,
+            reconnect_on_failure=False,
+            **({} if is_v5 else {"clean_session": True}),  # type: ignore[arg-type]
+        )
+        client.suppress_exceptions = False
+        client.dialled = sock
+        give_login(client, broker)
+        said: dict[str, Any] = {}
+        sent_s = time.monotonic()
+        client.on_connect = lambda _, __, ___, reason, ____: said.update(login=reason)
+        client.on_disconnect = lambda _, __, ___, reason, ____: said.update(lost=reason)
+        client.on_subscribe = lambda _, __, ___, reasons, ____: said.update(commands=reasons[0])
+        client.on_publish = lambda _, __, ___, reason, ____: said.update(
+            publish=reason, took_s=time.monotonic() - sent_s
+        )
+        client.connect(broker.host, broker.port, keepalive=broker.keepalive_s)
+        self._serve(client, lambda: "login" in said or "lost" in said)
+        reason = said.get("login")
+        if reason is None:
+            if "lost" in said:
+                lost = f"{self._where} hung up instead of answering the login ({said['lost']}): it"
+                raise _Stop(self._explained(LOGIN, lost))
+            raise _Stop(
+                self._explained(LOGIN, f"{self._where} accepts connections but does not speak MQTT")
+            )
+        if reason.is_failure:
+            raise _Stop(self._explained(LOGIN, refusal(reason, broker)))
+        yield well(LOGIN, marked("accepted as {user}"), user=broker.username or "–")
+        sent_s = time.monotonic()
+        client.publish(topics.of(f"res/{CID}"), messages.answer(CID), qos=1)
+        client.subscribe(topics.of("cmd/#"), qos=1)
+        self._serve(client, lambda: {"publish", "commands"} <= said.keys() or "lost" in said)
+        yield self._may_publish(said, topics.of(f"res/{CID}"), is_v5=is_v5)
+        yield self._may_listen(said, topics.of("cmd/#"))
+        yield _took(said["took_s"]) if "took_s" in said else self._unconfirmed()
+        client.on_disconnect = None
+        client.disconnect()
+
+    def _serve(self, client: DialledClient, is_done: Callable[[], bool]) -> None:
+        """Move bytes until something has come true, or the step's time is over."""
+        self._begin_step()
+        while not is_done() and (left_s := self._step_s - time.monotonic()) > 0:
+            sock: Any = client.socket()
+            if sock is None:
+                return
+            is_pending = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+            events = select.POLLIN | (select.POLLOUT if client.want_write() else 0)
+            found = self._desk.poll(sock, events, 0.0 if is_pending else left_s)
+            try:
+                if is_pending or found & ~select.POLLOUT:
+                    client.loop_read()
+                if found & select.POLLOUT:
+                    client.loop_write()
+                client.loop_misc()
+            except OSError as error:
+                raise _Stop(self._explained(LOGIN, explain(error, self._broker))) from error
+            except Exception as error:  # paho raises what it likes on bytes that are not MQTT
+                what = f"{self._where} does not speak MQTT as it should"
+                raise _Stop(self._explained(LOGIN, what)) from error
+
+    def _may_publish(self, said: dict[str, Any], topic: str, *, is_v5: bool) -> Finding:
+        reason = said.get("publish")
+        if reason is None:
+            return not_tried(PUBLISH, marked("the broker has not answered"))
+        if reason.is_failure:
+            text = f"{self._where} refused a message on {topic} ({reason}): check the user's rights"
+            return self._explained(PUBLISH, text)
+        if not is_v5:
+            return not_tried(PUBLISH, marked("with MQTT 3.1.1 no broker tells"))
+        return well(PUBLISH, marked("the tent's user may write"))
+
+    def _may_listen(self, said: dict[str, Any], topic: str) -> Finding:
+        reason = said.get("commands")
+        if reason is None:
+            return not_tried(COMMANDS, marked("the broker has not answered"))
+        if reason.is_failure:
+            text = f"{self._where} lets this user receive no commands: allow it to read {topic}"
+            return self._explained(COMMANDS, text)
+        return well(COMMANDS, marked("the tent's user may hear commands"))
+
+    def _explained(self, key: str, message: str) -> Finding:
+        found = diagnose(message, OF_THE_LINK, key)
+        return unknown(key, message) if found is None else found[1]
+
+    def _unconfirmed(self) -> Finding:
+        said = f"{self._where} has confirmed nothing for {STEP_S:.0f} s"
+        return self._explained(ROUND_TRIP, said)
+
+
+def _took(seconds: float) -> Finding:
+    return well(
+        ROUND_TRIP, marked("a message was confirmed in {millis:.1f} ms"), millis=1000 * seconds
+    )
+
+
+def _whole(found: Mapping[str, Finding]) -> Iterator[Finding]:
+    """Return a finding for each step: those behind one that failed were not tried."""
+    failed = next((step for step in STEPS if step in found and found[step].verdict == "fail"), "")
+    for step in STEPS:
+        yield found.get(step) or not_tried(step, marked("{step} is not in order"), step=failed)
+
+
+def untried(why: str, step: str = "") -> list[Finding]:
+    """Return that no step was tried, and why: a template for `step`."""
+    return [not_tried(key, why, step=step) for key in STEPS]

@@ -1,0 +1,81 @@
+"""What a check of `tentwatch doctor` has found: a key, a verdict, what was seen, what to do.
+
+Texts are kept as templates and values: the terminal shows them in its language, `--json` in English.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from technician.words import _
+from technician.words.printable import printable
+from technician.words.said import parts
+
+
+class Verdict(StrEnum):
+    """How a check came out; the words are those of `--json`."""
+
+    PASS = "pass"
+    WARNING = "warning"
+    FAIL = "fail"
+    NOT_TRIED = "not_tried"
+
+
+class Text(NamedTuple):
+    """A sentence with `{name}` for each of its values, which may be texts themselves."""
+
+    template: str
+    values: Mapping[str, object] = {}
+
+    def english(self) -> str:
+        """Return it as it stands in the source."""
+        values = {k: v.english() if isinstance(v, Text) else v for k, v in self.values.items()}
+        return printable(self.template.format(**values))
+
+    def here(self) -> str:
+        """Return it in the terminal's language."""
+        values = {
+            k: v.here() if isinstance(v, Text) else parts(v) if isinstance(v, str) else v
+            for k, v in self.values.items()
+        }
+        return printable(_(self.template).format(**values))
+
+
+class Finding(NamedTuple):
+    """What one check has found; `key` is stable, `cure` is there unless all is well."""
+
+    key: str
+    verdict: Verdict
+    seen: Text
+    cure: Text | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `--json` says of it."""
+        return {
+            "key": self.key,
+            "verdict": self.verdict.value,
+            "seen": self.seen.english(),
+            "cure": None if self.cure is None else self.cure.english(),
+        }
+
+
+def well(key: str, seen: str, **values: object) -> Finding:
+    """Return a finding of a check that passed; `seen` is a template for the `values`."""
+    return Finding(key, Verdict.PASS, Text(seen, values))
+
+
+def warning(key: str, seen: str, cure: str, **values: object) -> Finding:
+    """Return a finding of what works and should be looked at."""
+    return Finding(key, Verdict.WARNING, Text(seen, values), Text(cure, values))
+
+
+def failure(key: str, seen: str, cure: str, **values: object) -> Finding:
+    """Return a finding of what does not work."""
+    return Finding(key, Verdict.FAIL, Text(seen, values), Text(cure, values))
+
+
+def not_tried(key: str, why: str, cure: str | None = None, **values: object) -> Finding:
+    """Return a finding of a check that could not be made, since another failed or there is nothing."""
+    return Finding(
+        key, Verdict.NOT_TRIED, Text(why, values), None if cure is None else Text(cure, values)
+    )

@@ -1,0 +1,449 @@
+"""The unit's own computer as `tentwatch doctor` sees it: supply, heat, clock, disk, store, the service.
+
+What a running unit knows better is taken from its status.
+"""
+
+import os
+import pwd
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from publisher.clock import Clock
+from publisher.config.load import Broker
+from publisher.store.ledger import SecondPlace
+from publisher.unit.board import HOT_C, LOW_DISK_MB, Board, Look
+from technician.doctor.diagnoses import OF_THE_STORE, diagnose
+from technician.doctor.findings import Finding, failure, not_tried, warning, well
+from technician.secrets import CREDENTIALS, exposed, goes_in_the_clear
+from technician.words import marked
+
+UNIT = USER = "tentwatch"
+#: What the service's sandbox hides from it (ProtectHome=).
+HIDDEN = ("/home", "/root", "/run/user")
+#: systemctl and timedatectl answer at once; where they do not, nothing is known.
+ASK_LIMIT_S = 2.0
+#: How long a store is read that no service has open.
+READ_LIMIT_S = 3.0
+#: Less than this, in MB, is no space at all.
+FULL_MB = 10
+#: Records that have waited for longer, in seconds, wait for a reason.
+LONG_WAIT_S = 600
+#: A service that was started again so often has a reason.
+MANY_RESTARTS = 3
+
+Status = Mapping[str, Any] | None
+
+
+class Service(NamedTuple):
+    """What systemd says of the service; None where it is not asked, or does not know."""
+
+    is_there: bool = False  # systemd runs this machine
+    load: str = ""
+    enabled: str = ""
+    active: str = ""
+    restarts: int = 0
+
+
+def service(root: Path) -> Service:
+    """Ask systemd for the service."""
+    if not (root / "run/systemd/system").is_dir():
+        return Service()
+    said = _ask("systemctl", "show", UNIT, "-p", "LoadState,UnitFileState,ActiveState,NRestarts")
+    if said is None:
+        return Service()
+    restarts = said.get("NRestarts", "")
+    return Service(
+        True,
+        said.get("LoadState", ""),
+        said.get("UnitFileState", ""),
+        said.get("ActiveState", ""),
+        int(restarts) if restarts.isdecimal() else 0,
+    )
+
+
+def _ask(*command: str) -> dict[str, str] | None:
+    """Return what a command prints as KEY=VALUE lines; None where it cannot be run."""
+    program = shutil.which(command[0])
+    if program is None:
+        return None
+    try:
+        done = subprocess.run(
+            [program, *command[1:]],
+            capture_output=True, text=True, errors="replace", timeout=ASK_LIMIT_S, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    lines = (line.partition("=") for line in done.stdout.splitlines())
+    return {key: value for key, _, value in lines} if done.returncode == 0 else None
+
+
+# The computer
+
+
+def computer(state_dir: Path, root: Path, clock: Clock, status: Status) -> Iterator[Finding]:
+    """Judge supply, heat, clock and disk."""
+    board = Board(state_dir, root)
+    board.look(clock.now_s())
+    unit = {} if status is None else status["unit"]
+    yield _supply(board.seen, unit)
+    yield _heat(board.seen)
+    yield _clock(clock, root, status)
+    yield from _disk(state_dir, board.seen)
+
+
+def _supply(seen: Look, unit: Mapping[str, Any]) -> Finding:
+    key = "power.undervoltage"
+    cure = marked(
+        "another adapter or converter (5.1 V), a shorter and thicker cable, fewer devices on the Pi's USB "
+        "ports: too low a voltage damages cards and files"
+    )
+    times = unit.get("undervoltages") or 0
+    if seen.undervoltage:
+        return failure(key, marked("the Pi's supply is too low now"), cure)
+    if times:
+        seen_text = marked(
+            "the Pi's supply was too low {times} times since the service was started"
+        )
+        return warning(key, seen_text, cure, times=times)
+    if seen.undervoltage is None:
+        return not_tried(key, marked("this computer does not tell of its supply"))
+    return well(key, marked("the supply is high enough"))
+
+
+def _heat(seen: Look) -> Finding:
+    key = "power.heat"
+    cure = marked("shade, air or a heat sink for the Pi: from 80 °C on it slows itself down")
+    if seen.cpu_c is None:
+        return not_tried(key, marked("this computer does not tell its temperature"))
+    if seen.cpu_c >= HOT_C:
+        return failure(key, marked("the processor has {celsius:.0f} °C"), cure, celsius=seen.cpu_c)
+    if seen.throttled and not seen.undervoltage:
+        slowed = marked("the processor has {celsius:.0f} °C and is slowed down")
+        return warning(key, slowed, cure, celsius=seen.cpu_c)
+    return well(key, marked("the processor has {celsius:.0f} °C"), celsius=seen.cpu_c)
+
+
+def _clock(clock: Clock, root: Path, status: Status) -> Finding:
+    key, now = "clock.synced", clock.now()
+    if now.synced or (status is not None and status["clock"] == "synced"):
+        return well(key, marked("set by a time server"))
+    if (root / "run/systemd/system").is_dir():
+        said = _ask("timedatectl", "show", "-p", "NTP") or {}
+        if said.get("NTP") == "no":
+            return warning(
+                key,
+                marked("no time server sets this clock: that is switched off"),
+                marked("sudo timedatectl set-ntp true"),
+            )
+    return warning(
+        key,
+        marked("no time server has set this clock since the start"),
+        marked(
+            "it comes with the internet; where it does not, UDP port 123 is blocked: name a time server of "
+            "this network as NTP= in /etc/systemd/timesyncd.conf. The unit counts on meanwhile"
+        ),
+    )
+
+
+def _disk(state_dir: Path, seen: Look) -> Iterator[Finding]:
+    key = "disk.space"
+    if seen.disk_free_mb is None:
+        yield not_tried(key, marked("{directory} is not there"), directory=state_dir)
+        yield not_tried("disk.writable", marked("{directory} is not there"), directory=state_dir)
+        return
+    cure = marked("free space: sudo du -xh / | sort -h | tail shows what fills the card")
+    free = marked("{megabytes} MB are free")
+    if seen.disk_free_mb < FULL_MB:
+        yield failure(key, free, cure, megabytes=seen.disk_free_mb)
+    elif seen.disk_free_mb < LOW_DISK_MB:
+        yield warning(key, free, cure, megabytes=seen.disk_free_mb)
+    else:
+        yield well(key, free, megabytes=seen.disk_free_mb)
+    key = "disk.writable"
+    try:
+        is_readonly = bool(os.statvfs(state_dir).f_flag & os.ST_RDONLY)
+    except OSError:
+        is_readonly = True
+    if is_readonly:
+        yield failure(
+            key,
+            marked("{directory} can only be read: the card has failed, or is mounted so"),
+            marked("start the Pi anew; where it happens again, replace the card"),
+            directory=state_dir,
+        )
+    else:
+        yield well(key, marked("its file system can be written"))
+
+
+# The store
+
+
+def store(state_dir: Path, status: Status, *, may_read: bool) -> Iterator[Finding]:
+    """Judge the store; without a status the file itself is read if it `may_read`, and never changed."""
+    from publisher.store.store import FILE, inspect
+
+    key = "store.file"
+    if status is not None:
+        error = status["store"]["error"]
+    elif state_dir.exists() and not os.access(state_dir, os.R_OK | os.X_OK):
+        yield not_tried(key, marked("this user may not look"), marked("use sudo"))
+        return
+    elif not may_read:
+        yield not_tried(key, marked("the service has it, and does not answer"))
+        return
+    elif not (state_dir / FILE).exists():
+        yield not_tried(key, marked("there is none yet: the service makes it"))
+        return
+    else:
+        error = inspect(state_dir, READ_LIMIT_S)
+    found = None if error is None else diagnose(error, OF_THE_STORE, directory=state_dir)
+    yield well(key, marked("in order")) if found is None else found[1]
+    yield _second_place(state_dir, status)
+    yield _set_aside(state_dir)
+    yield _backlog(state_dir, status)
+
+
+def _second_place(state_dir: Path, status: Status) -> Finding:
+    key = "store.second_place"
+    error = None if status is None else status["store"]["second_place"]
+    if error:
+        return warning(
+            key,
+            marked("the totals' second place cannot be written ({why})"),
+            marked(
+                "see that {directory}/ledger belongs to the user tentwatch and that the card has space: "
+                "until then the totals do not survive a damaged store"
+            ),
+            why=error,
+            directory=state_dir,
+        )
+    if status is None and SecondPlace(state_dir).read() is None:
+        return warning(
+            key,
+            marked("the totals have no second place"),
+            marked("nothing to do: the service writes it when it is started"),
+        )
+    return well(key, marked("in order"))
+
+
+def _set_aside(state_dir: Path) -> Finding:
+    key = "store.set_aside"
+    names = sorted(
+        path.name
+        for shape in ("tentwatch.corrupt-*", "tentwatch.version-*")
+        for path in state_dir.glob(shape)
+        if not path.name.endswith(("-wal", "-shm"))
+    )
+    if not names:
+        return well(key, marked("no damaged store was set aside"))
+    return warning(
+        key,
+        marked("set aside: {names}"),
+        marked(
+            "what could be read is in the present store: copy the files away for whoever looks for the "
+            "cause, then sudo rm {directory}/tentwatch.corrupt-*. Where it happens again, replace the card"
+        ),
+        names=", ".join(names),
+        directory=state_dir,
+    )
+
+
+def _backlog(state_dir: Path, status: Status) -> Finding:
+    key = "store.backlog"
+    if status is None:
+        ledger = SecondPlace(state_dir).read()
+        rows, oldest_s, dropped = (ledger.rows or 0, 0, ledger.dropped) if ledger else (0, 0, 0)
+    else:
+        buffer = status["buffer"]
+        rows, oldest_s, dropped = buffer["rows"], buffer["oldest_s"], buffer["dropped"]
+    if dropped:
+        return warning(
+            key,
+            marked("{rows} records wait, {dropped} were dropped: the store was full"),
+            marked(
+                "they are lost, the totals are not; mend the link, and raise max_rows in [store]"
+            ),
+            rows=rows,
+            dropped=dropped,
+        )
+    if oldest_s > LONG_WAIT_S:
+        return warning(
+            key,
+            marked("{rows} records wait, the oldest for {minutes:.0f} minutes"),
+            marked("nothing is lost: they go out when the checks of the broker are in order"),
+            rows=rows,
+            minutes=oldest_s / 60,
+        )
+    return well(key, marked("{rows} records wait"), rows=rows)
+
+
+# The files of the configuration
+
+
+def configuration(file: Path) -> Finding:
+    """Judge a configuration that is in order: whether the service can read it as well."""
+    return _beyond_reach("config.file", file) or well(
+        "config.file", marked("{file} is in order"), file=file
+    )
+
+
+def _beyond_reach(key: str, file: Path) -> Finding | None:
+    """Return what keeps the service's user from a file, as far as its mode and its place tell."""
+    try:
+        user = pwd.getpwnam(USER)
+        file, found = file.resolve(), file.stat()
+        groups = os.getgrouplist(USER, user.pw_gid)
+    except (KeyError, OSError, RuntimeError):
+        return None  # no such user here: nothing is installed
+    if any(file.is_relative_to(place) for place in HIDDEN):
+        return failure(
+            key,
+            marked("{file} lies where the service cannot see it"),
+            marked("move it to /etc/tentwatch, and change the configuration that names it"),
+            file=file,
+        )
+    bit = 0o400 if found.st_uid == user.pw_uid else 0o040 if found.st_gid in groups else 0o004
+    if found.st_mode & bit or file.is_relative_to(CREDENTIALS):
+        return None
+    return failure(
+        key,
+        marked("{file} cannot be read by the service"),
+        marked("sudo chown {user}: {file}, then sudo systemctl restart tentwatch"),
+        file=file,
+        user=USER,
+    )
+
+
+def secrets(broker: Broker) -> Iterator[Finding]:
+    """Judge the files that `[broker]` names: who can read them, and whether they can be."""
+    from publisher.link.dial import Unusable
+    from publisher.link.session import check_files
+    from technician.doctor.diagnoses import OF_THE_LINK, unknown
+
+    key = "config.secrets"
+    try:
+        check_files(broker)
+    except Unusable as error:
+        said = str(error)
+        if isinstance(error.__cause__, PermissionError):
+            yield not_tried(key, marked("this user may not read them"), marked("use sudo"))
+            return
+        found = diagnose(said, OF_THE_LINK, key)
+        yield unknown(key, said) if found is None else found[1]
+        return
+    if broker.password_file and not Path(broker.password_file).read_bytes().strip():
+        yield failure(
+            key,
+            marked("{file} is empty"),
+            marked("write the password that the centre has given into it: sudo nano {file}"),
+            file=broker.password_file,
+        )
+        return
+    names = (
+        getattr(broker, name) for name in ("password_file", "ca_file", "cert_file", "key_file")
+    )
+    for name in filter(None, names):
+        if hidden := _beyond_reach(key, Path(name)):
+            yield hidden
+            return
+    faults = exposed(broker)
+    if faults:
+        file = getattr(broker, faults[0][0].partition(".")[2])
+        yield failure(
+            key,
+            marked("{file} can be read by others than its owner"),
+            marked("sudo chmod 600 {file}"),
+            file=file,
+        )
+    elif goes_in_the_clear(broker):
+        yield warning(
+            key,
+            marked("the password goes over the network so that others can read it"),
+            marked("set tls = true in [broker], and the broker's port for it (8883)"),
+        )
+    else:
+        yield well(key, marked("nobody else can read them"))
+
+
+# The service
+
+
+def the_service(
+    said: Service, status: Status, why: str | None, installed: str
+) -> Iterator[Finding]:
+    """Judge the service; `why` the running unit could not be asked, `installed` is this version."""
+    key = "service.enabled"
+    if not said.is_there:
+        yield not_tried(key, marked("systemd does not run this machine"))
+    elif said.load == "not-found":
+        yield failure(
+            key,
+            marked("it is not installed"),
+            marked(
+                "sudo ./install.sh in the bundle's folder; by hand: put tentwatch.service into "
+                "/etc/systemd/system, then sudo systemctl daemon-reload and sudo systemctl enable --now "
+                "tentwatch"
+            ),
+        )
+    elif said.enabled in ("enabled", "enabled-runtime"):
+        yield well(key, marked("it starts with the Pi"))
+    else:
+        yield failure(
+            key,
+            marked("it does not start with the Pi ({state})"),
+            marked("sudo systemctl enable tentwatch"),
+            state=said.enabled or said.load,
+        )
+    yield _running(said, status, why)
+    yield _version(status, installed)
+
+
+def _running(said: Service, status: Status, why: str | None) -> Finding:
+    key = "service.running"
+    if status is not None:
+        if said.restarts >= MANY_RESTARTS:
+            return warning(
+                key,
+                marked("it runs, and was started again {times} times"),
+                marked("journalctl -u tentwatch -n 100 shows why; please report it"),
+                times=said.restarts,
+            )
+        return well(key, marked("it runs and answers"))
+    if why is not None and "may not be opened" in why:
+        return not_tried(key, marked("this user may not ask it"), marked("use sudo"))
+    if why is not None and re.match("tentwatch (runs and has|is stopping)|the agent is busy", why):
+        return failure(
+            key,
+            marked("it runs and does not answer"),
+            marked(
+                "wait for a minute: it is started again by itself. Where it hangs again, journalctl -u "
+                "tentwatch shows where; please report it"
+            ),
+        )
+    if said.restarts >= MANY_RESTARTS or said.active == "activating":
+        return failure(
+            key,
+            marked("it is started again and again ({times} times)"),
+            marked("journalctl -u tentwatch -n 20 says why; mend what the checks above name"),
+            times=said.restarts,
+        )
+    return failure(key, marked("it does not run"), marked("sudo systemctl start tentwatch"))
+
+
+def _version(status: Status, installed: str) -> Finding:
+    key = "service.version"
+    if status is None:
+        return well(key, marked("{version} is installed"), version=installed)
+    if status["software"] != installed:
+        return failure(
+            key,
+            marked("{running} runs, and {installed} is installed"),
+            marked("sudo systemctl restart tentwatch"),
+            running=status["software"],
+            installed=installed,
+        )
+    return well(key, marked("{version} is installed and runs"), version=installed)

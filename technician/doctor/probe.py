@@ -1,0 +1,150 @@
+"""A look at the sensors while no service runs: the real drivers, all at once, for a few seconds.
+
+Nothing is counted, and nothing is kept: the tent that makes sense of the readings ends with the look.
+"""
+
+import dataclasses
+import errno
+import time
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple
+
+from publisher.clock import Clock
+from publisher.config.load import Config
+from publisher.rules.tent import Tent
+from sensors import registry
+from sensors.capture import lines
+from sensors.hardware import Hardware
+from sensors.reading import Reading, SensorError
+from sensors.sensor import Sensor
+
+#: A generator's state takes some readings to be known; more than the longest does not help.
+LEAST_S, LONGEST_S = 4.0, 5.5
+#: After this silence a device on a serial port has failed, whatever the configuration allows.
+SILENCE_S = 3.0
+STOP_S = 0.3
+#: Addresses are tried for so long at most.
+SCAN_S = 1.0
+#: Where the INA219 that is missed may answer (its bridges A0 and A1).
+INA219_ADDRESSES = range(0x40, 0x50)
+#: Keys of lines of beams, and how messages call them.
+_BEAMS = {"outer_gpio": "the outer beam", "inner_gpio": "the inner beam", "gpio": "the beam"}
+
+
+class Looked(NamedTuple):
+    """What a look has found: as `tentwatch status` would say it, for how long, what else was seen."""
+
+    status: dict[str, Any]
+    seconds: float
+    broken: tuple[str, ...]
+    answering: dict[int, tuple[int, ...]]
+
+
+def look(config: Config, hardware: Hardware, clock: Clock, saved: dict[str, Any] | None) -> Looked:
+    """Open every sensor, hear it and close it again; `saved` are the totals of an earlier run."""
+    from publisher.agent import usable
+
+    began_s, now = time.monotonic(), clock.now()
+    tent = Tent(config, now, usable(saved, config, now, boot=0))
+    heard: SimpleQueue[tuple[Reading, ...]] = SimpleQueue()
+    taps: dict[str, list[bytes]] = {}
+    zeros = tent.zeros()
+    sensors = []
+    for fitted in config.sensors:
+        settings = fitted.config
+        if hasattr(settings, "silence_s"):
+            settings = dataclasses.replace(settings, silence_s=min(settings.silence_s, SILENCE_S))
+        driver: Any = registry.build(fitted.driver, settings, hardware, clock)
+        if fitted.name == "door":
+            driver.tap = taps.setdefault(fitted.name, []).append
+        if fitted.name in zeros:
+            driver.set_zero(zeros[fitted.name])
+        sensors.append(
+            Sensor(fitted.name, driver, clock, lambda readings: heard.put(tuple(readings)))
+        )
+    for sensor in sensors:
+        sensor.start()
+    try:
+        while (passed_s := time.monotonic() - began_s) < LONGEST_S:
+            try:
+                tent.apply(heard.get(timeout=0.25), clock.now())
+            except Empty:
+                tent.tick(clock.now())
+            told = tent.sensors(clock.now())
+            is_known = all(s["error"] or s["quality"] == "ok" for s in told)
+            if passed_s >= LEAST_S and is_known:
+                break
+    finally:
+        for sensor in sensors:
+            sensor.stop()
+        limit_s = time.monotonic() + STOP_S
+        for sensor in sensors:
+            sensor.join(max(0.0, limit_s - time.monotonic()))
+    now = clock.now()
+    status = {
+        "sensors": tent.sensors(now),
+        "since_headcount": tent.since_headcount(),
+        **tent.snapshot(),
+    }
+    return Looked(
+        status,
+        time.monotonic() - began_s,
+        _broken(b"".join(taps.get("door", ()))),
+        _answering(config, hardware, status),
+    )
+
+
+def _broken(capture: bytes) -> tuple[str, ...]:
+    """Return the beams that were broken from the beginning of a capture to its end."""
+    found: dict[int, str] = {}
+    blocked = True
+    for said in lines(capture):
+        if not said:
+            continue
+        if "driver" in said and isinstance(said.get("high"), dict):
+            blocked = said["blocked_level"] == "high"
+            named = {said[key]: name for key, name in _BEAMS.items() if key in said}
+            found = {
+                int(gpio): f"{named.get(int(gpio))} (GPIO {gpio})"
+                for gpio, high in said["high"].items()
+                if high == blocked
+            }
+        elif "gpio" in said:
+            found.pop(said["gpio"], None)
+    return tuple(found.values())
+
+
+def _answering(
+    config: Config, hardware: Hardware, status: dict[str, Any]
+) -> dict[int, tuple[int, ...]]:
+    """Return which addresses answer on the buses of INA219s that do not, their own sensors' excepted."""
+    silent = {s["name"] for s in status["sensors"] if "does not answer" in (s["error"] or "")}
+    used = {
+        (s.config.bus, s.config.address)
+        for s in config.sensors
+        if s.driver == "ina219" and s.name not in silent
+    }
+    buses = {s.config.bus for s in config.sensors if s.driver == "ina219" and s.name in silent}
+    return {
+        bus: tuple(a for a in _scan(hardware, bus) if (bus, a) not in used) for bus in sorted(buses)
+    }
+
+
+def _scan(hardware: Hardware, number: int) -> list[int]:
+    try:
+        bus = hardware.i2c(number)
+    except SensorError:
+        return []
+    found, limit_s = [], time.monotonic() + SCAN_S
+    try:
+        for address in INA219_ADDRESSES:
+            try:
+                bus.writeto_then_readfrom(address, b"\0", bytearray(2))  # its configuration
+            except OSError as error:
+                if error.errno == errno.ETIMEDOUT or time.monotonic() > limit_s:
+                    break  # the whole bus hangs: each transfer would take a second
+                continue
+            found.append(address)
+    finally:
+        bus.deinit()
+    return found

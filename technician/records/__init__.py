@@ -1,0 +1,1 @@
+"""What the unit has recorded: visitor log, export, support bundle."""

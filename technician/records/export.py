@@ -1,0 +1,99 @@
+"""`tentwatch export DIR`: the visitor log, the backlog and a diagnosis, on a stick that may be pulled."""
+
+import argparse
+import contextlib
+from datetime import UTC, datetime
+from typing import Any
+
+from publisher.clock import Clock
+from publisher.config.load import Config
+from publisher.control import ControlError
+from publisher.store.store import Unreadable
+from technician.records import kept, visitor_log
+from technician.records import support_bundle as diagnosis
+from technician.records.kept import Kept
+from technician.records.stick import Folder, StickError, is_on_card, new_folder
+from technician.terminal import DONE, FAILED, complain, prose
+from technician.words import _, counted
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write everything into a new folder below a directory."""
+    stick, state_dir = options.directory, options.state_dir
+    config = visitor_log.config_or_none(options.config)
+    status = diagnosis.ask_status(state_dir)
+    missing: list[str] = []
+    unreadable = on_card = False
+    try:
+        with contextlib.suppress(OSError):
+            on_card = stick.is_dir() and is_on_card(stick, state_dir)
+            if on_card:
+                text = _("{dir} lies on the unit's own card, not on a stick: is it mounted there?")
+                complain(text.format(dir=stick))
+        with contextlib.ExitStack() as stack:
+            unit: Kept | None = None
+            try:
+                unit = stack.enter_context(kept.reading(state_dir, config))
+            except (Unreadable, ControlError) as error:
+                unreadable = True
+                complain(str(error))
+                missing += [f"visitors.csv, visitors.json, backlog.jsonl: {error}"]
+            name = _name(unit, config, status)
+            folder = stack.enter_context(new_folder(stick, name))
+            if unit is not None:
+                _write_kept(folder, unit)
+            for part in diagnosis.parts(state_dir, options.config, status):
+                if part.missing:
+                    missing.append(f"{part.name}: {part.missing}")
+                    complain(
+                        _("{file} could not be had: {why}").format(file=part.name, why=part.missing)
+                    )
+                else:
+                    folder.write(f"diagnosis/{part.name}", part.lines)
+            folder.write("diagnosis/missing.txt", missing)
+    except (StickError, ControlError, Unreadable) as error:
+        complain(str(error))
+        return FAILED
+    megabytes = f"{folder.size_bytes / 1e6:.1f}"
+    text = _("{folder}: {megabytes} MB, and its checksums in SHA256SUMS")
+    prose(text.format(folder=stick / name, megabytes=megabytes))
+    if unreadable:
+        complain(_("the visitor log and what waits for the broker are NOT on it"))
+    if on_card:
+        prose(_("All of it is written, to the unit's own card: copy it to a stick from there."))
+    else:
+        prose(_("All of it is written: the stick can be pulled."))
+    return FAILED if unreadable else DONE
+
+
+def _write_kept(folder: Folder, unit: Kept) -> None:
+    log = unit.log()
+    folder.write("visitors.csv", visitor_log.as_csv(log).splitlines())
+    folder.write("visitors.json", visitor_log.as_json(log).splitlines())
+    days = len(visitor_log.lines(log))
+    prose(counted("visitor log: {n} day", "visitor log: {n} days", days))
+    records = folder.write("backlog.jsonl", unit.records())
+    prose(
+        counted(
+            "waiting for the broker: {n} record; it stays on the unit until the broker has it",
+            "waiting for the broker: {n} records; they stay on the unit until the broker has them",
+            records,
+        )
+    )
+
+
+def _name(unit: Kept | None, config: Config | None, status: dict[str, Any] | None) -> str:
+    """Return a name that any file system takes; without a clock that is set it has no date."""
+    if status is not None:
+        tent_id, is_set = str(status["id"]), status["clock"] == "synced"
+        at = datetime.fromisoformat(status["ts"]) if is_set else None
+        boot, uptime_s = int(status["boot"]), float(status["uptime_s"])
+    else:
+        now = Clock().now()
+        tent_id = "unit" if config is None else config.tent.id
+        at, boot, uptime_s = (now.wall if now.synced else None), 0, now.uptime_s
+        if isinstance(unit, kept.Read):
+            boot = unit.boot
+    if at is not None:
+        return f"tentwatch-{tent_id}-{at.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+    return f"tentwatch-{tent_id}-boot{boot}-{uptime_s:.0f}s"

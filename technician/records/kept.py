@@ -1,0 +1,153 @@
+"""What the unit keeps, for a command: asked of the running agent, or read from the store where none runs."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo
+
+from publisher import control
+from publisher.clock import Clock
+from publisher.config.load import Config, Tent
+from publisher.link.stamps import Stamps
+from publisher.rules import day
+from publisher.rules.tent import ONE_BEAM
+from publisher.rules.totals import Totals
+from publisher.store.store import AtRest
+
+#: Later than any day: asks for none of the closed ones.
+NO_DAYS = "9999"
+
+
+@dataclass
+class Log:
+    """The visitor log: lines as `day.line` makes them, those of older versions with fewer keys.
+
+    `today` is the open day's line so far, and `undated` what has no day yet; None where there is none.
+    """
+
+    id: str
+    name: str
+    timezone: str
+    days: list[dict[str, Any]] = field(default_factory=list)
+    today: dict[str, Any] | None = None
+    undated: dict[str, Any] | None = None
+
+
+class Kept(Protocol):
+    """See the module. Both methods raise what `reading` does."""
+
+    is_running: bool
+
+    def log(self, since: str = "") -> Log:
+        """Return the visitor log from the day `since` (ISO) on."""
+        ...
+
+    def records(self) -> Iterator[str]:
+        """Yield what waits for the broker, oldest first, each as it would go out now."""
+        ...
+
+
+@contextlib.contextmanager
+def reading(state_dir: Path, config: Config | None) -> Iterator[Kept]:
+    """Give what the unit keeps in `state_dir`; `config` is what it would run with, if it can be read.
+
+    Raises ControlError where an agent runs and does not answer, Unreadable where none runs and the
+    store cannot be read.
+    """
+    asked = Asked(state_dir)
+    try:
+        asked.log(NO_DAYS)
+    except control.NotRunning:
+        with contextlib.closing(AtRest(state_dir)) as store:
+            yield Read(store, config)
+    else:
+        yield asked
+
+
+class Asked:
+    """Asks the running agent."""
+
+    is_running = True
+
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+
+    def log(self, since: str = "") -> Log:
+        """Return the visitor log. Raises ControlError."""
+        lines: dict[str, dict[str, Any]] = {}
+        while True:
+            answer = self._ask({"command": "log", "since": since})
+            lines |= _lines(answer["days"])
+            if not answer["more"]:
+                break
+            since = answer["days"][-1][0]
+        today, undated = answer["today"], answer["undated"]
+        days = _closed(lines, today)
+        return Log(answer["id"], answer["name"], answer["timezone"], days, today, undated)
+
+    def records(self) -> Iterator[str]:
+        """Yield the backlog as it is now. Raises ControlError."""
+        after, until = 0, None
+        while True:
+            request = {"command": "backlog", "after": after, "until": until}
+            answer = self._ask(request)
+            if not answer["records"]:
+                return
+            yield from answer["records"]
+            after, until = answer["after"], answer["until"]
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        answer = control.ask(self._state_dir, request)
+        if not answer.get("ok"):
+            raise control.ControlError(str(answer.get("error")))
+        return answer
+
+
+class Read:
+    """Reads the store where no agent runs."""
+
+    is_running = False
+
+    def __init__(self, store: AtRest, config: Config | None) -> None:
+        self._store = store
+        self._config = config
+        self.boot = store.ledger.boot
+
+    def log(self, since: str = "") -> Log:
+        """Return the visitor log as it was last written. Raises Unreadable."""
+        config = self._config
+        lines = _lines(self._store.days(since))
+        totals = Totals.restore(self._store.ledger.totals or {})
+        if config is not None:
+            drivers = {sensor.name: sensor.driver for sensor in config.sensors}
+            both_ways = "door" in drivers and drivers["door"] not in ONE_BEAM
+            shape = {"both_ways": both_ways, "mains": "mains" in drivers}
+        else:  # as it was on the last day that was closed
+            last = [*_lines(self._store.days()).values()][-1:] or [{"entered": 0, "outages": 0}]
+            shape = {
+                "both_ways": last[0]["entered"] is not None,
+                "mains": last[0].get("outages") is not None,
+            }
+        zone = Tent.timezone if config is None else config.tent.timezone
+        today, undated = totals.open_lines(ZoneInfo(zone), **shape)
+        tent_id, name = ("", "") if config is None else (config.tent.id, config.tent.name)
+        return Log(tent_id, name, zone, _closed(lines, today), today, undated)
+
+    def records(self) -> Iterator[str]:
+        """Yield the backlog. Raises Unreadable."""
+        clock = Clock()
+        clock.hold(self._store.began(self._store.boot))
+        stamps = Stamps(self._store, clock)
+        return map(stamps.stamp, self._store.rows())
+
+
+def _lines(pairs: list[Any]) -> dict[str, dict[str, Any]]:
+    found = {date: day.read_line(text, date) for date, text in pairs}
+    return {date: line for date, line in found.items() if line is not None}
+
+
+def _closed(lines: dict[str, dict[str, Any]], today: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Return the lines of closed days; one that is open again counts as it is now."""
+    return [line for date, line in lines.items() if today is None or date != today["date"]]

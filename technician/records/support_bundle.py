@@ -1,0 +1,220 @@
+"""What a centre needs to find out why a unit does not do well; no secret is in it."""
+
+import json
+import os
+import platform
+import re
+import stat
+import subprocess
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from publisher import control
+from publisher.config.load import SECTIONS, ConfigError, keys_of, load
+from sensors.registry import DRIVERS, config_class
+from sensors.settings import Rule
+from technician.secrets import Redactor, exposed, known_secrets
+from technician.service import NAME
+
+#: Of the journal: how far back, how many of the newest lines, and bytes of them.
+JOURNAL_DAYS, JOURNAL_LINES, JOURNAL_BYTES = 7, 10_000, 4 << 20
+COMMAND_S = 60.0
+#: Lines of the kernel that tell of a weak supply, or of a card or bus that fails.
+_KERNEL = re.compile(r"voltage|I/O error|EXT4-fs (error|warning)|mmc\d.*error", re.I)
+_DEVICES = (
+    "dev/gpiochip*", "dev/i2c-*", "dev/serial/by-id/*", "dev/ttyUSB*", "dev/ttyACM*",
+    "dev/ttyAMA*", "dev/ttyS0", "dev/serial[0-9]",
+)  # fmt: skip
+_NAMES_PI = Path("/proc/device-tree/model")
+
+
+class Part(NamedTuple):
+    """A file of the diagnosis; `missing` says why it could not be had."""
+
+    name: str
+    lines: Iterable[str] = ()
+    missing: str = ""
+
+
+def parts(state_dir: Path, config: Path, status: Mapping[str, Any] | None) -> Iterator[Part]:
+    """Yield all parts; `status` is what the running unit says, None where there is none."""
+    text = _text_of(config)
+    redactor = Redactor(known_secrets(text))
+    made = (
+        _status(status),
+        _configuration(text),
+        Part("check-config.json", _json(_faults(config))),
+        Part("versions.json", _json(_versions())),
+        _journal(),
+        _kernel(),
+        Part("devices.txt", _devices(Path("/"))),
+        Part("files.txt", _files(state_dir)),
+        _disks(),
+    )
+    for part in made:
+        yield part._replace(lines=redactor.lines(part.lines), missing=redactor.text(part.missing))
+
+
+def ask_status(state_dir: Path) -> dict[str, Any] | None:
+    """Return what the running unit says of itself; None where it says nothing."""
+    try:
+        answer = control.ask(state_dir, {"command": "status"})
+    except control.ControlError:
+        return None
+    return answer if answer.get("ok") else None
+
+
+def _status(status: Mapping[str, Any] | None) -> Part:
+    if status is None:
+        return Part("status.json", missing="the service does not answer")
+    return Part("status.json", _json(status))
+
+
+def _text_of(config: Path) -> str:
+    try:
+        return config.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError:
+        return ""
+
+
+def _configuration(text: str) -> Part:
+    """Return known keys with values that can be; a wrong value or key may be a secret."""
+    name = "configuration.json"
+    try:
+        document = tomllib.loads(text)
+    except (ValueError, RecursionError):
+        return Part(name, missing="it is not TOML: see check-config.json")
+    if not document:
+        return Part(name, missing="there is none, or it may not be read")
+    found: dict[str, Any] = {
+        section: _values(document[section], kind)
+        for section, kind in SECTIONS.items()
+        if section in document
+    }
+    sensors = document.get("sensors")
+    for sensor, table in sensors.items() if isinstance(sensors, Mapping) else ():
+        driver = table.get("driver") if isinstance(table, Mapping) else None
+        if isinstance(driver, str) and driver in DRIVERS:
+            values = {"driver": driver, **_values(table, config_class(driver))}
+            found.setdefault("sensors", {})[sensor] = values
+    return Part(name, _json(found))
+
+
+def _values(table: object, kind: type[Any]) -> dict[str, Any]:
+    if not isinstance(table, Mapping):
+        return {}
+    return {key: _shown(table[key], rule) for key, _, rule in keys_of(kind) if key in table}
+
+
+def _shown(value: object, rule: Rule) -> object:
+    if rule.secret:
+        return "(is set)"
+    is_good = isinstance(value, bool | int | float | str)
+    if isinstance(value, str) and rule.pattern:
+        is_good = re.fullmatch(rule.pattern, value) is not None
+    return value if is_good else "(left out: it is not valid)"
+
+
+def _faults(config: Path) -> dict[str, Any]:
+    try:
+        faults = exposed(load(config).broker)
+    except ConfigError as error:
+        faults = error.faults
+    return {
+        "file": str(config),
+        "ok": not faults,
+        "faults": [{"key": key, "fix": fix} for key, fix in faults],
+    }
+
+
+def _versions() -> dict[str, Any]:
+    system = ""
+    for line in _text_of(Path("/etc/os-release")).splitlines():
+        if line.startswith("PRETTY_NAME="):
+            system = line.partition("=")[2].strip('"')
+    installed = {str(d.metadata["Name"]): d.version for d in distributions()}
+    return {
+        "tentwatch": installed.get("tentwatch"),
+        "python": platform.python_version(),
+        "system": system,
+        "kernel": platform.release(),
+        "machine": platform.machine(),
+        "board": _text_of(_NAMES_PI).strip("\0") or None,
+        "uptime": _text_of(Path("/proc/uptime")).partition(" ")[0],
+        "installed": dict(sorted(installed.items(), key=lambda item: item[0].lower())),
+    }
+
+
+def _journal() -> Part:
+    name = "journal.txt"
+    command = (
+        "journalctl", "--unit", NAME, "--since", f"-{JOURNAL_DAYS}days", "--lines",
+        str(JOURNAL_LINES), "--output", "short-iso", "--no-pager", "--quiet",
+    )  # fmt: skip
+    lines, why = _said(*command)
+    if not lines:
+        return Part(name, missing=why or "it has no lines of the service that this user may read")
+    size, first = 0, len(lines)
+    while first and (size := size + len(lines[first - 1]) + 1) <= JOURNAL_BYTES:
+        first -= 1
+    return Part(name, lines[first:])  # the newest ones
+
+
+def _kernel() -> Part:
+    lines, why = _said("dmesg", "--time-format", "iso")
+    if why:
+        return Part("kernel.txt", missing=why)
+    return Part("kernel.txt", [line for line in lines if _KERNEL.search(line)])
+
+
+def _disks() -> Part:
+    lines, why = _said("df", "-k", "-T")
+    return Part("disks.txt", lines, why)
+
+
+def _devices(root: Path) -> Iterator[str]:
+    for pattern in _DEVICES:
+        for path in sorted(root.glob(pattern)):
+            yield _listed(path)
+
+
+def _files(state_dir: Path) -> Iterator[str]:
+    try:
+        found = sorted(state_dir.iterdir())
+    except OSError as error:
+        yield f"{state_dir}: {error.strerror}"
+        return
+    yield from map(_listed, found)
+
+
+def _listed(path: Path) -> str:
+    try:
+        status = path.lstat()
+        target = f" -> {os.readlink(path)}" if path.is_symlink() else ""  # noqa: PTH115 # as text
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    owner = f"{status.st_uid}:{status.st_gid}"
+    return f"{stat.filemode(status.st_mode)} {owner} {status.st_size:>12} {path}{target}"
+
+
+def _said(*command: str) -> tuple[list[str], str]:
+    """Return what a program says, in lines, and why it could not be asked; empty where it could."""
+    environment = os.environ | {"LC_ALL": "C.UTF-8"}
+    try:
+        done = subprocess.run(
+            command, capture_output=True, timeout=COMMAND_S, check=False, env=environment
+        )
+    except FileNotFoundError:
+        return [], f"{command[0]} is not there"
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return [], f"{command[0]}: {error}"
+    lines = done.stdout.decode(errors="replace").splitlines()
+    wrong = done.stderr.decode(errors="replace").strip().replace("\n", " ")
+    return lines, f"{command[0]}: {wrong or done.returncode}" if done.returncode else ""
+
+
+def _json(value: object) -> list[str]:
+    return json.dumps(value, ensure_ascii=False, indent=2).splitlines()

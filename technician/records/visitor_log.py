@@ -1,0 +1,195 @@
+"""`tentwatch log`: the visitor log, a line a day, on the screen, as CSV or as JSON."""
+
+import argparse
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from publisher.config.load import Config, ConfigError, load
+from publisher.control import ControlError
+from publisher.store.store import Unreadable
+from technician.records import kept
+from technician.records.kept import Log
+from technician.terminal import DONE, FAILED, USAGE, complain, say
+from technician.words import _
+from technician.words.printable import printable
+
+#: The columns of the CSV; `open` is true of what may still become more.
+COLUMNS = (
+    "date", "entered", "left", "passed", "peak", "mains_h", "generator_h", "battery_h", "outages",
+    "estimated", "open",
+)  # fmt: skip
+ADDED = ("entered", "left", "passed", "mains_h", "generator_h", "battery_h", "outages")
+_DAYS = re.compile(r"([0-9]{1,5})d")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the visitor log."""
+    if options.since is not None and not is_since(options.since):
+        complain(_("--since takes a date such as 2026-11-22, or days such as 7d"))
+        return USAGE
+    try:
+        with kept.reading(options.state_dir, config_or_none(options.config)) as unit:
+            log = since(unit, options.since)
+            if not unit.is_running:
+                complain(_("the service does not run: this is what it had stored last"))
+    except (ControlError, Unreadable) as error:
+        complain(str(error))
+        return FAILED
+    if options.json:
+        say(as_json(log))
+    elif options.csv:
+        say(as_csv(log).rstrip("\n"))
+    else:
+        for line in table(log):
+            say(line)
+    return DONE
+
+
+def config_or_none(path: Path) -> Config | None:
+    """Return the configuration; None where it cannot be used, which is not this command's matter."""
+    try:
+        return load(path)
+    except ConfigError:
+        return None
+
+
+def is_since(text: str) -> bool:
+    """Say whether a text is a date as ISO writes it, or a number of days such as 7d."""
+    if _DAYS.fullmatch(text):
+        return True
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
+def since(unit: kept.Kept, text: str | None) -> Log:
+    """Return the log from a date on, or of the last days up to the newest one.
+
+    Raises what `kept.reading` does.
+    """
+    begin = text or ""
+    if text is not None and (days := _DAYS.fullmatch(text)):
+        today = unit.log(kept.NO_DAYS).today  # the machine's own clock may not be set
+        begin = ""
+        if today is not None:
+            newest, back = date.fromisoformat(today["date"]), max(0, int(days[1]) - 1)
+            begin = (newest - timedelta(min(back, newest.toordinal() - 1))).isoformat()
+    log = unit.log(begin)
+    if log.today is not None and log.today["date"] < begin:
+        log.today = None
+    return log
+
+
+def lines(log: Log) -> list[dict[str, Any]]:
+    """Return all lines, oldest first, each with all COLUMNS; what has no day yet has no date."""
+    found = [(line, False) for line in log.days]
+    found += [(line, True) for line in (log.today, log.undated) if line is not None]
+    return [
+        {key: line.get(key) for key in COLUMNS} | {"date": line["date"] or None, "open": is_open}
+        for line, is_open in found
+    ]
+
+
+def summed(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the sums over lines, and the largest peak; None where one of them is not known."""
+    sums: dict[str, Any] = {}
+    for key in (*ADDED, "peak"):
+        values = [line[key] for line in found]
+        known = bool(values) and None not in values
+        total = max(values) if known and key == "peak" else sum(values) if known else None
+        sums[key] = round(total, 2) if isinstance(total, float) else total
+    return sums
+
+
+def as_json(log: Log) -> str:
+    """Return one JSON document."""
+    found = lines(log)
+    document = {
+        "id": log.id,
+        "name": log.name,
+        "timezone": log.timezone,
+        "days": found,
+        "sum": summed(found),
+    }
+    return json.dumps(document, ensure_ascii=False, indent=2)
+
+
+def as_csv(log: Log) -> str:
+    """Return a header and a line a day; what is not known is empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for line in lines(log):
+        row = {k: str(v).lower() if isinstance(v, bool) else v for k, v in line.items()}
+        writer.writerow(row)
+    return text.getvalue()
+
+
+def table(log: Log) -> Iterator[str]:
+    """Yield the lines of a table that fits 80 columns, with sums at the end."""
+    found = lines(log)
+    if log.id:
+        yield printable(f"{log.name} ({log.id})" if log.name else log.id)
+    if not found:
+        yield _("No day is in the visitor log yet.")
+        return
+    heads = {
+        "date": _("\ndate"),
+        "entered": _("\nin"),
+        "left": _("\nout"),
+        "passed": _("\npassed"),
+        "peak": _("most\ninside"),
+        "mains_h": _("mains\nhours"),
+        "generator_h": _("gener.\nhours"),
+        "battery_h": _("battery\nhours"),
+        "outages": _("mains\nlost"),
+    }
+    ways = {line["entered"] is not None for line in found}
+    left_out = () if len(ways) > 1 else ("passed",) if True in ways else ("entered", "left", "peak")
+    keys = [key for key in heads if key not in left_out]
+    rows = [_cells(line, keys) for line in found]
+    sums = _cells({**summed(found), "date": _("in all"), "estimated": False}, keys)
+    head = [heads[key].partition("\n") for key in keys]
+    columns = zip(*rows, sums, *zip(*((above, below) for above, _n, below in head), strict=True),
+                  strict=True)  # fmt: skip
+    widths = [max(map(len, column)) for column in columns]
+
+    def laid_out(cells: Sequence[str], note: str = "") -> str:
+        first, *others = (
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        )
+        return "  ".join([first, *others, note]).rstrip()
+
+    yield laid_out([above for above, _n, below in head])
+    yield laid_out([below for above, _n, below in head])
+    for line, cells in zip(found, rows, strict=True):
+        yield laid_out(cells, _("so far") if line["open"] and line["date"] else "")
+    yield laid_out(sums)
+    if any(line["estimated"] and line["date"] for line in found):
+        yield _("~ some of it may belong to another day: the clock was not set for a while")
+    if log.undated is not None:
+        yield _("no date: counted while the clock was not set; it finds its day once it is")
+
+
+def _cells(line: dict[str, Any], keys: Sequence[str]) -> list[str]:
+    return [_date(line) if key == "date" else _number(line[key]) for key in keys]
+
+
+def _date(line: dict[str, Any]) -> str:
+    if line["date"] is None:
+        return _("no date")
+    return f"~{line['date']}" if line["estimated"] else str(line["date"])
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.1f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,408 @@
+"""The demonstration's screen: the tent as the agent reports it, and what the broker has confirmed."""
+
+import contextlib
+import json
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from technician.words import _, counted, marked
+from technician.words.printable import all_printable
+from technician.words.said import said
+
+if TYPE_CHECKING:
+    from technician.demo.demo import Options
+
+REFRESH_S = 0.5
+#: Messages shown, where the rest of the screen leaves them the lines.
+MOST_MESSAGES = 12
+_COLOURS = {
+    "ok": "green",
+    "estimated": "yellow",
+    "starting": "cyan",
+    "stale": "red",
+    "fault": "red",
+}
+Rows = list[tuple[str, str | Text]]
+#: The contract's words as they stand on the screen, so that the catalogues have them.
+_WORDS = (
+    marked("ok"), marked("estimated"), marked("starting"), marked("stale"), marked("fault"),
+    marked("mains"), marked("generator"), marked("battery"), marked("none"), marked("unknown"),
+    marked("stopped"), marked("running"), marked("door"), marked("charger"), marked("mains line"),
+    marked("generator line"),
+    # alerts
+    marked("battery low"), marked("battery alarm"), marked("generator overload warning"),
+    marked("generator overload"), marked("generator frequency warning"),
+    marked("generator frequency"), marked("generator fuel suspected"),
+    marked("generator service due"), marked("door obstructed"), marked("unit undervoltage"),
+    marked("unit overheating"), marked("unit disk low"), marked("store failed"),
+    # events
+    marked("mains lost"), marked("mains restored"), marked("generator started"),
+    marked("generator stopped"), marked("battery ok"), marked("alert raised"),
+    marked("alert cleared"), marked("sensor failed"), marked("sensor recovered"),
+    marked("door cleared"), marked("headcount set"), marked("day closed"), marked("power cut"),
+    marked("store quarantined"), marked("records dropped"),
+    # what they tell
+    marked("people"), marked("counted"), marked("correction"), marked("by"), marked("source"),
+    marked("quality"), marked("error"), marked("records"), marked("charge pct"), marked("blind s"),
+    marked("date"), marked("person"), marked("closing time"),
+)  # fmt: skip
+
+
+class Screen:
+    """Redraws itself twice a second from the agent's status."""
+
+    def __init__(self, options: "Options") -> None:
+        self._options = options
+        self._console = Console()
+        self._messages: deque[tuple[str, str]] = deque(maxlen=MOST_MESSAGES)
+
+    def sent(self, topic: str, payload: str) -> None:
+        """Take note of a message that the broker has confirmed."""
+        self._messages.append((topic, payload))
+
+    @contextlib.contextmanager
+    def showing(self, status: Callable[[], dict[str, Any]]) -> Iterator[None]:
+        """Show the screen while the context is open; `status` asks the agent."""
+        closing = threading.Event()
+        with Live(Text(_("starting …")), console=self._console, auto_refresh=False) as live:
+
+            def redraw() -> None:
+                while not closing.wait(REFRESH_S):
+                    found = status()
+                    if found.get("ok"):
+                        live.update(self.render(found), refresh=True)
+
+            thread = threading.Thread(target=redraw, name="screen", daemon=True)
+            thread.start()
+            try:
+                yield
+            finally:
+                closing.set()
+                thread.join(1.0)
+
+    def render(self, status: dict[str, Any]) -> Group:
+        """Return the screen for a status, with as many messages as the terminal has lines for."""
+        status = all_printable(status)
+        speed = ""
+        if self._options.speed != 1:
+            text = _("{n} times as fast as life")
+            speed = ", " + text.format(n=f"{self._options.speed:g}")
+        host, port = self._options.broker
+        head = Text(
+            f"{status['name']} ({status['id']}) · {clock_text(status)}{speed}", style="bold"
+        )
+        subscribe = f"mosquitto_sub -h {host} -p {port} -t '{status['topics']}' -v"
+        ask = f"{sys.argv[0]} status --state-dir {self._options.state_dir}"
+        where = Text(
+            "\n".join(
+                (
+                    _("Subscribe:  {command}").format(command=subscribe),
+                    _("Ask it:     {command}").format(command=ask),
+                    _("Ctrl-C ends the demonstration."),
+                )
+            ),
+            style="dim",
+        )
+        above = Group(head, people_and_power(status), sensors_and_link(status), faults(status))
+        others = len(self._console.render_lines(Group(above, where)))
+        room = min(MOST_MESSAGES, self._console.height - others - 2)
+        if room < 1:
+            return Group(above, where)
+        return Group(above, messages_panel(list(self._messages)[-room:], room), where)
+
+
+def status_screen(status: dict[str, Any]) -> Group:
+    """Return what `tentwatch status` shows: what matters most comes last, next to the prompt."""
+    status = all_printable(status)
+    name = f"{status['name']} ({status['id']})" if status["name"] else status["id"]
+    parts: list[Any] = [Text(f"{name} · {clock_text(status)}")]
+    if "unit" in status:  # an agent that is older than this command does not tell
+        parts.append(unit_panel(status))
+    parts += [sensors_and_link(status), faults(status), people_and_power(status)]
+    return Group(*parts)
+
+
+def clock_text(status: dict[str, Any]) -> str:
+    """Return the unit's time for people."""
+    if status["ts"] is None:
+        return _("time not known")
+    text = str(status["ts"])[:19].replace("T", " ") + " UTC"
+    return text if status["clock"] == "synced" else _("{time} (not checked)").format(time=text)
+
+
+def shown(value: object, unit: str = "") -> str:
+    """Return a value for people; what is not known is a dash."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return _("yes") if value else _("no")
+    if isinstance(value, float):
+        return f"{value:.1f}{unit}"
+    return f"{value}{unit}"
+
+
+def word(name: str) -> str:
+    """Return what stands on the screen for a word of the contract: a quality, an alert, a sensor."""
+    return _(name.replace("_", " "))
+
+
+def quality_text(quality: str) -> Text:
+    """Return a quality in its colour."""
+    return Text(word(quality), style=_COLOURS.get(quality, ""))
+
+
+def people_and_power(status: dict[str, Any]) -> Table:
+    """Return people and power side by side; power needs the wider half."""
+    return _side_by_side(_people(status), _power(status), 2, 3)
+
+
+def sensors_and_link(status: dict[str, Any]) -> Table:
+    """Return the sensors and the link side by side."""
+    return _side_by_side(_sensors(status), _link(status), 1, 1)
+
+
+def _side_by_side(left: Panel, right: Panel, left_share: int, right_share: int) -> Table:
+    grid = Table.grid(expand=True)
+    grid.add_column(ratio=left_share)
+    grid.add_column(ratio=right_share)
+    grid.add_row(left, right)
+    return grid
+
+
+def faults(status: dict[str, Any]) -> Group:
+    """Return what is wrong, a paragraph a fault over the full width: folded, never cut."""
+    return Group(*fault_texts(status))
+
+
+def fault_texts(status: dict[str, Any]) -> list[Text]:
+    """Return what is wrong, a text a fault."""
+    found = [(s["name"], s["error"]) for s in status["sensors"] if s["error"]]
+    if status["link"]["error"]:
+        found.append((_("link"), status["link"]["error"]))
+    if status["store"]["error"]:
+        found.append((_("store"), status["store"]["error"]))
+    if second := status["store"].get("second_place"):  # an older agent does not tell
+        found.append((_("second place"), _("cannot be written: {why}").format(why=second)))
+    return [
+        Text.assemble((f"{name}: ", "red"), said(error), overflow="fold") for name, error in found
+    ]
+
+
+def facts(rows: Rows) -> Table:
+    """Return names and values in two columns."""
+    table = Table.grid(padding=(0, 1))
+    for name, value in rows:
+        # As text, not as markup: a tent's name or an error may hold brackets.
+        text = Text(value) if isinstance(value, str) else value
+        text.overflow = "fold"
+        table.add_row(Text(name, style="dim"), text)
+    return table
+
+
+def _facts(title: str, rows: Rows) -> Panel:
+    return Panel(facts(rows), title=title, title_align="left")
+
+
+def _people(status: dict[str, Any]) -> Panel:
+    return _facts(_("People"), people_rows(status))
+
+
+def people_rows(status: dict[str, Any]) -> Rows:
+    """Return what is known of the people, by name and value."""
+    capacity = status.get("capacity")
+    if capacity is None:
+        return [(_("no door sensor"), "")]
+    free = _("{free} of {seats}").format(free=shown(capacity["free"]), seats=capacity["seats"])
+    return [
+        (_("inside"), Text(shown(capacity["people"]), style="bold")),
+        (_("free places"), free),
+        (_("today"), _today(capacity)),
+        (_("may be off by"), shown(capacity["uncertainty"])),
+        (_("quality"), quality_text(capacity["quality"])),
+    ]
+
+
+def _today(capacity: dict[str, Any]) -> str:
+    if capacity["entered_total"] is None:  # one beam
+        return _("{passed} passed the door").format(passed=shown(capacity["passed_today"]))
+    entered, left = shown(capacity["entered_today"]), shown(capacity["left_today"])
+    return _("{entered} in, {left} out").format(entered=entered, left=left)
+
+
+def _power(status: dict[str, Any]) -> Panel:
+    alerts = ", ".join(map(word, status["alerts"])) or _("none")
+    return _facts(_("Power"), [*power_rows(status), (_("alerts"), Text(alerts))])
+
+
+def power_rows(status: dict[str, Any]) -> Rows:
+    """Return what is known of the power, by name and value."""
+    power = status["power"]
+    rows: Rows = [(_("source"), Text(word(power["source"]), style="bold"))]
+    if (mains := power.get("mains")) is not None:
+        text = _("{present}, {hours} h today").format(
+            present=shown(mains["present"]), hours=shown(mains["hours_today"])
+        )
+        rows.append((_("mains"), text))
+    if (generator := power.get("generator")) is not None:
+        text = _("{state}, {current}, {hours} h in all").format(
+            state=word(generator["state"]),
+            current=shown(generator["current_a"], " A"),
+            hours=shown(generator["hours_total"]),
+        )
+        rows.append((_("generator"), text))
+    if (battery := power.get("battery")) is not None:
+        rows.append((_("battery"), f"{charge(battery)}, {shown(battery['current_a'], ' A')}"))
+        if left := time_left(battery):
+            rows[-1] = (_("battery"), f"{rows[-1][1]}, {left}")
+    rows.append((_("quality"), quality_text(power["quality"])))
+    return rows
+
+
+def charge(battery: dict[str, Any]) -> str:
+    """Return a battery's charge with its uncertainty."""
+    uncertainty_pct = battery["uncertainty_pct"]
+    off = "" if uncertainty_pct is None else f" ± {uncertainty_pct:.0f}"
+    return f"{shown(battery['charge_pct'])}{off} %"
+
+
+def time_left(battery: dict[str, Any]) -> str:
+    """Return how long a battery lasts; empty where nobody knows."""
+    left_min = battery["time_to_empty_min"]
+    return "" if left_min is None else _("{hours} h left").format(hours=f"{left_min / 60:.1f}")
+
+
+def _sensors(status: dict[str, Any]) -> Panel:
+    return Panel(sensor_table(status, reads=True), title=_("Sensors"), title_align="left")
+
+
+def sensor_table(status: dict[str, Any], *, reads: bool, older_s: float = 0.0) -> Table:
+    """Return each sensor's quality and age, and its reads where these matter.
+
+    `older_s` is the age of the status itself.
+    """
+    table = Table.grid(padding=(0, 1))
+    for sensor in status["sensors"]:
+        age_s = sensor["age_s"]
+        errors = counted("{n} error", "{n} errors", sensor["errors"]) if sensor["errors"] else ""
+        told = [counted("{n} read", "{n} reads", sensor["reads"])] if reads else []
+        table.add_row(
+            Text(sensor["name"], style="dim", overflow="fold"),
+            quality_text(sensor["quality"]),
+            Text("–" if age_s is None else f"{age_s + older_s:.0f} s", justify="right"),
+            Text(", ".join([*told, *([errors] if errors else [])])),
+        )
+    return table
+
+
+def unit_panel(status: dict[str, Any]) -> Panel:
+    """Return how the unit itself does."""
+    unit, link = status["unit"], status["link"]
+    low, slow = unit["undervoltage"], unit["throttled"]
+    supply = Text(shown(low), style="bold red" if low else "")
+    if times := unit["undervoltages"]:
+        text = counted("{n} since tentwatch started", "{n} since tentwatch started", times)
+        supply.append(f"; {text}")
+    return _facts(
+        _("Unit"),
+        [
+            (_("undervoltage"), supply),
+            (
+                _("processor"),
+                _("{heat}, slowed down: {slow}").format(
+                    heat=shown(unit["cpu_c"], " °C"), slow=shown(slow)
+                ),
+            ),
+            (
+                _("disk"),
+                _(
+                    "{free} MB free; written {written} MB since boot, {own_written} by tentwatch"
+                ).format(
+                    free=shown(unit["disk_free_mb"]),
+                    written=shown(unit["disk_written_mb"]),
+                    own_written=shown(unit["own_written_mb"]),
+                ),
+            ),
+            (
+                _("queues"),
+                _("{inbox} news (most {most}), {queued} to send, {in_flight} unconfirmed").format(
+                    inbox=unit["inbox"],
+                    most=unit["inbox_most"],
+                    queued=link["queued"],
+                    in_flight=link["in_flight"],
+                ),
+            ),
+            (
+                _("connections"),
+                _("{sessions}; {failures} failed or were lost").format(
+                    sessions=link["sessions"], failures=link["failures"]
+                ),
+            ),
+        ],
+    )
+
+
+def _link(status: dict[str, Any]) -> Panel:
+    return _facts(_("Link"), link_rows(status))
+
+
+def link_rows(status: dict[str, Any]) -> Rows:
+    """Return how the link does, and what waits for it, by name and value."""
+    return [
+        (_("broker"), status["link"]["broker"]),
+        (_("link"), link_text(status)),
+        (_("waiting"), waiting(status)),
+    ]
+
+
+def link_text(status: dict[str, Any]) -> Text:
+    """Return whether the link is up."""
+    if status["link"]["connected"]:
+        return Text(_("connected"), style="green")
+    if status["link"]["connected"] is None:
+        return Text(shown(None))
+    return Text(_("down"), style="red")
+
+
+def waiting(status: dict[str, Any]) -> str:
+    """Return how much waits for the link."""
+    buffer = status["buffer"]
+    rows = counted("{n} record", "{n} records", buffer["rows"])
+    return _("{records}, {dropped} dropped").format(records=rows, dropped=buffer["dropped"])
+
+
+def messages_panel(sent: list[tuple[str, str]], lines_shown: int) -> Panel:
+    """Return the last messages, the newest last, each on one line."""
+    lines = Text(no_wrap=True, overflow="ellipsis")
+    for topic, payload in sent:
+        lines.append(f"{topic.rpartition('/')[2]:8}", style="cyan")
+        lines.append(_gist(payload) + "\n")
+    lines.rstrip()
+    return Panel(lines, title=_("Last messages"), title_align="left", height=lines_shown + 2)
+
+
+def _gist(payload: str) -> str:
+    """Return what matters in a message on one line."""
+    message = json.loads(payload)
+    at = str(message.get("ts") or "")[11:19]
+    if "event" in message:
+        detail = ", ".join(f"{k} {shown(v)}" for k, v in message["detail"].items())
+        return f"{at} #{message['seq']} {message['event']} {detail}"
+    if "power" in message:
+        capacity = message.get("capacity", {})
+        return (
+            f"{at} #{message['seq']} people {shown(capacity.get('people'))}, "
+            f"free {shown(capacity.get('free'))}, {message['power']['source']}, "
+            f"battery {shown(message['power'].get('battery', {}).get('charge_pct'), ' %')}"
+        )
+    if "records" in message:
+        return f"{len(message['records'])} records that had to wait"
+    return payload

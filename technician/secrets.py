@@ -1,0 +1,139 @@
+"""The files that hold a unit's secrets, and who can read them besides the agent."""
+
+import contextlib
+import json
+import os
+import pwd
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from publisher.config.load import Broker, keys_of
+from publisher.store.ledger import sync_directory
+from technician.setup.config_file import written
+
+#: Whose a secret is, where there is such a user: the service's.
+OWNER = "tentwatch"
+#: systemd keeps a service's credentials there and guards them itself, by means that modes do not show.
+CREDENTIALS = Path("/run/credentials")
+#: Where secrets usually lie, whatever a configuration says.
+USUAL_PLACES = (
+    "/etc/tentwatch/password",
+    "/etc/credstore/tentwatch.password",
+    "/etc/credstore/tentwatch.key",
+)
+#: Bytes of a file that are looked at for secrets.
+LARGEST_SECRET = 64 << 10
+#: What stands in a secret's place.
+HIDDEN = "***"
+_FILES = re.compile(r"""(?:password|key)_file\s*=\s*["']([^"']+)["']""")
+_KEY_BEGINS, _KEY_ENDS = re.compile("-----BEGIN [A-Z ]*KEY"), re.compile("-----END [A-Z ]*KEY")
+_PATTERNS = (
+    (re.compile(r"//[^\s/]*@"), f"//{HIDDEN}@"),  # a login in an address
+    (re.compile(r"[^\s/:@\"']+:[^\s@\"']+@"), f"{HIDDEN}@"),
+    (
+        re.compile(
+            r"\b(pass(?:word|wd|phrase|wort)?|пароль|secret|token|psk)\b(\W{0,2}\s*[=:]\s*)[^\s,;}]+",
+            re.I,
+        ),
+        rf"\1\2{HIDDEN}",
+    ),
+)
+
+
+def goes_in_the_clear(broker: Broker) -> bool:
+    """Say whether the password can be read by whoever listens in on the network."""
+    is_near = broker.host in ("localhost", "::1") or broker.host.startswith("127.")
+    return broker.password_file is not None and not broker.tls and not is_near
+
+
+def exposed(broker: Broker) -> list[tuple[str, str]]:
+    """Return (key, what to do) of each secret that more can read than its owner.
+
+    Files that are missing, or that the caller may not look at, are passed over.
+    """
+    found = []
+    for key, _, rule in keys_of(Broker):
+        name = getattr(broker, key)
+        if not rule.secret or name is None or is_credential(Path(name)):
+            continue
+        try:
+            mode = stat.S_IMODE(Path(name).stat().st_mode)
+        except (OSError, ValueError):
+            continue
+        if mode & 0o077:
+            fix = f"{name} can be read by others than its owner (mode {mode:04o})"
+            found.append((f"broker.{key}", f"{fix}: sudo chmod 600 {name}"))
+    return found
+
+
+def keep(path: Path, secret: str) -> None:
+    """Write a secret for the service's user alone, whole or not at all. Raises OSError."""
+
+    def dress(number: int) -> None:
+        with contextlib.suppress(KeyError, PermissionError):  # no such user, or not root
+            owner = pwd.getpwnam(OWNER)
+            os.fchown(number, owner.pw_uid, owner.pw_gid)
+
+    with written(path, f"{secret}\n", dress) as new:
+        new.replace(path)
+    sync_directory(path.parent)
+
+
+def is_credential(path: Path) -> bool:
+    """Say whether a file lies where it says: `..` and links may lead out of the credentials."""
+    try:
+        return path.resolve().is_relative_to(CREDENTIALS.resolve())
+    except (OSError, RuntimeError, ValueError):
+        return False
+
+
+class Redactor:
+    """Takes secrets out of text: the known ones wherever they stand, and what looks like one."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        forms: set[str] = set()
+        for secret in secrets:
+            for text in (secret, *secret.splitlines()):
+                text = text.strip()
+                # As JSON writes them, too.
+                forms |= {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
+        known = [f for f in sorted(forms, key=len, reverse=True) if f and not f.startswith("-----")]
+        # A short one may be part of any word.
+        parts = [re.escape(f) if len(f) >= 8 else rf"(?<!\w){re.escape(f)}(?!\w)" for f in known]
+        self._known = re.compile("|".join(parts)) if parts else None
+
+    def text(self, text: str) -> str:
+        """Return one line of text without secrets."""
+        if self._known is not None:
+            text = self._known.sub(HIDDEN, text)
+        for pattern, instead in _PATTERNS:
+            text = pattern.sub(instead, text)
+        return text
+
+    def lines(self, lines: Iterable[str]) -> Iterator[str]:
+        """Yield lines without secrets; a whole private key is one line."""
+        in_key = False
+        for line in lines:
+            begins, ends = _KEY_BEGINS.search(line), _KEY_ENDS.search(line)
+            if begins and not in_key:
+                yield HIDDEN
+            elif not in_key:
+                yield self.text(line)
+            in_key = (in_key or begins is not None) and ends is None
+
+
+def known_secrets(configuration: str) -> list[str]:
+    """Return what lies in the files that a configuration names for secrets, and in the usual places.
+
+    It need not be a good one, nor TOML. Files that the caller may not read are passed over.
+    """
+    found = []
+    for name in {*_FILES.findall(configuration), *USUAL_PLACES}:
+        with contextlib.suppress(OSError, ValueError):
+            path = Path(name)
+            if stat.S_ISREG(path.stat().st_mode):
+                with path.open("rb") as file:
+                    found.append(file.read(LARGEST_SECRET).decode(errors="replace"))
+    return found

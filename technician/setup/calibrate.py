@@ -1,0 +1,456 @@
+"""`tentwatch calibrate`: zero and span of a current sensor, the door's direction, the battery; and undo.
+
+Each shows what was and what will be, asks, writes the configuration and has the service take it up.
+"""
+
+import argparse
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from publisher import control
+from publisher.config.load import Config, ConfigError, parse
+from publisher.rules import calibration
+from publisher.rules.tent import zeros_of
+from publisher.rules.totals import Totals
+from publisher.store.store import AtRest, Unreadable
+from sensors import registry
+from sensors.clock import Monotonic
+from sensors.hardware import Hardware
+from sensors.reading import Quality, SensorError
+from technician.service import NAME, Service
+from technician.setup import config_file
+from technician.terminal import DONE, FAILED, USAGE, complain, prose, say
+from technician.words import _, marked
+from technician.words.printable import printable
+
+#: How often the unit is asked for its newest readings, and for somebody in the door.
+ASK_S = 0.25
+#: Time that readings may take beyond their period, and that somebody has to walk in.
+PATIENCE_S, WALK_S = 15.0, 90.0
+#: After the first passage so long is waited for a second, which would spoil the trial.
+ALONE_S = 2.0
+#: A restarted service answers after so long at the latest.
+RESTART_S = 30.0
+BEAMS = "beams"
+#: What to do about readings that will not do, by `calibration.WHY`.
+CURES = {
+    "flows": marked("it reads {a:g} A: a current flows; disconnect all loads and sources first"),
+    "too little": marked(
+        "the sensor reads {a:.2f} A and the clamp meter {clamp_a:g} A: let {least_a:.1f} A flow at "
+        "least, better half of what it can measure"
+    ),
+    "unsteady": marked(
+        "the current is not steady: it moved by {scatter_a:.2f} A around {a:.2f} A; switch on or off "
+        "what makes it change, and try again"
+    ),
+    "far off": marked(
+        "the sensor reads {a:.2f} A and the clamp meter {clamp_a:g} A: no shunt is off by so much; "
+        "look at shunt_ohms and at where the clamp is, or add --force"
+    ),
+}
+
+
+class CannotBe(Exception):
+    """It cannot be calibrated like this; the message says what to do."""
+
+
+def restart_service(config: Path) -> bool:
+    """Have the running service take up its configuration; False where somebody has to do that."""
+    from technician.cli import DEFAULT_CONFIG
+
+    service = Service(Path("/"))
+    return config == DEFAULT_CONFIG and service.is_installed() and not service.restart()
+
+
+@dataclass
+class Bench:
+    """What a calibration works with; tests bring simulated hardware and their own restart."""
+
+    config: Path
+    state_dir: Path
+    is_agreed: bool = False
+    hardware: Hardware = field(default_factory=Hardware)
+    restart: Callable[[Path], bool] = restart_service
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Readings of a sensor, in amperes, and the zero that counts for it now."""
+
+    uncorrected_a: list[float]
+    zero_a: float
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what the command line asks for."""
+    return calibrate(options, Bench(options.config, options.state_dir, options.yes))
+
+
+def calibrate(options: argparse.Namespace, bench: Bench) -> int:
+    """Calibrate; return the exit code."""
+    try:
+        return {
+            "zero": _zero, "span": _span, "door": _door, "battery": _battery, "undo": _undo,
+        }[options.what](options, bench)  # fmt: skip
+    except ConfigError as error:
+        complain(str(error))
+        return USAGE
+    except calibration.Refused as refusal:
+        complain(f"{options.sensor}: {_(CURES[refusal.why]).format(**refusal.values)}")
+    except PermissionError as error:
+        complain(_("{file} may not be written: use sudo").format(file=error.filename))
+    except OSError as error:
+        complain(str(error))
+    except (CannotBe, control.ControlError, SensorError) as error:
+        complain(str(error))
+    return FAILED
+
+
+# A current sensor
+
+
+def _zero(options: argparse.Namespace, bench: Bench) -> int:
+    name = options.sensor
+    config = _read(bench)
+    settings = _shunt(config, name)
+    prose(_("No current may flow through the shunt of {sensor} now.").format(sensor=name))
+    measured = _measure(config, name, bench)
+    zero_a = calibration.zero(measured.uncorrected_a, settings.shunt_ohms)
+    step_a = calibration.resolution_a(settings.shunt_ohms)
+    text = _("It reads {a:.3f} A (one step of the chip is {step_a:.3f} A); that is its zero.")
+    prose(text.format(a=zero_a, step_a=step_a))
+    if zero_a == settings.zero_a:
+        if _is_running(bench):
+            # One found by `tentwatch zero` earlier counts for as long as the section stays as it is.
+            answer = control.ask(bench.state_dir, {"command": "zero", "sensor": name})
+            if not answer.get("ok"):
+                raise CannotBe(str(answer.get("error")))
+        prose(_("The configuration says so already: nothing is changed."))
+        return DONE
+    return _change(bench, f"sensors.{name}", {"zero_a": zero_a})
+
+
+def _span(options: argparse.Namespace, bench: Bench) -> int:
+    name = options.sensor
+    config = _read(bench)
+    settings = _shunt(config, name)
+    measured = _measure(config, name, bench)
+    found = calibration.span(
+        measured.uncorrected_a,
+        options.clamp_a,
+        shunt_ohms=settings.shunt_ohms,
+        max_current_a=settings.max_current_a,
+        zero_a=measured.zero_a,
+        force=options.force,
+    )
+    text = _("{sensor} reads {a:.3f} A, the clamp meter {clamp_a:g} A: the factor is {factor:.4f}.")
+    prose(
+        text.format(sensor=name, a=found.measured_a, clamp_a=options.clamp_a, factor=found.factor)
+    )
+    text = _("The steps of the chip leave this uncertain by {pct:.1f} %; more current, less of it.")
+    prose(text.format(pct=found.error_pct))
+    keys: dict[str, Any] = {"shunt_ohms": found.shunt_ohms}
+    if found.turned:
+        prose(_("The sign is the other one: the shunt was wired the other way round."))
+        if not options.reverse and (
+            bench.is_agreed or not _agreed(_("Turn the sign as well (reversed)?"))
+        ):
+            text = _("nothing was changed: give --clamp-a the sensor's sign, or add --reverse")
+            raise CannotBe(text)
+        keys["reversed"] = not settings.reversed
+    if found.zero_a != settings.zero_a:
+        # A zero found by `tentwatch zero` goes with the section as it is: it must not be lost.
+        keys["zero_a"] = found.zero_a
+    return _change(bench, f"sensors.{name}", keys)
+
+
+def _shunt(config: Config, name: str) -> Any:
+    for sensor in config.sensors:
+        if sensor.name == name and hasattr(sensor.config, "shunt_ohms"):
+            return sensor.config
+    fitting = ", ".join(s.name for s in config.sensors if hasattr(s.config, "shunt_ohms"))
+    text = _("{sensor} is no current sensor on a shunt; this unit has: {names}")
+    raise CannotBe(text.format(sensor=name, names=fitting or "–"))
+
+
+def _measure(config: Config, name: str, bench: Bench) -> Measured:
+    """Take readings, from the running unit or from the device itself."""
+    text = _("Taking {n} readings of {sensor} …")
+    prose(text.format(n=calibration.READINGS, sensor=name))
+    if _is_running(bench):
+        return _ask_readings(config, name, bench)
+    prose(_("The service does not run: the device itself is read."))
+    settings = _shunt(config, name)
+    zero_a = settings.zero_a
+    with suppress(Unreadable), closing(AtRest(bench.state_dir)) as store:
+        totals = Totals.restore(store.ledger.totals or {})
+        zero_a = zeros_of(totals, {name: settings}).get(name, zero_a)
+    return Measured(_read_device(config, name, bench.hardware), zero_a)
+
+
+def _ask_readings(config: Config, name: str, bench: Bench) -> Measured:
+    settings = _shunt(config, name)
+    found: list[float] = []
+    zero_a, reads = settings.zero_a, None
+    limit_s = time.monotonic() + calibration.READINGS * settings.period_s + PATIENCE_S
+    for status in _statuses(bench):
+        if status.get("config", config.digest) != config.digest:
+            text = _(
+                "the service runs with another configuration than {file}: restart it first ({how})"
+            )
+            raise CannotBe(text.format(file=bench.config, how=f"sudo systemctl restart {NAME}"))
+        sensor = next((s for s in status["sensors"] if s["name"] == name), None)
+        if sensor is None or time.monotonic() > limit_s:
+            why = printable(str((sensor or {}).get("error") or "–"))
+            text = _("{sensor} has given too few good readings: {why}")
+            raise CannotBe(text.format(sensor=name, why=why))
+        values = sensor["values"]
+        uncorrected_a, current_a = values.get("uncorrected_a"), values.get("current_a")
+        if sensor["quality"] != Quality.OK.value or uncorrected_a is None:
+            found.clear()
+        elif sensor["reads"] != reads:
+            reads = sensor["reads"]
+            found.append(float(uncorrected_a))
+            if current_a:  # outside of the dead band
+                zero_a = round(uncorrected_a - current_a, 4)
+        if len(found) == calibration.READINGS:
+            break
+    return Measured(found, zero_a)
+
+
+def _read_device(config: Config, name: str, hardware: Hardware) -> list[float]:
+    """Read the device itself. Raises SensorError."""
+    sensor = next(s for s in config.sensors if s.name == name)
+    clock, waiting = Monotonic(), threading.Event()
+    driver = registry.build(sensor.driver, sensor.config, hardware, clock)
+    found: list[float] = []
+    limit_s = clock.now_s() + calibration.READINGS * driver.period_s + PATIENCE_S
+    try:
+        driver.open()
+        while len(found) < calibration.READINGS:
+            if clock.now_s() > limit_s:
+                text = _("{sensor} has given too few good readings: {why}")
+                raise CannotBe(text.format(sensor=name, why="–"))
+            waiting.wait(driver.period_s)
+            for measured in driver.read():
+                if measured.quality is Quality.FAULT:
+                    raise SensorError(measured.detail)
+                if measured.quantity == "uncorrected_a" and measured.value is not None:
+                    found.append(float(measured.value))
+    finally:
+        driver.close()
+    return found
+
+
+# The door
+
+
+def _door(options: argparse.Namespace, bench: Bench) -> int:
+    config = _read(bench)
+    door = next((s for s in config.sensors if s.name == "door"), None)
+    if door is None or door.driver != BEAMS:
+        raise CannotBe(
+            _("this unit has no door with two beams: there is no direction to be swapped")
+        )
+    is_right = _walk_in(bench)
+    if is_right:
+        prose(_("It counted as coming in: the beams are the right way round. Nothing is changed."))
+    else:
+        prose(
+            _("It counted as going out: outer and inner beam are exchanged in the configuration.")
+        )
+        keys = {"outer_gpio": door.config.inner_gpio, "inner_gpio": door.config.outer_gpio}
+        done = _change(bench, "sensors.door", keys)
+        if done != DONE:
+            return done
+        if _runs_with(bench):
+            prose(_("Once more, to be sure:"))
+            if not _walk_in(bench):
+                text = _("it counts as going out again: have a look at the beams and their cables")
+                raise CannotBe(text)
+            prose(_("It counted as coming in: the beams are the right way round now."))
+    prose(
+        _(
+            "Each trial was counted like any visitor, and totals are never corrected. Say how many "
+            "people are inside: sudo tentwatch headcount N"
+        )
+    )
+    return DONE
+
+
+def _walk_in(bench: Bench) -> bool:
+    """Wait for one person; say whether that counted as coming in."""
+    limit_s = time.monotonic() + WALK_S
+    before: tuple[int, int] | None = None
+    alone_s: float | None = None
+    for status in _statuses(bench):
+        capacity = status.get("capacity") or {}
+        if capacity.get("quality") in (None, "fault", "stale"):
+            why = [s["error"] for s in status["sensors"] if s["name"] == "door" and s["error"]]
+            text = _("the door is not well: {why}")
+            raise CannotBe(text.format(why=printable(why[0]) if why else capacity.get("quality")))
+        now = capacity["entered_total"], capacity["left_total"]
+        if before is None:
+            before = now
+            prose(_("Walk in through the door now: once, alone, from outside. (Ctrl-C ends.)"))
+        came, went = now[0] - before[0], now[1] - before[1]
+        if came + went > 1:
+            text = _("{n} people have passed: try again when nobody else is in the door")
+            raise CannotBe(text.format(n=came + went))
+        now_s = time.monotonic()
+        if came + went == 1 and alone_s is None:
+            alone_s = now_s + ALONE_S
+        if alone_s is not None and now_s >= alone_s:
+            return bool(came)
+        if alone_s is None and now_s > limit_s:
+            break
+    raise CannotBe(_("nobody was counted: have a look at the beams with tentwatch status"))
+
+
+# The battery
+
+
+def _battery(options: argparse.Namespace, bench: Bench) -> int:
+    keys = {
+        key: value
+        for key in ("capacity_ah", "chemistry")
+        if (value := getattr(options, key)) is not None
+    }
+    if not keys:
+        complain(_("give --capacity-ah or --chemistry, or both"))
+        return USAGE
+    config = _read(bench)
+    if any(s.name == "battery" and not hasattr(s.config, "shunt_ohms") for s in config.sensors):
+        prose(_("This battery's own monitor tells its charge: set its capacity there as well."))
+    learned_ah = _learned_ah(bench)
+    if learned_ah is not None:
+        text = _("So far {ah:.1f} Ah were learned; with another battery that begins anew.")
+        prose(text.format(ah=learned_ah))
+    return _change(bench, "battery", keys)
+
+
+def _learned_ah(bench: Bench) -> float | None:
+    """Return the capacity that was learned, in ampere-hours; None where none was."""
+    with suppress(Unreadable, control.ControlError):
+        if _is_running(bench):
+            status = control.ask(bench.state_dir, {"command": "status"})
+            found = (status.get("power", {}).get("battery") or {}).get("capacity_ah")
+            return None if found is None else float(found)
+        with closing(AtRest(bench.state_dir)) as store:
+            return Totals.restore(store.ledger.totals or {}).charge.capacity_ah
+    return None
+
+
+# The configuration
+
+
+def _undo(options: argparse.Namespace, bench: Bench) -> int:
+    kept = config_file.previous(bench.config.resolve())
+    if not kept:
+        raise CannotBe(_("there is no previous configuration of {file}").format(file=bench.config))
+    text = kept[-1].read_text(encoding="utf-8-sig")
+    parse(text, str(kept[-1]))
+    title = _("The previous configuration, {file}, takes the place of the present one:")
+    prose(title.format(file=kept[-1].name))
+    # One that is missing, or that an editor has spoilt, is what it is often wanted for.
+    try:
+        _show(bench.config.read_text(encoding="utf-8-sig"), text)
+    except (FileNotFoundError, ValueError, RecursionError):
+        prose(_("The present one is no configuration: all of it is replaced."))
+    if not (bench.is_agreed or _agreed(_("Put it back?"))):
+        raise CannotBe(_("nothing was changed"))
+    config_file.undo(bench.config)
+    _take_up(bench)
+    return DONE
+
+
+def _read(bench: Bench) -> Config:
+    """Return the configuration as it is in the file. Raises ConfigError."""
+    return parse(config_file.document(bench.config).as_string(), str(bench.config))
+
+
+def _change(bench: Bench, section: str, keys: dict[str, Any]) -> int:
+    """Show what changes, ask, and write it."""
+    document = config_file.document(bench.config)
+    before = document.as_string()
+    after = config_file.with_keys(document, section, keys)
+    if not config_file.changes(before, after):
+        prose(_("The configuration says so already: nothing is changed."))
+        return DONE
+    parse(after, str(bench.config))  # which says what is wrong before anybody is asked
+    _show(before, after)
+    if not (bench.is_agreed or _agreed(_("Write it?"))):
+        raise CannotBe(_("nothing was changed"))
+    old = config_file.write(bench.config, after)
+    text = _(
+        "Written to {file}; the previous one is {old}. To take it back: tentwatch calibrate undo"
+    )
+    prose(text.format(file=bench.config, old=old.name if old else "–"))
+    _take_up(bench)
+    return DONE
+
+
+def _show(before: str, after: str) -> None:
+    for key, old, new in config_file.changes(before, after):
+        shown = (_("not set") if value is None else printable(str(value)) for value in (old, new))
+        say("  {}: {} → {}".format(key, *shown))
+
+
+def _agreed(question: str) -> bool:
+    sys.stdout.write(f"{question} [y/N] ")
+    sys.stdout.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes", "т", "так")
+
+
+def _take_up(bench: Bench) -> None:
+    if bench.restart(bench.config):
+        prose(_("The service has been restarted with it."))
+    else:
+        text = _("It counts once the service is restarted: {how}")
+        prose(text.format(how=f"sudo systemctl restart {NAME}"))
+
+
+def _runs_with(bench: Bench) -> bool:
+    """Say whether the unit runs with the configuration as it is now, once it has had its time."""
+    digest = _read(bench).digest
+    limit_s, waiting = time.monotonic() + RESTART_S, threading.Event()
+    answered = False
+    while time.monotonic() < limit_s:
+        with suppress(control.ControlError):
+            status = control.ask(bench.state_dir, {"command": "status"})
+            if status.get("config") == digest:
+                if (status.get("capacity") or {}).get("quality") in ("ok", "estimated"):
+                    return True
+            elif status.get("ok") and not answered:
+                return False  # it was not restarted
+            answered = True
+        waiting.wait(ASK_S)
+    return False
+
+
+# The unit
+
+
+def _is_running(bench: Bench) -> bool:
+    try:
+        control.ask(bench.state_dir, {"command": "status"})
+    except control.NotRunning:
+        return False
+    return True
+
+
+def _statuses(bench: Bench) -> Iterator[dict[str, Any]]:
+    """Yield what the running unit says of itself, several times a second. Raises ControlError."""
+    waiting = threading.Event()
+    while True:
+        status = control.ask(bench.state_dir, {"command": "status"})
+        if not status.get("ok"):
+            raise control.ControlError(str(status.get("error")))
+        yield status
+        waiting.wait(ASK_S)

@@ -1,0 +1,104 @@
+"""A configuration in the making: keys are set one by one, and comments and other keys stay."""
+
+from pathlib import Path
+from typing import Any
+
+from publisher.config.load import SECTIONS, ConfigError, parse, value_of
+from sensors.registry import DRIVERS, config_class
+from technician.setup.config_file import document, document_of
+
+#: What stands at the head of a file that is begun here.
+HEAD = """\
+# The configuration of this unit. The sample configuration of Tentwatch explains every key.
+
+[tent]
+
+[broker]
+
+"""
+
+
+class Draft:
+    """A configuration; a key is named by its path, such as `tent.id` or `sensors.door.gpio`."""
+
+    def __init__(self, whole: Any, where: str) -> None:
+        self.where = where
+        self._whole = whole
+
+    @classmethod
+    def of_file(cls, path: Path) -> "Draft":
+        """Begin with a file's keys, or with none where it does not exist.
+
+        Raises ConfigError where there is one that cannot be read or is not TOML.
+        """
+        if path.exists():
+            return cls(document(path), str(path))
+        return cls.empty(path)
+
+    @classmethod
+    def empty(cls, path: Path) -> "Draft":
+        """Begin anew."""
+        return cls(document_of(HEAD, str(path)), str(path))
+
+    def copy(self) -> "Draft":
+        """Return another that can be changed by itself."""
+        return Draft(document_of(self.text(), self.where), self.where)
+
+    def text(self) -> str:
+        """Return it as TOML."""
+        text: str = self._whole.as_string()
+        return text
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        found: dict[str, Any] = self._whole.unwrap()
+        return found
+
+    def get(self, key: str) -> Any:
+        """Return a key's value or a section's table; None where it is not there."""
+        found: Any = self.plain()
+        for part in key.split("."):
+            found = found.get(part) if isinstance(found, dict) else None
+        return found
+
+    def put(self, key: str, value: Any) -> None:
+        """Set a key, or all keys of a section; None takes it away."""
+        *above, last = key.split(".")
+        table: Any = self._whole
+        for part in above:
+            if not isinstance(table.get(part), dict):
+                if value is None:
+                    return
+                table[part] = {}
+            table = table[part]
+        present = table.get(last)
+        if value is None:
+            table.pop(last, None)
+        elif isinstance(value, dict) and isinstance(present, dict):  # its comments stay
+            for name in [name for name in present if name not in value]:
+                present.pop(name)
+            for name, one in value.items():
+                self.put(f"{key}.{name}", one)
+        elif last == "address" and isinstance(value, int):
+            table[last] = document_of(f"as_on_the_board = 0x{value:02X}", "")["as_on_the_board"]
+        elif present != value or type(present) is bool:
+            table[last] = value
+
+    def enter(self, key: str, typed: str) -> None:
+        """Set a key to what somebody typed."""
+        self.put(key, value_of(self._kind(key), key.rpartition(".")[2], typed))
+
+    def faults(self) -> list[tuple[str, str]]:
+        """Return every (key, what to do) that is wrong with it."""
+        try:
+            parse(self.text(), self.where)
+        except ConfigError as error:
+            return error.faults
+        return []
+
+    def _kind(self, key: str) -> type[Any]:
+        section, _, rest = key.partition(".")
+        if section != "sensors":
+            return SECTIONS.get(section, object)
+        driver = str(self.get(f"sensors.{rest.partition('.')[0]}.driver"))
+        return config_class(driver) if driver in DRIVERS else object

@@ -1,0 +1,410 @@
+"""Which sensors a tent has: what is found is shown, and what cannot be known of it is asked."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sensors.clock import Monotonic
+from sensors.finding import chips, search, serial_names, waving
+from sensors.finding.search import Heard, State
+from sensors.gpio import Inputs
+from sensors.hardware import Hardware
+from sensors.ina219 import Config as Ina219
+from sensors.reading import SensorError
+from sensors.registry import DRIVERS, SENSORS
+from technician.setup.dialogue import NOTHING, Dialogue
+from technician.setup.draft import Draft
+from technician.setup.questions import BATTERY
+from technician.setup.questions import usual as usual_answer
+from technician.words import _, counted, marked
+
+#: Time for a hand to reach the beam, and for somebody to walk to a switch.
+WAVE_S, SWITCH_S = 20.0, 90.0
+#: The usual shunt: 50 A at 75 mV.
+SHUNT_A, SHUNT_MV = 50.0, 75.0
+_FIND = "f"
+
+_SENSORS = {
+    "mains": marked("mains"),
+    "generator": marked("generator"),
+    "battery": marked("battery"),
+    "charger": marked("charger"),
+}
+_DEVICES = {
+    ("vedirect", "battery"): marked("a Victron battery monitor"),
+    ("vedirect", "charger"): marked("a Victron solar charger"),
+    ("pzem004t", "mains"): marked("an AC meter (PZEM-004T)"),
+    ("jbd", "battery"): marked("a battery's BMS (JBD)"),
+}
+_DRIVERS = (
+    ("vedirect", marked("Victron (VE.Direct)")),
+    ("pzem004t", marked("AC meter (PZEM-004T)")),
+    ("jbd", marked("BMS (JBD)")),
+)
+_UNITS = {"voltage_v": "V", "charge_pct": "%", "power_w": "W", "frequency_hz": "Hz"}
+
+
+class Fitting:
+    """Goes through the sensors of a configuration; `fitted` are those that are settled."""
+
+    def __init__(
+        self, draft: Draft, dialogue: Dialogue, hardware: Hardware, fitted: set[str]
+    ) -> None:
+        self._draft = draft
+        self._dialogue = dialogue
+        self._hardware = hardware
+        self._clock = Monotonic()
+        self._lines: set[int] = set()
+        self.fitted = fitted
+
+    def find_devices(self) -> None:
+        """Look at the serial ports and the I2C buses. Raises Cancelled."""
+        tell = self._dialogue.tell
+        ports = serial_names.ports(self._hardware.root)
+        if ports:
+            tell(
+                counted(
+                    "Listening on {n} serial port, then asking; this takes up to 10 s …",
+                    "Listening on {n} serial ports, then asking; this takes up to 10 s …",
+                    len(ports),
+                )
+            )
+        heard = search.search(
+            [port.name for port in ports], self._clock, lambda one: tell(_result(one), "  ")
+        )
+        found = self._find_chips()
+        if not found and not any(one.state is State.RECOGNISED for one in heard):
+            tell(
+                _("No sensor was recognised. Those that are not connected now can be set up later.")
+            )
+        for port in ports:
+            if not port.is_stable:
+                tell(
+                    _(
+                        "{port} has no name that stays the same: leave this cable and all others in "
+                        "the sockets where they are now."
+                    ).format(port=_short(port.name))
+                )
+        for one in heard:
+            self._place_port(one)
+        for chip in found:
+            self._place_chip(chip)
+        self._keep_others()
+
+    def _find_chips(self) -> list[chips.Found]:
+        tell = self._dialogue.tell
+        numbers = chips.buses(self._hardware.root)
+        if not numbers:
+            tell(_("There is no I2C bus: sudo raspi-config nonint do_i2c 0 switches it on."))
+        found = []
+        for number in numbers:
+            try:
+                bus = self._hardware.i2c(number)
+                try:
+                    found += chips.search(number, bus)
+                finally:
+                    bus.deinit()
+            except SensorError as error:
+                tell(str(error), "  ")
+        for chip in found:
+            where = _("{name} at 0x{address:02X} on I2C bus {bus}").format(
+                name=chip.name or _("a chip that is not known"), address=chip.address, bus=chip.bus
+            )
+            tell(where if chip.name == chips.INA219 else where + _(": left alone"), "  ")
+            if not chip.name:
+                hint = _("If it is an INA219, take its supply away for a moment and search again.")
+                tell(hint, "    ")
+        return [chip for chip in found if chip.name == chips.INA219]
+
+    def _place_port(self, heard: Heard) -> None:
+        """Make a sensor of what is on a port, where there is something."""
+        present = self._configured(lambda keys: _is_port(keys.get("port"), heard.port))
+        if heard.state is State.RECOGNISED:
+            name = self._which(_device(heard), heard.serves, present)
+            if name is not None:
+                self._fit(name, heard.driver, {"port": heard.port})
+            return
+        if heard.state in (State.BUSY, State.FAILED) or present is not None:
+            return
+        choices = [(driver, _(word)) for driver, word in _DRIVERS]
+        driver = self._dialogue.choose(
+            _("What is on {port}?").format(port=_short(heard.port)),
+            [*choices, ("", _("nothing"))],
+            "",
+        )
+        if driver:
+            serves = tuple(name for name in SENSORS if name in DRIVERS[driver].serves)
+            name = self._which(_(dict(_DRIVERS)[driver]), serves, None)
+            if name is not None:
+                self._fit(name, driver, {"port": heard.port})
+
+    def _place_chip(self, chip: chips.Found) -> None:
+        present = self._configured(
+            lambda keys: (
+                (keys.get("bus", Ina219.bus), keys.get("address", Ina219.address))
+                == (chip.bus, chip.address)
+                and keys.get("driver") == "ina219"
+            )
+        )
+        what = _("the INA219 at 0x{address:02X}").format(address=chip.address)
+        name = self._which(what, ("generator", "battery"), present)
+        if name is None:
+            return
+        keys: dict[str, object] = {"bus": chip.bus, "address": chip.address}
+        before = self._draft.get(f"sensors.{name}") or {}
+        is_usual = keys == {"bus": Ina219.bus, "address": Ina219.address}
+        if present == name or (is_usual and not keys.keys() & before.keys()):
+            keys = {}  # as it is, or as it is everywhere
+        if self._draft.get(f"sensors.{name}.driver") != "ina219":
+            keys |= {"shunt_ohms": SHUNT_MV / 1000 / SHUNT_A, "max_current_a": SHUNT_A}
+        self._fit(name, "ina219", keys)
+        self._ask_shunt(name)
+        if name == "battery":
+            for question in BATTERY:
+                (key,) = question.keys
+                usual = usual_answer(key, self._draft, self._draft, self._hardware.root)
+                self._dialogue.ask_key(self._draft, key, _(question.text), usual)
+
+    def _ask_shunt(self, name: str) -> None:
+        """Ask for what stands on the shunt: amperes and millivolts."""
+        section = f"sensors.{name}"
+        ampere_key, ohm_key = f"{section}.max_current_a", f"{section}.shunt_ohms"
+        before_a, before_ohms = self._draft.get(ampere_key), self._draft.get(ohm_key)
+        before_mv = round(before_a * before_ohms * 1000, 3)
+        self._dialogue.ask_key(
+            self._draft, ampere_key, _("Amperes on the shunt of the {sensor}").format(sensor=name),
+            before_a,
+        )  # fmt: skip
+        while True:
+            typed = self._dialogue.ask(_("Millivolts on that shunt"), f"{before_mv:g}")
+            present_a = self._draft.get(ampere_key)
+            if (typed, present_a) != (f"{before_mv:g}", before_a):
+                self._draft.enter(ohm_key, typed)
+                millivolts = self._draft.get(ohm_key)
+                if isinstance(millivolts, float):
+                    self._draft.put(ohm_key, round(millivolts / 1000 / present_a, 9))
+            faults = [fix for key, fix in self._draft.faults() if key in (ampere_key, ohm_key)]
+            if not faults:
+                return
+            for fix in faults:
+                self._dialogue.tell(fix, "  ")
+
+    def _which(self, what: str, serves: Sequence[str], present: str | None) -> str | None:
+        """Return as which sensor a device is fitted, None for none."""
+        free = [name for name in serves if name not in self.fitted]
+        if len(serves) == 1 and free:
+            return free[0]
+        if not free:
+            taken = _("{device}: there is a device for {sensor} already. Use this one instead?")
+            if len(serves) == 1 and self._dialogue.agrees(
+                taken.format(device=what, sensor=_(_SENSORS[serves[0]])), False
+            ):
+                return serves[0]
+            text = _("{device} is left out, since there is a device already for: {sensors}.")
+            self._dialogue.tell(text.format(device=what, sensors=", ".join(serves)))
+            return None
+        choices: list[tuple[str | None, str]] = [(name, _(_SENSORS[name])) for name in free]
+        first = "generator" if "generator" in free else free[0]
+        usual = present if present in free else first
+        question = _("What does this measure: {device}?").format(device=what)
+        return self._dialogue.choose(question, [*choices, (None, _("nothing"))], usual)
+
+    def _fit(self, name: str, driver: str, keys: dict[str, object]) -> None:
+        """Write a sensor's section; other keys of the same driver stay."""
+        section = f"sensors.{name}"
+        present = self._draft.get(section)
+        if isinstance(present, dict) and present.get("driver") == driver:
+            keys = {**present, **keys}
+        self._draft.put(section, {"driver": driver, **keys})
+        self.fitted.add(name)
+
+    def _configured(self, is_it: Callable[[dict[str, object]], bool]) -> str | None:
+        """Return the sensor of the configuration that a device is."""
+        for name, keys in (self._draft.get("sensors") or {}).items():
+            if name not in self.fitted and isinstance(keys, dict) and is_it(keys):
+                return str(name)
+        return None
+
+    def _keep_others(self) -> None:
+        """Ask about the devices of the configuration that were not found."""
+        for name, keys in (self._draft.get("sensors") or {}).items():
+            driver = keys.get("driver") if isinstance(keys, dict) else None
+            if name in self.fitted or driver not in ("vedirect", "pzem004t", "jbd", "ina219"):
+                continue
+            question = _("{sensor} ({driver}) is in the configuration and was not found. Keep it?")
+            if self._dialogue.agrees(question.format(sensor=name, driver=driver), True):
+                self.fitted.add(name)
+            else:
+                self._draft.put(f"sensors.{name}", None)
+
+    # GPIO lines
+
+    def find_lines(self) -> None:
+        """Ask for the door's beams and for contacts. Raises Cancelled."""
+        if not self._dialogue.is_asking:
+            return
+        lamp = self._draft.get("tent.lamp_gpio")
+        self._lines |= {lamp} if isinstance(lamp, int) else set()
+        if "door" not in self.fitted:
+            self._ask_door()
+        mains = _("Is there a relay contact that tells whether mains is there?")
+        if self._draft.get("sensors.mains.driver") in (None, "contact"):
+            self._ask_contact("mains", mains)
+        for name in ("mains", "generator"):
+            if self._draft.get(f"sensors.{name}.driver") == "pzem004t":
+                text = _(
+                    "Is there a relay contact on the line that the AC meter of {sensor} measures?"
+                )
+                self._ask_contact(f"{name}_line", text.format(sensor=_(_SENSORS[name])))
+
+    def _ask_door(self) -> None:
+        before = self._draft.get("sensors.door.driver")
+        choices = (("beams", _("two")), ("beam", _("one")), ("", _("none")))
+        while True:
+            usual = before if before in ("beam", "beams") else "beams"
+            driver = self._dialogue.choose(_("Light beams in the door?"), choices, usual)
+            if not driver:
+                self._draft.put("sensors.door", None)
+                return
+            beams = {"gpio": _("the beam")}
+            if driver == "beams":
+                beams = {"outer_gpio": _("the OUTER beam"), "inner_gpio": _("the INNER beam")}
+            keys: dict[str, object] = {}
+            for key, what in beams.items():
+                hint = _("Leave the door free, then wave a hand ONCE through {beam}.")
+                line = self._ask_line(
+                    what, f"sensors.door.{key}", hint.format(beam=what), WAVE_S, *keys.values()
+                )
+                if line is None:
+                    break
+                keys[key] = line.gpio
+                if line.is_found:
+                    keys["blocked_level"] = "high" if line.high else "low"
+            if len(keys.keys() & beams.keys()) < len(beams):
+                continue
+            if keys.get("blocked_level") == "low":
+                text = _(
+                    "A line is LOW while its beam is broken: either the door was not free, or the "
+                    "receiver is one whose cut cable would read as a free door. Is it meant so?"
+                )
+                if not self._dialogue.agrees(text, False):
+                    continue
+            if self._is_good("door", driver, keys):
+                return
+
+    def _ask_contact(self, name: str, question: str) -> None:
+        section = f"sensors.{name}"
+        if name in self.fitted:
+            return
+        while self._dialogue.agrees(question, self._draft.get(section) is not None):
+            hint = _("Switch it off and on again, or on and off.")
+            line = self._ask_line(_("the contact"), f"{section}.gpio", hint, SWITCH_S)
+            if line is None:
+                continue
+            keys: dict[str, object] = {"gpio": line.gpio}
+            if line.is_found:
+                is_alive = self._dialogue.agrees(_("Is there voltage on this line now?"), True)
+                keys["present_level"] = "high" if line.high != is_alive else "low"
+            if self._is_good(name, "contact", keys):
+                return
+        self._draft.put(section, None)
+
+    def _is_good(self, name: str, driver: str, keys: dict[str, object]) -> bool:
+        """Fit a sensor; say what is wrong with it, where something is."""
+        self._fit(name, driver, keys)
+        section = f"sensors.{name}"
+        faults = [f for f in self._draft.faults() if f[0].startswith(section)]
+        for key, fix in faults:
+            self._dialogue.tell(f"{key}: {fix}", "  ")
+        if faults:
+            self.fitted.discard(name)
+            return False
+        self._lines |= {gpio for gpio in keys.values() if isinstance(gpio, int)}
+        return True
+
+    def _ask_line(
+        self, what: str, key: str, hint: str, limit_s: float, *taken: object
+    ) -> "_Line | None":
+        """Return a line that is found by waving or given by its number; None where there is none.
+
+        Those that are `taken` are not looked at.
+        """
+        present = self._draft.get(key)
+        while True:
+            question = _("GPIO of {what}: a number; f finds it; - for none").format(what=what)
+            typed = self._dialogue.ask(question, _FIND if present is None else str(present))
+            if typed == NOTHING:
+                return None
+            if typed.lower() != _FIND:
+                return _Line(int(typed) if typed.isdecimal() else typed, False, False)
+            found = self._find_line(hint, limit_s, taken)
+            if len(found) == 1:
+                gpio, high = found[0]
+                self._dialogue.tell(_("Found: GPIO {gpio}.").format(gpio=gpio), "  ")
+                return _Line(gpio, high, True)
+
+    def _find_line(self, hint: str, limit_s: float, taken: Sequence[object]) -> list[waving.Line]:
+        tell = self._dialogue.tell
+        try:
+            gpios = [gpio for gpio in waving.GPIOS if gpio not in {*self._lines, *taken}]
+            inputs = Inputs(waving.free_lines(self._hardware, gpios), self._hardware)
+        except SensorError as error:
+            tell(str(error), "  ")
+            return []
+        try:
+            tell(_("{hint} Waiting for {seconds:.0f} s …").format(hint=hint, seconds=limit_s))
+            found = waving.wait_for_wave(inputs, self._clock, limit_s)
+        except SensorError as error:
+            tell(str(error), "  ")
+            return []
+        finally:
+            inputs.close()
+        if not found:
+            tell(_("No line changed and came back: check supply, lenses and cable."), "  ")
+        elif len(found) > 1:
+            several = ", ".join(f"GPIO {line.gpio}" for line in found)
+            tell(
+                _("{several} changed together: once more, one alone.").format(several=several), "  "
+            )
+        return found
+
+
+class _Line:
+    """A line that somebody gave or that was found, with its level while it was away from rest."""
+
+    def __init__(self, gpio: object, high: bool, is_found: bool) -> None:
+        self.gpio, self.high, self.is_found = gpio, high, is_found
+
+
+def _is_port(configured: object, port: str) -> bool:
+    return isinstance(configured, str) and serial_names.is_same(configured, port)
+
+
+def _short(port: str) -> str:
+    return Path(port).name
+
+
+def _device(heard: Heard) -> str:
+    return _(_DEVICES[heard.driver, heard.serves[0]])
+
+
+def _result(heard: Heard) -> str:
+    """Return what was found on a port, in a sentence."""
+    text = {
+        State.SILENT: marked(
+            "{port}: silent. Is its device powered? An AC meter answers only while there is AC."
+        ),
+        State.GARBLED: marked("{port}: something speaks there that Tentwatch does not know."),
+        State.BUSY: marked("{port}: another program is using it."),
+    }
+    if heard.state is State.FAILED:
+        return heard.detail
+    if heard.state is not State.RECOGNISED:
+        return _(text[heard.state]).format(port=_short(heard.port))
+    figures = [
+        f"{heard.figures[name]:g} {unit}"
+        for name, unit in _UNITS.items()
+        if heard.figures.get(name) is not None
+    ]
+    return _("{port}: {device}, {figures}").format(
+        port=_short(heard.port), device=_device(heard), figures=", ".join(figures)
+    )

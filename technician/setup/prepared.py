@@ -1,0 +1,116 @@
+"""A unit that was prepared in advance: its configuration lies on the boot partition, for one tent.
+
+The file holds the sections of the configuration, and `password` before them. It is taken over when
+the unit starts. A power cut at any step leaves the file where it is, and the next start begins again.
+"""
+
+from pathlib import Path
+
+from publisher.config.load import ConfigError
+from publisher.store.ledger import sync_directory
+from technician import secrets
+from technician.setup import config_file
+from technician.setup.config_file import document_of, written
+from technician.setup.draft import Draft
+from technician.terminal import DONE, FAILED, USAGE, complain, say
+from technician.words import _
+
+#: Where the file can lie: on the first partition of the card, which any computer can read.
+PLACES = ("boot/firmware/tentwatch.toml", "boot/tentwatch.toml")
+#: What a prepared file is called when it has been taken over, and when it is faulty.
+DONE_NAME, FAILED_NAME = "{name}.done", "{name}.failed"
+#: Beside a faulty one, for whoever looks at the card on a computer.
+REASON_NAME = "{stem}-failed.txt"
+#: A longer file is no configuration.
+MOST_BYTES = 1 << 20
+
+
+def find(root: Path) -> Path:
+    """Return where the prepared file lies, or would lie; `root` is where `boot` is."""
+    places = [root / place for place in PLACES]
+    return next((place for place in places if place.is_file()), places[0])
+
+
+def run(file: Path, config: Path) -> int:
+    """Take a prepared file over; return the exit code.
+
+    A faulty file changes nothing. It is renamed, and what is wrong with it written beside it.
+    """
+    if not file.is_file():  # a pipe would hold up the start of the agent
+        complain(_("{file} does not exist: there is nothing to take over").format(file=file))
+        return FAILED
+    try:
+        draft, password = _read(file, config)
+    except ConfigError as error:
+        complain(str(error))
+        _set_aside(file, error)
+        return USAGE
+    config.absolute().parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if password:
+        secrets.keep(Path(draft.get("broker.password_file")), password)
+    text = draft.text()
+    try:
+        is_there = config.read_text(encoding="utf-8") == text
+    except (OSError, ValueError):
+        is_there = False
+    if not is_there:  # a power cut may have come behind it
+        config_file.write(config, text)
+    # The password is the last to go: until then the next start can do all of it again.
+    with written(_named(file, DONE_NAME), text, lambda _number: None) as new:
+        new.replace(_named(file, DONE_NAME))
+    _named(file, REASON_NAME).unlink(missing_ok=True)
+    file.unlink()
+    sync_directory(file.parent)
+    say(_("{config} was taken over from {file}").format(config=config, file=file))
+    return DONE
+
+
+def _read(file: Path, config: Path) -> tuple[Draft, str]:
+    """Return the configuration and the password. Raises ConfigError and OSError."""
+    with file.open("rb") as opened:
+        content = opened.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ConfigError(file.name, [("file", f"is larger than {MOST_BYTES >> 10} KiB")])
+    try:
+        text = content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        fix = f"is not UTF-8: save it as such ({error.reason} at byte {error.start})"
+        raise ConfigError(file.name, [("file", fix)]) from error
+    draft = Draft(document_of(text, file.name), file.name)
+    password = draft.get("password")
+    draft.put("password", None)
+    faults = []
+    if password is not None and (
+        not isinstance(password, str) or len(password.strip().splitlines()) != 1
+    ):
+        faults.append(("password", "must be text in quotes on one line, and not empty"))
+    elif password:
+        own = config.absolute().with_name("password")
+        draft.put("broker.password_file", str(own))
+        if draft.get("broker.username") is None:
+            draft.put("broker.username", draft.get("tent.id"))
+    if faults := draft.faults() + faults:
+        raise ConfigError(file.name, faults)
+    return draft, password.strip() if password else ""
+
+
+def _set_aside(file: Path, error: ConfigError) -> None:
+    lines = [
+        f"{file.name} was not taken over. The unit goes on with the configuration that it had.",
+        "",
+        *(f"{key}: {fix}" for key, fix in error.faults),
+        "",
+        f"Correct it, and name it {file.name} again. It may hold the broker's password: where it is",
+        "not needed any more, delete it.",
+        "",
+    ]
+    reason = _named(file, REASON_NAME)
+    # Windows' own editor wants its own line ends.
+    with written(reason, "\r\n".join(lines), lambda _number: None) as new:
+        new.replace(reason)
+    file.replace(_named(file, FAILED_NAME))
+    sync_directory(file.parent)
+
+
+def _named(file: Path, name: str) -> Path:
+    return file.with_name(name.format(name=file.name, stem=file.stem))

@@ -1,0 +1,335 @@
+"""`tentwatch setup`: finds what is connected, asks what it cannot know, writes the configuration."""
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from publisher.config.load import ConfigError, parse, value_of
+from sensors.hardware import Hardware
+from sensors.registry import DRIVERS, config_class
+from technician import secrets
+from technician.service import Service
+from technician.setup import config_file
+from technician.setup.dialogue import Cancelled, Dialogue, shown
+from technician.setup.draft import Draft
+from technician.setup.fitting import Fitting
+from technician.setup.questions import BATTERY, BROKER, QUESTIONS, TENT, Question, flag, usual
+from technician.terminal import DONE, FAILED, USAGE, complain, say
+from technician.words import _
+from technician.words.printable import printable
+
+#: A sensor that is taken out of the configuration, in place of its driver.
+NO_DRIVER = "none"
+#: The password's file, beside the configuration.
+PASSWORD = "password"
+_PASSWORD_FLAG = "--password-file"
+
+
+def run(options: argparse.Namespace, hardware: Hardware | None = None) -> int:
+    """Set the unit up, as the options of the command line say; return the exit code."""
+    hardware = hardware or Hardware()
+    if options.prepared is not None:
+        from technician.setup import prepared
+
+        return prepared.run(options.prepared or prepared.find(hardware.root), options.config)
+    service = Service(hardware.root)
+    setup = _Setup(options, hardware, service)
+    try:
+        with _ended_by_signals():
+            return setup.run()
+    except (KeyboardInterrupt, Cancelled):
+        say("\n" + _("Ended: nothing was changed."))
+        return FAILED
+    finally:
+        setup.let_the_service_run()
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """End as by Ctrl-C when the terminal closes, so that a service that was stopped runs again."""
+
+    def give_up(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {n: signal.signal(n, give_up) for n in (signal.SIGHUP, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Setup:
+    """One go at setting a unit up."""
+
+    def __init__(self, options: argparse.Namespace, hardware: Hardware, service: Service) -> None:
+        self._options = options
+        self._path: Path = options.config
+        self._hardware = hardware
+        self._service = service
+        self._dialogue = Dialogue(is_asking=not options.yes)
+        self._has_stopped = False
+        self._secret = ""
+
+    def run(self) -> int:
+        """Return the exit code. Raises Cancelled."""
+        if (hindrance := self._hindrance()) is not None:
+            complain(hindrance)
+            return FAILED
+        try:
+            draft = self._begin()
+            before = draft.copy()
+        except ConfigError as error:
+            complain(str(error))
+            return USAGE
+        given, fitted, faults = self._take_flags(draft)
+        if not self._dialogue.is_asking:
+            # What is missing is named before anything is searched for or stopped.
+            self._ask(draft, before, given)
+            of_secret = [fault for fault in faults if fault[0] == _PASSWORD_FLAG]
+            faults = self._faults(draft) + of_secret
+        if faults:
+            return self._refuse(faults)
+        if self._dialogue.is_asking:
+            self._dialogue.tell(_("Enter takes what stands in brackets; Ctrl-C ends, unchanged."))
+        fitting = Fitting(draft, self._dialogue, self._hardware, fitted)
+        if not self._options.no_search:
+            self._take_the_devices()
+            fitting.find_devices()
+        fitting.find_lines()
+        if self._dialogue.is_asking:
+            self._ask(draft, before, given)
+        while faults := self._faults(draft):
+            again = [
+                q for q in (*QUESTIONS, *BATTERY) if any(key in q.keys for key, _fix in faults)
+            ]
+            if not again or not self._dialogue.is_asking:
+                return self._refuse(faults)
+            for key, fix in faults:
+                self._dialogue.tell(f"{key}: {fix}", "  ")
+            for question in again:
+                self._ask_one(question, draft, before, set())
+        say("")
+        for line in summary(draft.plain()):
+            say(line)
+        self._warn_of_what_is_heard(draft)
+        if self._options.dry_run:
+            self._dialogue.tell(_("Nothing is written."))
+            return DONE
+        if not self._dialogue.agrees(_("Write this configuration?"), True):
+            self._dialogue.tell(_("Nothing was changed."))
+            return FAILED
+        return self._write(draft)
+
+    def let_the_service_run(self) -> None:
+        """Start the service again, where it was stopped for the devices' sake."""
+        if self._has_stopped:
+            self._has_stopped = False
+            if why := self._service.restart():
+                complain(_("tentwatch cannot be started: {why}").format(why=why))
+
+    def _hindrance(self) -> str | None:
+        """Return what makes it useless to begin; say what else will not work."""
+        if self._options.dry_run:
+            return None
+        above = self._path.absolute().parent
+        while not os.access(above, os.F_OK):  # not there, or hidden from this user
+            above = above.parent
+        if not os.access(above, os.W_OK):
+            text = _("{folder} cannot be written: use sudo, or --dry-run to look only")
+            return text.format(folder=above)
+        if os.geteuid() != 0:
+            text = _("Without sudo the service can neither be stopped nor started.")
+            self._dialogue.tell(text)
+        return None
+
+    def _begin(self) -> Draft:
+        """Return the present configuration. Raises ConfigError where it cannot be read."""
+        try:
+            return Draft.of_file(self._path)
+        except ConfigError as error:
+            if error.faults[0][0] != "syntax":
+                raise
+            if not hasattr(self, "_is_told"):
+                self._is_told = True
+                self._dialogue.tell(str(error))
+                self._dialogue.tell(
+                    _("It is kept beside the new one, which is begun from nothing.")
+                )
+            return Draft.empty(self._path)
+
+    def _take_flags(self, draft: Draft) -> tuple[set[str], set[str], list[tuple[str, str]]]:
+        """Take over what the command line says.
+
+        Returns the keys and the sensors that are settled by it, and what is wrong with them.
+        """
+        given: set[str] = set()
+        fitted: set[str] = set()
+        for question in QUESTIONS:
+            for key in question.keys:
+                value = getattr(self._options, key.rpartition(".")[2])
+                if value is None:
+                    continue
+                given.add(key)
+                if isinstance(value, str) and value:
+                    draft.enter(key, value)
+                else:
+                    draft.put(key, value if isinstance(value, bool) else None)
+        for name, keys in self._options.sensor:
+            section = f"sensors.{name}"
+            fitted.add(name)
+            if keys["driver"] == NO_DRIVER:
+                draft.put(section, None)
+                continue
+            driver = keys["driver"]
+            kind = config_class(driver) if driver in DRIVERS else object
+            typed = {k: value_of(kind, k, v) for k, v in keys.items() if k != "driver"}
+            draft.put(section, {"driver": driver, **typed})
+            given.add(section)
+        for key, value in self._options.set:
+            given.add(key)
+            draft.enter(key, value)
+        faults = [
+            (key, fix)
+            for key, fix in draft.faults()
+            if any(key == one or key.startswith(f"{one}.") for one in given)
+        ]
+        if self._options.password_file is not None:
+            try:
+                self._secret = self._read_secret()
+            except UnicodeError:
+                faults.append((_PASSWORD_FLAG, _("is no UTF-8 text: save it as such")))
+            except OSError as error:
+                why = _("cannot be read ({error}): check its path and its rights")
+                faults.append((_PASSWORD_FLAG, why.format(error=error.strerror)))
+            else:
+                if len(self._secret.splitlines()) != 1:
+                    faults.append((_PASSWORD_FLAG, _("must hold one line: the password")))
+        return given, fitted, faults
+
+    def _read_secret(self) -> str:
+        """Return the password of --password-file. Raises OSError, and UnicodeError for what is no text."""
+        name = self._options.password_file
+        text = sys.stdin.readline() if name == "-" else Path(name).read_text(encoding="utf-8-sig")
+        text.encode()  # standard input lets bytes through that are no text
+        return text.strip()
+
+    def _take_the_devices(self) -> None:
+        """Stop the service, which has its devices to itself. Raises Cancelled."""
+        if self._options.dry_run or not self._service.is_active():
+            return
+        text = _("The service is running and has its devices to itself. Stop it meanwhile?")
+        if not self._dialogue.agrees(text, True):
+            return
+        self._has_stopped = True  # from here on: Ctrl-C may come before systemctl is through
+        if why := self._service.stop():
+            complain(_("tentwatch cannot be stopped: {why}").format(why=why))
+
+    def _ask(self, draft: Draft, before: Draft, given: set[str]) -> None:
+        """Ask for tent, broker and password. Raises Cancelled."""
+        for question in TENT:
+            self._ask_one(question, draft, before, given)
+        for question in BROKER:
+            if question.keys == ("broker.ca_file",) and not draft.get("broker.tls"):
+                draft.put("broker.ca_file", None)
+                continue
+            self._ask_one(question, draft, before, given)
+        self._ask_secret(draft)
+
+    def _ask_one(self, question: Question, draft: Draft, before: Draft, given: set[str]) -> None:
+        if given & set(question.keys):
+            return
+        defaults = [usual(key, draft, before, self._hardware.root) for key in question.keys]
+        self._dialogue.ask_keys(draft, question.keys, _(question.text), defaults)
+
+    def _ask_secret(self, draft: Draft) -> None:
+        present = draft.get("broker.password_file")
+        if draft.get("broker.username") is None:
+            draft.put("broker.password_file", None)
+            return
+        if not self._secret and self._dialogue.is_asking:
+            question = _("Password at the broker (it is not shown)")
+            if present is not None:
+                question = _(
+                    "Password at the broker (it is not shown; Enter keeps the present one)"
+                )
+            self._secret = self._dialogue.ask_secret(question)
+        if self._secret:
+            own = self._path.absolute().with_name(PASSWORD)
+            if not isinstance(present, str) or secrets.is_credential(Path(present)):
+                draft.put("broker.password_file", str(own))
+
+    def _faults(self, draft: Draft) -> list[tuple[str, str]]:
+        """Return what is wrong, each with the flag that answers it."""
+        if self._dialogue.is_asking:
+            return draft.faults()
+        return [(key, f"{fix} ({flag(key)})") for key, fix in draft.faults()]
+
+    def _refuse(self, faults: list[tuple[str, str]]) -> int:
+        for key, fix in faults:
+            complain(f"{key}: {fix}")
+        return USAGE
+
+    def _warn_of_what_is_heard(self, draft: Draft) -> None:
+        if secrets.goes_in_the_clear(parse(draft.text()).broker):
+            text = _(
+                "Whoever listens in on the network can read the password: TLS would prevent it."
+            )
+            self._dialogue.tell(text)
+
+    def _write(self, draft: Draft) -> int:
+        """Write password and configuration, and have the service take them up."""
+        self._path.absolute().parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        ends = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
+        before = {n: signal.signal(n, signal.SIG_IGN) for n in ends}  # it takes a moment only
+        try:
+            if self._secret:
+                secrets.keep(Path(draft.get("broker.password_file")), self._secret)
+            old = config_file.write(self._path, draft.text())
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        self._dialogue.tell(_("Written: {file}").format(file=self._path))
+        if old is not None:
+            self._dialogue.tell(_("The previous one is kept: {file}").format(file=old))
+        self._has_stopped = False
+        if not self._service.is_installed():
+            self._dialogue.tell(_("Next: start the service, then sudo tentwatch doctor."))
+            return DONE
+        if why := self._service.restart():
+            complain(_("tentwatch cannot be started: {why}").format(why=why))
+            return FAILED
+        self._dialogue.tell(_("The service runs with it."))
+        self._dialogue.tell(_("Next: sudo tentwatch doctor, and sudo tentwatch watch at the door."))
+        return DONE
+
+
+def summary(whole: dict[str, Any]) -> list[str]:
+    """Return a configuration for a terminal of 80 columns: a paragraph a section."""
+    sections = {name: keys for name, keys in whole.items() if name != "sensors"}
+    sections |= whole.get("sensors") or {}
+    width = max((len(name) for name in sections), default=0) + 2
+    found: list[str] = []
+    for name, keys in sections.items():
+        text = ", ".join(
+            _value(key, value) if key == "driver" else f"{key} {_value(key, value)}"
+            for key, value in keys.items()
+        )
+        found += textwrap.wrap(
+            printable(text), 79, initial_indent=f"{name:{width}}", subsequent_indent=" " * width,
+            break_on_hyphens=False,
+        )  # fmt: skip
+    return found
+
+
+def _value(key: str, value: object) -> str:
+    if key == "address" and isinstance(value, int):
+        return f"0x{value:02X}"
+    return Path(str(value)).name if key == "port" and isinstance(value, str) else shown(value)

@@ -1,0 +1,48 @@
+"""What all commands do alike in a terminal: speak, complain, ask the running unit. And exit codes."""
+
+import os
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from technician.words.printable import printable
+
+#: Exit codes: done, it failed, usage or configuration.
+DONE, FAILED, USAGE = 0, 1, 2
+
+
+def say(text: str) -> None:
+    """Print to standard output."""
+    print(text)  # noqa: T201
+
+
+def complain(text: str) -> None:
+    """Print to standard error what went wrong, line by line, and nothing that commands a terminal."""
+    from technician.words.said import said
+
+    lines = "\n".join(printable(said(line)) for line in text.split("\n"))
+    print(f"tentwatch: {lines}", file=sys.stderr)  # noqa: T201
+
+
+def ask(state_dir: Path, request: dict[str, Any]) -> dict[str, Any] | None:
+    """Ask the running unit; complain and return None where it gives no good answer."""
+    from publisher import control
+
+    try:
+        answer = control.ask(state_dir, request)
+    except control.ControlError as error:
+        complain(str(error))
+        return None
+    if not answer.get("ok"):
+        complain(str(answer.get("error")))
+        return None
+    return answer
+
+
+def prose(text: str) -> None:
+    """Print a text, in a terminal folded between words."""
+    if sys.stdout.isatty():
+        width = os.get_terminal_size(sys.stdout.fileno()).columns
+        text = textwrap.fill(text, max(20, width), break_long_words=False, break_on_hyphens=False)
+    say(text)

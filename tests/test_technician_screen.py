@@ -1,0 +1,138 @@
+"""What `tentwatch status` and the demonstration show on the smallest terminal, 80 by 24."""
+
+import io
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from publisher.rules import generator
+from sensors.reading import Quality
+from sensors.registry import SENSORS
+from technician.demo.demo import Options
+from technician.screen.screen import _WORDS, Screen, status_screen
+from tests.conftest import Unit, wait_for
+from tests.test_docs import alerts
+
+WIDTH, HEIGHT = 80, 24
+ERROR = (
+    "GPIO 17 cannot be used (Unable to load any default pin factory!): check its number, that "
+    "nothing else uses it, that python3-lgpio is installed and that this user is in group gpio"
+)
+
+
+@pytest.fixture
+def status(unit: Unit) -> dict[str, Any]:
+    """What a unit says of itself that is well."""
+    unit.start()
+
+    def is_well() -> bool:
+        found = unit.status()
+        return found["link"]["connected"] and all(s["quality"] == "ok" for s in found["sensors"])
+
+    wait_for(is_well, "a unit that is well")
+    return unit.status()
+
+
+def lines_of(shown: Any) -> list[str]:
+    console = Console(width=WIDTH, file=io.StringIO())
+    console.print(shown)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+def joined(lines: list[str]) -> str:
+    """Return the text without its folds."""
+    return " ".join(line.strip() for line in lines)
+
+
+def fail_all(status: dict[str, Any]) -> None:
+    for sensor in status["sensors"]:
+        sensor.update(quality="fault", age_s=None, error=f"{sensor['name']}: {ERROR}")
+
+
+def test_the_status_of_a_unit_that_is_well_fits_a_small_terminal(status: dict[str, Any]) -> None:
+    lines = lines_of(status_screen(status))
+    assert len(lines) < HEIGHT - 1, "the command and the next prompt need a line each"
+    assert max(map(len, lines)) <= WIDTH
+    assert "…" not in joined(lines)
+
+
+def test_long_figures_need_no_second_line(status: dict[str, Any]) -> None:
+    power = status["power"]
+    power["generator"].update(state="running", current_a=23.4, hours_total=1234.5)
+    power["battery"].update(
+        charge_pct=84.5, uncertainty_pct=12.0, current_a=-5.0, time_to_empty_min=600.0
+    )
+    lines = joined(lines_of(status_screen(status)))
+    assert "running, 23.4 A, 1234.5 h in all" in lines
+    assert "84.5 ± 12 %, -5.0 A, 10.0 h left" in lines
+
+
+def test_each_fault_is_told_whole_and_people_and_power_stay_in_sight(
+    status: dict[str, Any],
+) -> None:
+    fail_all(status)
+    status["link"]["error"] = "broker.example.org is not found: check the name"
+    status["store"].update(error="disk full", second_place="card gone")
+    lines = lines_of(status_screen(status))
+    for sensor in status["sensors"]:
+        assert f"{sensor['name']}: {sensor['error']}" in joined(lines)
+    assert "link: broker.example.org is not found: check the name" in lines
+    assert "store: disk full" in lines
+    assert "second place: cannot be written: card gone" in lines
+    assert len(lines) < 40
+    in_sight = joined(lines[-(HEIGHT - 1) :])
+    assert "People" in in_sight and "Power" in in_sight
+    assert status["sensors"][0]["error"] in in_sight, "the faults are seen as well"
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (100, 30), (200, 60)])
+def test_the_demonstrations_screen_shows_its_last_line(
+    status: dict[str, Any], monkeypatch: pytest.MonkeyPatch, width: int, height: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("LINES", str(height))
+    screen = Screen(Options(("127.0.0.1", 18830), Path("/tmp/tentwatch-abcdefgh/state"), speed=60))
+    for number in range(20):
+        screen.sent("tents/v1/demo/link", f'{{"number": {number}}}')
+
+    def shown() -> list[str]:
+        console = Console(width=width, file=io.StringIO())
+        console.print(screen.render(status))
+        assert isinstance(console.file, io.StringIO)
+        return console.file.getvalue().splitlines()
+
+    lines = shown()
+    assert len(lines) == min(height, 32), "all of a small terminal is used"
+    assert lines[-1].strip() == "Ctrl-C ends the demonstration."
+    assert '{"number": 19}' in joined(lines), "the newest message"
+    status["sensors"][0].update(quality="fault", error=ERROR)
+    lines = shown()
+    assert len(lines) <= height
+    assert lines[-1].strip() == "Ctrl-C ends the demonstration."
+    assert ERROR in joined(lines)
+
+
+def test_no_text_from_outside_commands_the_terminal(status: dict[str, Any]) -> None:
+    for control in ("\x1b[2J", "\x9b2J", "\x07", "\u202e", "\r\n"):
+        status["name"] = f"Буча{control}tent"
+        status["link"].update(error=f"link{control}", broker=f"host{control}:1883")
+        status["store"]["error"] = f"store{control}"
+        status["sensors"][0].update(name=f"door{control}", error=f"sensor{control}")
+        screen = Screen(Options(("127.0.0.1", 18830), Path("state")))
+        for shown in (status_screen(status), screen.render(status)):
+            assert all(line.isprintable() for line in lines_of(shown)), repr(control)
+            assert "Буча" in joined(lines_of(shown))
+
+
+def test_every_word_of_the_contract_is_marked_for_the_catalogues() -> None:
+    schemas = files("publisher") / "schemas"
+    event = json.loads((schemas / "event.json").read_text(encoding="utf-8"))
+    names = set(event["properties"]["event"]["enum"])
+    names |= {*Quality, "mains", "generator", "battery", "none", "unknown", *SENSORS}
+    names |= alerts("tent.py") | alerts("agent.py") | set(generator.ALERTS)
+    assert {name.replace("_", " ") for name in names} <= set(_WORDS)
