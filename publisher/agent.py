@@ -24,12 +24,12 @@ from publisher.clock import EPOCH, Clock, Now, boot_id, timestamp
 from publisher.commands import Command, Refused
 from publisher.config.load import Config
 from publisher.control import Control
+from publisher.files import make_way
 from publisher.link.link import Link
 from publisher.link.session import Request
 from publisher.link.stamps import Stamps
 from publisher.notify import notify
 from publisher.rules.tent import Happening, Tent
-from publisher.store.ledger import make_way
 from publisher.store.store import ID_LIMIT, MOST_ANSWERS, Row, Store
 from publisher.unit import lamp
 from publisher.unit.board import LOOK_S, Board

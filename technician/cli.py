@@ -13,12 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from sensors.registry import DRIVERS
-from technician.terminal import DONE, FAILED, USAGE, ask, complain, say
+from technician.terminal import (
+    DEFAULT_CONFIG,
+    DEFAULT_STATE_DIR,
+    DONE,
+    FAILED,
+    USAGE,
+    ask,
+    complain,
+    say,
+)
 from technician.words import _
 from technician.words.printable import printable
-
-DEFAULT_CONFIG = Path("/etc/tentwatch/tentwatch.toml")
-DEFAULT_STATE_DIR = Path("/var/lib/tentwatch")
 
 #: So long a faulty configuration is waited with: systemd starts the service again at once, and each
 #: start takes some 6 kB of the journal.
@@ -332,6 +338,7 @@ def _demo(options: argparse.Namespace) -> int:
     from publisher.agent import StartError
     from technician.demo import demo
     from technician.demo.mosquitto import BrokerError, Mosquitto
+    from technician.demo.options import Options
 
     # The screen shows what the log would say.
     _log_to_stderr(logging.CRITICAL if sys.stdout.isatty() else logging.WARNING)
@@ -342,7 +349,7 @@ def _demo(options: argparse.Namespace) -> int:
             if broker is None:
                 broker = "127.0.0.1", stack.enter_context(Mosquitto(work)).port
             demo.run(
-                demo.Options(
+                Options(
                     broker=broker,
                     state_dir=options.state_dir or work / "state",
                     seconds=options.seconds,

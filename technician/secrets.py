@@ -9,9 +9,9 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from publisher.config.load import Broker, keys_of
-from publisher.store.ledger import sync_directory
-from technician.setup.config_file import written
+from publisher.config.load import keys_of
+from publisher.config.sections import Broker
+from publisher.files import sync_directory, written
 
 #: Whose a secret is, where there is such a user: the service's.
 OWNER = "tentwatch"

@@ -8,6 +8,8 @@ from typing import Any
 
 from technician.words.printable import printable
 
+DEFAULT_CONFIG = Path("/etc/tentwatch/tentwatch.toml")
+DEFAULT_STATE_DIR = Path("/var/lib/tentwatch")
 #: Exit codes: done, it failed, usage or configuration.
 DONE, FAILED, USAGE = 0, 1, 2
 

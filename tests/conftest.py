@@ -23,8 +23,9 @@ from paho.mqtt.properties import Properties
 
 from publisher.agent import Agent
 from publisher.clock import Clock, DemoClock, boot_id
-from publisher.config.load import Broker as BrokerSettings
-from publisher.config.load import Config, Report
+from publisher.config.load import Config
+from publisher.config.sections import Broker as BrokerSettings
+from publisher.config.sections import Report
 from publisher.store.store import Store
 from sensors.simulated.hardware import SimulatedHardware
 from technician.demo.demo import configuration

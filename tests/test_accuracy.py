@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from publisher.rules.occupancy import Door
+from publisher.config.door import Door
 from sensors.simulated.jbd import framed
 from sensors.simulated.pzem004t import with_crc
 from tests.accuracy import frames, occupancy, shunt

@@ -11,6 +11,27 @@ ROOT = Path(__file__).parent.parent
 SHIPPED = ("sensors", "publisher", "technician")
 FILES = sorted(f for package in SHIPPED for f in (ROOT / package).rglob("*.py"))
 
+#: A room → the rooms and modules that it may know besides its own. A room includes those inside it.
+MAY_KNOW: dict[str, set[str]] = {
+    "sensors": set(),
+    "publisher": {"sensors"},
+    "publisher.config": {"sensors"},
+    "publisher.rules": {"sensors", "publisher.config", "publisher.clock"},
+    "publisher.store": {"publisher.clock", "publisher.files", "publisher.notify"},
+    "publisher.link": {
+        "publisher.clock", "publisher.config", "publisher.messages", "publisher.store",
+    },
+    "publisher.unit": {"sensors", "publisher.clock", "publisher.config", "publisher.rules"},
+    "technician": {"sensors", "publisher"},
+    "technician.words": {"sensors", "publisher"},
+    **{
+        f"technician.{room}": {
+            "sensors", "publisher", "technician.words", "technician.terminal", "technician.service",
+            "technician.secrets",
+        }
+        for room in ("doctor", "records", "screen", "setup")
+    },
+}  # fmt: skip
 #: A library → where it is imported: modules, or a room. Simulated devices stand on the devices' side.
 ONE_PLACE = {
     "adafruit_extended_bus": {"sensors.hardware"},
@@ -64,6 +85,11 @@ def imports(tree: ast.AST) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def modules_known(tree: ast.Module, trees: dict[str, ast.Module]) -> set[str]:
+    """Return the modules of the house that a module imports, wherever in it; rooms are none."""
+    return {name for name in imports(tree) if name in trees and len(trees[name].body) > 1}
+
+
 def imports_at_load(tree: ast.Module) -> set[str]:
     statements = [n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
     return {name.partition(".")[0] for statement in statements for name in imports(statement)}
@@ -75,10 +101,21 @@ def trees() -> dict[str, ast.Module]:
     return {name_of(file): ast.parse(file.read_text(encoding="utf-8")) for file in FILES}
 
 
-def test_sensors_know_nothing_of_the_publisher(trees: dict[str, ast.Module]) -> None:
+def test_each_room_knows_only_what_it_may(trees: dict[str, ast.Module]) -> None:
     for name, tree in trees.items():
-        if name.startswith("sensors"):
-            assert not [i for i in imports(tree) if i.partition(".")[0] == "publisher"], name
+        for room, known in MAY_KNOW.items():
+            if not is_in(name, room):
+                continue
+            for other in modules_known(tree, trees):
+                assert any(is_in(other, place) for place in {room, *known}), (name, other)
+
+
+def test_there_is_no_circle(trees: dict[str, ast.Module]) -> None:
+    left = {name: modules_known(tree, trees) - {name} for name, tree in trees.items()}
+    while leaves := {name for name, known in left.items() if not known & left.keys()}:
+        for name in leaves:
+            del left[name]
+    assert not left, "a circle of modules, and what hangs on it"
 
 
 def test_drivers_do_not_know_each_other(trees: dict[str, ast.Module]) -> None:

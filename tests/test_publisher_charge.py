@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from publisher.rules.charge import Battery, Charge, Estimator, Gap
+from publisher.config.battery import Battery
+from publisher.rules.charge import Charge, Estimator, Gap
 from tests.accuracy.battery import measure
 
 HOUR_S, DAY_S = 3600.0, 86_400.0

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, get_type_hints
 
 import pytest
 
-from publisher.config.load import SECTIONS, Config, ConfigError, keys_of, load, parse
+from publisher.config.load import Config, ConfigError, keys_of, load, parse
+from publisher.config.sections import SECTIONS
 from sensors.registry import DRIVERS, config_class
 
 MINIMAL = '[tent]\nid = "UA-32-0417"\nseats = 60\n[broker]\nhost = "broker.example"\n'

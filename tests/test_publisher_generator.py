@@ -8,20 +8,16 @@ from typing import Any
 
 import pytest
 
-from publisher.rules.generator import (
-    ALERTS,
+from publisher.config.generator import (
     FREQUENCY,
     FREQUENCY_WARNING,
     FUEL_SUSPECTED,
     OVERLOAD,
     OVERLOAD_WARNING,
     SERVICE_DUE,
-    Engine,
     Generator,
-    Held,
-    Metered,
-    State,
 )
+from publisher.rules.generator import ALERTS, Engine, Held, Metered, State
 
 RATED_W = 5000.0
 RULES = Generator(rated_w=RATED_W)

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from publisher.rules.occupancy import Door, Occupancy
+from publisher.config.door import Door
+from publisher.rules.occupancy import Occupancy
 from publisher.rules.totals import Totals
 from sensors.reading import ERRORS, FAULT, READ_DURATION_S, READS, Quality, Value
 from tests.tents import ALL_WELL, NOON, SENSORS, STALE_S, Unit, alive, config

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from publisher.config.door import Door
 from publisher.config.load import Config, ConfigError, parse
-from publisher.rules.occupancy import Door, Occupancy
+from publisher.rules.occupancy import Occupancy
 from sensors.reading import Quality, Value
 from tests.tents import ALL_WELL, NOON, STALE_S, Unit
 

@@ -19,7 +19,8 @@ import pytest
 
 from publisher import control
 from publisher.config import load as config
-from publisher.rules.charge import CHEMISTRIES
+from publisher.config.battery import CHEMISTRIES
+from publisher.config.sections import SECTIONS
 from sensors import registry
 from technician import cli
 from tests.conftest import PATIENCE_S, Broker, wait_for
@@ -246,7 +247,7 @@ def uncommented() -> str:
 
 def known_keys() -> dict[str, list[Any]]:
     """Return the keys of each section, as `config.keys_of` does, with those of the fitted sensors."""
-    sections = dict(config.SECTIONS)
+    sections = dict(SECTIONS)
     for name, table in tomllib.loads(SAMPLE.read_text())["sensors"].items():
         sections[f"sensors.{name}"] = registry.config_class(table["driver"])
     return {section: config.keys_of(kind) for section, kind in sections.items()}
@@ -404,7 +405,9 @@ def test_the_cures_name_sections_and_keys_that_exist() -> None:
 
 
 def messages_of_the_code() -> Iterator[str]:
-    for file in [f for room in ("sensors", "publisher", "technician") for f in (ROOT / room).rglob("*.py")]:
+    for file in [
+        f for room in ("sensors", "publisher", "technician") for f in (ROOT / room).rglob("*.py")
+    ]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.JoinedStr):
                 yield "".join(

@@ -25,8 +25,8 @@ from gpiozero import InputDevice
 from publisher import control
 from publisher.agent import Agent
 from publisher.clock import Clock, DemoClock, Now, boot_id
-from publisher.config.load import Broker as BrokerSettings
 from publisher.config.load import load
+from publisher.config.sections import Broker as BrokerSettings
 from publisher.store.store import FILE, Store
 from sensors.simulated.hardware import I2C_ADDRESS, SHUNT_OHMS, SimulatedHardware
 from sensors.simulated.jbd import Bms

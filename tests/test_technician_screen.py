@@ -12,8 +12,9 @@ from rich.console import Console
 from publisher.rules import generator
 from sensors.reading import Quality
 from sensors.registry import SENSORS
-from technician.demo.demo import Options
-from technician.screen.screen import _WORDS, Screen, status_screen
+from technician.demo.options import Options
+from technician.demo.screen import Screen
+from technician.screen.screen import _WORDS, status_screen
 from tests.conftest import Unit, wait_for
 from tests.test_docs import alerts
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from publisher.clock import Clock, Now
-from publisher.config.load import Broker
+from publisher.config.sections import Broker
 
 CONNECT_LIMIT_S = 10.0
 #: Addresses of one name that are tried in turn; more may come from a resolver that lies.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from publisher.clock import Clock
-from publisher.config.load import Broker
+from publisher.config.sections import Broker
 from publisher.link.dial import Unusable, explain
 from publisher.link.session import (
     SIZE_MEMORY_S,

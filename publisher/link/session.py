@@ -29,7 +29,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from publisher import messages
 from publisher.clock import Clock
-from publisher.config.load import Broker
+from publisher.config.sections import Broker
 from publisher.link.dial import CONNECT_LIMIT_S, Dial, check_file
 from publisher.link.stamps import Stamps
 from publisher.messages import Topics

@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from publisher.clock import Now, instant, timestamp
+from publisher.config.generator import SERVICE_DUE
 from publisher.config.load import Config
 from publisher.rules import calibration, day
 from publisher.rules.charge import Estimator
 from publisher.rules.day import Counts, Day
-from publisher.rules.generator import SERVICE_DUE, Engine, Metered
+from publisher.rules.generator import Engine, Metered
 from publisher.rules.power import MainsVoltage, Seen, Source, source
 from publisher.rules.totals import Totals
 from sensors.reading import ERRORS, FAULT, READ_DURATION_S, READS, Quality, Reading, Value

@@ -4,7 +4,6 @@ import contextlib
 import json
 import logging
 import os
-import stat
 import zlib
 from dataclasses import dataclass, field
 from io import FileIO
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from publisher.clock import instant
+from publisher.files import beginning, make_way, move_away, sync_directory
 
 log = logging.getLogger("tentwatch.ledger")
 
@@ -91,7 +91,7 @@ class SecondPlace:
         newest = None
         content = b""
         with contextlib.suppress(OSError):
-            content = _beginning(self._path, 2 * SLOT_BYTES)
+            content = beginning(self._path, 2 * SLOT_BYTES)
         for slot in (0, 1):
             part = content[slot * SLOT_BYTES : (slot + 1) * SLOT_BYTES]
             with contextlib.suppress(ValueError, TypeError):
@@ -102,7 +102,7 @@ class SecondPlace:
                     newest, self._turn = ledger, 1 - slot
         if newest is None:
             with contextlib.suppress(OSError, ValueError):
-                boot = int(_beginning(self._path.with_name(BOOT_FILE), 40))
+                boot = int(beginning(self._path.with_name(BOOT_FILE), 40))
                 newest = Ledger(boot=min(boot, BOOT_LIMIT))
         return newest
 
@@ -149,7 +149,7 @@ class SecondPlace:
         try:
             number = os.open(self._path, flags, 0o640)
         except (PermissionError, FileNotFoundError):  # another user's, or a link that leads nowhere
-            _move_away(self._path)
+            move_away(self._path)
             number = os.open(self._path, flags, 0o640)
         file = FileIO(number, "r+")
         missing = 2 * SLOT_BYTES - os.fstat(number).st_size
@@ -168,48 +168,9 @@ class SecondPlace:
             file.close()
 
 
-def make_way(path: Path) -> None:
-    """Rename what lies in the place of a file of ours and is none: a directory, a pipe, a device.
-
-    Raises OSError.
-    """
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        return
-    if not stat.S_ISREG(mode):
-        _move_away(path)
-
-
-def _move_away(path: Path) -> None:
-    """Rename whatever lies there. Raises OSError."""
-    number = 1
-    while os.path.lexists(away := path.with_name(f"{path.name}.odd-{number}")):
-        number += 1
-    path.rename(away)
-    log.warning("%s cannot be used: renamed to %s", path, away.name)
-
-
-def _beginning(path: Path, most: int) -> bytes:
-    """Return the first bytes of a file, at most so many. Raises OSError where it is no file."""
-    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, for ever
-        raise OSError(f"{path} is no file")
-    with path.open("rb") as file:
-        return file.read(most)
-
-
 def checksum(*values: Any) -> int:
     """Return the CRC-32 of some values."""
     return zlib.crc32(" ".join(map(str, values)).encode("utf-8", "replace"))
-
-
-def sync_directory(directory: Path) -> None:
-    """Have new and changed names written to the disk. Raises OSError."""
-    file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
 
 
 def _checked(name: str, value: Any, default: Any) -> Any:

@@ -33,17 +33,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from publisher.clock import EPOCH, Now, boot_id, instant, timestamp
+from publisher.files import make_way, sync_directory
 from publisher.notify import notify
-from publisher.store.ledger import (
-    BOOT_LIMIT,
-    LONGEST_S,
-    SCHEMA,
-    Ledger,
-    SecondPlace,
-    checksum,
-    make_way,
-    sync_directory,
-)
+from publisher.store.ledger import BOOT_LIMIT, LONGEST_S, SCHEMA, Ledger, SecondPlace, checksum
 
 log = logging.getLogger("tentwatch.store")
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from publisher.config.load import Tent
+from publisher.config.sections import Tent
 from publisher.unit import lamp
 from sensors.button import Button
 from sensors.clock import Monotonic

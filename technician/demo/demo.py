@@ -7,7 +7,6 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 from zoneinfo import ZoneInfo
@@ -25,6 +24,7 @@ from sensors.simulated.hardware import (
     SHUNT_OHMS,
     SimulatedHardware,
 )
+from technician.demo.options import Options
 
 SEATS = 60
 
@@ -68,18 +68,6 @@ driver = "beams"
 outer_gpio = {outer}
 inner_gpio = {inner}
 """
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the command line asks for; `seconds` are real ones, `broker` is (host, port)."""
-
-    broker: tuple[str, int]
-    state_dir: Path
-    seconds: float | None = None
-    speed: float = 1.0
-    seed: int = 1
-    truth: Path | None = None
 
 
 def configuration(hardware: SimulatedHardware, host: str, port: int, speed: float) -> Config:
@@ -164,7 +152,7 @@ def demonstration(options: Options, on_sent: Callable[[str, str], None]) -> Iter
 def run(options: Options) -> None:
     """Run the demonstration until its time is over or Ctrl-C: a screen on a terminal, else lines."""
     if sys.stdout.isatty():
-        from technician.screen.screen import Screen
+        from technician.demo.screen import Screen
 
         screen = Screen(options)
         with demonstration(options, screen.sent) as agent, screen.showing(agent.status):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from publisher.clock import Clock
-from publisher.config.load import Broker
+from publisher.config.sections import Broker
 from publisher.store.ledger import SecondPlace
 from publisher.unit.board import HOT_C, LOW_DISK_MB, Board, Look
 from technician.doctor.diagnoses import OF_THE_STORE, diagnose

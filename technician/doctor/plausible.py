@@ -7,9 +7,9 @@ a running unit was asked or doctor has looked at the devices itself.
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from publisher.config.battery import Battery
 from publisher.config.load import Config, Sensor
 from publisher.rules.calibration import LARGEST_ZERO_V
-from publisher.rules.charge import Battery
 from publisher.rules.occupancy import Occupancy
 from publisher.rules.tent import AC_METERS
 from technician.doctor.diagnoses import BLOCKED, BUS, OF_DRIVERS, diagnose, unknown

@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 
 from publisher import control
 from publisher.clock import Clock
-from publisher.config.load import Config, Tent
+from publisher.config.load import Config
+from publisher.config.sections import Tent
 from publisher.link.stamps import Stamps
 from publisher.rules import day
 from publisher.rules.tent import ONE_BEAM

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from publisher import control
-from publisher.config.load import SECTIONS, ConfigError, keys_of, load
+from publisher.config.load import ConfigError, keys_of, load
+from publisher.config.sections import SECTIONS
 from sensors.registry import DRIVERS, config_class
 from sensors.settings import Rule
 from technician.secrets import Redactor, exposed, known_secrets

@@ -1,15 +1,8 @@
-"""The demonstration's screen: the tent as the agent reports it, and what the broker has confirmed."""
+"""What `tentwatch status` shows: the tables of people, power, sensors and link."""
 
-import contextlib
-import json
-import sys
-import threading
-from collections import deque
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Group
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -18,12 +11,6 @@ from technician.words import _, counted, marked
 from technician.words.printable import all_printable
 from technician.words.said import said
 
-if TYPE_CHECKING:
-    from technician.demo.demo import Options
-
-REFRESH_S = 0.5
-#: Messages shown, where the rest of the screen leaves them the lines.
-MOST_MESSAGES = 12
 _COLOURS = {
     "ok": "green",
     "estimated": "yellow",
@@ -55,69 +42,6 @@ _WORDS = (
     marked("quality"), marked("error"), marked("records"), marked("charge pct"), marked("blind s"),
     marked("date"), marked("person"), marked("closing time"),
 )  # fmt: skip
-
-
-class Screen:
-    """Redraws itself twice a second from the agent's status."""
-
-    def __init__(self, options: "Options") -> None:
-        self._options = options
-        self._console = Console()
-        self._messages: deque[tuple[str, str]] = deque(maxlen=MOST_MESSAGES)
-
-    def sent(self, topic: str, payload: str) -> None:
-        """Take note of a message that the broker has confirmed."""
-        self._messages.append((topic, payload))
-
-    @contextlib.contextmanager
-    def showing(self, status: Callable[[], dict[str, Any]]) -> Iterator[None]:
-        """Show the screen while the context is open; `status` asks the agent."""
-        closing = threading.Event()
-        with Live(Text(_("starting …")), console=self._console, auto_refresh=False) as live:
-
-            def redraw() -> None:
-                while not closing.wait(REFRESH_S):
-                    found = status()
-                    if found.get("ok"):
-                        live.update(self.render(found), refresh=True)
-
-            thread = threading.Thread(target=redraw, name="screen", daemon=True)
-            thread.start()
-            try:
-                yield
-            finally:
-                closing.set()
-                thread.join(1.0)
-
-    def render(self, status: dict[str, Any]) -> Group:
-        """Return the screen for a status, with as many messages as the terminal has lines for."""
-        status = all_printable(status)
-        speed = ""
-        if self._options.speed != 1:
-            text = _("{n} times as fast as life")
-            speed = ", " + text.format(n=f"{self._options.speed:g}")
-        host, port = self._options.broker
-        head = Text(
-            f"{status['name']} ({status['id']}) · {clock_text(status)}{speed}", style="bold"
-        )
-        subscribe = f"mosquitto_sub -h {host} -p {port} -t '{status['topics']}' -v"
-        ask = f"{sys.argv[0]} status --state-dir {self._options.state_dir}"
-        where = Text(
-            "\n".join(
-                (
-                    _("Subscribe:  {command}").format(command=subscribe),
-                    _("Ask it:     {command}").format(command=ask),
-                    _("Ctrl-C ends the demonstration."),
-                )
-            ),
-            style="dim",
-        )
-        above = Group(head, people_and_power(status), sensors_and_link(status), faults(status))
-        others = len(self._console.render_lines(Group(above, where)))
-        room = min(MOST_MESSAGES, self._console.height - others - 2)
-        if room < 1:
-            return Group(above, where)
-        return Group(above, messages_panel(list(self._messages)[-room:], room), where)
 
 
 def status_screen(status: dict[str, Any]) -> Group:
@@ -377,32 +301,3 @@ def waiting(status: dict[str, Any]) -> str:
     buffer = status["buffer"]
     rows = counted("{n} record", "{n} records", buffer["rows"])
     return _("{records}, {dropped} dropped").format(records=rows, dropped=buffer["dropped"])
-
-
-def messages_panel(sent: list[tuple[str, str]], lines_shown: int) -> Panel:
-    """Return the last messages, the newest last, each on one line."""
-    lines = Text(no_wrap=True, overflow="ellipsis")
-    for topic, payload in sent:
-        lines.append(f"{topic.rpartition('/')[2]:8}", style="cyan")
-        lines.append(_gist(payload) + "\n")
-    lines.rstrip()
-    return Panel(lines, title=_("Last messages"), title_align="left", height=lines_shown + 2)
-
-
-def _gist(payload: str) -> str:
-    """Return what matters in a message on one line."""
-    message = json.loads(payload)
-    at = str(message.get("ts") or "")[11:19]
-    if "event" in message:
-        detail = ", ".join(f"{k} {shown(v)}" for k, v in message["detail"].items())
-        return f"{at} #{message['seq']} {message['event']} {detail}"
-    if "power" in message:
-        capacity = message.get("capacity", {})
-        return (
-            f"{at} #{message['seq']} people {shown(capacity.get('people'))}, "
-            f"free {shown(capacity.get('free'))}, {message['power']['source']}, "
-            f"battery {shown(message['power'].get('battery', {}).get('charge_pct'), ' %')}"
-        )
-    if "records" in message:
-        return f"{len(message['records'])} records that had to wait"
-    return payload

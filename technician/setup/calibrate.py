@@ -25,7 +25,7 @@ from sensors.hardware import Hardware
 from sensors.reading import Quality, SensorError
 from technician.service import NAME, Service
 from technician.setup import config_file
-from technician.terminal import DONE, FAILED, USAGE, complain, prose, say
+from technician.terminal import DEFAULT_CONFIG, DONE, FAILED, USAGE, complain, prose, say
 from technician.words import _, marked
 from technician.words.printable import printable
 
@@ -62,7 +62,6 @@ class CannotBe(Exception):
 
 def restart_service(config: Path) -> bool:
     """Have the running service take up its configuration; False where somebody has to do that."""
-    from technician.cli import DEFAULT_CONFIG
 
     service = Service(Path("/"))
     return config == DEFAULT_CONFIG and service.is_installed() and not service.restart()

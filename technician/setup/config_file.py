@@ -9,12 +9,12 @@ import os
 import re
 import shutil
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from publisher.config.load import ConfigError, parse
-from publisher.store.ledger import sync_directory
+from publisher.files import sync_directory, written
 
 if TYPE_CHECKING:
     import tomlkit
@@ -127,29 +127,6 @@ def write(path: Path, text: str) -> Path | None:
         new.replace(path)
     sync_directory(path.parent)
     return old
-
-
-@contextlib.contextmanager
-def written(path: Path, text: str, dress: Callable[[int], None]) -> Iterator[Path]:
-    """Write what is to take the place of `path`, to the card, and hand over where it is.
-
-    It is its writer's alone until `dress`, which is given the open file, makes it others'. What is
-    not moved from there is removed in the end. Raises OSError.
-    """
-    new = path.with_name(f"{path.name}.new")
-    with contextlib.suppress(FileNotFoundError):
-        new.unlink()  # of a power cut
-    number = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(number, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            dress(number)
-            os.fsync(number)
-        yield new
-    finally:
-        with contextlib.suppress(OSError):  # it is there only where something went wrong
-            new.unlink()
 
 
 def undo(path: Path) -> Path | None:

@@ -7,10 +7,10 @@ the unit starts. A power cut at any step leaves the file where it is, and the ne
 from pathlib import Path
 
 from publisher.config.load import ConfigError
-from publisher.store.ledger import sync_directory
+from publisher.files import sync_directory, written
 from technician import secrets
 from technician.setup import config_file
-from technician.setup.config_file import document_of, written
+from technician.setup.config_file import document_of
 from technician.setup.draft import Draft
 from technician.terminal import DONE, FAILED, USAGE, complain, say
 from technician.words import _

@@ -5,7 +5,8 @@ import socket
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from publisher.config.load import Tent, keys_of
+from publisher.config.load import keys_of
+from publisher.config.sections import Tent
 from technician.setup.draft import Draft
 from technician.words import marked
 

@@ -15,7 +15,8 @@ from itertools import pairwise, product
 from statistics import fmean
 from typing import NamedTuple, Protocol
 
-from publisher.rules.charge import Battery, Charge, Estimator
+from publisher.config.battery import Battery
+from publisher.rules.charge import Charge, Estimator
 
 NAMEPLATE_AH = 200.0
 #: The nameplate says 10 % more than there is.

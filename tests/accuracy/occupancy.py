@@ -7,7 +7,8 @@ misses is drawn passage by passage.
 import random
 from dataclasses import dataclass
 
-from publisher.rules.occupancy import Door, Occupancy
+from publisher.config.door import Door
+from publisher.rules.occupancy import Occupancy
 
 #: People who come and go in a day; each makes two passages.
 VISITORS = 300

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from publisher.clock import Clock, boot_id
-from publisher.config.load import Broker
+from publisher.config.sections import Broker
 from publisher.link.link import Link
 from publisher.messages import encode
 from publisher.store.store import Store

@@ -1,0 +1,162 @@
+"""`[battery]`: which battery is fitted, and what is usual for its kind."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sensors.settings import setting
+
+#: Where a voltage rules nothing out.
+NO_LEAST, NO_MOST = -math.inf, math.inf
+
+
+@dataclass(frozen=True)
+class Chemistry:
+    """What is usual for a kind of battery; voltages are those of a 12 V battery.
+
+    `least` and `most` bound the charge by the voltage under a load of `calm_c` times the capacity an
+    hour at most, `calm_s` after a charge; for `most` the voltage is eased by what the load drops on
+    `ohm_ah` over the capacity. They are wide: what a table says of a voltage was 28 points wrong on a
+    real LiFePO4 battery. `rest` is the voltage after REST_S without current, empty where it says
+    nothing. `ending` is the least charge at which a battery at `charged_v` takes no more than a share
+    of its capacity an hour. `cut_off` says that a protection may end the charge; `full` is what it
+    then holds, and the sigmas say how exactly that and the charge at the floor are known.
+    """
+
+    efficiency: float
+    efficiency_sigma: float
+    peukert: float
+    rated_hours: float
+    charged_v: float
+    cut_off: bool
+    full: float
+    full_sigma: float
+    floor_v: float
+    floor_pct: float
+    floor_sigma: float
+    calm_c: float
+    calm_s: float
+    ohm_ah: float
+    least: Sequence[tuple[float, float]]
+    most: Sequence[tuple[float, float]]
+    rest: Sequence[tuple[float, float]]
+    ending: Sequence[tuple[float, float]]
+
+
+CHEMISTRIES = {
+    "lifepo4": Chemistry(
+        efficiency=0.99,
+        efficiency_sigma=0.005,
+        peukert=1.02,
+        rated_hours=5.0,
+        charged_v=14.0,
+        cut_off=True,
+        full=1.0,
+        full_sigma=0.01,
+        floor_v=12.0,
+        floor_pct=4.0,
+        floor_sigma=0.025,
+        calm_c=0.2,
+        calm_s=2700.0,
+        ohm_ah=2.0,
+        least=((12.8, NO_LEAST), (12.8, 0.03), (13.0, 0.13), (13.2, 0.35), (13.3, 0.5)),
+        most=(
+            (10.0, 0.03), (11.2, 0.06), (12.0, 0.13), (12.4, 0.2), (12.8, 0.36), (13.0, 0.6),
+            (13.2, 1.0), (13.2, NO_MOST),
+        ),
+        rest=(),
+        ending=((0.02, 0.95), (0.1, 0.9), (0.1, NO_LEAST)),
+    ),
+    "lead_acid": Chemistry(
+        efficiency=0.965,
+        efficiency_sigma=0.012,
+        peukert=1.1,
+        rated_hours=20.0,
+        charged_v=14.0,
+        cut_off=False,
+        full=0.97,  # the last percents go in slowly, and are counted
+        full_sigma=0.02,
+        floor_v=10.8,
+        floor_pct=3.0,
+        floor_sigma=0.03,
+        calm_c=0.1,
+        calm_s=2700.0,
+        ohm_ah=1.5,
+        least=((12.0, NO_LEAST), (12.0, 0.05), (12.2, 0.2), (12.4, 0.4), (12.6, 0.6)),
+        most=(
+            (10.5, 0.1), (11.0, 0.2), (11.5, 0.35), (11.8, 0.45), (12.0, 0.6), (12.4, 1.0),
+            (12.4, NO_MOST),
+        ),
+        rest=((11.75, 0.0), (12.7, 1.0)),
+        ending=((0.02, 0.93), (0.05, 0.8), (0.1, 0.65), (0.1, NO_LEAST)),
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Battery:
+    """`[battery]`: which battery is fitted; its charge is counted where no monitor tells it."""
+
+    chemistry: str | None = setting(
+        None, doc="kind of the battery", choices=("lifepo4", "lead_acid")
+    )
+    capacity_ah: float | None = setting(
+        None, doc="capacity on the nameplate; without it no charge is counted", low=1, high=10_000
+    )
+    nominal_v: float = setting(12.0, doc="nominal voltage: 12, 24, 36 or 48", low=12, high=48)
+    efficiency: float | None = setting(
+        None, doc="share of the charged ampere-hours that comes out again", low=0.5, high=1
+    )
+    peukert: float | None = setting(
+        None, doc="Peukert exponent: how much more a large current takes", low=1, high=1.5
+    )
+    rated_hours: float | None = setting(
+        None, doc="hours of discharge for which the nameplate holds", low=1, high=100
+    )
+    charged_v: float | None = setting(
+        None, doc="voltage above which a charge ends, a little below the charger's", low=10, high=70
+    )
+    tail_pct: float = setting(
+        2.0, doc="charging current, in % of capacity_ah, below which it is full", low=0.5, high=10
+    )
+    full_hold_s: float = setting(
+        180.0, doc="time that voltage and tail current must last", low=10, high=3600
+    )
+    floor_v: float | None = setting(
+        None, doc="voltage under load at which it is as good as empty", low=8, high=60
+    )
+    floor_pct: float | None = setting(
+        None, doc="charge left in it at floor_v; time to empty counts down to it", low=0, high=50
+    )
+    dead_band_a: float = setting(0.1, doc="smaller currents count as none", low=0, high=10)
+    longest_gap_s: float = setting(
+        14_400.0,
+        doc="longest time for which the unit may have been off where no clock tells",
+        low=60,
+        high=864_000,
+    )
+    low_pct: float = setting(20.0, doc="charge below which to warn", low=1, high=90)
+
+    def faults(self) -> list[tuple[str, str]]:
+        """Return (key, what to do) of each fault that no single key shows."""
+        found = []
+        if self.capacity_ah is not None and self.chemistry is None:
+            found.append(("chemistry", "is missing: lifepo4 or lead_acid, to go with capacity_ah"))
+        if self.nominal_v not in (12, 24, 36, 48):
+            found.append(("nominal_v", "must be 12, 24, 36 or 48"))
+            return found
+        for key, low_v, high_v in (("charged_v", 13.0, 15.0), ("floor_v", 9.0, 12.9)):
+            value, scale = getattr(self, key), self.nominal_v / 12
+            if value is not None and not low_v * scale <= value <= high_v * scale:
+                limits = f"{low_v * scale:g} to {high_v * scale:g}"
+                found.append((key, f"must be {limits} for a battery of {self.nominal_v:g} V"))
+        return found
+
+    def effective(self, key: str) -> float:
+        """Return a key's value; where it is not set, what is usual for the chemistry."""
+        value = getattr(self, key)
+        if value is None:
+            value = getattr(CHEMISTRIES[self.chemistry or "lifepo4"], key)
+            if key.endswith("_v"):
+                value *= self.nominal_v / 12
+        return float(value)

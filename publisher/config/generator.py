@@ -1,0 +1,250 @@
+"""`[generator]`: what its readings mean, and the rules as `check-config` prints them."""
+
+from dataclasses import dataclass
+
+from sensors.settings import setting
+
+OVERLOAD_WARNING, OVERLOAD = "generator_overload_warning", "generator_overload"
+FREQUENCY_WARNING, FREQUENCY = "generator_frequency_warning", "generator_frequency"
+FUEL_SUSPECTED = "generator_fuel_suspected"
+SERVICE_DUE = "generator_service_due"
+
+#: Pairs of keys of which the first must be less than the second.
+_ASCENDING = (
+    ("stopped_v", "running_v"),
+    ("running_low_hz", "running_high_hz"),
+    ("start_hold_s", "unknown_after_s"),
+    ("overload_clear_pct", "overload_warning_pct"),
+    ("overload_warning_pct", "overload_pct"),
+    ("sag_hz", "sag_warning_hz"),
+    ("sag_warning_hz", "sag_clear_hz"),
+    ("sag_clear_hz", "running_high_hz"),
+    ("fuel_steady_hz", "fuel_swing_hz"),
+)
+
+
+@dataclass(frozen=True)
+class Generator:
+    """`[generator]`: what its readings mean. The defaults are those of a 230 V, 50 Hz generator.
+
+    ISO 8528-5, class G2, allows a droop of 5 %, dips of 10 % and overshoots of 12 % that are over in
+    5 s: the alerts lie outside that.
+    """
+
+    rated_w: float | None = setting(
+        None, doc="rated power at the point of measurement; gives load_pct", low=10, high=1e6
+    )
+    inverter: bool = setting(
+        False, doc="an inverter holds the frequency: no alerts about frequency and fuel"
+    )
+    service_every_h: float | None = setting(
+        None, doc="engine hours between two services; without it no alert", low=1, high=100_000
+    )
+
+    running_a: float = setting(
+        1.0, doc="DC meter: current from which it counts as running", low=0.05, high=500
+    )
+    stopped_pct: float = setting(
+        70.0, doc="DC meter: part of running_a below which it counts as stopped", low=1, high=95
+    )
+    running_hold_s: float = setting(
+        2.0, doc="DC meter: time that a start or stop must last to count", low=0, high=600
+    )
+
+    running_v: float = setting(
+        184.0, doc="AC meter: voltage from which it counts as running", low=50, high=500
+    )
+    running_low_hz: float = setting(
+        45.0, doc="AC meter: lowest frequency at which a start counts", low=20, high=70
+    )
+    running_high_hz: float = setting(
+        57.0, doc="AC meter: highest frequency at which a start counts", low=20, high=80
+    )
+    start_hold_s: float = setting(
+        5.0, doc="AC meter: time that a start must last to count", low=0, high=600
+    )
+    stopped_v: float = setting(
+        115.0, doc="AC meter: voltage below which it counts as stopped", low=10, high=500
+    )
+    stop_hold_s: float = setting(
+        3.0, doc="AC meter: time that a stop must last to count", low=0, high=600
+    )
+    unknown_after_s: float = setting(
+        10.0, doc="silence of the meter after which nothing is known", low=1, high=60
+    )
+    good_readings: int = setting(
+        3,
+        doc="AC meter: readings in a row that must agree before anything is known",
+        low=1,
+        high=60,
+    )
+    line_dead_hold_s: float = setting(
+        3.0, doc="time for which the AC-present contact must be dead to count", low=0, high=60
+    )
+
+    overload_warning_pct: float = setting(
+        90.0, doc="load above which to warn, of rated_w", low=1, high=500
+    )
+    overload_warning_hold_s: float = setting(
+        60.0, doc="time above overload_warning_pct", low=0, high=3600
+    )
+    overload_pct: float = setting(
+        100.0, doc="load above which it is overloaded, of rated_w", low=1, high=500
+    )
+    overload_hold_s: float = setting(10.0, doc="time above overload_pct", low=0, high=3600)
+    overload_clear_pct: float = setting(
+        80.0, doc="load below which warning and alarm go, of rated_w", low=1, high=500
+    )
+    overload_clear_hold_s: float = setting(
+        60.0, doc="time below overload_clear_pct", low=0, high=3600
+    )
+
+    settle_s: float = setting(
+        10.0, doc="time after a start in which frequency is not judged", low=0, high=600
+    )
+    stopping_hz_per_s: float = setting(
+        2.0, doc="fall of frequency in a second that may be a stop; a sag waits for its end",
+        low=0.1, high=100,
+    )  # fmt: skip
+    sag_warning_hz: float = setting(47.5, doc="frequency below which to warn", low=20, high=70)
+    sag_warning_hold_s: float = setting(3.0, doc="time below sag_warning_hz", low=0, high=600)
+    sag_hz: float = setting(46.0, doc="frequency below which to raise the alarm", low=20, high=70)
+    sag_hold_s: float = setting(1.0, doc="time below sag_hz", low=0, high=600)
+    sag_clear_hz: float = setting(
+        48.5, doc="frequency above which warning and alarm go", low=20, high=70
+    )
+    sag_clear_hold_s: float = setting(30.0, doc="time above sag_clear_hz", low=0, high=3600)
+
+    fuel_swing_hz: float = setting(
+        2.0,
+        doc="fall of frequency without more load that hints at a lack of fuel",
+        low=0.2,
+        high=20,
+    )
+    fuel_window_s: float = setting(
+        30.0, doc="time within which such a fall counts", low=5, high=600
+    )
+    fuel_hold_s: float = setting(
+        3.0, doc="time over which such falls must be seen", low=0, high=600
+    )
+    fuel_steady_hz: float = setting(1.0, doc="falls below this count as steady", low=0.1, high=20)
+    fuel_clear_hold_s: float = setting(
+        60.0, doc="time for which it must be steady to be well again", low=0, high=3600
+    )
+    fuel_flat_pct: float = setting(
+        5.0, doc="rise of power that does not yet explain a fall", low=0, high=100
+    )
+    load_step_pct: float = setting(
+        30.0, doc="change of power between two readings that upsets any engine", low=1, high=100
+    )
+    load_step_settle_s: float = setting(
+        5.0, doc="time in which an engine recovers from that", low=0, high=60
+    )
+
+    def faults(self) -> list[tuple[str, str]]:
+        """Return (key, what to do) of each fault that no single key shows."""
+        return [
+            (lower, f"must be less than {upper} ({getattr(self, upper):g})")
+            for lower, upper in _ASCENDING
+            if not getattr(self, lower) < getattr(self, upper)
+        ]
+
+    @property
+    def stopped_a(self) -> float:
+        """Current below which a generator on a DC meter counts as stopped."""
+        return self.running_a * self.stopped_pct / 100
+
+    def service_due(self, since_service_h: float) -> bool:
+        """Say whether SERVICE_DUE stands after so many engine hours since the last service."""
+        return self.service_every_h is not None and since_service_h >= self.service_every_h
+
+    def rules(self) -> list[tuple[str, str, str]]:
+        """Return (state or alert, enters when, leaves when) with the numbers that hold."""
+        return [
+            (
+                "running (AC meter)",
+                f"at least {self.running_v:g} V and {self.running_low_hz:g} to "
+                f"{self.running_high_hz:g} Hz for {self.start_hold_s:g} s",
+                f"below {self.stopped_v:g} V for {self.stop_hold_s:g} s",
+            ),
+            (
+                "running (DC meter)",
+                f"at least {self.running_a:g} A for {self.running_hold_s:g} s",
+                f"below {self.stopped_a:g} A for {self.running_hold_s:g} s",
+            ),
+            (
+                "stopped",
+                f"running has ended, or the AC-present contact is dead for "
+                f"{self.line_dead_hold_s:g} s",
+                f"it runs; or there are {self.stopped_v:g} V for {self.unknown_after_s:g} s and it "
+                f"does not count as running: unknown",
+            ),
+            (
+                "unknown (AC meter)",
+                f"no voltage read for {self.unknown_after_s:g} s while the AC-present contact is "
+                f"live or not fitted",
+                f"{self.good_readings} readings in a row agree that it runs or that it does not",
+            ),
+            (
+                "unknown (DC meter)",
+                f"the current is not known while the AC-present contact is live or not fitted; or "
+                f"the contact is live and no current flows for {self.unknown_after_s:g} s",
+                f"a reading with a current, or without one and no live contact; for "
+                f"{self.running_hold_s:g} s where it contradicts what was known last",
+            ),
+            *self._overload_rules(),
+            *self._frequency_rules(),
+            (
+                SERVICE_DUE,
+                "never: service_every_h is not set"
+                if self.service_every_h is None
+                else f"{self.service_every_h:g} engine hours since the last service",
+                "" if self.service_every_h is None else "the service is noted",
+            ),
+        ]
+
+    def _overload_rules(self) -> list[tuple[str, str, str]]:
+        if self.rated_w is None:
+            return [
+                (name, "never: rated_w is not set", "") for name in (OVERLOAD_WARNING, OVERLOAD)
+            ]
+
+        def share(pct: float) -> str:
+            return f"{pct:g} % of {self.rated_w:g} W"
+
+        leaves = f"below {share(self.overload_clear_pct)} for {self.overload_clear_hold_s:g} s"
+        return [
+            (name, f"above {share(pct)} for {hold_s:g} s", f"{leaves}, or stopped")
+            for name, pct, hold_s in (
+                (OVERLOAD_WARNING, self.overload_warning_pct, self.overload_warning_hold_s),
+                (OVERLOAD, self.overload_pct, self.overload_hold_s),
+            )
+        ]
+
+    def _frequency_rules(self) -> list[tuple[str, str, str]]:
+        if self.inverter:
+            never = "never: an inverter holds its frequency"
+            return [(name, never, "") for name in (FREQUENCY_WARNING, FREQUENCY, FUEL_SUSPECTED)]
+        judged = (
+            f"not judged in the first {self.settle_s:g} s and while it falls by more than "
+            f"{self.stopping_hz_per_s:g} Hz/s"
+        )
+        leaves = f"above {self.sag_clear_hz:g} Hz for {self.sag_clear_hold_s:g} s, or stopped"
+        return [
+            (
+                FREQUENCY_WARNING,
+                f"below {self.sag_warning_hz:g} Hz for {self.sag_warning_hold_s:g} s; {judged}",
+                leaves,
+            ),
+            (FREQUENCY, f"below {self.sag_hz:g} Hz for {self.sag_hold_s:g} s; {judged}", leaves),
+            (
+                FUEL_SUSPECTED,
+                f"more than {self.fuel_swing_hz:g} Hz lower than in the {self.fuel_window_s:g} s "
+                f"before, though power has not risen by more than {self.fuel_flat_pct:g} %, and so "
+                f"again {self.fuel_hold_s:g} s later; not judged in the first {self.settle_s:g} s, "
+                f"below {self.running_low_hz:g} Hz, and for {self.load_step_settle_s:g} s after a "
+                f"change of power by {self.load_step_pct:g} % or an overload",
+                f"less than {self.fuel_steady_hz:g} Hz lower for {self.fuel_clear_hold_s:g} s, or "
+                f"stopped",
+            ),
+        ]

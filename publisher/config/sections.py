@@ -1,0 +1,166 @@
+"""The sections of the configuration besides the sensors' own."""
+
+from dataclasses import dataclass
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from publisher.config.battery import Battery
+from publisher.config.door import Door
+from publisher.config.generator import Generator
+from sensors.gpio import HIGHEST_GPIO
+from sensors.settings import setting
+
+#: MQTT levels that stand in the topics' way.
+_PREFIX = r"[^+#/\x00$][^+#/\x00]*(/[^+#/\x00]+)*"
+#: Of the tent's name: every record's reader has it, and every `status`.
+LONGEST_NAME = 200
+
+
+@dataclass(frozen=True)
+class Tent:
+    """`[tent]`: which tent this is."""
+
+    id: str = setting(
+        doc="the tent's id: 1 to 64 of A-Z a-z 0-9 - _", pattern=r"[A-Za-z0-9_-]{1,64}"
+    )
+    seats: int = setting(doc="people that the tent is meant for", low=1, high=10_000)
+    name: str = setting("", doc="name for people, such as a place")
+    latitude: float | None = setting(None, doc="degrees north", low=-90, high=90)
+    longitude: float | None = setting(None, doc="degrees east", low=-180, high=180)
+    region: str | None = setting(
+        None,
+        doc="ISO 3166-2 code of the region, such as UA-32",
+        pattern=r"[A-Z]{2}-[A-Z0-9]{1,3}",
+    )
+    timezone: str = setting("Europe/Kyiv", doc="IANA name of the zone in which the day ends")
+    lamp_gpio: int | None = setting(
+        None, doc="GPIO number (BCM) of the unit's lamp", low=0, high=HIGHEST_GPIO
+    )
+    lamp: str = setting(
+        "status",
+        doc="what the lamp shows: how the unit does, or only where it is, when asked to",
+        choices=("status", "identify"),
+    )
+    button_gpio: int | None = setting(
+        None, doc="GPIO number (BCM) of the unit's button", low=0, high=HIGHEST_GPIO
+    )
+
+    def faults(self) -> list[tuple[str, str]]:
+        """Return (key, what to do) of each fault that no single key shows."""
+        found = []
+        if len(self.name) > LONGEST_NAME or not self.name.isprintable():
+            fix = f"must be at most {LONGEST_NAME} characters in one line, all of which can be seen"
+            found.append(("name", fix))
+        try:
+            ZoneInfo(self.timezone)
+        except (KeyError, ValueError, OSError):
+            fix = "is not known: use one like Europe/Kyiv"
+            if not _has_zones():
+                fix = "cannot be looked up: this system has no time zones (apt install tzdata)"
+            found.append(("timezone", f"{self.timezone!r} {fix}"))
+        if (self.latitude is None) != (self.longitude is None):
+            found.append(("latitude", "goes with longitude: give both or neither"))
+        if self.button_gpio is not None and self.button_gpio == self.lamp_gpio:
+            fix = f"is GPIO {self.button_gpio}, as lamp_gpio is: give each its own line"
+            found.append(("button_gpio", fix))
+        return found
+
+
+@dataclass(frozen=True)
+class Broker:
+    """`[broker]`: where the messages go."""
+
+    host: str = setting(
+        doc="name or address of the MQTT broker, and nothing else", pattern=r"[^\s/@]+"
+    )
+    port: int = setting(1883, doc="TCP port; 8883 is usual with TLS", low=1, high=65535)
+    prefix: str = setting(
+        "tents/v1", doc="first levels of every topic, such as tents/v1", pattern=_PREFIX
+    )
+    protocol: str = setting("5", doc="MQTT version", choices=("5", "3.1.1"))
+    username: str | None = setting(None, doc="broker user; usually the tent's id")
+    password_file: str | None = setting(
+        None,
+        doc="whole path of a file with the password in it, mode 0600",
+        pattern=r"/[^\x00]+",
+        secret=True,
+    )
+    tls: bool = setting(False, doc="encrypt and check the broker's certificate")
+    ca_file: str | None = setting(None, doc="certificate authority; without it the system's own")
+    cert_file: str | None = setting(None, doc="this unit's certificate")
+    key_file: str | None = setting(
+        None,
+        doc="whole path of the file with the key of cert_file, mode 0600",
+        pattern=r"/[^\x00]+",
+        secret=True,
+    )
+    keepalive_s: int = setting(12, doc="silence after which the link is probed", low=2, high=14)
+    spread_s: float = setting(
+        1.5, doc="random wait before speaking after a reconnect, at most", low=0, high=600
+    )
+    longest_wait_s: float = setting(60.0, doc="longest wait between attempts", low=1, high=3600)
+    history_kib_per_s: float = setting(
+        2048.0, doc="pace of the backlog in KiB a second, at most", low=1, high=100_000
+    )
+
+    def faults(self) -> list[tuple[str, str]]:
+        """Return (key, what to do) of each fault that no single key shows."""
+        found = []
+        if (self.cert_file is None) != (self.key_file is None):
+            found.append(("cert_file", "goes with key_file: give both or neither"))
+        if not self.tls and (self.ca_file or self.cert_file):
+            found.append(("tls", "must be true for ca_file and cert_file to have an effect"))
+        if len(self.prefix) > 200 or self.prefix.count("/") > 20:
+            found.append(("prefix", "is too long for a topic: at most 200 letters and 20 levels"))
+        for key in ("host", "prefix"):
+            if not getattr(self, key).isprintable():
+                found.append((key, "has a character that cannot be seen: write it anew"))
+        if self.password_file and not self.username:
+            found.append(("username", "is missing: a password alone is not sent"))
+        return found
+
+
+@dataclass(frozen=True)
+class Report:
+    """`[report]`: how often, and for how long it holds."""
+
+    interval_s: float = setting(60.0, doc="time between snapshots", low=1, high=3600)
+    ttl_s: int = setting(180, doc="age from which dashboards call a state old", low=10, high=86_400)
+    stale_after_s: float = setting(
+        15.0, doc="age from which a sensor's value is no longer reported", low=2, high=3600
+    )
+
+    def faults(self) -> list[tuple[str, str]]:
+        """Return (key, what to do) of each fault that no single key shows."""
+        if self.ttl_s < self.interval_s:
+            return [("ttl_s", f"must be at least interval_s ({self.interval_s:g})")]
+        return []
+
+
+@dataclass(frozen=True)
+class Store:
+    """`[store]`: how much is kept while the broker cannot be reached."""
+
+    max_rows: int = setting(100_000, doc="records; the oldest go first", low=1000, high=10_000_000)
+    max_mib: int = setting(200, doc="size of the records in MiB", low=4, high=100_000)
+
+
+#: The sections besides the sensors' own.
+SECTIONS: dict[str, type[Any]] = {
+    "tent": Tent,
+    "broker": Broker,
+    "report": Report,
+    "generator": Generator,
+    "battery": Battery,
+    "door": Door,
+    "store": Store,
+}
+
+
+def _has_zones() -> bool:
+    """Say whether this system knows any zone that it must."""
+    try:
+        ZoneInfo("Europe/London")
+    except (KeyError, ValueError, OSError):
+        return False
+    return True

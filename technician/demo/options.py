@@ -1,0 +1,16 @@
+"""What the command line asks of the demonstration."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asks for; `seconds` are real ones, `broker` is (host, port)."""
+
+    broker: tuple[str, int]
+    state_dir: Path
+    seconds: float | None = None
+    speed: float = 1.0
+    seed: int = 1
+    truth: Path | None = None
