@@ -4,8 +4,13 @@
 """
 
 import gettext
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+
+from sensors.trouble import Kind, Trouble, marked
+
+__all__ = ["_", "counted", "marked", "told", "what_happened", "what_to_do"]
 
 DOMAIN = "tentwatch"
 CATALOGUES = Path(__file__).with_name("locale")
@@ -27,6 +32,25 @@ def counted(one: str, many: str, number: int) -> str:
     return _catalogue().ngettext(one, many, number).format(n=number)
 
 
-def marked(text: str) -> str:
-    """Return a text as it is, so that it stands in the catalogues; `_` translates it later."""
-    return text
+def what_happened(kind: Kind, values: Mapping[str, object]) -> str:
+    """Return a trouble's text in the terminal's language."""
+    return _(kind.text).format(**_translated(values))
+
+
+def what_to_do(kind: Kind, values: Mapping[str, object]) -> str:
+    """Return a trouble's cure in the terminal's language; empty where there is none."""
+    return _(kind.cure).format(**_translated(values)) if kind.cure else ""
+
+
+def told(trouble: Trouble) -> str:
+    """Return a trouble in the terminal's language: what happened, and what to do."""
+    text, cure = (
+        what_happened(trouble.kind, trouble.values),
+        what_to_do(trouble.kind, trouble.values),
+    )
+    return f"{text}: {cure}" if cure else text
+
+
+def _translated(values: Mapping[str, object]) -> dict[str, object]:
+    """Return values with each text that the catalogue has in the terminal's language."""
+    return {k: _(v) if isinstance(v, str) and v else v for k, v in values.items()}

@@ -1,0 +1,88 @@
+"""Troubles: the errors that a person may see. Each kind has a code; its sentence is made once, here.
+
+A kind is declared beside the module that raises it, with what happened, what to do about it, which
+check of `tentwatch doctor` it concerns, and how bad it is. The journal and the topics have its English
+sentence; a terminal looks the texts up by the code, in its own language. No program reads a sentence.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+
+class Severity(StrEnum):
+    """How bad a trouble is."""
+
+    FAILURE = "failure"  # something does not work
+    WARNING = "warning"  # it works, and should be looked at
+
+
+class Kind(NamedTuple):
+    """A kind of trouble; in its texts `{name}` stands for the value of that name.
+
+    `concerns` is the key of the check of `tentwatch doctor` that the trouble belongs to; of a sensor's
+    driver it is SENSOR or BUS. `cure` is empty where `text` says all.
+    """
+
+    code: str
+    text: str
+    cure: str = ""
+    concerns: str = ""
+    severity: Severity = Severity.FAILURE
+
+
+#: What a driver's trouble concerns: the device itself, or the bus, port or line that it hangs on.
+SENSOR, BUS = "sensor", "bus"
+
+#: Every kind that has been declared, by its code.
+KINDS: dict[str, Kind] = {}
+
+
+def marked(text: str) -> str:
+    """Return a text as it is, so that it stands in the catalogues."""
+    return text
+
+
+def declare(
+    code: str,
+    text: str,
+    cure: str = "",
+    *,
+    concerns: str = "",
+    severity: Severity = Severity.FAILURE,
+) -> Kind:
+    """Declare a kind of trouble. Raises ValueError where the code is another kind's.
+
+    Texts are given as `marked("…")`, for the catalogues.
+    """
+    kind = Kind(code, text, cure, concerns, severity)
+    if KINDS.setdefault(code, kind) != kind:
+        raise ValueError(f"{code} is declared twice")
+    return kind
+
+
+class Trouble(Exception):
+    """An error that a person may see: of a kind, with its values.
+
+    Values are what JSON holds; a text among them that stands in the catalogues is translated too.
+    """
+
+    def __init__(self, kind: Kind, **values: str | float | None) -> None:
+        self.kind = kind
+        self.values = values
+        super().__init__(sentence(kind, values))
+
+    @property
+    def code(self) -> str:
+        """The kind's code."""
+        return self.kind.code
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return code and values, as JSON has them."""
+        return {"code": self.code, "values": dict(self.values)}
+
+
+def sentence(kind: Kind, values: Mapping[str, object]) -> str:
+    """Return what happened and what to do, in English, as the journal and the topics have it."""
+    text = kind.text.format(**values)
+    return f"{text}: {kind.cure.format(**values)}" if kind.cure else text
