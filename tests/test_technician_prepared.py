@@ -262,9 +262,7 @@ def test_it_works_under_the_units_restrictions(card: Card) -> None:
     card.prepare(GOOD)
     card.config.parent.mkdir(parents=True)
     card.config.write_text(SECTIONS)
-    program = (
-        "from publisher import cli, secrets; secrets.OWNER = 'nobody'; raise SystemExit(cli.main())"
-    )
+    program = "from technician import cli, secrets; secrets.OWNER = 'nobody'; raise SystemExit(cli.main())"
     command = [sys.executable, "-c", program, "setup", "--prepared", str(card.file)]
     command += ["--config", str(card.config)]
     done = run(*command, cwd=ROOT, preexec_fn=lose, umask=int(service["UMask"][0], 8))

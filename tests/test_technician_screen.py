@@ -135,5 +135,5 @@ def test_every_word_of_the_contract_is_marked_for_the_catalogues() -> None:
     event = json.loads((schemas / "event.json").read_text(encoding="utf-8"))
     names = set(event["properties"]["event"]["enum"])
     names |= {*Quality, "mains", "generator", "battery", "none", "unknown", *SENSORS}
-    names |= alerts("tent.py") | alerts("agent.py") | set(generator.ALERTS)
+    names |= alerts("rules/tent.py") | alerts("agent.py") | set(generator.ALERTS)
     assert {name.replace("_", " ") for name in names} <= set(_WORDS)

@@ -683,7 +683,10 @@ def test_ctrl_c_in_a_terminal_ends_it(tmp_path: Path, words: str) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_without_sudo_it_is_said_before_anything_is_asked(tmp_path: Path) -> None:
-    program = "import os; from publisher import cli, setup; os.setuid(65534); raise SystemExit(cli.main())"
+    program = (
+        "import os; from technician import cli; from technician.setup import setup; "
+        "os.setuid(65534); raise SystemExit(cli.main())"
+    )
     command = [sys.executable, "-c", program, "setup", "--config", str(tmp_path / "x/y.toml")]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, stdin=subprocess.PIPE
