@@ -11,6 +11,8 @@
 
 PYTHON ?= python3
 SPEED ?= 60
+# Tests that run side by side: most wait more than they compute.
+WORKERS ?= 4
 VENV := .venv
 READY := $(VENV)/.ready
 
@@ -23,7 +25,7 @@ test: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal
 
 bench: $(READY)
 	@$(VENV)/bin/python -m tests.bench

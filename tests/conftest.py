@@ -14,6 +14,7 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Any, NamedTuple
 
+import gpiozero
 import hypothesis
 import pytest
 from paho.mqtt.client import Client, MQTTMessage, MQTTv5
@@ -30,6 +31,8 @@ from publisher.store.store import Store
 from sensors.simulated.hardware import SimulatedHardware
 from technician.demo.demo import configuration
 from technician.demo.mosquitto import free_port, listens
+from technician.words import _catalogue
+from technician.words.said import _patterns
 from tests import contract
 
 #: No wait in a test is expected to come near it; it only ends a test that has failed.
@@ -330,6 +333,40 @@ def recorded(subscriber: Subscriber, event: str) -> dict[str, Any]:
 def command(name: str, cid: str, minutes: float = 5, **argument: Any) -> tuple[str, str]:
     expires = (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat()
     return f"tents/v1/demo/cmd/{name}", json.dumps({"cid": cid, "expires": expires, **argument})
+
+
+#: What the product goes by, and whoever starts the tests may have set.
+ENVIRONMENT = (
+    "COLUMNS", "GPIOZERO_PIN_FACTORY", "INVOCATION_ID", "JOURNAL_STREAM", "LANG", "LANGUAGE", "LC_ALL",
+    "LC_MESSAGES", "LINES", "NOTIFY_SOCKET", "NO_COLOR", "PYTHONUTF8", "STATE_DIRECTORY",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session", autouse=True)
+def surroundings() -> None:
+    """Have the same environment and signals wherever the tests are started.
+
+    `nohup` and a shell's `&` have signals ignored, which every process that a test starts would inherit.
+    One that is caught instead, by a handler that does nothing, a new program does not inherit.
+    """
+    for name in ENVIRONMENT:
+        os.environ.pop(name, None)
+    os.environ["LANG"] = "C.UTF-8"
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+
+
+@pytest.fixture(autouse=True)
+def alone() -> Iterator[None]:
+    """Leave the next test nothing of what is the whole process's: environment, language, pins."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+    _catalogue.cache_clear()
+    _patterns.cache_clear()
+    gpiozero.Device.pin_factory = None
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -822,16 +823,20 @@ def test_what_a_power_cut_has_left_of_the_socket_keeps_nobody_from_looking(
 # What is printed
 
 
-def test_json_is_one_document(
+def test_json_is_one_document_in_english_whatever_the_terminal_speaks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from technician import cli
 
     monkeypatch.setenv("LANGUAGE", "uk")
     missing = tmp_path / "none.toml"
-    code = cli.main(["doctor", "--json", "--config", str(missing), "--state-dir", str(tmp_path)])
-    document = json.loads(capsys.readouterr().out)
-    assert code == 2
+    unit = ["--config", str(missing), "--state-dir", str(tmp_path)]
+    code = cli.main(["doctor", *unit])
+    assert re.search("[а-я]", capsys.readouterr().out), "the terminal is not in Ukrainian"
+    assert cli.main(["doctor", "--json", *unit]) == code == 2
+    printed = capsys.readouterr().out
+    assert not re.search("[а-я]", printed)
+    document = json.loads(printed)
     assert document["ok"] is False
     assert document["software"]
     checks = {check["key"]: check for check in document["checks"]}
