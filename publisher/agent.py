@@ -13,14 +13,14 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeGuard
 
 from publisher import commands, messages
-from publisher.clock import EPOCH, Clock, Now, boot_id, timestamp
+from publisher.clock import EPOCH, Clock, Now, boot_id
 from publisher.commands import Command, Refused
 from publisher.config.load import Config
 from publisher.control import Control
@@ -30,6 +30,7 @@ from publisher.link.session import Request
 from publisher.link.stamps import Stamps
 from publisher.notify import notify
 from publisher.rules.tent import Happening, Tent
+from publisher.status import Reporter, Status, Work
 from publisher.store.store import ID_LIMIT, MOST_ANSWERS, Row, Store
 from publisher.unit import lamp
 from publisher.unit.board import LOOK_S, Board
@@ -171,6 +172,9 @@ class Agent:
             on_request=self._receive,
             on_sent=on_sent,
         )
+        self._reporter = Reporter(
+            config, self._software, self.tent, self._store, self._link, self._board, self._panel
+        )
         self._drivers = {
             s.name: registry.build(s.driver, s.config, hardware, clock) for s in config.sensors
         }
@@ -300,7 +304,8 @@ class Agent:
             self._look(now)
         if now.monotonic_s >= self._about_due_s:
             self._about_due_s = now.monotonic_s + ABOUT_S
-            about = messages.about(self._config, self._software, self._counts(now))
+            counts = self._reporter.about(self._inbox_most, now)
+            about = messages.about(self._config, self._software, counts)
             self._link.describe(about)
         if now.uptime_s - self._watchdog_s >= WATCHDOG_S and self._link.tend():
             self._watchdog_s = now.uptime_s
@@ -341,7 +346,7 @@ class Agent:
         self._interval_due_s = float(round(now.monotonic_s + config.report.interval_s))
         buffer = self._store.buffer(now)
         self._recorded = tent.snapshot()
-        blocks = {**self._recorded, "unit": self._unit()}
+        blocks = {**self._recorded, "unit": self._reporter.state(self._inbox.qsize())}
 
         def records(boot: int, seq: int) -> list[tuple[str, str]]:
             tent_id = config.tent.id
@@ -446,7 +451,7 @@ class Agent:
             elif _kept(shown := self.tent.snapshot()) != _kept(self._recorded):
                 self._store.append(None, self.tent.totals.as_dict(), now)
                 self._recorded = shown  # who asks every second shall not wear the card
-            return {"ok": True, **self._describe(now)}
+            return {**self._describe(now)}
         if asked == "recent":
             return {"ok": True, **self._hour.told(now)}
         if asked == "log":
@@ -565,72 +570,16 @@ class Agent:
             if answer["ok"] and what.quantity == "held":
                 self._panel.note(now.monotonic_s)
 
-    def _unit(self) -> dict[str, Any]:
-        """Return the block `unit` of the contract's `state`: how the unit itself does now."""
-        seen, health = self._board.seen, self._link.health()
-        return {
-            "undervoltage": seen.undervoltage,
-            "throttled": seen.throttled,
-            "cpu_c": seen.cpu_c,
-            "disk_free_mb": seen.disk_free_mb,
-            "disk_written_mb": seen.disk_written_mb,
-            "queue": self._inbox.qsize() + health.queued + health.in_flight,
-            "reconnects": max(0, health.sessions - 1),
-        }
-
-    def _counts(self, now: Now) -> dict[str, Any]:
-        """Return what `about` tells of the unit's work since the agent's start."""
-        counted = (
-            "name",
-            "driver",
-            "reads",
-            "errors",
-            "read_duration_mean_s",
-            "read_duration_max_s",
+    def _describe(self, now: Now) -> Status:
+        return self._reporter.status(
+            Work(
+                inbox=self._inbox.qsize(),
+                inbox_most=self._inbox_most,
+                refused=self._refused,
+                dropped=self._turned_away + self._link.unanswered(),
+            ),
+            now,
         )
-        board, health = self._board, self._link.health()
-        return {
-            "sensors": [{key: s[key] for key in counted} for s in self.tent.sensors(now)],
-            "unit": {
-                "boot": self._store.boot,
-                "uptime_s": round(now.uptime_s, 3),
-                "undervoltages": board.undervoltages,
-                "throttlings": board.throttlings,
-                "own_written_mb": board.own_written_mb(),
-                "inbox_most": self._inbox_most,
-                "connections": health.sessions,
-                "failures": health.failures,
-            },
-        }
-
-    def _describe(self, now: Now) -> dict[str, Any]:
-        health = self._link.health()
-        return {
-            "id": self._config.tent.id,
-            "name": self._config.tent.name,
-            "software": self._software,
-            "config": self._config.digest,
-            "boot": self._store.boot,
-            "uptime_s": round(now.uptime_s, 1),
-            "ts": timestamp(now.wall),
-            "clock": "synced" if now.synced else "unsynced",
-            "topics": f"{self._config.broker.prefix}/{self._config.tent.id}/#",
-            "lamp": self._panel.pattern,
-            "link": asdict(health),
-            "unit": {**self._unit(), **self._counts(now)["unit"], "inbox": self._inbox.qsize()},
-            "commands": {
-                "refused": self._refused,
-                "dropped": self._turned_away + self._link.unanswered(),
-            },
-            "buffer": self._store.buffer(now),
-            "store": {
-                "error": self._store.failure,
-                "second_place": self._store.second_failure,
-            },
-            "sensors": self.tent.sensors(now),
-            "since_headcount": self.tent.since_headcount(),
-            **self.tent.snapshot(),
-        }
 
     def _shut_down(self) -> None:
         notify("STOPPING=1")

@@ -7,7 +7,7 @@ sentence; a terminal looks the texts up by the code, in its own language. No pro
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 
 class Severity(StrEnum):
@@ -61,6 +61,13 @@ def declare(
     return kind
 
 
+class TroubleJson(TypedDict):
+    """A trouble as JSON has it."""
+
+    code: str
+    values: dict[str, str | float | None]
+
+
 class Trouble(Exception):
     """An error that a person may see: of a kind, with its values.
 
@@ -77,7 +84,7 @@ class Trouble(Exception):
         """The kind's code."""
         return self.kind.code
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> TroubleJson:
         """Return code and values, as JSON has them."""
         return {"code": self.code, "values": dict(self.values)}
 

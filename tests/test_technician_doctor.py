@@ -708,7 +708,8 @@ def count_undervoltage(patient: Patient) -> bool:
 
 def age(patient: Patient) -> bool:
     assert patient.agent is not None
-    patient.agent._software = "0.0.9"  # as one does that was started before the upgrade
+    agent = patient.agent  # as one is that was started before the upgrade
+    agent._reporter = dataclasses.replace(agent._reporter, software="0.0.9")
     return all_ok(patient)
 
 
