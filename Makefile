@@ -6,6 +6,7 @@
 # make install-test  the bundle on clean roots of Debian 12 and 13, as root; QUICK=1: the short form
 # make vm-test   the whole unit in a virtual machine, as root; QUICK=1: the short form
 # make words  takes the texts for the screen into the catalogues in technician/words/locale
+# make symptoms  writes the tables of troubles in docs/symptoms.md, as they are declared
 #
 # Each sets up what it needs: Debian's mosquitto, and everything else in .venv.
 
@@ -16,7 +17,7 @@ WORKERS ?= 4
 VENV := .venv
 READY := $(VENV)/.ready
 
-.PHONY: run test bench accuracy fuzz bundle install-test vm-test lock words clean
+.PHONY: run test bench accuracy fuzz bundle install-test vm-test lock words symptoms clean
 
 run: $(READY)
 	@$(VENV)/bin/tentwatch demo --speed $(SPEED)
@@ -52,6 +53,9 @@ words: $(READY)
 	$(VENV)/bin/pybabel -q extract -k marked -k counted:1,2 --no-location --omit-header --sort-output --width=100 -o $(POT) sensors publisher technician
 	$(VENV)/bin/pybabel -q update -i $(POT) -D tentwatch -d technician/words/locale --no-fuzzy-matching --omit-header --ignore-obsolete --width=100
 	$(VENV)/bin/pybabel -q compile -f -D tentwatch -d technician/words/locale
+
+symptoms: $(READY)
+	$(VENV)/bin/python -m tests.symptoms
 
 bundle: $(READY)
 	$(VENV)/bin/python -m tests.bundle

@@ -1,25 +1,26 @@
 """Troubles: one declaration gives the journal's sentence, the terminal's texts and the JSON."""
 
 import string
-from importlib import import_module
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from sensors.registry import DRIVERS
 from sensors.trouble import KINDS, Kind, Trouble, declare
-from technician.words import told
+from technician.words import DECLARING, in_words, kinds, told
+from tests import symptoms
 
 ROOT = Path(__file__).parent.parent
 BROKEN = Kind("test.broken", "{lamp} is broken", "change {lamp}")
 
 
-def every_kind() -> list[Kind]:
-    """Return all kinds that any module declares."""
-    for room in ("sensors", "publisher", "technician"):
-        for file in (ROOT / room).rglob("*.py"):
-            if "declare(" in file.read_text(encoding="utf-8"):
-                import_module(".".join(file.relative_to(ROOT).with_suffix("").parts))
-    return [kind for kind in KINDS.values() if not kind.code.startswith("test.")]
+@pytest.fixture
+def declared() -> Iterator[Kind]:
+    """A kind that is declared for as long as a test runs."""
+    kind = declare("test.declared", "{lamp:.1f} is broken", "change it")
+    yield kind
+    del KINDS[kind.code]
 
 
 def test_a_trouble_is_its_sentence_its_code_and_its_values() -> None:
@@ -34,14 +35,60 @@ def test_a_terminal_has_it_in_its_own_language(monkeypatch: pytest.MonkeyPatch) 
     assert told(Trouble(kind)) == "IT IS BROKEN: CHANGE IT"
 
 
-def test_one_code_has_one_kind() -> None:
-    declare("test.once", "one")
-    with pytest.raises(ValueError, match=r"test\.once"):
-        declare("test.once", "another")
+def test_one_code_has_one_kind(declared: Kind) -> None:
+    assert declare(declared.code, declared.text, declared.cure) == declared  # loaded once more
+    with pytest.raises(ValueError, match=declared.code):
+        declare(declared.code, "another")
+
+
+def test_what_status_says_is_put_into_words(declared: Kind) -> None:
+    said = {"code": declared.code, "values": {"lamp": 3}}
+    assert in_words(said, "?") == "3.0 is broken: change it"
+    assert in_words(None, "no code") == "no code"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"code": "test.of_a_later_version", "values": {}},
+        {"code": "test.declared", "values": {}},
+        {"code": "test.declared", "values": {"lamp": "lamp 3"}},
+        {"code": "test.declared"},
+    ],
+)
+@pytest.mark.usefixtures("declared")
+def test_what_another_version_says_stays_as_it_says_it(said: dict[str, object]) -> None:
+    assert in_words(said, "lamp 3 is broken") == "lamp 3 is broken"
+
+
+def test_every_module_that_declares_troubles_is_known() -> None:
+    declaring = {
+        ".".join(file.relative_to(ROOT).with_suffix("").parts)
+        for room in ("sensors", "publisher", "technician")
+        for file in (ROOT / room).rglob("*.py")
+        if "= declare(" in file.read_text(encoding="utf-8")
+    }
+    assert set(DECLARING) <= declaring
+    assert declaring - set(DECLARING) <= {entry.module for entry in DRIVERS.values()}
+
+
+def test_the_page_of_symptoms_has_every_trouble_as_it_is_declared() -> None:
+    page = symptoms.PAGE.read_text(encoding="utf-8")
+    assert page == symptoms.written(page), "make symptoms"
+
+
+@pytest.mark.usefixtures("declared")
+def test_a_trouble_that_the_page_has_no_place_for_is_named() -> None:
+    KINDS["lost.key"] = Kind("lost.key", "a key is lost")
+    try:
+        with pytest.raises(ValueError, match=r"lost\.key.*lost"):
+            symptoms.written("")
+    finally:
+        del KINDS["lost.key"]
 
 
 def test_what_is_declared_can_be_told() -> None:
-    for kind in every_kind():
+    for kind in kinds().values():
         for text in (kind.text, kind.cure):
             assert not text.endswith((".", ":")), kind.code
             assert all(name != "" for _, name, *_ in string.Formatter().parse(text)), kind.code

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from sensors.trouble import Kind, Severity
 from technician.words import _
 from technician.words.printable import printable
-from technician.words.said import parts
 
 
 class Verdict(StrEnum):
@@ -22,7 +22,10 @@ class Verdict(StrEnum):
 
 
 class Text(NamedTuple):
-    """A sentence with `{name}` for each of its values, which may be texts themselves."""
+    """A sentence with `{name}` for each of its values.
+
+    These may be texts themselves, or words that stand in the catalogue, which are translated too.
+    """
 
     template: str
     values: Mapping[str, object] = {}
@@ -35,7 +38,7 @@ class Text(NamedTuple):
     def here(self) -> str:
         """Return it in the terminal's language."""
         values = {
-            k: v.here() if isinstance(v, Text) else parts(v) if isinstance(v, str) else v
+            k: v.here() if isinstance(v, Text) else _(v) if isinstance(v, str) and v else v
             for k, v in self.values.items()
         }
         return printable(_(self.template).format(**values))
@@ -79,3 +82,10 @@ def not_tried(key: str, why: str, cure: str | None = None, **values: object) -> 
     return Finding(
         key, Verdict.NOT_TRIED, Text(why, values), None if cure is None else Text(cure, values)
     )
+
+
+def of_trouble(key: str, kind: Kind, values: Mapping[str, object]) -> Finding:
+    """Return the finding of a trouble, as its kind declares it."""
+    verdict = Verdict.FAIL if kind.severity is Severity.FAILURE else Verdict.WARNING
+    cure = Text(kind.cure, values) if kind.cure else None
+    return Finding(key, verdict, Text(kind.text, values), cure)

@@ -6,14 +6,20 @@
 import gettext
 from collections.abc import Mapping
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from sensors.trouble import Kind, Trouble, marked
+from sensors.registry import DRIVERS
+from sensors.trouble import KINDS, Kind, Trouble, marked
 
-__all__ = ["_", "counted", "marked", "told", "what_happened", "what_to_do"]
+__all__ = ["_", "counted", "in_words", "kinds", "marked", "told", "what_happened", "what_to_do"]
 
 DOMAIN = "tentwatch"
 CATALOGUES = Path(__file__).with_name("locale")
+
+#: The modules that declare troubles, besides the drivers.
+DECLARING: tuple[str, ...] = ()
 
 
 @cache
@@ -49,6 +55,28 @@ def told(trouble: Trouble) -> str:
         what_to_do(trouble.kind, trouble.values),
     )
     return f"{text}: {cure}" if cure else text
+
+
+@cache
+def kinds() -> Mapping[str, Kind]:
+    """Return every kind of trouble that the unit can have, by its code."""
+    for module in (*DECLARING, *(entry.module for entry in DRIVERS.values())):
+        import_module(module)
+    return KINDS
+
+
+def in_words(trouble: Mapping[str, Any] | None, english: str) -> str:
+    """Return a trouble, as `tentwatch status` gives it, in the terminal's language.
+
+    A unit that runs another version may have troubles that are not known here: these stay `english`.
+    """
+    try:
+        kind = kinds()[trouble["code"]] if trouble else None
+        if kind is None or trouble is None:
+            return english
+        return told(Trouble(kind, **trouble["values"]))
+    except (KeyError, ValueError, TypeError):
+        return english
 
 
 def _translated(values: Mapping[str, object]) -> dict[str, object]:
