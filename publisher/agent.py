@@ -29,7 +29,8 @@ from publisher.link.link import Link
 from publisher.link.session import Request
 from publisher.link.stamps import Stamps
 from publisher.notify import notify
-from publisher.rules.tent import Happening, Tent
+from publisher.rules.happening import Happening
+from publisher.rules.tent import Tent
 from publisher.status import Reporter, Status, Work
 from publisher.store.store import ID_LIMIT, MOST_ANSWERS, Row, Store
 from publisher.unit import lamp

@@ -8,7 +8,7 @@ from typing import Any
 
 from publisher.clock import Now, timestamp
 from publisher.config.load import Config
-from publisher.rules.tent import Happening
+from publisher.rules.happening import Happening
 
 VERSION = 1
 #: No history message is larger (contract, `history`).

@@ -8,7 +8,8 @@ from typing import Any
 from publisher import messages
 from publisher.clock import Clock, Now
 from publisher.config.load import Config, parse
-from publisher.rules.tent import Happening, Tent
+from publisher.rules.happening import Happening
+from publisher.rules.tent import Tent
 from sensors.reading import FAULT, Quality, Reading, Value
 from tests import contract
 

@@ -21,7 +21,9 @@ MAY_KNOW: dict[str, set[str]] = {
     "publisher.link": {
         "publisher.clock", "publisher.config", "publisher.messages", "publisher.store",
     },
-    "publisher.unit": {"sensors", "publisher.clock", "publisher.config", "publisher.rules"},
+    "publisher.unit": {
+        "sensors", "publisher.clock", "publisher.config", "publisher.rules.happening",
+    },
     "technician": {"sensors", "publisher"},
     "technician.words": {"sensors", "publisher"},
     **{

@@ -16,8 +16,9 @@ from jsonschema import Draft202012Validator
 from publisher import commands, messages
 from publisher.clock import Now
 from publisher.config.load import Config, parse
+from publisher.rules.happening import Happening
 from publisher.rules.power import Source
-from publisher.rules.tent import Happening, Tent
+from publisher.rules.tent import Tent
 from publisher.store.store import FILE, Store
 from sensors.reading import FAULT, Quality, Reading
 from tests import contract

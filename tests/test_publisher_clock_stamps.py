@@ -12,7 +12,7 @@ import pytest
 from publisher import messages
 from publisher.clock import DemoClock, Now
 from publisher.link.stamps import Stamps
-from publisher.rules.tent import Happening
+from publisher.rules.happening import Happening
 from publisher.store.store import Store
 from tests import contract
 from tests.conftest import Broker, Subscriber, Unit

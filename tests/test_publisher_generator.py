@@ -17,7 +17,8 @@ from publisher.config.generator import (
     SERVICE_DUE,
     Generator,
 )
-from publisher.rules.generator import ALERTS, Engine, Held, Metered, State
+from publisher.rules.generator import ALERTS, Engine, Metered, State
+from publisher.rules.held import Held
 
 RATED_W = 5000.0
 RULES = Generator(rated_w=RATED_W)

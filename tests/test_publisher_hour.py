@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from publisher.clock import Now
-from publisher.rules.tent import Happening
+from publisher.rules.happening import Happening
 from publisher.unit.hour import MOST_EVENTS, POINTS, Hour
 from tests.conftest import Unit, wait_for
 

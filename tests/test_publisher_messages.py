@@ -11,7 +11,8 @@ from publisher import messages
 from publisher.clock import Now
 from publisher.config.load import parse
 from publisher.messages import Topics
-from publisher.rules.tent import Happening, Tent
+from publisher.rules.happening import Happening
+from publisher.rules.tent import Tent
 from publisher.store.store import STAMP_BYTES
 from tests import contract
 

@@ -24,7 +24,7 @@ import pytest
 
 from publisher import messages
 from publisher.clock import Now, timestamp
-from publisher.rules.tent import Happening
+from publisher.rules.happening import Happening
 from publisher.store import store
 from publisher.store.ledger import FILE as LEDGER
 from publisher.store.ledger import SCHEMA, Ledger, SecondPlace

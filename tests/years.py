@@ -27,7 +27,8 @@ from publisher.clock import EPOCH, Clock, Now
 from publisher.config.load import Config, parse
 from publisher.link.stamps import Stamps
 from publisher.rules.day import SECONDS, Day, bounds, day_at, from_line
-from publisher.rules.tent import Happening, Tent
+from publisher.rules.happening import Happening
+from publisher.rules.tent import Tent
 from publisher.store.store import Row, Store
 from sensors.reading import Quality, Reading, Value
 from tests import contract

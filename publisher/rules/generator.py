@@ -18,6 +18,7 @@ from publisher.config.generator import (
     SERVICE_DUE,
     Generator,
 )
+from publisher.rules.held import Held
 
 #: All alerts of the generator. Of a warning and its alarm only the alarm is shown while it stands.
 ALERTS = (
@@ -51,44 +52,6 @@ class Metered(NamedTuple):
     power_w: float | None = None
     frequency_hz: float | None = None
     line: bool | None = None
-
-
-class Held:
-    """A condition that comes when it has been so for a while, and goes when the opposite has."""
-
-    def __init__(self, enter_s: float, leave_s: float, on: bool = False) -> None:
-        """Begin with the condition `on`; it takes `enter_s` to come and `leave_s` to go."""
-        self._enter_s = enter_s
-        self._leave_s = leave_s
-        self._since_s: float | None = None
-        self.on = on
-
-    def apply(self, enters: bool, leaves: bool, at_s: float, *, wait: bool = False) -> bool:
-        """Take what a reading at `at_s` says and return `on`; neither keeps what was.
-
-        `wait` puts the decision off to a later reading, while the time goes on counting.
-        """
-        if not (leaves if self.on else enters):
-            self._since_s = None
-            return self.on
-        if self._since_s is None:
-            self._since_s = at_s
-        if not wait and at_s - self._since_s >= (self._leave_s if self.on else self._enter_s):
-            self.on, self._since_s = not self.on, None
-        return self.on
-
-    def forget(self) -> None:
-        """Forget what is pending: it begins anew."""
-        self._since_s = None
-
-    @property
-    def is_pending(self) -> bool:
-        """Whether it has begun to come or to go."""
-        return self._since_s is not None
-
-    def set(self, on: bool) -> None:
-        """Decide at once."""
-        self.on, self._since_s = on, None
 
 
 class _Sinking:

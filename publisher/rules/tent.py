@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from publisher.clock import Now, instant, timestamp
@@ -21,6 +21,7 @@ from publisher.rules import calibration, day
 from publisher.rules.charge import Estimator
 from publisher.rules.day import Counts, Day
 from publisher.rules.generator import Engine, Metered
+from publisher.rules.happening import Happening
 from publisher.rules.power import MainsVoltage, Seen, Source, source
 from publisher.rules.totals import Totals
 from sensors.reading import ERRORS, FAULT, READ_DURATION_S, READS, Quality, Reading, Value
@@ -57,13 +58,6 @@ ENGINE_QUANTITIES = ("current_a", "voltage_v", "power_w", "frequency_hz")
 
 #: From best to worst; a block is as good as the worst sensor it rests on.
 _WORSE = (Quality.OK, Quality.ESTIMATED, Quality.STARTING, Quality.STALE, Quality.FAULT)
-
-
-class Happening(NamedTuple):
-    """One of the contract's events, with what there is to say about it."""
-
-    event: str
-    detail: dict[str, Any]
 
 
 @dataclass(slots=True)

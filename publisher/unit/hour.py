@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from publisher.clock import Now, timestamp
-from publisher.rules.tent import Happening
+from publisher.rules.happening import Happening
 
 POINTS, STEP_S = 60, 60.0
 MOST_EVENTS = 20
