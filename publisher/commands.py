@@ -1,12 +1,12 @@
 """Commands: bytes from the broker or the control socket in, a checked command or a refusal out."""
 
-import json
 import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from publisher.clock import Now
+from sensors.json_in import parsed
 
 NAMES = ("headcount", "report", "identify", "zero", "serviced")
 #: A larger payload is refused (contract, Commands); it is still read for its cid, up to a limit.
@@ -51,8 +51,8 @@ def from_broker(
     if len(payload) > MOST_READ_BYTES:
         raise Refused(None, f"larger than {MAX_BYTES} bytes")
     try:
-        message = json.loads(payload, parse_int=_int)
-    except (ValueError, RecursionError):
+        message = parsed(payload, parse_int=_int)
+    except ValueError:
         raise Refused(None, "not JSON") from None
     if not isinstance(message, dict):
         raise Refused(None, "not a JSON object")

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sensors.json_in import parsed
+
 FILE = "control.sock"
 #: A longer request is answered as no command.
 MAX_BYTES = 4096
@@ -152,8 +154,8 @@ def _make_way(path: Path) -> None:
 
 def _request(line: bytes) -> Any:
     try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
+        return parsed(line)
+    except ValueError:
         return None
 
 
@@ -167,7 +169,7 @@ def ask(directory: Path, request: dict[str, Any]) -> dict[str, Any]:
             with peer.makefile("rwb") as stream:
                 stream.write(json.dumps(request).encode() + b"\n")
                 stream.flush()
-                answer = json.loads(stream.readline())
+                answer = parsed(stream.readline())
     except FileNotFoundError:
         raise NotRunning(
             f"{path} does not exist: tentwatch is not running, or --state-dir is another"
@@ -179,7 +181,7 @@ def ask(directory: Path, request: dict[str, Any]) -> dict[str, Any]:
             f"tentwatch runs and has not answered for {TIMEOUT_S:.0f} s: if it hangs, it is started "
             f"again within a minute; journalctl -u tentwatch says where it hung"
         ) from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         kind = NotRunning if isinstance(error, ConnectionRefusedError) else ControlError
         raise kind(f"{path} does not answer ({error}): is tentwatch running?") from error
     if not isinstance(answer, dict):

@@ -9,6 +9,7 @@ from typing import Any
 from publisher.clock import Now, timestamp
 from publisher.config.load import Config
 from publisher.rules.happening import Happening
+from sensors.json_in import parsed
 
 VERSION = 1
 #: No history message is larger (contract, `history`).
@@ -100,7 +101,7 @@ def answer(cid: str, error: str | None = None, **result: Any) -> str:
 
 def stamped(body: str, at: str) -> str:
     """Return a record of an unsynchronised clock with the time that it is now known to have had."""
-    message = json.loads(body)
+    message = parsed(body)
     message["ts"] = at
     message["clock"] = "synced"
     message.pop("ts_estimated", None)
@@ -117,7 +118,7 @@ def bounded(body: str, latest: datetime) -> str:
 
     An estimate that is later is taken back: the clock that told it was wrong.
     """
-    message = json.loads(body)
+    message = parsed(body)
     if message.get("ts") is None or datetime.fromisoformat(message["ts"]) <= latest:
         return body
     message["ts"] = None

@@ -12,6 +12,7 @@ from threading import Event
 from typing import Any, NamedTuple
 
 from sensors.clock import Monotonic
+from sensors.json_in import parsed
 from sensors.reading import Driver, SensorError
 
 log = logging.getLogger("tentwatch.sensors")
@@ -47,8 +48,8 @@ def lines(capture: bytes) -> Iterator[dict[str, Any] | None]:
     """Return the lines of a text capture; None for each that is no JSON object."""
     for text in capture.splitlines():
         try:
-            record = json.loads(text)
-        except (ValueError, RecursionError):
+            record = parsed(text)
+        except ValueError:
             record = None
         yield record if isinstance(record, dict) else None
 

@@ -17,7 +17,9 @@ MAY_KNOW: dict[str, set[str]] = {
     "publisher": {"sensors"},
     "publisher.config": {"sensors"},
     "publisher.rules": {"sensors", "publisher.config", "publisher.clock"},
-    "publisher.store": {"publisher.clock", "publisher.files", "publisher.notify"},
+    "publisher.store": {
+        "publisher.clock", "publisher.files", "publisher.notify", "sensors.json_in",
+    },
     "publisher.link": {
         "publisher.clock", "publisher.config", "publisher.messages", "publisher.store",
     },

@@ -4,7 +4,6 @@ Pure. A unit has no clock chip: what it counts after a boot, before its clock is
 and no date. Spans keep such counts until the time of day is certain, and then go to their days.
 """
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
 from publisher.clock import FIRST_YEAR, YEAR_LIMIT
+from sensors.json_in import parsed
 
 #: What is undated is kept in pieces so long at first, so that little is torn apart by a midnight.
 SPAN_S = 900.0
@@ -290,11 +290,11 @@ def from_line(line: dict[str, Any]) -> Day:
 def read_line(text: str, date: str) -> dict[str, Any] | None:
     """Return a saved line of the visitor log; None where it is none of this date that makes sense."""
     try:
-        line = json.loads(text)
+        line = parsed(text)
         found = from_line(line)
         counted = [getattr(found, name) for name in (*WHOLE, "peak", *SECONDS)]
         is_sane = found.date == date and all(0 <= n <= LARGEST for n in counted)
-    except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError, RecursionError):
+    except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError):
         return None
     return dict(line) if is_sane else None
 

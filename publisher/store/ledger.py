@@ -12,6 +12,7 @@ from typing import Any
 
 from publisher.clock import instant
 from publisher.files import beginning, make_way, move_away, sync_directory
+from sensors.json_in import parsed
 
 log = logging.getLogger("tentwatch.ledger")
 
@@ -61,9 +62,9 @@ class Ledger:
         if crc != checksum(text):
             raise ValueError("the ledger is damaged: its checksum is wrong")
         try:
-            saved = json.loads(text)
-        except RecursionError:
-            raise ValueError("the ledger is damaged: it is nested without end") from None
+            saved = parsed(text)
+        except ValueError as error:
+            raise ValueError(f"the ledger is damaged: {error}") from None
         if not isinstance(saved, dict):
             raise ValueError("the ledger is damaged: it is no object")
         for name in cls.__slots__:

@@ -15,7 +15,6 @@ two counts, whole, never a mix.
 
 import contextlib
 import errno
-import json
 import logging
 import os
 import random
@@ -36,6 +35,7 @@ from publisher.clock import EPOCH, Now, boot_id, instant, timestamp
 from publisher.files import make_way, sync_directory
 from publisher.notify import notify
 from publisher.store.ledger import BOOT_LIMIT, LONGEST_S, SCHEMA, Ledger, SecondPlace, checksum
+from sensors.json_in import parsed
 
 log = logging.getLogger("tentwatch.store")
 
@@ -161,7 +161,7 @@ _ROWS = "SELECT id, kind, boot, uptime_s, stamped, body, crc FROM outbox"
 #: What SQLite's module raises on files; UnicodeError where damage is quoted in a message of SQLite.
 FAULTS = (sqlite3.Error, UnicodeError)
 #: What besides can come of a file whose values nobody has foreseen.
-_ODDITIES = (*FAULTS, ValueError, TypeError, OverflowError, RecursionError)
+_ODDITIES = (*FAULTS, ValueError, TypeError, OverflowError)
 #: What does not mean that the file is damaged: it only cannot be read or written now.
 _PASSING = (
     sqlite3.SQLITE_PERM,
@@ -1229,8 +1229,8 @@ def _can_be(row: Row) -> bool:
     if not all(0 <= value < limit for value, limit in limits):
         return False
     try:
-        return isinstance(json.loads(row.body, parse_constant=_no_json), dict)
-    except (ValueError, RecursionError):
+        return isinstance(parsed(row.body, parse_constant=_no_json), dict)
+    except ValueError:
         return False
 
 

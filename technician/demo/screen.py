@@ -1,7 +1,6 @@
 """The demonstration's screen: the tent as the agent reports it, and what the broker has confirmed."""
 
 import contextlib
-import json
 import sys
 import threading
 from collections import deque
@@ -13,6 +12,7 @@ from rich.live import Live
 from rich.panel import Panel
 from rich.text import Text
 
+from sensors.json_in import parsed
 from technician.demo.options import Options
 from technician.screen.screen import (
     clock_text,
@@ -104,7 +104,7 @@ def messages_panel(sent: list[tuple[str, str]], lines_shown: int) -> Panel:
 
 def _gist(payload: str) -> str:
     """Return what matters in a message on one line."""
-    message = json.loads(payload)
+    message = parsed(payload)
     at = str(message.get("ts") or "")[11:19]
     if "event" in message:
         detail = ", ".join(f"{k} {shown(v)}" for k, v in message["detail"].items())

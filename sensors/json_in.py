@@ -1,0 +1,36 @@
+"""JSON from outside: files, the broker, other programs."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+#: Nothing that makes sense here is nested deeper. How much a parser takes differs with Python's version.
+MOST_LEVELS = 100
+
+
+def parsed(
+    text: str | bytes,
+    *,
+    parse_int: Callable[[str], Any] | None = None,
+    parse_constant: Callable[[str], Any] | None = None,
+) -> Any:
+    """Return the value of a JSON text; both functions are those of `json.loads`.
+
+    Raises ValueError where it is not JSON, or nested deeper than `MOST_LEVELS`.
+    """
+    try:
+        value = json.loads(text, parse_int=parse_int, parse_constant=parse_constant)
+    except RecursionError:
+        raise ValueError("it is nested without end") from None
+    boxes = [value]
+    for _level in range(MOST_LEVELS):
+        boxes = [
+            inner
+            for box in boxes
+            if isinstance(box, dict | list)
+            for inner in (box.values() if isinstance(box, dict) else box)
+            if isinstance(inner, dict | list)
+        ]
+        if not boxes:
+            return value
+    raise ValueError(f"it is nested deeper than {MOST_LEVELS} levels")
