@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from publisher import commands, messages
 from publisher.config.load import ConfigError, parse
-from publisher.rules.charge import Charge
+from publisher.rules.charge_state import Charge
 from publisher.rules.totals import Totals
 from sensors import jbd_frames, pzem004t_frames, vedirect_frames
 from sensors.registry import DRIVERS, decode

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from publisher.config.battery import Battery
-from publisher.rules.charge import Charge, Estimator, Gap
+from publisher.rules.charge import Estimator
+from publisher.rules.charge_state import Charge
+from publisher.rules.gaps import Gap
 from tests.accuracy.battery import CHEMISTRIES, week
 
 HOUR_S, DAY_S = 3600.0, 86_400.0

@@ -152,11 +152,26 @@ class Battery:
                 found.append((key, f"must be {limits} for a battery of {self.nominal_v:g} V"))
         return found
 
+    @property
+    def kind(self) -> Chemistry:
+        """What is usual for its chemistry; LiFePO4 where none is set."""
+        return CHEMISTRIES[self.chemistry or "lifepo4"]
+
+    @property
+    def tail_a(self) -> float:
+        """The charging current in amperes below which it is full."""
+        return (self.capacity_ah or 0.0) * self.tail_pct / 100
+
+    @property
+    def idle_a(self) -> float:
+        """The current in amperes, either way, up to which the battery counts as at rest."""
+        return max(2 * self.dead_band_a, 0.0015 * (self.capacity_ah or 0.0))
+
     def effective(self, key: str) -> float:
-        """Return a key's value; where it is not set, what is usual for the chemistry."""
+        """Return a key's value, or what is usual for the chemistry where it is not set."""
         value = getattr(self, key)
         if value is None:
-            value = getattr(CHEMISTRIES[self.chemistry or "lifepo4"], key)
+            value = getattr(self.kind, key)
             if key.endswith("_v"):
                 value *= self.nominal_v / 12
         return float(value)

@@ -6,7 +6,7 @@ from typing import Any, get_args, get_type_hints
 from zoneinfo import ZoneInfo
 
 from publisher.rules import day
-from publisher.rules.charge import Charge
+from publisher.rules.charge_state import Charge
 from publisher.rules.day import SECONDS, WHOLE, Day, Span, is_date
 from publisher.rules.occupancy import Occupancy
 from publisher.rules.power import Source

@@ -16,7 +16,8 @@ from statistics import fmean
 from typing import NamedTuple, Protocol
 
 from publisher.config.battery import Battery
-from publisher.rules.charge import Charge, Estimator
+from publisher.rules.charge import Estimator
+from publisher.rules.charge_state import Charge
 
 NAMEPLATE_AH = 200.0
 #: The nameplate says 10 % more than there is.
