@@ -181,7 +181,7 @@ def centre() -> Iterator[Centre]:
         for block in page["Set it up"]:
             centre.follow(block)
         for tent in (TENT, OTHER):
-            centre.follow(*page["A tent more"], tent=tent)
+            centre.follow(*page["Add a tent"], tent=tent)
         yield centre
         centre.stop()
 
@@ -406,11 +406,11 @@ def test_a_unit_works_under_these_rules(
 
 def test_a_tent_that_is_given_up_is_thrown_off_and_forgotten(centre: Centre, meet: Meet) -> None:
     page = chapters()
-    centre.follow(*page["A tent more"], tent="UA-99-0001")
+    centre.follow(*page["Add a tent"], tent="UA-99-0001")
     tent, dashboard = meet("UA-99-0001"), meet("dashboard")
     for what in ("link", "about", "state"):
         tent.publish(f"tents/v1/UA-99-0001/{what}", "kept", retain=True)
-    centre.follow(*page["A tent less"], tent="UA-99-0001")
+    centre.follow(*page["Remove a tent"], tent="UA-99-0001")
     assert tent.is_lost.wait(PATIENCE_S), "the old password still holds"
     dashboard.subscribe("tents/v1/UA-99-0001/#")
     dashboard.subscribe(f"tents/v1/{OTHER}/event")

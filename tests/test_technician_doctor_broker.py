@@ -239,7 +239,7 @@ def centre() -> Iterator[Centre]:
         for block in page["Set it up"]:
             centre.follow(block)
         for tent in (TENT, "UA-32-0418"):
-            centre.follow(*page["A tent more"], tent=tent)
+            centre.follow(*page["Add a tent"], tent=tent)
         yield centre
         centre.stop()
 
