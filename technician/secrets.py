@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from publisher.config.load import keys_of
-from publisher.config.sections import Broker
+from publisher.config.sections import BrokerSettings
 from publisher.files import sync_directory, written
 
 #: Whose a secret is, where there is such a user: the service's.
@@ -42,19 +42,19 @@ _PATTERNS = (
 )
 
 
-def goes_in_the_clear(broker: Broker) -> bool:
+def goes_in_the_clear(broker: BrokerSettings) -> bool:
     """Say whether the password can be read by whoever listens in on the network."""
     is_near = broker.host in ("localhost", "::1") or broker.host.startswith("127.")
     return broker.password_file is not None and not broker.tls and not is_near
 
 
-def exposed(broker: Broker) -> list[tuple[str, str]]:
+def exposed(broker: BrokerSettings) -> list[tuple[str, str]]:
     """Return (key, what to do) of each secret that more can read than its owner.
 
     Files that are missing, or that the caller may not look at, are passed over.
     """
     found = []
-    for key, _, rule in keys_of(Broker):
+    for key, _, rule in keys_of(BrokerSettings):
         name = getattr(broker, key)
         if not rule.secret or name is None or is_credential(Path(name)):
             continue

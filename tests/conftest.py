@@ -25,8 +25,7 @@ from paho.mqtt.properties import Properties
 from publisher.agent import Agent
 from publisher.clock import Clock, DemoClock, boot_id
 from publisher.config.load import Config
-from publisher.config.sections import Broker as BrokerSettings
-from publisher.config.sections import Report
+from publisher.config.sections import BrokerSettings, ReportSettings
 from publisher.store.store import Store
 from sensors.simulated.hardware import SimulatedHardware
 from technician.demo.demo import configuration
@@ -218,7 +217,7 @@ class Unit:
 
     def reporting(self, **changes: Any) -> "Unit":
         """Change the `[report]` section."""
-        report: Report = replace(self.config.report, **changes)
+        report: ReportSettings = replace(self.config.report, **changes)
         self.config = replace(self.config, report=report)
         return self
 

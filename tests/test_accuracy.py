@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from publisher.config.door import Door
+from publisher.config.door import DoorSettings
 from sensors.simulated.jbd import framed
 from sensors.simulated.pzem004t import with_crc
 from tests.accuracy import frames, occupancy, shunt
@@ -144,7 +144,7 @@ def test_the_true_number_is_within_what_is_stated_at_the_end_of_most_days() -> N
 
 
 def test_a_door_that_misses_far_more_than_it_is_said_to_is_found_out() -> None:
-    tally = occupancy.watch(20, 0.05, 0.25, Door(), seed=1)
+    tally = occupancy.watch(20, 0.05, 0.25, DoorSettings(), seed=1)
     assert tally.figures()["at_the_end_of_the_day"] < 0.5
 
 

@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from publisher.config.battery import Battery
+from publisher.config.battery import BatterySettings
 from publisher.rules.charge import Estimator
 from publisher.rules.charge_state import Charge
 from publisher.rules.gaps import Gap
 from tests.accuracy.battery import CHEMISTRIES, week
 
 HOUR_S, DAY_S = 3600.0, 86_400.0
-LIFEPO4, LEAD = Battery("lifepo4", 100.0), Battery("lead_acid", 100.0)
+LIFEPO4, LEAD = BatterySettings("lifepo4", 100.0), BatterySettings("lead_acid", 100.0)
 BOTH = pytest.mark.parametrize("battery", [LIFEPO4, LEAD], ids=lambda b: b.chemistry)
 
 
 def known(
-    battery: Battery, level: float, sigma: float = 0.01, capacity_ah: float = 100.0
+    battery: BatterySettings, level: float, sigma: float = 0.01, capacity_ah: float = 100.0
 ) -> Charge:
     """Return what is saved of a battery with a charge that is known."""
     return Charge(
@@ -35,7 +35,7 @@ def known(
 class Bench:
     """A battery of which the test says what is measured."""
 
-    def __init__(self, battery: Battery = LIFEPO4, charge: Charge | None = None) -> None:
+    def __init__(self, battery: BatterySettings = LIFEPO4, charge: Charge | None = None) -> None:
         self.battery = battery
         self.charge = charge or Charge()
         self.estimator = Estimator(battery, self.charge)
@@ -85,7 +85,7 @@ class Bench:
         return self.estimator.gap
 
 
-def at(level: float, battery: Battery = LIFEPO4, sigma: float = 0.01) -> Bench:
+def at(level: float, battery: BatterySettings = LIFEPO4, sigma: float = 0.01) -> Bench:
     """Return a battery of 100 Ah with a charge that is known, and no current."""
     return Bench(battery, known(battery, level, sigma)).run(0.0)
 
@@ -103,7 +103,7 @@ def test_nothing_is_known_before_the_first_reading() -> None:
 
 
 def test_without_a_capacity_nothing_is_ever_known() -> None:
-    bench = Bench(Battery("lifepo4")).run(-5.0, 13.0, HOUR_S).fill()
+    bench = Bench(BatterySettings("lifepo4")).run(-5.0, 13.0, HOUR_S).fill()
     assert bench.estimator.charge_pct is None
     assert bench.estimator.capacity_ah == 0
     assert not bench.estimator.synchronised
@@ -115,19 +115,19 @@ def test_ampere_hours_are_counted() -> None:
 
 def test_a_part_of_what_is_charged_is_lost() -> None:
     assert at(0.5).run(10.0, 13.4, HOUR_S).pct == pytest.approx(59.9, abs=0.05)
-    lossy = Battery("lead_acid", 100.0, efficiency=0.85)
+    lossy = BatterySettings("lead_acid", 100.0, efficiency=0.85)
     assert at(0.5, lossy).run(10.0, 13.4, HOUR_S).pct == pytest.approx(58.5, abs=0.05)
 
 
 def test_a_large_current_takes_more_than_its_ampere_hours() -> None:
     """Peukert: 20 A at a rated 5 A and k = 1.2 count 4^0.2 = 1.32 times."""
-    lead = Battery("lead_acid", 100.0, peukert=1.2, rated_hours=20.0)
+    lead = BatterySettings("lead_acid", 100.0, peukert=1.2, rated_hours=20.0)
     assert at(0.9, lead).run(-20.0, 12.2, HOUR_S).pct == pytest.approx(90 - 26.39, abs=0.1)
 
 
 @pytest.mark.parametrize("current_a", [-5.0, -1.0])
 def test_a_small_current_takes_no_less_than_its_ampere_hours(current_a: float) -> None:
-    lead = Battery("lead_acid", 100.0, peukert=1.2, rated_hours=20.0)
+    lead = BatterySettings("lead_acid", 100.0, peukert=1.2, rated_hours=20.0)
     bench = at(0.9, lead).run(current_a, 12.6, HOUR_S)
     assert bench.pct == pytest.approx(90 + current_a, abs=0.05)
 
@@ -183,13 +183,13 @@ def test_a_lead_acid_battery_takes_its_last_percents_after_that() -> None:
     ids=["too much current", "too low", "discharging", "no current", "no voltage"],
 )
 def test_anything_else_is_not_full(
-    battery: Battery, current_a: float | None, voltage_v: float | None
+    battery: BatterySettings, current_a: float | None, voltage_v: float | None
 ) -> None:
     assert not at(0.9, battery).run(current_a, voltage_v, HOUR_S).estimator.synchronised
 
 
 @BOTH
-def test_the_tail_must_last(battery: Battery) -> None:
+def test_the_tail_must_last(battery: BatterySettings) -> None:
     bench = at(0.9, battery)
     for _ in range(20):
         bench.run(1.0, 14.3, 170.0).run(5.0, 14.3, 10.0)
@@ -270,7 +270,7 @@ def test_what_goes_in_beyond_full_does_not_come_out_again() -> None:
 
 
 def test_voltages_are_those_of_the_battery() -> None:
-    half = Battery("lifepo4", 100.0, nominal_v=24.0)
+    half = BatterySettings("lifepo4", 100.0, nominal_v=24.0)
     assert not at(0.7, half).run(1.0, 27.9, HOUR_S).estimator.synchronised
     assert at(0.7, half).run(1.0, 28.1, HOUR_S).estimator.synchronised
     assert not at(0.7, half).run(1.0, 14.4, HOUR_S).estimator.synchronised
@@ -280,7 +280,9 @@ def test_voltages_are_those_of_the_battery() -> None:
 
 
 @BOTH
-def test_a_battery_that_takes_little_at_a_high_voltage_is_nearly_full(battery: Battery) -> None:
+def test_a_battery_that_takes_little_at_a_high_voltage_is_nearly_full(
+    battery: BatterySettings,
+) -> None:
     bench = at(0.3, battery, sigma=0.25).run(4.0, 14.2, 1200.0)
     assert bench.pct > 75
     assert not bench.estimator.synchronised
@@ -288,7 +290,7 @@ def test_a_battery_that_takes_little_at_a_high_voltage_is_nearly_full(battery: B
 
 @pytest.mark.parametrize(("battery", "floor_v", "left"), [(LIFEPO4, 11.9, 4), (LEAD, 10.7, 3)])
 def test_a_battery_under_load_at_its_floor_is_as_good_as_empty(
-    battery: Battery, floor_v: float, left: float
+    battery: BatterySettings, floor_v: float, left: float
 ) -> None:
     bench = at(0.3, battery, sigma=0.15).run(-5.0, floor_v + 0.3, 600.0)
     assert bench.pct > 20
@@ -318,7 +320,7 @@ def test_a_voltage_that_recovers_from_a_large_load_is_not_believed() -> None:
 
 
 def test_a_configured_floor_is_kept_to() -> None:
-    battery = Battery("lifepo4", 100.0, floor_v=12.4, floor_pct=10.0)
+    battery = BatterySettings("lifepo4", 100.0, floor_v=12.4, floor_pct=10.0)
     bench = at(0.4, battery, sigma=0.2).run(-5.0, 12.35, 300.0)
     assert bench.pct == pytest.approx(10, abs=2)
 
@@ -334,7 +336,7 @@ def test_a_configured_floor_is_kept_to() -> None:
 )
 @pytest.mark.parametrize("level", [0.1, 0.9])
 def test_a_voltage_under_load_rules_out_what_cannot_be(
-    battery: Battery, voltage_v: float, least: float, most: float, level: float
+    battery: BatterySettings, voltage_v: float, least: float, most: float, level: float
 ) -> None:
     bench = at(level, battery, sigma=0.2).run(-2.0, voltage_v, 2 * HOUR_S)
     assert least < bench.pct < most
@@ -449,7 +451,7 @@ def test_a_battery_that_gives_more_than_it_should_holds_more() -> None:
 
 def test_another_battery_is_learned_anew() -> None:
     bench = empty_after(Bench().fill(), 75.0)
-    other = Estimator(Battery("lifepo4", 120.0), bench.charge)
+    other = Estimator(BatterySettings("lifepo4", 120.0), bench.charge)
     assert other.charge_pct is None
     assert other.capacity_ah > 105
 
@@ -574,7 +576,7 @@ def test_a_gap_that_no_clock_tells_is_taken_for_a_usual_one() -> None:
     assert 60 < bench.pct < 74
     least = bench.gap.moved_pct - bench.gap.bound_pct
     assert least < -12
-    longer = Battery("lifepo4", 100.0, longest_gap_s=8 * HOUR_S)
+    longer = BatterySettings("lifepo4", 100.0, longest_gap_s=8 * HOUR_S)
     other = at(0.8, longer).run(-6.0, 13.1, HOUR_S).restart(None).run(-6.0, 13.1)
     assert other.gap.moved_pct - other.gap.bound_pct < 1.5 * least
 
@@ -657,7 +659,7 @@ def saved_values(charge: Charge) -> list[float]:
 
 
 @BOTH
-def test_what_is_saved_can_always_be_saved(battery: Battery) -> None:
+def test_what_is_saved_can_always_be_saved(battery: BatterySettings) -> None:
     """No number is negative, infinite or none at all, whatever has happened."""
     dice = random.Random(1)
     bench = Bench(battery)
@@ -716,7 +718,7 @@ def test_time_to_empty_counts_down_to_the_floor() -> None:
 
 
 def test_a_large_load_empties_sooner_than_its_ampere_hours() -> None:
-    lead = Battery("lead_acid", 100.0, peukert=1.2, rated_hours=20.0)
+    lead = BatterySettings("lead_acid", 100.0, peukert=1.2, rated_hours=20.0)
     found = at(0.84, lead).run(-20.0, 12.3, 300.0).estimator.time_to_empty_min
     assert found == pytest.approx(60 * (84 - 2.2 - 3) / (20 * 4**0.2), abs=2)
 
@@ -759,30 +761,35 @@ def test_it_is_there_at_once_after_a_power_cut() -> None:
 
 def test_what_is_not_set_is_what_is_usual() -> None:
     assert LIFEPO4.effective("charged_v") == 14.0
-    assert Battery("lifepo4", 100.0, nominal_v=48.0).effective("charged_v") == 56.0
+    assert BatterySettings("lifepo4", 100.0, nominal_v=48.0).effective("charged_v") == 56.0
     assert LEAD.effective("peukert") > LIFEPO4.effective("peukert")
-    assert Battery("lead_acid", 100.0, charged_v=13.6).effective("charged_v") == 13.6
+    assert BatterySettings("lead_acid", 100.0, charged_v=13.6).effective("charged_v") == 13.6
 
 
 @pytest.mark.parametrize(
     ("battery", "key"),
     [
-        (Battery(capacity_ah=100.0), "chemistry"),
-        (Battery("lifepo4", 100.0, nominal_v=13.0), "nominal_v"),
-        (Battery("lifepo4", 100.0, nominal_v=24.0, charged_v=14.0), "charged_v"),
-        (Battery("lifepo4", 100.0, charged_v=28.0), "charged_v"),
-        (Battery("lead_acid", 100.0, nominal_v=48.0, floor_v=10.8), "floor_v"),
+        (BatterySettings(capacity_ah=100.0), "chemistry"),
+        (BatterySettings("lifepo4", 100.0, nominal_v=13.0), "nominal_v"),
+        (BatterySettings("lifepo4", 100.0, nominal_v=24.0, charged_v=14.0), "charged_v"),
+        (BatterySettings("lifepo4", 100.0, charged_v=28.0), "charged_v"),
+        (BatterySettings("lead_acid", 100.0, nominal_v=48.0, floor_v=10.8), "floor_v"),
     ],
 )
-def test_faults_name_the_key(battery: Battery, key: str) -> None:
+def test_faults_name_the_key(battery: BatterySettings, key: str) -> None:
     assert [k for k, _ in battery.faults()] == [key]
 
 
 @pytest.mark.parametrize(
     "battery",
-    [Battery(), LIFEPO4, LEAD, Battery("lead_acid", 100.0, 24.0, charged_v=27.6, floor_v=21.6)],
+    [
+        BatterySettings(),
+        LIFEPO4,
+        LEAD,
+        BatterySettings("lead_acid", 100.0, 24.0, charged_v=27.6, floor_v=21.6),
+    ],
 )
-def test_a_sound_configuration_has_none(battery: Battery) -> None:
+def test_a_sound_configuration_has_none(battery: BatterySettings) -> None:
     assert battery.faults() == []
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from publisher.clock import DemoClock, Now
-from publisher.config.sections import Broker as BrokerSettings
+from publisher.config.sections import BrokerSettings
 from publisher.link import dial, session
 from publisher.link.dial import validity
 from tests.conftest import Broker, Unit, error_of, is_connected, wait_for

@@ -15,13 +15,13 @@ from publisher.config.generator import (
     OVERLOAD,
     OVERLOAD_WARNING,
     SERVICE_DUE,
-    Generator,
+    GeneratorSettings,
 )
 from publisher.rules.generator import ALERTS, Engine, Metered, State
 from publisher.rules.held import Held
 
 RATED_W = 5000.0
-RULES = Generator(rated_w=RATED_W)
+RULES = GeneratorSettings(rated_w=RATED_W)
 NOTHING = Metered()
 
 
@@ -29,7 +29,7 @@ class Walk:
     """An engine that is walked through time, a second a step."""
 
     def __init__(
-        self, rules: Generator = RULES, raised: tuple[str, ...] = (), *, ac: bool = True
+        self, rules: GeneratorSettings = RULES, raised: tuple[str, ...] = (), *, ac: bool = True
     ) -> None:
         self.engine = Engine(rules, raised, ac=ac)
         self.now_s = 0.0
@@ -68,7 +68,7 @@ class Walk:
         return set(self.engine.alerts)
 
 
-def running(rules: Generator = RULES, raised: tuple[str, ...] = ()) -> Walk:
+def running(rules: GeneratorSettings = RULES, raised: tuple[str, ...] = ()) -> Walk:
     """An AC generator that has run for long enough to be judged."""
     walk = Walk(rules, raised).ac(3)
     assert walk.state is State.RUNNING
@@ -156,7 +156,7 @@ def test_between_its_levels_a_dc_meter_changes_nothing() -> None:
     assert Walk(ac=False).dc(1, 0.0).dc(60, 0.8).state is State.STOPPED
     assert Walk(ac=False).dc(1, 5.0).dc(60, 0.7).state is State.RUNNING
     assert Walk(ac=False).dc(1, 5.0).dc(60, 0.69).state is State.STOPPED
-    tight = Generator(running_a=1.0, stopped_pct=100)
+    tight = GeneratorSettings(running_a=1.0, stopped_pct=100)
     assert Walk(tight, ac=False).dc(1, 5.0).dc(60, 0.99).state is State.STOPPED
 
 
@@ -238,7 +238,7 @@ def test_the_same_reading_seen_again_is_not_another_good_one() -> None:
 
 @pytest.mark.parametrize("good_readings", [1, 5])
 def test_how_many_readings_must_agree_is_configured(good_readings: int) -> None:
-    rules = Generator(good_readings=good_readings)
+    rules = GeneratorSettings(good_readings=good_readings)
     assert Walk(rules).ac(good_readings - 1).state is State.UNKNOWN
     assert Walk(rules).ac(good_readings).state is State.RUNNING
 
@@ -408,7 +408,7 @@ def test_load_is_the_share_of_the_rated_power_whatever_its_sign() -> None:
     assert Walk(ac=False).dc(1, -10.0, power_w=-2500.0).engine.load_pct == 50
     assert running().ac(power_w=None).engine.load_pct is None
     assert running().silent(1, failed=True).engine.load_pct is None
-    assert running(Generator()).ac(power_w=2500.0).engine.load_pct is None
+    assert running(GeneratorSettings()).ac(power_w=2500.0).engine.load_pct is None
 
 
 def loads(walk: Walk, seconds: float, load_pct: float | None) -> Walk:
@@ -469,7 +469,7 @@ def test_an_old_overload_comes_and_goes_by_no_tick() -> None:
 
 
 def test_without_a_rated_power_there_is_no_overload() -> None:
-    walk = running(Generator(), (OVERLOAD, OVERLOAD_WARNING))
+    walk = running(GeneratorSettings(), (OVERLOAD, OVERLOAD_WARNING))
     assert walk.alerts == set()
     assert walk.ac(600, power_w=1e6).alerts == set()
 
@@ -516,8 +516,8 @@ def test_of_a_warning_and_an_alarm_that_both_stood_the_alarm_is_shown() -> None:
 
 
 def test_the_service_is_due_when_its_hours_are_full() -> None:
-    assert not Generator().service_due(1e6)
-    rules = Generator(service_every_h=100)
+    assert not GeneratorSettings().service_due(1e6)
+    rules = GeneratorSettings(service_every_h=100)
     assert not rules.service_due(99.9)
     assert rules.service_due(100.0)
 
@@ -644,7 +644,7 @@ def test_the_suspicion_goes_after_a_minute_of_steadiness() -> None:
 
 
 def test_a_frequency_that_falls_because_the_load_rises_is_no_lack_of_fuel() -> None:
-    walk = running(Generator()).ac(30, power_w=1000.0, hz=51.5)
+    walk = running(GeneratorSettings()).ac(30, power_w=1000.0, hz=51.5)
     for step in range(60):
         walk.ac(power_w=1000.0 + 60.0 * step, hz=51.5 - 0.06 * step)
         assert FUEL_SUSPECTED not in walk.alerts
@@ -748,15 +748,15 @@ def runs(walk: Walk, machine: Set, seconds: float) -> set[str]:
     return stood
 
 
-def warm(load: float, rules: Generator = RULES, seed: int = 1) -> tuple[Walk, Set]:
+def warm(load: float, rules: GeneratorSettings = RULES, seed: int = 1) -> tuple[Walk, Set]:
     walk, machine = Walk(rules), Set(load, seed)
     assert runs(walk, machine, 60) == set()
     assert walk.state is State.RUNNING
     return walk, machine
 
 
-@pytest.mark.parametrize("rules", [RULES, Generator()], ids=["rated", "not rated"])
-def test_a_healthy_engine_raises_nothing_whatever_is_switched(rules: Generator) -> None:
+@pytest.mark.parametrize("rules", [RULES, GeneratorSettings()], ids=["rated", "not rated"])
+def test_a_healthy_engine_raises_nothing_whatever_is_switched(rules: GeneratorSettings) -> None:
     chance = random.Random(7)
     walk, machine = warm(0.4, rules)
     for _ in range(200):
@@ -824,8 +824,8 @@ def test_an_engine_that_is_switched_off_raises_nothing(load: float) -> None:
 # Random readings
 
 
-def random_rules(chance: random.Random) -> Generator:
-    return Generator(
+def random_rules(chance: random.Random) -> GeneratorSettings:
+    return GeneratorSettings(
         rated_w=chance.choice([None, RATED_W]),
         inverter=chance.random() < 0.2,
         overload_warning_hold_s=8.0,
@@ -927,9 +927,9 @@ def test_whatever_comes_in_what_goes_out_makes_sense(seed: int, ac: bool) -> Non
 
 
 def test_every_key_has_a_meaning_and_a_default_within_its_limits() -> None:
-    rules = Generator()
+    rules = GeneratorSettings()
     assert rules.faults() == []
-    for key in fields(Generator):
+    for key in fields(GeneratorSettings):
         rule, value = key.metadata["rule"], getattr(rules, key.name)
         assert rule.doc
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -959,10 +959,10 @@ def test_every_key_has_a_meaning_and_a_default_within_its_limits() -> None:
 def test_keys_that_contradict_each_other_are_named(
     values: dict[str, float], expected: list[tuple[str, str]]
 ) -> None:
-    assert Generator(**values).faults() == expected  # type: ignore[arg-type]
+    assert GeneratorSettings(**values).faults() == expected  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("key", fields(Generator), ids=lambda key: key.name)
+@pytest.mark.parametrize("key", fields(GeneratorSettings), ids=lambda key: key.name)
 def test_the_rules_in_words_name_every_number(key: Any) -> None:
     plain = replace(RULES, service_every_h=100.0)
     value = getattr(plain, key.name)
@@ -979,5 +979,5 @@ def test_the_rules_in_words() -> None:
     )
     assert rules["running (DC meter)"] == ("at least 1 A for 2 s", "below 0.7 A for 2 s")
     assert rules[SERVICE_DUE][0] == "never: service_every_h is not set"
-    bare = {name: enters for name, enters, _ in Generator(inverter=True).rules()}
+    bare = {name: enters for name, enters, _ in GeneratorSettings(inverter=True).rules()}
     assert {name for name in bare if bare[name].startswith("never")} == set(ALERTS)

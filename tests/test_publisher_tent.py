@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from publisher.config.door import Door
+from publisher.config.door import DoorSettings
 from publisher.rules.occupancy import Occupancy
 from publisher.rules.totals import Totals
 from sensors.reading import ERRORS, FAULT, READ_DURATION_S, READS, Quality, Value
@@ -796,7 +796,9 @@ def test_what_an_earlier_run_had_counted_can_be_added_later() -> None:
     assert (capacity["entered_total"], capacity["left_total"]) == (8, 5)
     assert (capacity["entered_today"], capacity["left_today"]) == (8, 5)
     assert (capacity["people"], capacity["quality"]) == (3, "estimated")
-    assert capacity["uncertainty"] == Occupancy(entered_since=8, left_since=5).uncertainty(Door())
+    assert capacity["uncertainty"] == Occupancy(entered_since=8, left_since=5).uncertainty(
+        DoorSettings()
+    )
     assert mine_s > 0
     assert unit.tent.totals.generator_s == pytest.approx(mine_s + theirs_s)
     assert unit.tent.totals.day.peak == 5

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from publisher.config.door import Door
+from publisher.config.door import DoorSettings
 from publisher.config.load import Config, ConfigError, parse
 from publisher.rules.occupancy import Occupancy
 from sensors.reading import Quality, Value
@@ -526,7 +526,7 @@ def test_a_failed_beam_is_a_failed_sensor_with_its_advice() -> None:
 def test_the_uncertainty_follows_from_the_share_that_is_missed(
     entered: int, left: int, missed_in: float, missed_out: float, uncertainty: int
 ) -> None:
-    door = Door(missed_in=missed_in, missed_out=missed_out)
+    door = DoorSettings(missed_in=missed_in, missed_out=missed_out)
     found = Occupancy(entered_since=entered, left_since=left).uncertainty(door)
     assert found == uncertainty
 

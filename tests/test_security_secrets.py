@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from publisher.config.load import ConfigError, parse
-from publisher.config.sections import Broker as Settings
+from publisher.config.sections import BrokerSettings as Settings
 from technician import cli
 from technician.secrets import exposed, goes_in_the_clear
 from technician.terminal import DONE, USAGE

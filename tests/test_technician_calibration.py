@@ -13,7 +13,7 @@ import pytest
 from publisher import control
 from publisher.config.load import load
 from publisher.rules import calibration
-from publisher.rules.calibration import Refused
+from publisher.rules.calibration import UnfitReadings
 from sensors import registry
 from sensors.clock import Monotonic
 from sensors.reading import Measurement
@@ -42,7 +42,7 @@ def test_a_zero_is_the_mean_and_no_more_than_an_offset() -> None:
     assert calibration.zero(steady(0.08, 0.02), OHMS) == 0.08
     assert calibration.zero(steady(-0.3), OHMS) == -0.3
     for readings in (steady(0.34), steady(-5.0), steady(0.0, 0.4)):
-        with pytest.raises(Refused, match="flows"):
+        with pytest.raises(UnfitReadings, match="flows"):
             calibration.zero(readings, OHMS)
 
 
@@ -76,12 +76,12 @@ def test_a_sign_that_differs_is_told_and_turns_the_zero_too() -> None:
 def test_a_comparison_that_says_too_little_is_refused(
     readings: list[float], clamp_a: float, why: str
 ) -> None:
-    with pytest.raises(Refused, match=why):
+    with pytest.raises(UnfitReadings, match=why):
         calibration.span(readings, clamp_a, **SETTINGS)
 
 
 def test_too_few_steps_are_refused_however_small_the_largest_current_is() -> None:
-    with pytest.raises(Refused, match="too little"):
+    with pytest.raises(UnfitReadings, match="too little"):
         calibration.span(steady(0.06), 0.06, **SETTINGS | {"max_current_a": 0.5})
 
 

@@ -27,7 +27,7 @@ from publisher import control
 from publisher.agent import Agent
 from publisher.clock import Clock, DemoClock, Now, boot_id
 from publisher.config.load import load
-from publisher.config.sections import Broker as BrokerSettings
+from publisher.config.sections import BrokerSettings
 from publisher.store.store import FILE, Store
 from sensors.simulated.hardware import I2C_ADDRESS, SHUNT_OHMS, SimulatedHardware
 from sensors.simulated.jbd import Bms

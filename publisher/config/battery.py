@@ -94,7 +94,7 @@ CHEMISTRIES = {
 
 
 @dataclass(frozen=True)
-class Battery:
+class BatterySettings:
     """`[battery]`: which battery is fitted; its charge is counted where no monitor tells it."""
 
     chemistry: str | None = setting(

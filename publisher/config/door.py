@@ -6,7 +6,7 @@ from sensors.settings import setting
 
 
 @dataclass(frozen=True)
-class Door:
+class DoorSettings:
     """`[door]`: how far the count at the door can be believed, and when it may be set to zero."""
 
     missed_in: float = setting(

@@ -24,7 +24,7 @@ _ASCENDING = (
 
 
 @dataclass(frozen=True)
-class Generator:
+class GeneratorSettings:
     """`[generator]`: what its readings mean. The defaults are those of a 230 V, 50 Hz generator.
 
     ISO 8528-5, class G2, allows a droop of 5 %, dips of 10 % and overshoots of 12 % that are over in

@@ -11,10 +11,16 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from publisher.config.battery import Battery
-from publisher.config.door import Door
-from publisher.config.generator import Generator
-from publisher.config.sections import SECTIONS, Broker, Report, Store, Tent
+from publisher.config.battery import BatterySettings
+from publisher.config.door import DoorSettings
+from publisher.config.generator import GeneratorSettings
+from publisher.config.sections import (
+    SECTIONS,
+    BrokerSettings,
+    ReportSettings,
+    StoreSettings,
+    TentSettings,
+)
 from sensors.registry import DRIVERS, SENSORS, config_class
 from sensors.settings import Rule
 
@@ -23,7 +29,7 @@ LONGEST_SHOWN = 60
 
 
 @dataclass(frozen=True)
-class Sensor:
+class SensorSettings:
     """`[sensors.<name>]`: one device; `config` holds the keys of its driver."""
 
     name: str
@@ -35,14 +41,14 @@ class Sensor:
 class Config:
     """A whole configuration, checked; `digest` changes when the file's text does."""
 
-    tent: Tent
-    broker: Broker
-    report: Report
-    generator: Generator
-    battery: Battery
-    door: Door
-    store: Store
-    sensors: tuple[Sensor, ...]
+    tent: TentSettings
+    broker: BrokerSettings
+    report: ReportSettings
+    generator: GeneratorSettings
+    battery: BatterySettings
+    door: DoorSettings
+    store: StoreSettings
+    sensors: tuple[SensorSettings, ...]
     digest: str
 
     def rules(self) -> list[tuple[str, str, str]]:
@@ -175,10 +181,10 @@ class _Reader:
 
     def compare(
         self,
-        report: Report | None,
-        generator: Generator | None,
-        battery: Battery | None,
-        sensors: tuple[Sensor, ...],
+        report: ReportSettings | None,
+        generator: GeneratorSettings | None,
+        battery: BatterySettings | None,
+        sensors: tuple[SensorSettings, ...],
     ) -> None:
         """Find what no single section shows."""
         drivers = {sensor.name: sensor.driver for sensor in sensors}
@@ -211,7 +217,7 @@ class _Reader:
                 fix = f"must be less than generator.unknown_after_s ({silence_s:g})"
                 self.faults.append((f"sensors.{sensor.name}.period_s", fix))
 
-    def _compare_devices(self, sensors: tuple[Sensor, ...]) -> None:
+    def _compare_devices(self, sensors: tuple[SensorSettings, ...]) -> None:
         taken: dict[tuple[Any, ...], str] = {}
         for sensor in sensors:
             for keys in (("port",), ("bus", "address")):
@@ -221,7 +227,7 @@ class _Reader:
                     fix = f"is the device of sensors.{other}, too: give each its own"
                     self.faults.append((f"sensors.{sensor.name}.{keys[-1]}", fix))
 
-    def sensors(self, tables: object) -> tuple[Sensor, ...]:
+    def sensors(self, tables: object) -> tuple[SensorSettings, ...]:
         if not isinstance(tables, Mapping):
             self.faults.append(("sensors", "must hold a table a sensor, such as [sensors.mains]"))
             return ()
@@ -242,7 +248,7 @@ class _Reader:
                 self.faults.append((f"{path}.driver", f"{problem}: one of {', '.join(fitting)}"))
                 continue
             config = self.section(config_class(str(driver)), keys, path)
-            found.append(Sensor(str(name), str(driver), config))
+            found.append(SensorSettings(str(name), str(driver), config))
         return tuple(found)
 
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from publisher.config.battery import Battery
-from publisher.config.door import Door
-from publisher.config.generator import Generator
+from publisher.config.battery import BatterySettings
+from publisher.config.door import DoorSettings
+from publisher.config.generator import GeneratorSettings
 from sensors.gpio import HIGHEST_GPIO
 from sensors.settings import setting
 
@@ -17,7 +17,7 @@ LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
-class Tent:
+class TentSettings:
     """`[tent]`: which tent this is."""
 
     id: str = setting(
@@ -67,7 +67,7 @@ class Tent:
 
 
 @dataclass(frozen=True)
-class Broker:
+class BrokerSettings:
     """`[broker]`: where the messages go."""
 
     host: str = setting(
@@ -121,7 +121,7 @@ class Broker:
 
 
 @dataclass(frozen=True)
-class Report:
+class ReportSettings:
     """`[report]`: how often, and for how long it holds."""
 
     interval_s: float = setting(60.0, doc="time between snapshots", low=1, high=3600)
@@ -138,7 +138,7 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Store:
+class StoreSettings:
     """`[store]`: how much is kept while the broker cannot be reached."""
 
     max_rows: int = setting(100_000, doc="records; the oldest go first", low=1000, high=10_000_000)
@@ -147,13 +147,13 @@ class Store:
 
 #: The sections besides the sensors' own.
 SECTIONS: dict[str, type[Any]] = {
-    "tent": Tent,
-    "broker": Broker,
-    "report": Report,
-    "generator": Generator,
-    "battery": Battery,
-    "door": Door,
-    "store": Store,
+    "tent": TentSettings,
+    "broker": BrokerSettings,
+    "report": ReportSettings,
+    "generator": GeneratorSettings,
+    "battery": BatterySettings,
+    "door": DoorSettings,
+    "store": StoreSettings,
 }
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from publisher.clock import Clock, Now
-from publisher.config.sections import Broker
+from publisher.config.sections import BrokerSettings
 
 CONNECT_LIMIT_S = 10.0
 #: Addresses of one name that are tried in turn; more may come from a resolver that lies.
@@ -44,7 +44,7 @@ class Unusable(Exception):
 class Dial:
     """Connects to one broker, by whichever of its addresses answers."""
 
-    def __init__(self, broker: Broker, clock: Clock) -> None:
+    def __init__(self, broker: BrokerSettings, clock: Clock) -> None:
         self._broker = broker
         self._clock = clock
         self._where = f"{broker.host}:{broker.port}"
@@ -237,7 +237,7 @@ def check_file(key: str, name: str | None) -> None:
         ) from error
 
 
-def explain(error: Exception, broker: Broker) -> str:
+def explain(error: Exception, broker: BrokerSettings) -> str:
     """Return what a failure to connect means, and what to do about it."""
     where = f"{broker.host}:{broker.port}"
     if isinstance(error, ssl.SSLCertVerificationError):

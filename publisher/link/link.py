@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from publisher.clock import Clock
-from publisher.config.sections import Broker
+from publisher.config.sections import BrokerSettings
 from publisher.link.dial import Unusable, explain
 from publisher.link.session import (
     SIZE_MEMORY_S,
@@ -70,7 +70,7 @@ class Link:
 
     def __init__(
         self,
-        broker: Broker,
+        broker: BrokerSettings,
         tent_id: str,
         about: str,
         store: Store,

@@ -29,7 +29,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from publisher import messages
 from publisher.clock import Clock
-from publisher.config.sections import Broker
+from publisher.config.sections import BrokerSettings
 from publisher.link.dial import CONNECT_LIMIT_S, Dial, check_file
 from publisher.link.stamps import Stamps
 from publisher.messages import Topics
@@ -145,7 +145,7 @@ class Line:
 
     def __init__(
         self,
-        broker: Broker,
+        broker: BrokerSettings,
         tent_id: str,
         about: str,
         store: Store,
@@ -851,13 +851,13 @@ def _content_type(expiry_s: int | None = None) -> Any:
     return properties
 
 
-def check_files(broker: Broker) -> None:
+def check_files(broker: BrokerSettings) -> None:
     """Raise Unusable where a file that the configuration names cannot be used."""
     for key in ("password_file", "ca_file", "cert_file", "key_file"):
         check_file(key, getattr(broker, key))
 
 
-def give_login(client: Client, broker: Broker) -> None:
+def give_login(client: Client, broker: BrokerSettings) -> None:
     """Tell a client the user and the password. Raises OSError or UnicodeError."""
     if broker.username is None:
         return
@@ -868,7 +868,7 @@ def give_login(client: Client, broker: Broker) -> None:
     client.username_pw_set(broker.username, password)
 
 
-def refusal(reason: Any, broker: Broker) -> str:
+def refusal(reason: Any, broker: BrokerSettings) -> str:
     """Return what it means that the broker has refused the login, and what to do about it."""
     text = str(reason)
     fix = "check [broker] in the configuration"

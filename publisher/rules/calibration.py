@@ -25,7 +25,7 @@ LARGEST_FACTOR = 2.0
 WHY = ("flows", "too little", "unsteady", "far off")
 
 
-class Refused(ValueError):
+class UnfitReadings(ValueError):
     """The readings will not do; `why` is a word of WHY, and `values` go with it."""
 
     def __init__(self, why: str, **values: float) -> None:
@@ -57,11 +57,11 @@ def resolution_a(shunt_ohms: float) -> float:
 
 
 def zero(uncorrected_a: Sequence[float], shunt_ohms: float) -> float:
-    """Return the zero, in amperes, from readings while no current flows. Raises Refused."""
+    """Return the zero, in amperes, from readings while no current flows. Raises UnfitReadings."""
     zero_a = round(_mean(uncorrected_a), 3)
     largest_a = LARGEST_ZERO_V / shunt_ohms
     if max(uncorrected_a) - min(uncorrected_a) > largest_a or abs(zero_a) > largest_a:
-        raise Refused("flows", a=zero_a)
+        raise UnfitReadings("flows", a=zero_a)
     return zero_a
 
 
@@ -74,7 +74,7 @@ def span(
     zero_a: float,
     force: bool = False,
 ) -> Span:
-    """Return the resistance with which the sensor shows `clamp_a`. Raises Refused.
+    """Return the resistance with which the sensor shows `clamp_a`. Raises UnfitReadings.
 
     `zero_a` is the zero that counts now. `force` allows any factor.
     """
@@ -82,14 +82,14 @@ def span(
     step_a = resolution_a(shunt_ohms)
     least_a = max(FEWEST_STEPS * step_a, SMALLEST_SHARE * max_current_a)
     if min(abs(measured_a), abs(clamp_a)) < least_a:
-        raise Refused("too little", a=measured_a, clamp_a=clamp_a, least_a=least_a)
+        raise UnfitReadings("too little", a=measured_a, clamp_a=clamp_a, least_a=least_a)
     scatter_a = max(uncorrected_a) - min(uncorrected_a)
     if scatter_a > max(SCATTER * abs(measured_a), SCATTER_STEPS * step_a):
-        raise Refused("unsteady", scatter_a=scatter_a, a=measured_a)
+        raise UnfitReadings("unsteady", scatter_a=scatter_a, a=measured_a)
     turned = (measured_a < 0) != (clamp_a < 0)
     factor = abs(measured_a / clamp_a)
     if not force and not 1 / LARGEST_FACTOR <= factor <= LARGEST_FACTOR:
-        raise Refused("far off", a=measured_a, clamp_a=clamp_a)
+        raise UnfitReadings("far off", a=measured_a, clamp_a=clamp_a)
     new_ohms = float(f"{shunt_ohms * factor:.6g}")
     new_zero_a = zero_a * shunt_ohms / new_ohms
     return Span(

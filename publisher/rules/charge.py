@@ -8,7 +8,7 @@ the capacity.
 import math
 from dataclasses import fields
 
-from publisher.config.battery import Battery
+from publisher.config.battery import BatterySettings
 from publisher.rules.charge_state import Charge
 from publisher.rules.currents import MEAN_S, Currents
 from publisher.rules.end_of_charge import EndOfCharge
@@ -37,7 +37,7 @@ class Estimator:
     Without a capacity it never knows anything.
     """
 
-    def __init__(self, battery: Battery, charge: Charge) -> None:
+    def __init__(self, battery: BatterySettings, charge: Charge) -> None:
         """Continue from `charge`; what cannot be, or is of another battery, is forgotten."""
         _repair(charge, battery)
         self._battery = battery
@@ -197,7 +197,7 @@ class Estimator:
         return min(1.0, max(0.0, level)), math.sqrt(var)
 
 
-def _repair(charge: Charge, battery: Battery) -> None:
+def _repair(charge: Charge, battery: BatterySettings) -> None:
     """Reset what cannot be to its default, and everything if it is of another battery."""
     fresh = Charge(battery=f"{battery.chemistry} {battery.capacity_ah or 0:g} Ah")
     nameplate_ah = battery.capacity_ah or 1.0

@@ -1,6 +1,6 @@
 """The battery's mean current, and its typical load and charging current."""
 
-from publisher.config.battery import Battery
+from publisher.config.battery import BatterySettings
 from publisher.rules.charge_state import Charge
 
 #: The mean looks back over this time, and is reported from the shorter one on.
@@ -12,7 +12,7 @@ TYPICAL_S = 6 * 3600.0
 class Currents:
     """Means of the current. The state is in the `Charge` that it is given, and survives with it."""
 
-    def __init__(self, battery: Battery, charge: Charge) -> None:
+    def __init__(self, battery: BatterySettings, charge: Charge) -> None:
         """Continue from `charge`."""
         self._charge = charge
         self._nameplate_ah = battery.capacity_ah or 0.0

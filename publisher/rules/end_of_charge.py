@@ -1,6 +1,6 @@
 """The end of a charge: the moment at which a battery is known to be full."""
 
-from publisher.config.battery import Battery
+from publisher.config.battery import BatterySettings
 from publisher.rules.charge_state import Charge
 
 #: A protection has ended the charge when no current has flowed for this time, after this many
@@ -23,7 +23,7 @@ class EndOfCharge:
     switched off earlier: then the voltage falls.
     """
 
-    def __init__(self, battery: Battery, charge: Charge) -> None:
+    def __init__(self, battery: BatterySettings, charge: Charge) -> None:
         """Continue from `charge`."""
         self._charge = charge
         self._cuts_off = battery.kind.cut_off

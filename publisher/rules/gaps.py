@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-from publisher.config.battery import Battery
+from publisher.config.battery import BatterySettings
 from publisher.rules.charge_state import Charge
 from publisher.rules.currents import Currents
 from publisher.rules.level import SIGMAS, UNKNOWN_SIGMA, Level
@@ -42,7 +42,9 @@ class Gaps:
     What survives a power cut is in the `Charge` that it is given.
     """
 
-    def __init__(self, battery: Battery, charge: Charge, level: Level, currents: Currents) -> None:
+    def __init__(
+        self, battery: BatterySettings, charge: Charge, level: Level, currents: Currents
+    ) -> None:
         """Continue from `charge`."""
         self._charge = charge
         self._level = level

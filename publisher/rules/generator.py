@@ -16,7 +16,7 @@ from publisher.config.generator import (
     OVERLOAD,
     OVERLOAD_WARNING,
     SERVICE_DUE,
-    Generator,
+    GeneratorSettings,
 )
 from publisher.rules.held import Held
 
@@ -62,7 +62,7 @@ class _Sinking:
     that stalls under too much load gives ever less power too: only `rated_w` tells it from this.
     """
 
-    def __init__(self, rules: Generator) -> None:
+    def __init__(self, rules: GeneratorSettings) -> None:
         self._rules = rules
         self._spacing_s = rules.fuel_window_s / MOST_REMEMBERED
         self._past: deque[tuple[float, float, float]] = deque(maxlen=MOST_REMEMBERED + 1)
@@ -129,7 +129,7 @@ class Engine:
 
     def __init__(
         self,
-        rules: Generator,
+        rules: GeneratorSettings,
         raised: Iterable[str] = (),
         *,
         ac: bool,
@@ -185,7 +185,7 @@ class Engine:
 
     @property
     def alerts(self) -> frozenset[str]:
-        """The alerts that stand; the service is not among them (`Generator.service_due`)."""
+        """The alerts that stand; the service is not among them (`GeneratorSettings.service_due`)."""
         standing = []
         if self._overload.on or self._overload_warning.on:
             standing.append(OVERLOAD if self._overload.on else OVERLOAD_WARNING)

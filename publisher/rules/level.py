@@ -8,7 +8,7 @@ needs no care, because the capacity is learned in the ampere-hours of the same s
 
 import math
 
-from publisher.config.battery import Battery
+from publisher.config.battery import BatterySettings
 from publisher.rules.charge_state import Charge
 
 #: The reported uncertainty in standard deviations: the truth lies inside 95 % of the time.
@@ -35,7 +35,7 @@ BOUND_SIGMA = 0.05
 class Level:
     """The filter. Its state is in the `Charge` that it is given, and survives with it."""
 
-    def __init__(self, battery: Battery, charge: Charge) -> None:
+    def __init__(self, battery: BatterySettings, charge: Charge) -> None:
         """Continue from `charge`."""
         self._charge = charge
         self._kind = battery.kind

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from publisher.config.door import Door
+from publisher.config.door import DoorSettings
 
 #: Standard deviations that the stated uncertainty covers: 95 % of all cases.
 COVERED_SIGMA = 2.0
@@ -34,7 +34,7 @@ class Occupancy:
         self.people = people
         self.entered_since = self.left_since = 0
 
-    def uncertainty(self, door: Door) -> int:
+    def uncertainty(self, door: DoorSettings) -> int:
         """Return how many people the count may be off, either way, in 95 % of all cases.
 
         Where a share p of the passages is missed, n counted ones stand for n·p/(1−p) missed ones

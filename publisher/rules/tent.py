@@ -196,7 +196,7 @@ class Tent:
             )
         try:
             zero_a = calibration.zero(found, settings.shunt_ohms)
-        except calibration.Refused as refusal:
+        except calibration.UnfitReadings as refusal:
             raise ValueError(
                 f"{name} reads {refusal.values['a']:g} A: a current flows; disconnect it from the "
                 f"shunt first"

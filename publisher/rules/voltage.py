@@ -4,7 +4,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from publisher.config.battery import NO_MOST, Battery
+from publisher.config.battery import NO_MOST, BatterySettings
 from publisher.rules.charge_state import Charge
 from publisher.rules.currents import smooth
 from publisher.rules.level import Level
@@ -20,7 +20,7 @@ REST_S, REST_BOUND = 4 * 3600.0, 0.12
 class Voltage:
     """Corrects a battery's level by what its voltage rules out."""
 
-    def __init__(self, battery: Battery, charge: Charge, level: Level) -> None:
+    def __init__(self, battery: BatterySettings, charge: Charge, level: Level) -> None:
         """Continue from `charge`."""
         self._charge = charge
         self._level = level

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from publisher.config.sections import Tent
+from publisher.config.sections import TentSettings
 from publisher.unit import lamp
 from sensors.button import Button
 from sensors.clock import Monotonic
@@ -26,7 +26,7 @@ class Panel:
 
     def __init__(
         self,
-        tent: Tent,
+        tent: TentSettings,
         hardware: Hardware,
         clock: Monotonic,
         on_button: Callable[[Sequence[Reading]], None],

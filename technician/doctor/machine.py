@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from publisher.clock import Clock
-from publisher.config.sections import Broker
+from publisher.config.sections import BrokerSettings
 from publisher.store.ledger import SecondPlace
 from publisher.unit.board import HOT_C, LOW_DISK_MB, Board, Look
 from technician.doctor.diagnoses import OF_THE_STORE, diagnose
@@ -318,7 +318,7 @@ def _beyond_reach(key: str, file: Path) -> Finding | None:
     )
 
 
-def secrets(broker: Broker) -> Iterator[Finding]:
+def secrets(broker: BrokerSettings) -> Iterator[Finding]:
     """Judge the files that `[broker]` names: who can read them, and whether they can be."""
     from publisher.link.dial import Unusable
     from publisher.link.session import check_files

@@ -7,8 +7,8 @@ a running unit was asked or doctor has looked at the devices itself.
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from publisher.config.battery import Battery
-from publisher.config.load import Config, Sensor
+from publisher.config.battery import BatterySettings
+from publisher.config.load import Config, SensorSettings
 from publisher.rules.calibration import LARGEST_ZERO_V
 from publisher.rules.occupancy import Occupancy
 from publisher.rules.tent import AC_METERS
@@ -132,7 +132,7 @@ def sensors(
     return of_buses, of_sensors
 
 
-def bus_key(sensor: Sensor) -> str:
+def bus_key(sensor: SensorSettings) -> str:
     """Return the key of the check of what a sensor hangs on."""
     if hasattr(sensor.config, "bus"):
         return f"bus.i2c-{sensor.config.bus}"
@@ -140,7 +140,10 @@ def bus_key(sensor: Sensor) -> str:
 
 
 def _explained(
-    sensor: Sensor, error: str, told: Mapping[str, Any], answering: Mapping[int, tuple[int, ...]]
+    sensor: SensorSettings,
+    error: str,
+    told: Mapping[str, Any],
+    answering: Mapping[int, tuple[int, ...]],
 ) -> tuple[str, Finding]:
     key = f"sensor.{sensor.name}"
     check, found = diagnose(error, OF_DRIVERS, key) or ("", unknown(key, error))
@@ -182,7 +185,7 @@ def _explained(
     return check, found
 
 
-def _line(sensor: Sensor, told: Mapping[str, Any]) -> bool | None:
+def _line(sensor: SensorSettings, told: Mapping[str, Any]) -> bool | None:
     """Return what the contact beside a meter says of its line; None without one that knows."""
     contact = told.get(f"{sensor.name}_line")
     if contact is None or contact["quality"] != "ok":
@@ -191,13 +194,13 @@ def _line(sensor: Sensor, told: Mapping[str, Any]) -> bool | None:
     return None if present is None else bool(present)
 
 
-def _is_asleep(sensor: Sensor, told: Mapping[str, Any]) -> bool:
+def _is_asleep(sensor: SensorSettings, told: Mapping[str, Any]) -> bool:
     """Say whether a meter is silent because its line is dead, as it should be."""
     return sensor.driver in AC_METERS and _line(sensor, told) is False
 
 
 def _unheard(
-    key: str, sensor: Sensor, said: Mapping[str, Any], looked_s: float | None
+    key: str, sensor: SensorSettings, said: Mapping[str, Any], looked_s: float | None
 ) -> Iterator[Finding]:
     if said["quality"] in ("ok", "estimated") or said.get("error"):
         return
@@ -224,7 +227,7 @@ def _unheard(
 
 def _implausible(
     key: str,
-    sensor: Sensor,
+    sensor: SensorSettings,
     config: Config,
     status: Mapping[str, Any],
     told: Mapping[str, Any],
@@ -273,7 +276,7 @@ def _implausible(
 
 
 def shunt(
-    key: str, settings: Any, values: Mapping[str, Any], running_a: float, pack: Battery
+    key: str, settings: Any, values: Mapping[str, Any], running_a: float, pack: BatterySettings
 ) -> Iterator[Finding]:
     """Judge the generator's current, in amperes, and voltage on a shunt to a battery."""
     current_a, voltage_v = values.get("current_a"), values.get("voltage_v")
@@ -311,7 +314,7 @@ def shunt(
         yield from volts(key, voltage_v, pack)
 
 
-def volts(key: str, voltage_v: float, pack: Battery) -> Iterator[Finding]:
+def volts(key: str, voltage_v: float, pack: BatterySettings) -> Iterator[Finding]:
     """Judge a battery's voltage by its nominal one, both in volts."""
     cells = pack.nominal_v / 12
     if LOWEST_V * cells <= voltage_v <= HIGHEST_V * cells:
@@ -352,8 +355,8 @@ def volts(key: str, voltage_v: float, pack: Battery) -> Iterator[Finding]:
 
 def battery(
     key: str,
-    sensor: Sensor,
-    pack: Battery,
+    sensor: SensorSettings,
+    pack: BatterySettings,
     block: Mapping[str, Any],
     power: Mapping[str, Any],
     values: Mapping[str, Any],
@@ -425,7 +428,7 @@ def ac(key: str, values: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _contradicted(
-    key: str, sensor: Sensor, said: Mapping[str, Any], told: Mapping[str, Any]
+    key: str, sensor: SensorSettings, said: Mapping[str, Any], told: Mapping[str, Any]
 ) -> Iterator[Finding]:
     meter = told.get(sensor.name.removesuffix("_line"), {"values": {}, "quality": "fault"})
     voltage_v = meter["values"].get("voltage_v")
@@ -507,7 +510,7 @@ _UNITS: tuple[tuple[str, str, _Shown], ...] = (
 )
 
 
-def _values(sensor: Sensor, said: Mapping[str, Any], status: Mapping[str, Any]) -> Text:
+def _values(sensor: SensorSettings, said: Mapping[str, Any], status: Mapping[str, Any]) -> Text:
     """Return the live values of a sensor that is well."""
     values = said["values"]
     if sensor.name == "door":

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from publisher import control
 from publisher.clock import Clock
 from publisher.config.load import Config
-from publisher.config.sections import Tent
+from publisher.config.sections import TentSettings
 from publisher.link.stamps import Stamps
 from publisher.rules import day
 from publisher.rules.tent import ONE_BEAM
@@ -131,7 +131,7 @@ class Read:
                 "both_ways": last[0]["entered"] is not None,
                 "mains": last[0].get("outages") is not None,
             }
-        zone = Tent.timezone if config is None else config.tent.timezone
+        zone = TentSettings.timezone if config is None else config.tent.timezone
         today, undated = totals.open_lines(ZoneInfo(zone), **shape)
         tent_id, name = ("", "") if config is None else (config.tent.id, config.tent.name)
         return Log(tent_id, name, zone, _closed(lines, today), today, undated)

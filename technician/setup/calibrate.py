@@ -100,7 +100,7 @@ def calibrate(options: argparse.Namespace, bench: Bench) -> int:
     except ConfigError as error:
         complain(str(error))
         return USAGE
-    except calibration.Refused as refusal:
+    except calibration.UnfitReadings as refusal:
         complain(f"{options.sensor}: {_(CURES[refusal.why]).format(**refusal.values)}")
     except PermissionError as error:
         complain(_("{file} may not be written: use sudo").format(file=error.filename))

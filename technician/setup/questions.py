@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from publisher.config.load import keys_of
-from publisher.config.sections import Tent
+from publisher.config.sections import TentSettings
 from technician.setup.draft import Draft
 from technician.words import marked
 
@@ -94,7 +94,7 @@ def flag(key: str) -> str:
 def _host_name() -> str | None:
     """Return this computer's name, where somebody has given it one that can be an id."""
     name = socket.gethostname().partition(".")[0]
-    pattern = next(rule.pattern for key, _, rule in keys_of(Tent) if key == "id")
+    pattern = next(rule.pattern for key, _, rule in keys_of(TentSettings) if key == "id")
     return name if re.fullmatch(pattern, name) and name not in _UNNAMED else None
 
 

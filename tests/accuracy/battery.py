@@ -15,7 +15,7 @@ from itertools import pairwise, product
 from statistics import fmean
 from typing import NamedTuple, Protocol
 
-from publisher.config.battery import Battery
+from publisher.config.battery import BatterySettings
 from publisher.rules.charge import Estimator
 from publisher.rules.charge_state import Charge
 
@@ -411,7 +411,7 @@ def week(
     load = loads(dice)
     swing, phase = dice.uniform(2, 6), dice.uniform(0, 24)
 
-    battery = Battery(chemistry, NAMEPLATE_AH)
+    battery = BatterySettings(chemistry, NAMEPLATE_AH)
     estimator: Estimator | None = None
     charge, saved, saved_s, save_s, judge_s = Charge(), Charge(), 0.0, 0.0, begin_s
     told_s, off_s, first = math.inf, 0.0, True

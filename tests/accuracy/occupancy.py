@@ -7,7 +7,7 @@ misses is drawn passage by passage.
 import random
 from dataclasses import dataclass
 
-from publisher.config.door import Door
+from publisher.config.door import DoorSettings
 from publisher.rules.occupancy import Occupancy
 
 #: People who come and go in a day; each makes two passages.
@@ -51,7 +51,7 @@ def passages(dice: random.Random) -> list[tuple[float, bool]]:
     return sorted(found)
 
 
-def watch(days: int, missed_in: float, missed_out: float, door: Door, seed: int) -> Tally:
+def watch(days: int, missed_in: float, missed_out: float, door: DoorSettings, seed: int) -> Tally:
     """Let a door miss these shares of the people for some days that begin with an empty tent."""
     dice = random.Random(seed)
     tally = Tally(days)
@@ -73,8 +73,8 @@ def watch(days: int, missed_in: float, missed_out: float, door: Door, seed: int)
 
 def measure(days: int = 1000, seed: int = 1) -> dict[str, dict[str, float]]:
     """Return the shares for a door whose rates are configured, and for one left as it comes."""
-    configured = Door(missed_in=0.05, missed_out=0.08)
+    configured = DoorSettings(missed_in=0.05, missed_out=0.08)
     return {
         "configured": watch(days, 0.05, 0.08, configured, seed).figures(),
-        "as_it_comes": watch(days, 0.05, 0.05, Door(), seed).figures(),
+        "as_it_comes": watch(days, 0.05, 0.05, DoorSettings(), seed).figures(),
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from publisher.clock import Clock, boot_id
-from publisher.config.sections import Broker
+from publisher.config.sections import BrokerSettings
 from publisher.link.link import Link
 from publisher.messages import encode
 from publisher.store.store import Store
@@ -31,7 +31,7 @@ class Tent:
         self._up_s = 0.0
         self.drained = threading.Event()
         self.link = Link(
-            Broker(host="127.0.0.1", port=port), name, "{}", self._store, self._clock,
+            BrokerSettings(host="127.0.0.1", port=port), name, "{}", self._store, self._clock,
             on_up=self._up, on_request=lambda request: None, on_sent=self._sent,
         )  # fmt: skip
         self._left = backlog
