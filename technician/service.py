@@ -1,50 +1,92 @@
-"""The service on this unit, by systemctl: whoever needs its devices stops it and starts it again."""
+"""The service on this unit, by systemctl: how it does, and how it is stopped and started."""
 
 import shutil
 import subprocess
 from pathlib import Path
+from typing import NamedTuple
 
 NAME = "tentwatch"
 #: A stop takes 10 s at most (`systemd/tentwatch.service`).
 TIMEOUT_S = 60.0
+#: systemctl and timedatectl answer a question at once; where they do not, nothing is known.
+ASK_LIMIT_S = 2.0
+
+
+class ServiceState(NamedTuple):
+    """What systemd says of the service, in its own words; empty where it says nothing."""
+
+    load: str
+    enabled: str
+    active: str
+    restarts: int
 
 
 class Service:
     """The service, where systemd runs; `root` is where `run` is."""
 
     def __init__(self, root: Path) -> None:
-        self._is_there = (root / "run/systemd/system").is_dir() and bool(shutil.which("systemctl"))
+        self._is_there = (root / "run/systemd/system").is_dir()
 
     def is_active(self) -> bool:
         """Say whether it runs, or is about to."""
-        return self._is_there and not self._call("is-active", "--quiet")
+        return self._is_there and not _systemctl("is-active", "--quiet")
 
     def is_installed(self) -> bool:
         """Say whether systemd knows it."""
-        return self._is_there and not self._call("cat")
+        return self._is_there and not _systemctl("cat")
 
     def stop(self) -> str:
         """Stop it; return why it cannot be stopped, empty where it is."""
-        return self._call("stop")
+        return _systemctl("stop")
 
     def restart(self) -> str:
         """Start it, anew where it runs; return why that cannot be, empty where it is."""
-        return self._call("restart")
+        return _systemctl("restart")
 
-    def _call(self, *what: str) -> str:
-        try:
-            done = subprocess.run(
-                ["systemctl", *what, NAME],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=TIMEOUT_S,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return str(error)
-        if done.returncode == 0:
-            return ""
-        said = done.stderr.strip().splitlines()
-        return said[-1] if said else f"systemctl {what[0]} failed ({done.returncode})"
+    def state(self) -> ServiceState | None:
+        """Return how it does; None where systemd does not run this machine, or does not answer."""
+        names = "LoadState,UnitFileState,ActiveState,NRestarts"
+        shown = properties("systemctl", "show", NAME, "-p", names) if self._is_there else None
+        if shown is None:
+            return None
+        load, enabled, active, restarts = (shown.get(name, "") for name in names.split(","))
+        return ServiceState(load, enabled, active, int(restarts) if restarts.isdecimal() else 0)
+
+
+def properties(*command: str) -> dict[str, str] | None:
+    """Return what systemctl or timedatectl prints as KEY=VALUE lines; None where it cannot be run."""
+    done = _run(*command, limit_s=ASK_LIMIT_S)
+    if isinstance(done, str) or done.returncode:
+        return None
+    lines = (line.partition("=") for line in done.stdout.splitlines())
+    return {key: value for key, _, value in lines}
+
+
+def _systemctl(*what: str) -> str:
+    """Have systemctl do something with the service; return why it cannot, empty where it has."""
+    done = _run("systemctl", *what, NAME, limit_s=TIMEOUT_S)
+    if isinstance(done, str):
+        return done
+    if done.returncode == 0:
+        return ""
+    lines = done.stderr.strip().splitlines()
+    return lines[-1] if lines else f"systemctl {what[0]} failed ({done.returncode})"
+
+
+def _run(*command: str, limit_s: float) -> "subprocess.CompletedProcess[str] | str":
+    """Run a command; return what came of it, or why it could not be run."""
+    program = shutil.which(command[0])
+    if program is None:
+        return f"{command[0]} is not installed"
+    try:
+        return subprocess.run(
+            [program, *command[1:]],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=limit_s,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)

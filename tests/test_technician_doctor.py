@@ -35,6 +35,7 @@ from sensors.simulated.pzem004t import Line, Meter
 from technician.doctor import broker_check, doctor, machine, probe
 from technician.doctor.doctor import Report, examine
 from technician.doctor.findings import Finding
+from technician.service import Service
 from tests.conftest import Broker, wait_for
 from tests.devices import block
 from tests.test_publisher_board import Pi
@@ -648,9 +649,9 @@ def test_the_service(
     why: str | None,
     expected: Found,
 ) -> None:
-    known = machine.service(systemd(**{**WELL, **said}))
-    assert known.is_there
-    found = told([*machine.the_service(known, status, why, "1.0")])
+    state = Service(systemd(**{**WELL, **said})).state()
+    assert state is not None
+    found = told([*machine.service(state, status, why, "1.0")])
     assert {key: verdict for key, (verdict, _) in found.items()} == {
         key: verdict for key, (verdict, _) in expected.items()
     }

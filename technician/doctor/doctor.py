@@ -23,6 +23,7 @@ from publisher.config.load import Config, ConfigError, load
 from sensors.hardware import Hardware
 from technician.doctor import machine, plausible
 from technician.doctor.findings import Finding, Text, Verdict, failure, not_tried
+from technician.service import Service
 from technician.terminal import DONE, FAILED, USAGE, complain, say
 from technician.words import _, counted, marked
 
@@ -147,7 +148,7 @@ def examine(config_file: Path, state_dir: Path, hardware: Hardware, clock: Clock
 
     around = _Aside(computer)
     service = _Aside(
-        lambda: machine.the_service(machine.service(hardware.root), status, why, installed)
+        lambda: machine.service(Service(hardware.root).state(), status, why, installed)
     )
     of_sensors = [*_sensors(config, state_dir, hardware, clock, unit, is_free=is_free)]
     findings = around.findings() + faults

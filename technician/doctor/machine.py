@@ -6,11 +6,9 @@ What a running unit knows better is taken from its status.
 import os
 import pwd
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from publisher.clock import Clock
 from publisher.config.sections import BrokerSettings
@@ -18,67 +16,22 @@ from publisher.store.ledger import SecondPlace
 from publisher.unit.board import HOT_C, LOW_DISK_MB, Board, Look
 from technician.doctor.diagnoses import OF_THE_STORE, diagnose
 from technician.doctor.findings import Finding, failure, not_tried, warning, well
-from technician.secrets import CREDENTIALS, exposed, goes_in_the_clear
+from technician.secrets import CREDENTIALS, OWNER, exposed, goes_in_the_clear
+from technician.service import ServiceState, properties
 from technician.words import marked
 
-UNIT = USER = "tentwatch"
 #: What the service's sandbox hides from it (ProtectHome=).
 HIDDEN = ("/home", "/root", "/run/user")
-#: systemctl and timedatectl answer at once; where they do not, nothing is known.
-ASK_LIMIT_S = 2.0
 #: How long a store is read that no service has open.
 READ_LIMIT_S = 3.0
 #: Less than this, in MB, is no space at all.
 FULL_MB = 10
 #: Records that have waited for longer, in seconds, wait for a reason.
 LONG_WAIT_S = 600
-#: A service that was started again so often has a reason.
+#: A service that was restarted this often has a reason.
 MANY_RESTARTS = 3
 
 Status = Mapping[str, Any] | None
-
-
-class Service(NamedTuple):
-    """What systemd says of the service; None where it is not asked, or does not know."""
-
-    is_there: bool = False  # systemd runs this machine
-    load: str = ""
-    enabled: str = ""
-    active: str = ""
-    restarts: int = 0
-
-
-def service(root: Path) -> Service:
-    """Ask systemd for the service."""
-    if not (root / "run/systemd/system").is_dir():
-        return Service()
-    said = _ask("systemctl", "show", UNIT, "-p", "LoadState,UnitFileState,ActiveState,NRestarts")
-    if said is None:
-        return Service()
-    restarts = said.get("NRestarts", "")
-    return Service(
-        True,
-        said.get("LoadState", ""),
-        said.get("UnitFileState", ""),
-        said.get("ActiveState", ""),
-        int(restarts) if restarts.isdecimal() else 0,
-    )
-
-
-def _ask(*command: str) -> dict[str, str] | None:
-    """Return what a command prints as KEY=VALUE lines; None where it cannot be run."""
-    program = shutil.which(command[0])
-    if program is None:
-        return None
-    try:
-        done = subprocess.run(
-            [program, *command[1:]],
-            capture_output=True, text=True, errors="replace", timeout=ASK_LIMIT_S, check=False,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    lines = (line.partition("=") for line in done.stdout.splitlines())
-    return {key: value for key, _, value in lines} if done.returncode == 0 else None
 
 
 # The computer
@@ -132,7 +85,7 @@ def _clock(clock: Clock, root: Path, status: Status) -> Finding:
     if now.synced or (status is not None and status["clock"] == "synced"):
         return well(key, marked("set by a time server"))
     if (root / "run/systemd/system").is_dir():
-        said = _ask("timedatectl", "show", "-p", "NTP") or {}
+        said = properties("timedatectl", "show", "-p", "NTP") or {}
         if said.get("NTP") == "no":
             return warning(
                 key,
@@ -294,9 +247,9 @@ def configuration(file: Path) -> Finding:
 def _beyond_reach(key: str, file: Path) -> Finding | None:
     """Return what keeps the service's user from a file, as far as its mode and its place tell."""
     try:
-        user = pwd.getpwnam(USER)
+        user = pwd.getpwnam(OWNER)
         file, found = file.resolve(), file.stat()
-        groups = os.getgrouplist(USER, user.pw_gid)
+        groups = os.getgrouplist(OWNER, user.pw_gid)
     except (KeyError, OSError, RuntimeError):
         return None  # no such user here: nothing is installed
     if any(file.is_relative_to(place) for place in HIDDEN):
@@ -314,7 +267,7 @@ def _beyond_reach(key: str, file: Path) -> Finding | None:
         marked("{file} cannot be read by the service"),
         marked("sudo chown {user}: {file}, then sudo systemctl restart tentwatch"),
         file=file,
-        user=USER,
+        user=OWNER,
     )
 
 
@@ -372,14 +325,14 @@ def secrets(broker: BrokerSettings) -> Iterator[Finding]:
 # The service
 
 
-def the_service(
-    said: Service, status: Status, why: str | None, installed: str
+def service(
+    state: ServiceState | None, status: Status, why: str | None, installed: str
 ) -> Iterator[Finding]:
     """Judge the service; `why` the running unit could not be asked, `installed` is this version."""
     key = "service.enabled"
-    if not said.is_there:
+    if state is None:
         yield not_tried(key, marked("systemd does not run this machine"))
-    elif said.load == "not-found":
+    elif state.load == "not-found":
         yield failure(
             key,
             marked("it is not installed"),
@@ -389,28 +342,29 @@ def the_service(
                 "tentwatch"
             ),
         )
-    elif said.enabled in ("enabled", "enabled-runtime"):
+    elif state.enabled in ("enabled", "enabled-runtime"):
         yield well(key, marked("it starts with the Pi"))
     else:
         yield failure(
             key,
             marked("it does not start with the Pi ({state})"),
             marked("sudo systemctl enable tentwatch"),
-            state=said.enabled or said.load,
+            state=state.enabled or state.load,
         )
-    yield _running(said, status, why)
+    yield _running(state, status, why)
     yield _version(status, installed)
 
 
-def _running(said: Service, status: Status, why: str | None) -> Finding:
+def _running(state: ServiceState | None, status: Status, why: str | None) -> Finding:
     key = "service.running"
+    restarts = 0 if state is None else state.restarts
     if status is not None:
-        if said.restarts >= MANY_RESTARTS:
+        if restarts >= MANY_RESTARTS:
             return warning(
                 key,
                 marked("it runs, and was started again {times} times"),
                 marked("journalctl -u tentwatch -n 100 shows why; please report it"),
-                times=said.restarts,
+                times=restarts,
             )
         return well(key, marked("it runs and answers"))
     if why is not None and "may not be opened" in why:
@@ -424,12 +378,12 @@ def _running(said: Service, status: Status, why: str | None) -> Finding:
                 "tentwatch shows where; please report it"
             ),
         )
-    if said.restarts >= MANY_RESTARTS or said.active == "activating":
+    if restarts >= MANY_RESTARTS or (state is not None and state.active == "activating"):
         return failure(
             key,
             marked("it is started again and again ({times} times)"),
             marked("journalctl -u tentwatch -n 20 says why; mend what the checks above name"),
-            times=said.restarts,
+            times=restarts,
         )
     return failure(key, marked("it does not run"), marked("sudo systemctl start tentwatch"))
 
