@@ -454,7 +454,9 @@ def reports(tmp_path_factory: pytest.TempPathFactory, centre: Broker) -> dict[st
     place = tmp_path_factory.mktemp("patients")
 
     def look(name: str) -> Report:
-        patient = Patient(place / name.replace(" ", "-"), centre.port)
+        patient = Patient(
+            place / str(list(CASES).index(name)), centre.port
+        )  # a socket's path is short
         try:
             CASES[name].induce(patient)
             if not (patient.state_dir / FILE).exists():
@@ -580,7 +582,7 @@ def test_a_password_in_the_clear_is_told(tmp_path: Path) -> None:
 def test_files_that_the_service_cannot_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machine, "USER", "nobody")
+    monkeypatch.setattr(machine, "OWNER", "nobody")
     file = tmp_path / "password"
     file.write_text("secret")
     file.chmod(0o600)
