@@ -29,7 +29,7 @@ from publisher.config.sections import BrokerSettings, ReportSettings
 from publisher.store.store import Store
 from sensors.simulated.hardware import SimulatedHardware
 from technician.demo.demo import configuration
-from technician.demo.mosquitto import free_port, listens
+from technician.demo.mosquitto import free_port, serves
 from technician.words import _catalogue
 from technician.words.said import _patterns
 from tests import contract
@@ -63,7 +63,7 @@ class Broker:
         )
         with (self.directory / "mosquitto.log").open("ab") as log:
             self._process = subprocess.Popen([program, "-c", str(config)], stdout=log, stderr=log)
-        wait_for(lambda: listens(self.port), "mosquitto to listen")
+        wait_for(lambda: serves(self.port), "mosquitto")
         return self
 
     def stop(self) -> None:
@@ -71,7 +71,7 @@ class Broker:
         if process is not None:
             process.send_signal(signal.SIGCONT)
             process.terminate()
-            process.wait()
+            process.wait(PATIENCE_S)
 
     def freeze(self) -> None:
         assert self._process is not None

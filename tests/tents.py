@@ -63,7 +63,7 @@ class Unit:
         self.held = False
         self.boot = boot
         self.happened: list[Happening] = []
-        self._checked = 0  # how many of these are checked
+        self._unchecked: list[Happening] = []
         self.log = dict(log)  # the visitor log, as the store keeps it
         self.tent = Tent(config, self.now(), saved, boot=boot, log=self.log.items())
 
@@ -104,6 +104,7 @@ class Unit:
 
     def _note(self, happened: list[Happening]) -> list[str]:
         self.happened += happened
+        self._unchecked += happened
         return [happening.event for happening in happened]
 
     def details(self, event: str) -> list[dict[str, Any]]:
@@ -113,10 +114,10 @@ class Unit:
         """Return what the state would say, checked against the contract."""
         buffer = {"rows": 0, "oldest_s": 0, "dropped": 0}
         body = messages.state(self.config, 1, 1, self.now(), self.tent.snapshot(), buffer)
-        for happening in self.happened[self._checked :]:
+        for happening in self._unchecked:
             event = messages.event("t", 1, 1, self.now(), happening)
             contract.check("tents/v1/t/event", event)
-        self._checked = len(self.happened)
+        self._unchecked.clear()
         return contract.check("tents/v1/t/state", body)
 
     def restart(self, *, sensors: Config | None = None) -> "Unit":

@@ -18,7 +18,7 @@ from paho.mqtt.client import Client, MQTTMessage, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 
 from publisher.messages import HISTORY_MAX_BYTES
-from technician.demo.mosquitto import free_port, listens
+from technician.demo.mosquitto import free_port, serves
 from tests.conftest import PATIENCE_S, Unit, command, wait_for
 
 ROOT = Path(__file__).parent.parent
@@ -98,7 +98,7 @@ class Centre:
         config = self.directory / "etc/mosquitto/mosquitto.conf"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([program, "-c", config], stdout=log, stderr=log)
-        wait_for(lambda: listens(self.port), f"mosquitto to listen: {self.log.read_text()}")
+        wait_for(lambda: serves(self.port), f"mosquitto: {self.log.read_text()}")
 
     def stop(self) -> None:
         process, self.process = self.process, None

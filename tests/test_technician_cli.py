@@ -16,7 +16,7 @@ import pytest
 from sensors.registry import DRIVERS
 from sensors.simulated.vedirect import Monitor
 from technician import cli
-from technician.demo.mosquitto import listens
+from technician.demo.mosquitto import serves
 from tests import contract
 from tests.conftest import PATIENCE_S, Broker, Subscriber, wait_for
 
@@ -421,10 +421,10 @@ def test_the_demonstrations_broker_ends_with_it(tmp_path: Path, number: signal.S
     found = re.search(r"(?m)^listener (\d+)", config.read_text())
     assert found
     port = int(found[1])
-    assert listens(port)
+    assert serves(port)
     process.send_signal(number)
     assert ended(process, log) == (0 if number == signal.SIGHUP else -number)
-    wait_for(lambda: not listens(port), "the broker to end")
+    wait_for(lambda: not serves(port), "the broker to end")
     assert config.exists() == (number == signal.SIGKILL), "what ends in order leaves nothing"
 
 

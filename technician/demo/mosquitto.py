@@ -9,6 +9,7 @@ from types import TracebackType
 
 PORT = 18830
 START_LIMIT_S = 10.0
+PROBE_LIMIT_S = 1.0
 
 _CONFIG = """\
 listener {port} 127.0.0.1
@@ -36,7 +37,7 @@ class Mosquitto:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "Mosquitto":
-        """Start it and wait until it listens. Raises BrokerError."""
+        """Start it and wait until it is at work. Raises BrokerError."""
         # Debian keeps it in /usr/sbin, which is not on everybody's PATH.
         program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
         if program is None:
@@ -52,7 +53,7 @@ class Mosquitto:
                 start_new_session=True,
             )
         limit_s = time.monotonic() + START_LIMIT_S
-        while not listens(self.port):
+        while not serves(self.port):
             if self._process.poll() is not None or time.monotonic() > limit_s:
                 self.close()
                 raise BrokerError(f"mosquitto did not start: {log.read_text().strip()[-500:]}")
@@ -76,10 +77,20 @@ class Mosquitto:
             process.wait()
 
 
-def listens(port: int) -> bool:
-    """Say whether something listens on this machine's `port`."""
+def serves(port: int) -> bool:
+    """Say whether a broker is at work on this machine's `port`: it notices that we hang up.
+
+    One that listens, and does not work yet, may miss a SIGTERM and never end.
+    """
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        probe.settimeout(PROBE_LIMIT_S)
+        try:
+            probe.connect(("127.0.0.1", port))
+            probe.shutdown(socket.SHUT_WR)
+            probe.recv(1)  # nothing, or what TLS says of it
+            return True
+        except OSError:
+            return False
 
 
 def free_port(*wanted: int) -> int:

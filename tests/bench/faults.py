@@ -27,7 +27,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from technician.demo.mosquitto import free_port, listens
+from technician.demo.mosquitto import free_port, serves
 from tests.bench.stage import PATIENCE_S, Failed, Unit
 from tests.wires import Wire
 
@@ -87,7 +87,7 @@ class Centre:
         with (self.directory / "mosquitto.log").open("ab") as log:
             self._process = subprocess.Popen([program, "-c", str(config)], stdout=log, stderr=log)
         limit_s = time.monotonic() + PATIENCE_S
-        while not (listens(self.port) and listens(self.tls_port)):
+        while not (serves(self.port) and serves(self.tls_port)):
             if time.monotonic() > limit_s:
                 raise Failed("mosquitto does not start")
             time.sleep(0.02)
