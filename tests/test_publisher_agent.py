@@ -14,7 +14,7 @@ from paho.mqtt.properties import Properties
 
 from publisher import control
 from publisher.agent import Agent, StartError
-from publisher.rules.tent import ZERO_READINGS
+from publisher.rules.sensed import ZERO_READINGS
 from publisher.store.store import Store
 from technician.demo.mosquitto import free_port
 from tests.conftest import Broker, Subscriber, Unit, all_well, command, recorded, wait_for

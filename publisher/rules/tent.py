@@ -7,9 +7,7 @@ happened. `snapshot` is what the contract's `state` says of the tent now.
 import json
 import math
 import zlib
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -23,15 +21,12 @@ from publisher.rules.day import Counts, Day
 from publisher.rules.generator import Engine, Metered
 from publisher.rules.happening import Happening
 from publisher.rules.power import MainsVoltage, Seen, Source, source
+from publisher.rules.sensed import ZERO_READINGS, Sensors
 from publisher.rules.totals import Totals
-from sensors.reading import ERRORS, FAULT, READ_DURATION_S, READS, Quality, Reading, Value
+from sensors.reading import Quality, Reading, Value
 
 #: The charge must rise this far above the warning level before the warning goes.
 BATTERY_HYSTERESIS_PCT = 5.0
-#: No quantity comes near: a driver that hands over more, or NaN, has measured nothing.
-LARGEST_VALUE = 1e9
-#: Characters kept of what a driver says of its failure, so that records stay small.
-LONGEST_DETAIL = 300
 #: A time of day that moves by more than this against the uptime was set anew. (A leap second is one.)
 STEP_S = 2.0
 
@@ -41,16 +36,11 @@ CERTAIN_PCT = 10.0
 USELESS_PCT = 40.0
 #: How long after closing time a tent that becomes quiet still counts as empty.
 CLOSING_S = 3 * 3600.0
-#: Readings that a zero is found from.
-ZERO_READINGS = 5
 AC_METERS = {"pzem004t"}
-#: A meter that lives on a line which comes alive answers after so long at the latest.
-METER_WAKES_S = 10.0
-#: A meter that still measures so long after the contact beside it went dead is right, and the contact
-#: is not.
-CONTRADICTED_S = 3.0
 #: Drivers that see people pass and not which way.
 ONE_BEAM = {"beam"}
+
+DOOR_RECOVERED = Happening("sensor_recovered", {"sensor": "door"})
 
 #: The qualities of what is known.
 KNOWN = (Quality.OK, Quality.ESTIMATED)
@@ -58,35 +48,6 @@ ENGINE_QUANTITIES = ("current_a", "voltage_v", "power_w", "frequency_hz")
 
 #: From best to worst; a block is as good as the worst sensor it rests on.
 _WORSE = (Quality.OK, Quality.ESTIMATED, Quality.STARTING, Quality.STALE, Quality.FAULT)
-
-
-@dataclass(slots=True)
-class _Sensor:
-    """What is known of one sensor."""
-
-    driver: str
-    fitted_s: float
-    heard_s: float | None = None
-    readings: int = 0
-    fault: str = ""
-    silent: bool = False  # its port works, and the device itself says nothing
-    line_dead_s: float = -math.inf  # when the line that it lives on was last dead, and since when
-    line_died_s: float = -math.inf
-    failed: bool = False
-    values: dict[str, Reading] = field(default_factory=dict)
-    health: dict[str, float] = field(default_factory=dict)
-    timed: int = 0  # reads whose duration says something: how many, and how long they took
-    reading_s: float = 0.0
-    longest_s: float = 0.0
-    uncorrected: deque[Reading] = field(default_factory=lambda: deque(maxlen=ZERO_READINGS))
-
-    def quality(self, now_s: float, stale_after_s: float) -> Quality:
-        if self.fault and not (self.silent and now_s - self.line_dead_s <= METER_WAKES_S):
-            return Quality.FAULT
-        if self.heard_s is None:
-            late = now_s - self.fitted_s > stale_after_s
-            return Quality.STALE if late else Quality.STARTING
-        return Quality.STALE if now_s - self.heard_s > stale_after_s else Quality.OK
 
 
 class Tent:
@@ -109,8 +70,7 @@ class Tent:
         self._config = config
         self._zone = ZoneInfo(config.tent.timezone)
         self._stale_after_s = config.report.stale_after_s
-        self._sensors = {s.name: _Sensor(s.driver, now.monotonic_s) for s in config.sensors}
-        self._lined = [name for name in self._sensors if f"{name}_line" in self._sensors]
+        self._sensors = Sensors(config.sensors, self._stale_after_s, now.monotonic_s)
         self.totals = Totals.restore(saved or {})
         if _time(self.totals.since) is None:
             self.totals.since, self.totals.since_estimated = None, False
@@ -148,10 +108,8 @@ class Tent:
         )
         self._leapt = False  # the open day was begun by a step of the clock
         self._counts: Counts = self.totals.day  # where what is counted now goes
-        self._settled_s = now.monotonic_s
         self._uptime_s = now.uptime_s
         self._outside: set[str] = set()
-        self._qualities = self._judge(now)
 
     # What comes in
 
@@ -159,7 +117,9 @@ class Tent:
         """Take readings; return what happened."""
         happened = self._pass_time(now)
         for reading in readings:
-            self._apply(reading)
+            measured = self._sensors[reading.sensor].take(reading)
+            if measured is not None and reading.sensor == "door":
+                self._count(measured)
         return happened + self._settle(now)
 
     def tick(self, now: Now) -> list[Happening]:
@@ -188,7 +148,7 @@ class Tent:
         if sensor is None or settings is None:
             raise ValueError(f"{name!r} is no sensor of this unit whose zero can be set")
         found = [float(r.value) for r in sensor.uncorrected if r.value is not None]
-        if self._qualities[name] is not Quality.OK:
+        if self._sensors[name].quality is not Quality.OK:
             found.clear()
         if len(found) < ZERO_READINGS:
             raise ValueError(
@@ -249,34 +209,6 @@ class Tent:
         self._outside = outside
         return self.tick(now)
 
-    def _apply(self, reading: Reading) -> None:
-        sensor = self._sensors[reading.sensor]
-        if reading.value is not None and not abs(reading.value) <= LARGEST_VALUE:
-            detail = f"{reading.quantity} is {reading.value}, which cannot be: please report this"
-            reading = replace(reading, value=None, quality=Quality.FAULT, detail=detail)
-        if reading.quantity in (READS, ERRORS, READ_DURATION_S):
-            value = sensor.health[reading.quantity] = float(reading.value or 0)
-            if reading.quantity == READ_DURATION_S:
-                sensor.timed += 1
-                sensor.reading_s += value
-                sensor.longest_s = max(sensor.longest_s, value)
-            return
-        if reading.quantity == FAULT:
-            sensor.fault, sensor.silent = _why(reading), False
-            sensor.values.clear()
-            sensor.uncorrected.clear()
-            return
-        sensor.heard_s = reading.at_s
-        sensor.readings += 1
-        sensor.values[reading.quantity] = reading
-        failed = [r for r in sensor.values.values() if r.quality is Quality.FAULT]
-        sensor.fault = _why(failed[0]) if failed else ""
-        sensor.silent = len(failed) == len(sensor.values)
-        if reading.quantity == "uncorrected_a":
-            sensor.uncorrected.append(reading)
-        elif reading.sensor == "door":
-            self._count(reading)
-
     def _count(self, reading: Reading) -> None:
         if reading.quantity == "blind_s":
             self._blind_s = None if reading.value is None else float(reading.value)
@@ -294,21 +226,11 @@ class Tent:
 
     # The rules
 
-    def _judge(self, now: Now) -> dict[str, Quality]:
-        for name in self._lined:
-            sensor, line = self._sensors[name], self._line(name)
-            if line is False:
-                sensor.line_dead_s = now.monotonic_s
-            else:
-                sensor.line_died_s = now.monotonic_s
-        return {
-            name: sensor.quality(now.monotonic_s, self._stale_after_s)
-            for name, sensor in self._sensors.items()
-        }
-
     def _settle(self, now: Now) -> list[Happening]:
         totals = self.totals
-        happened = self._settle_sensors(now)
+        happened = self._sensors.judge()
+        if DOOR_RECOVERED in happened:  # who passed meanwhile was not seen
+            totals.estimated = True
         self._settle_engine(now)
         self._settle_charge(now)
         if now.is_certain and now.monotonic_s >= self._saved_s + 1.0:
@@ -342,8 +264,10 @@ class Tent:
         meter, contact = self._sensors["generator"], self._sensors.get("generator_line")
         news = (
             meter.readings,
-            self._qualities["generator"],
-            None if contact is None else (contact.readings, self._qualities["generator_line"]),
+            self._sensors["generator"].quality,
+            None
+            if contact is None
+            else (contact.readings, self._sensors["generator_line"].quality),
             now.monotonic_s // 1,  # time passes for it once a second
         )
         if news == self._engine_news:
@@ -351,8 +275,8 @@ class Tent:
         self._engine_news = news
         seen = Metered(
             meter.heard_s,
-            **self._numbers("generator", *ENGINE_QUANTITIES),
-            line=self._line("generator"),
+            **self._sensors.numbers("generator", *ENGINE_QUANTITIES),
+            line=self._sensors.line("generator"),
         )
         self._engine.apply(seen, now.monotonic_s)
 
@@ -365,18 +289,20 @@ class Tent:
             off_s = (now.wall - self._saved).total_seconds() - (now.monotonic_s - self._began_s)
             estimator.resume(max(0.0, off_s))
             self._saved = None
-        if self._number("battery", "charge_pct") is not None:
+        if self._sensors.number("battery", "charge_pct") is not None:
             return
         reading = self._sensors["battery"].values.get("current_a")
-        current_a = self._number("battery", "current_a")
+        current_a = self._sensors.number("battery", "current_a")
         at_s = now.monotonic_s if current_a is None or reading is None else reading.at_s
-        voltage_v, cell_max_v = (self._number("battery", q) for q in ("voltage_v", "cell_max_v"))
+        voltage_v, cell_max_v = (
+            self._sensors.number("battery", q) for q in ("voltage_v", "cell_max_v")
+        )
         estimator.apply(current_a, voltage_v, at_s, cell_max_v)
 
     def _pass_time(self, now: Now) -> list[Happening]:
         """Book the time since the last call on what ran then, and begin a new day if it is one."""
         # A state is believed for as long as a value is, whatever has kept the caller.
-        spent_s = min(max(0.0, now.monotonic_s - self._settled_s), self._stale_after_s)
+        spent_s = min(max(0.0, now.monotonic_s - self._sensors.at_s), self._stale_after_s)
         line, began = self._counts, now.began
         if began is None:  # what is counted now gets its day when the clock is set
             line = self._counts = day.extend(
@@ -393,7 +319,7 @@ class Tent:
             line.generator_s += spent_s
         if self._source is Source.BATTERY:
             line.battery_s += spent_s
-        self._settled_s, self._uptime_s = now.monotonic_s, now.uptime_s
+        self._sensors.at_s, self._uptime_s = now.monotonic_s, now.uptime_s
         if now.wall is None or began is None:
             self._today_s = None
             return []
@@ -428,7 +354,7 @@ class Tent:
         if today.date != totals.day.date:
             happened += self._turn_to(today.date, stepped=stepped)
         if stepped:  # the hour that it was is no longer certain: no quiet yet
-            self._passed_s = self._settled_s
+            self._passed_s = self._sensors.at_s
         self._counts = totals.day
         self._today_s = (wall - today.begins).total_seconds()
         return happened
@@ -523,24 +449,6 @@ class Tent:
         detail = {"people": people, "counted": before, "correction": people - before, "by": by}
         return Happening("headcount_set", detail)
 
-    def _settle_sensors(self, now: Now) -> list[Happening]:
-        happened = []
-        self._qualities = self._judge(now)
-        for name, quality in self._qualities.items():
-            sensor = self._sensors[name]
-            failed = quality in (Quality.FAULT, Quality.STALE)
-            if failed and not sensor.failed:
-                why = sensor.fault or f"nothing heard for {self._stale_after_s:g} s"
-                detail = {"sensor": name, "quality": quality.value, "error": why}
-                happened.append(Happening("sensor_failed", detail))
-            elif sensor.failed and quality is Quality.OK:
-                happened.append(Happening("sensor_recovered", {"sensor": name}))
-                if name == "door":  # who passed meanwhile was not seen
-                    self.totals.estimated = True
-            if failed or quality is Quality.OK:
-                sensor.failed = failed
-        return happened
-
     def _settle_alerts(self) -> list[Happening]:
         raised = set(self.totals.alerts)
         charge_pct = self._charge_pct()
@@ -554,7 +462,7 @@ class Tent:
         rules = (  # alert, its sensor, whether it is so (None: unknown)
             ("battery_low", "battery", low),
             ("battery_alarm", "battery", self._battery_alarm()),
-            ("door_obstructed", "door", self._value("door", "obstructed")),
+            ("door_obstructed", "door", self._sensors.value("door", "obstructed")),
         )
         alerts = set(self._outside)
         for alert, sensor, on in rules:
@@ -581,43 +489,18 @@ class Tent:
         self.totals.alerts = sorted(alerts)
         return happened
 
-    def _value(self, sensor: str, quantity: str) -> Value:
-        """Return a value that may be shown: None where it is old, failed or was never there."""
-        if self._qualities.get(sensor) is not Quality.OK:
-            return None
-        reading = self._sensors[sensor].values.get(quantity)
-        if reading is None:
-            return None
-        # What was measured before the line died is no longer so.
-        is_dead = self._sensors[sensor].line_dead_s == self._settled_s
-        limit_s = min(CONTRADICTED_S, self._stale_after_s) if is_dead else self._stale_after_s
-        return None if self._settled_s - reading.at_s > limit_s else reading.value
-
-    def _number(self, sensor: str, quantity: str) -> float | None:
-        value = self._value(sensor, quantity)
-        return None if value is None else round(float(value), 3)
-
-    def _line(self, name: str) -> bool | None:
-        """Return what the contact beside a meter says: whether its line is alive, None if unknown."""
-        sensor = self._sensors.get(f"{name}_line")
-        reading = None if sensor is None else sensor.values.get("present")
-        if reading is None or self._settled_s - reading.at_s > self._stale_after_s:
-            return None
-        return None if reading.value is None else bool(reading.value)
-
     def _mains(self) -> Seen:
         if "mains" not in self._sensors:
             return Seen(False, None)
-        present = self._value("mains", "present")
+        present = self._sensors.value("mains", "present")
         if present is not None:
             return Seen(True, bool(present))
-        sensor, line = self._sensors["mains"], self._line("mains")
-        measured = self._mains_voltage.apply(self._number("mains", "voltage_v"))
+        sensor, line = self._sensors["mains"], self._sensors.line("mains")
+        measured = self._mains_voltage.apply(self._sensors.number("mains", "voltage_v"))
         if line is False and measured is not None:
             # The contact is the quicker one, but a meter that goes on measuring has mains: then it is
             # the contact's cable that is cut.
-            read_s = sensor.values["voltage_v"].at_s
-            return Seen(True, measured and read_s - sensor.line_died_s >= CONTRADICTED_S)
+            return Seen(True, measured and sensor.contradicts_line("voltage_v"))
         return Seen(True, line if measured is None else measured)
 
     def _generator(self) -> Seen:
@@ -626,7 +509,7 @@ class Tent:
     def _battery(self) -> Seen:
         if "battery" not in self._sensors:
             return Seen(False, None)
-        charge_pct, current_a = self._charge_pct(), self._number("battery", "current_a")
+        charge_pct, current_a = self._charge_pct(), self._sensors.number("battery", "current_a")
         if current_a is not None and current_a < 0:  # whatever its charge is said to be
             return Seen(True, True)
         return Seen(True, None if charge_pct is None else charge_pct > 0)
@@ -635,15 +518,15 @@ class Tent:
         values = self._sensors["battery"].values if "battery" in self._sensors else {}
         if values and "alarm" not in values:
             return False  # another device, which has no alarm
-        return self._value("battery", "alarm")
+        return self._sensors.value("battery", "alarm")
 
     def _is_counted(self) -> bool:
         """Say whether the battery's charge is counted here: it does not tell it itself."""
-        return self._charge is not None and self._value("battery", "charge_pct") is None
+        return self._charge is not None and self._sensors.value("battery", "charge_pct") is None
 
     def _charge_pct(self) -> float | None:
         if self._charge is None or not self._is_counted():
-            return self._number("battery", "charge_pct")
+            return self._sensors.number("battery", "charge_pct")
         # Half the battery, give or take nearly half, is no knowledge.
         uncertainty_pct = self._charge_uncertainty_pct()
         known = uncertainty_pct is not None and uncertainty_pct <= USELESS_PCT
@@ -652,7 +535,9 @@ class Tent:
     def _charge_uncertainty_pct(self) -> float | None:
         if self._charge is None or not self._is_counted():
             return None
-        return self._charge.uncertainty_pct if self._qualities["battery"] is Quality.OK else None
+        return (
+            self._charge.uncertainty_pct if self._sensors["battery"].quality is Quality.OK else None
+        )
 
     def _load_pct(self) -> int | None:
         load_pct = self._engine.load_pct
@@ -669,10 +554,10 @@ class Tent:
         return {"both_ways": self._counts_both_ways(), "mains": "mains" in self._sensors}
 
     def _obstructed(self) -> bool:
-        return "door" in self._sensors and self._value("door", "obstructed") is True
+        return "door" in self._sensors and self._sensors.value("door", "obstructed") is True
 
     def _door_quality(self) -> Quality:
-        quality = self._qualities["door"]
+        quality = self._sensors["door"].quality
         if quality is Quality.OK and self._obstructed():
             return Quality.STALE  # people pass unseen behind whatever blocks the beam
         if quality is Quality.OK and self.totals.estimated:
@@ -699,7 +584,7 @@ class Tent:
             self._source,
             self._engine.running,
             tuple(self.totals.alerts),
-            tuple(self._qualities.values()),
+            self._sensors.qualities(),
             self.totals.estimated,
             self._today_s is not None,
             self.totals.occupancy.people,
@@ -710,30 +595,11 @@ class Tent:
 
     def qualities(self) -> tuple[str, ...]:
         """Return how far each sensor can be believed, as of the last `apply` or `tick`."""
-        return tuple(self._qualities.values())
+        return self._sensors.qualities()
 
     def sensors(self, now: Now) -> list[dict[str, Any]]:
         """Return how each sensor does, for people."""
-        return [
-            {
-                "name": name,
-                "driver": sensor.driver,
-                "quality": self._qualities[name].value,
-                "age_s": None
-                if sensor.heard_s is None
-                else round(max(0.0, now.monotonic_s - sensor.heard_s), 1),
-                "error": sensor.fault or None,
-                "reads": int(sensor.health.get(READS, 0)),
-                "errors": int(sensor.health.get(ERRORS, 0)),
-                "read_duration_s": sensor.health.get(READ_DURATION_S),
-                "read_duration_mean_s": (
-                    round(sensor.reading_s / sensor.timed, 5) if sensor.timed else None
-                ),
-                "read_duration_max_s": round(sensor.longest_s, 5) if sensor.timed else None,
-                "values": {q: r.value for q, r in sensor.values.items()},
-            }
-            for name, sensor in self._sensors.items()
-        ]
+        return [sensor.describe(name, now.monotonic_s) for name, sensor in self._sensors.items()]
 
     def since_headcount(self) -> dict[str, int]:
         """Return how many have come in and gone out since the people were last counted."""
@@ -766,7 +632,7 @@ class Tent:
     def _power(self) -> dict[str, Any]:
         known = self._source is not Source.UNKNOWN
         power_sensors = [n for n in ("mains", "generator", "battery") if n in self._sensors]
-        quality = Quality.OK if known else _worst([self._qualities[n] for n in power_sensors])
+        quality = Quality.OK if known else _worst([self._sensors[n].quality for n in power_sensors])
         if not known and quality is Quality.OK:
             quality = Quality.ESTIMATED  # every sensor is well, but they do not tell enough
         blocks: dict[str, Any] = {
@@ -785,12 +651,9 @@ class Tent:
                 blocks[name] = block()
         return blocks
 
-    def _numbers(self, sensor: str, *quantities: str) -> dict[str, float | None]:
-        return {quantity: self._number(sensor, quantity) for quantity in quantities}
-
     def _told(self, sensor: str, on: bool | None) -> str:
         """Return the quality of a block that says whether something is on."""
-        quality = self._qualities[sensor]
+        quality = self._sensors[sensor].quality
         if on is not None and quality not in KNOWN:
             quality = Quality.ESTIMATED  # the contact beside a meter that fails has told it
         elif on is None and quality in KNOWN:
@@ -801,7 +664,7 @@ class Tent:
         present, today_s = self._mains().on, self._today_s
         return {
             "present": present,
-            **self._numbers("mains", "voltage_v", "current_a", "power_w", "frequency_hz"),
+            **self._sensors.numbers("mains", "voltage_v", "current_a", "power_w", "frequency_hz"),
             "hours_today": (
                 None if today_s is None else _hours(min(self.totals.day.mains_s, today_s))
             ),
@@ -813,7 +676,7 @@ class Tent:
         return {
             "running": engine.running,
             "state": engine.state.value,
-            **self._numbers("generator", *ENGINE_QUANTITIES),
+            **self._sensors.numbers("generator", *ENGINE_QUANTITIES),
             "load_pct": self._load_pct(),
             "hours_total": _hours(totals.generator_s),
             "hours_since_service": round(self._since_service_h(), 2),
@@ -822,11 +685,13 @@ class Tent:
         }
 
     def _battery_block(self) -> dict[str, Any]:
-        quality, counted = self._qualities["battery"], self._is_counted()
+        quality, counted = self._sensors["battery"].quality, self._is_counted()
         block: dict[str, Any] = {
             "charge_pct": self._charge_pct(),
             "uncertainty_pct": None,
-            **self._numbers("battery", "voltage_v", "current_a", "power_w", "time_to_empty_min"),
+            **self._sensors.numbers(
+                "battery", "voltage_v", "current_a", "power_w", "time_to_empty_min"
+            ),
             "capacity_ah": None,
             "synchronised": None,
             "since_full_h": None,
@@ -853,10 +718,10 @@ class Tent:
 
     def _charger_block(self) -> dict[str, Any]:
         return {
-            "voltage_v": self._number("charger", "voltage_v"),
-            "current_a": self._number("charger", "charger_current_a"),
-            "panel_power_w": self._number("charger", "panel_power_w"),
-            "quality": self._qualities["charger"].value,
+            "voltage_v": self._sensors.number("charger", "voltage_v"),
+            "current_a": self._sensors.number("charger", "charger_current_a"),
+            "panel_power_w": self._sensors.number("charger", "panel_power_w"),
+            "quality": self._sensors["charger"].quality.value,
         }
 
 
@@ -866,11 +731,6 @@ def _worst(qualities: Sequence[Quality]) -> Quality:
 
 def _hours(seconds: float) -> float:
     return round(seconds / 3600, 2)
-
-
-def _why(reading: Reading) -> str:
-    """Return what a driver says of its failure: never empty, not long, and fit for UTF-8."""
-    return (reading.detail or "failed")[:LONGEST_DETAIL].encode(errors="replace").decode()
 
 
 def zeros_of(totals: Totals, shunts: Mapping[str, Any]) -> dict[str, float]:

@@ -1,0 +1,197 @@
+"""What the sensors say, and how far each of them can be believed."""
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from publisher.config.load import SensorSettings
+from publisher.rules.happening import Happening
+from sensors.reading import ERRORS, FAULT, READ_DURATION_S, READS, Quality, Reading, Value
+
+#: No quantity comes near this. A driver that hands over more, or NaN, has measured nothing.
+LARGEST_VALUE = 1e9
+#: Characters of a driver's failure that are reported, so that records stay small.
+LONGEST_DETAIL = 300
+#: Time in which a meter answers at the latest after the line that it lives on has come alive.
+METER_WAKES_S = 10.0
+#: A meter that measures for this long after the contact beside it went dead is right, and the contact
+#: is wrong.
+CONTRADICTED_S = 3.0
+#: The last readings of a current without its zero, from which a zero is found.
+ZERO_READINGS = 5
+
+
+@dataclass(slots=True)
+class Sensed:
+    """One sensor: its newest readings, its fault and its quality. Times are monotonic seconds."""
+
+    driver: str
+    stale_after_s: float
+    fitted_s: float
+    quality: Quality = Quality.STARTING  # as of the last `judge`
+    failed: bool = False  # it has been reported as failed
+    heard_s: float | None = None
+    readings: int = 0
+    fault: str = ""
+    silent: bool = False  # its port works, and the device itself says nothing
+    values: dict[str, Reading] = field(default_factory=dict)
+    #: When the line that a meter lives on was last dead, and when it was last not dead.
+    line_dead_s: float = -math.inf
+    line_died_s: float = -math.inf
+    health: dict[str, float] = field(default_factory=dict)
+    timed_reads: int = 0  # reads with a duration, their sum, and the longest
+    reading_s: float = 0.0
+    longest_s: float = 0.0
+    uncorrected: deque[Reading] = field(default_factory=lambda: deque(maxlen=ZERO_READINGS))
+
+    def take(self, reading: Reading) -> Reading | None:
+        """Take a reading; return it as far as it can be believed, or None if nothing was measured."""
+        if reading.value is not None and not abs(reading.value) <= LARGEST_VALUE:
+            detail = f"{reading.quantity} is {reading.value}, which cannot be: please report this"
+            reading = replace(reading, value=None, quality=Quality.FAULT, detail=detail)
+        quantity = reading.quantity
+        if quantity in (READS, ERRORS, READ_DURATION_S):
+            self._take_health(quantity, float(reading.value or 0))
+            return None
+        if quantity == FAULT:
+            self.fault, self.silent = _why(reading), False
+            self.values.clear()
+            self.uncorrected.clear()
+            return None
+        self.heard_s = reading.at_s
+        self.readings += 1
+        self.values[quantity] = reading
+        if self.fault or reading.quality is Quality.FAULT:
+            failed = [r for r in self.values.values() if r.quality is Quality.FAULT]
+            self.fault = _why(failed[0]) if failed else ""
+            self.silent = len(failed) == len(self.values)
+        if quantity == "uncorrected_a":
+            self.uncorrected.append(reading)
+        return reading
+
+    def _take_health(self, quantity: str, value: float) -> None:
+        self.health[quantity] = value
+        if quantity == READ_DURATION_S:
+            self.timed_reads += 1
+            self.reading_s += value
+            self.longest_s = max(self.longest_s, value)
+
+    def judge(self, now_s: float) -> Quality:
+        """Set and return the quality as of `now_s`."""
+        if self.fault and not (self.silent and now_s - self.line_dead_s <= METER_WAKES_S):
+            self.quality = Quality.FAULT
+        elif self.heard_s is None:
+            late = now_s - self.fitted_s > self.stale_after_s
+            self.quality = Quality.STALE if late else Quality.STARTING
+        else:
+            late = now_s - self.heard_s > self.stale_after_s
+            self.quality = Quality.STALE if late else Quality.OK
+        return self.quality
+
+    def value(self, quantity: str, at_s: float) -> Value:
+        """Return a value that may be shown at `at_s`; None if it is old, failed or was never there."""
+        reading = self.values.get(quantity) if self.quality is Quality.OK else None
+        if reading is None:
+            return None
+        limit_s = self.stale_after_s
+        if self.line_dead_s == at_s:  # what was measured before the line died is no longer true
+            limit_s = min(CONTRADICTED_S, limit_s)
+        return None if at_s - reading.at_s > limit_s else reading.value
+
+    def note_line(self, alive: bool | None, now_s: float) -> None:
+        """Take note of the state of the line that a meter lives on; None where it is unknown."""
+        if alive is False:
+            self.line_dead_s = now_s
+        else:
+            self.line_died_s = now_s
+
+    def contradicts_line(self, quantity: str) -> bool:
+        """Say whether this quantity was still measured long after the line is said to have died."""
+        return self.values[quantity].at_s - self.line_died_s >= CONTRADICTED_S
+
+    def describe(self, name: str, now_s: float) -> dict[str, Any]:
+        """Return its state for people (`docs/status.md`)."""
+        timed = self.timed_reads
+        return {
+            "name": name,
+            "driver": self.driver,
+            "quality": self.quality.value,
+            "age_s": None if self.heard_s is None else round(max(0.0, now_s - self.heard_s), 1),
+            "error": self.fault or None,
+            "reads": int(self.health.get(READS, 0)),
+            "errors": int(self.health.get(ERRORS, 0)),
+            "read_duration_s": self.health.get(READ_DURATION_S),
+            "read_duration_mean_s": round(self.reading_s / timed, 5) if timed else None,
+            "read_duration_max_s": round(self.longest_s, 5) if timed else None,
+            "values": {q: r.value for q, r in self.values.items()},
+        }
+
+
+class Sensors(dict[str, Sensed]):
+    """All sensors of a unit by name, as of one instant: the monotonic second `at_s`."""
+
+    def __init__(
+        self, fitted: Iterable[SensorSettings], stale_after_s: float, now_s: float
+    ) -> None:
+        """Begin with sensors that have said nothing yet."""
+        super().__init__({s.name: Sensed(s.driver, stale_after_s, now_s) for s in fitted})
+        self._contacts = {name: self[f"{name}_line"] for name in self if f"{name}_line" in self}
+        self._stale_after_s = stale_after_s
+        self.at_s = now_s
+        self._judge()
+
+    def judge(self) -> list[Happening]:
+        """Judge every sensor as of `at_s`; return which have failed and which have recovered."""
+        self._judge()
+        happened = []
+        for name, sensor in self.items():
+            quality = sensor.quality
+            failed = quality in (Quality.FAULT, Quality.STALE)
+            if failed and not sensor.failed:
+                why = sensor.fault or f"nothing heard for {self._stale_after_s:g} s"
+                detail = {"sensor": name, "quality": quality.value, "error": why}
+                happened.append(Happening("sensor_failed", detail))
+            elif sensor.failed and quality is Quality.OK:
+                happened.append(Happening("sensor_recovered", {"sensor": name}))
+            if failed or quality is Quality.OK:
+                sensor.failed = failed
+        return happened
+
+    def _judge(self) -> None:
+        for name in self._contacts:
+            self[name].note_line(self.line(name), self.at_s)
+        for sensor in self.values():
+            sensor.judge(self.at_s)
+
+    def qualities(self) -> tuple[Quality, ...]:
+        """Return the quality of each sensor."""
+        return tuple(sensor.quality for sensor in self.values())
+
+    def value(self, name: str, quantity: str) -> Value:
+        """Return a value that may be shown now; None if there is none, or no such sensor."""
+        sensor = self.get(name)
+        return None if sensor is None else sensor.value(quantity, self.at_s)
+
+    def number(self, name: str, quantity: str) -> float | None:
+        """Return a value that may be shown now, to three decimals."""
+        value = self.value(name, quantity)
+        return None if value is None else round(float(value), 3)
+
+    def numbers(self, name: str, *quantities: str) -> dict[str, float | None]:
+        """Return values that may be shown now, by quantity."""
+        return {quantity: self.number(name, quantity) for quantity in quantities}
+
+    def line(self, name: str) -> bool | None:
+        """Return whether the line of a meter is alive, by the contact beside it; None if unknown."""
+        contact = self._contacts.get(name)
+        reading = None if contact is None else contact.values.get("present")
+        if reading is None or self.at_s - reading.at_s > self._stale_after_s:
+            return None
+        return None if reading.value is None else bool(reading.value)
+
+
+def _why(reading: Reading) -> str:
+    """Return what a driver says of its failure: never empty, not long, and fit for UTF-8."""
+    return (reading.detail or "failed")[:LONGEST_DETAIL].encode(errors="replace").decode()
