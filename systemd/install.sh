@@ -1,30 +1,29 @@
 #!/bin/sh
 # Installs Tentwatch from this folder without internet, or upgrades it: sudo ./install.sh
 #
-# What runs is /opt/tentwatch, a link to /opt/tentwatch-a or /opt/tentwatch-b. A new version is built in the
-# one that is not in use, proven there, and put in place by changing the link, which is one step for the
-# disk: whenever the power goes, the link leads to a version that is whole. The other folder is the version
-# before.
+# The program runs from /opt/tentwatch, a link to /opt/tentwatch-a or /opt/tentwatch-b. A new version is built
+# and tested in the folder that is not in use. Then the link changes, in one step for the disk: after a power
+# cut at any moment it points to a complete version. The other folder is the previous version.
 #
-# Everything stands in functions, and the last line calls: a script that was cut short does nothing.
+# All code is in functions, and the last line calls main: a truncated script does nothing.
 set -eu
 umask 022
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
-# What leads Python or cd elsewhere: sudo takes it away, a root's shell does not.
+# These redirect Python and cd. sudo removes them, a root shell does not.
 unset CDPATH PYTHONPATH PYTHONHOME
 
 LINK=/opt/tentwatch
 COMMAND=/usr/local/bin/tentwatch
 CONFIGURATION=/etc/tentwatch/tentwatch.toml
 STATE=/var/lib/tentwatch
-# Takes precedence over /etc, and is gone with the next start of the machine: so is a trial that was cut off.
+# A unit here takes precedence over /etc. It is gone after a restart of the machine, and so is a trial.
 TRIAL=/run/systemd/system.control/tentwatch.service
-# A version takes 60 MB; the rest is for what the unit itself goes on writing.
+# A version takes 60 MB; the rest is for the unit's own data.
 NEEDED_KB=204800
-# A Pi Zero 2 takes a few seconds to answer; one that is busy takes longer.
+# How long to wait for an answer. A Pi Zero 2 takes a few seconds, a busy one longer.
 PATIENCE_S=60
-# A version that crashes soon after its start is found out within this time.
+# How long a version must keep running after its first answer.
 PROOF_S=5
 
 main() {
@@ -45,7 +44,7 @@ main() {
             "Це може лише root: sudo $0 $*"
     exec 9>/run/tentwatch-install.lock
     flock -n 9 ||
-        fail "Another install.sh is at work. Wait for its end." \
+        fail "Another install.sh is running. Wait until it ends." \
             "Інший install.sh уже працює. Дочекайтеся його завершення."
     trap 'exit 1' HUP INT TERM
     trap finish EXIT
@@ -59,9 +58,9 @@ main() {
 
 usage() {
     say "Usage: sudo ./install.sh [--offline]      install, or upgrade
-       sudo ./install.sh --uninstall      remove all but configuration and counts
-       sudo ./install.sh --purge [--yes]  remove these, too; --yes: do not ask
---offline: name the Debian packages that are missing, and stop" \
+       sudo ./install.sh --uninstall      remove everything except configuration and counts
+       sudo ./install.sh --purge [--yes]  remove these too; --yes: do not ask
+--offline: name missing Debian packages, and stop" \
         "Виклик: sudo ./install.sh [--offline]      встановити або оновити
         sudo ./install.sh --uninstall      видалити все, крім налаштувань і даних
         sudo ./install.sh --purge [--yes]  видалити і їх; --yes: не питати
@@ -78,14 +77,14 @@ fail() {
     exit 1
 }
 
-# Ends a trial that was not passed, and says so where a command has failed without words of ours.
+# Ends a failed trial. If a command has failed without a message of ours, says what to do.
 # shellcheck disable=SC2317  # the trap calls it
 finish() {
     code=$?
     trap '' HUP INT TERM
     if [ -e "$TRIAL" ]; then go_back; fi
     [ "$code" = 0 ] || [ -n "$said" ] ||
-        say "Stopped half way (see above). What was installed before is as it was.
+        say "Stopped half way (see above). The previous version is unchanged.
 Run install.sh again." \
             "Зупинено на півдорозі (див. вище). Попередня версія лишилася.
 Запустіть install.sh ще раз." >&2
@@ -111,7 +110,7 @@ install_it() {
     tell_what_is_next
 }
 
-# A bundle on a USB stick that was pulled too early lacks files, or parts of them.
+# If a USB stick was pulled too early, the bundle lacks files or parts of them.
 check_bundle() {
     cd "$(dirname "$0")"
     say "Checking the bundle" "Перевірка пакета"
@@ -130,25 +129,25 @@ check_machine() {
     # Not uname: a 32-bit system may have a 64-bit kernel.
     here=$(dpkg --print-architecture)
     [ "$here" = "$debian_arch" ] ||
-        fail "This bundle is for $arch ($debian_arch), and this system is $here:
-take another bundle, or a 64-bit Raspberry Pi OS. Nothing was changed." \
+        fail "This bundle is for $arch ($debian_arch), but this system is $here:
+use another bundle, or a 64-bit Raspberry Pi OS. Nothing was changed." \
             "Цей пакет для $arch ($debian_arch), а ця система — $here:
 візьміть інший пакет або 64-розрядну Raspberry Pi OS. Нічого не змінено."
     has=$(python_version)
     [ "$has" = "$python" ] ||
-        fail "This bundle is for Python $python, and this system has $has:
-take the bundle cp$(echo "$has" | tr -d .). Nothing was changed." \
+        fail "This bundle is for Python $python, but this system has $has:
+use the bundle cp$(echo "$has" | tr -d .). Nothing was changed." \
             "Цей пакет для Python $python, а в системі $has:
 візьміть пакет cp$(echo "$has" | tr -d .). Нічого не змінено."
     free=$(df -Pk /opt 2>/dev/null | awk 'NR == 2 { print $4 }')
     [ "$free" -ge $NEEDED_KB ] ||
-        fail "Only $((free / 1024)) MB are free below /opt; it takes $((NEEDED_KB / 1024)) MB.
-Free some. Nothing was changed." \
+        fail "Only $((free / 1024)) MB are free in /opt; $((NEEDED_KB / 1024)) MB are needed.
+Free some space. Nothing was changed." \
             "У /opt вільно лише $((free / 1024)) МБ, а треба $((NEEDED_KB / 1024)) МБ.
 Звільніть місце. Нічого не змінено."
 }
 
-# Python's version, or the one that this Debian would bring.
+# Python's version, or the one that this Debian would install.
 python_version() {
     if command -v python3 >/dev/null; then
         python3 -I -c 'import sys; print("%d.%d" % sys.version_info[:2])'
@@ -161,7 +160,7 @@ python_version() {
     fi
 }
 
-# Left by an install.sh that was killed: the service runs from a folder that the next steps would empty.
+# A killed install.sh left this trial: the service runs from the folder that the next steps would empty.
 end_stale_trial() {
     if [ -e "$TRIAL" ]; then go_back; fi
 }
@@ -174,14 +173,14 @@ install_debian_packages() {
         if is_a_pi; then
             missing="$missing python3-lgpio"
         else
-            say "This is no Raspberry Pi and has no python3-lgpio:
+            say "This is not a Raspberry Pi and has no python3-lgpio:
 sensors on GPIO lines will not work here." \
                 "Це не Raspberry Pi, і python3-lgpio тут немає:
 датчики на лініях GPIO тут не працюватимуть."
         fi
     fi
     [ -n "$missing" ] || return 0
-    say "Missing of Debian:$missing" "Бракує пакунків Debian:$missing"
+    say "Missing Debian packages:$missing" "Бракує пакунків Debian:$missing"
     [ -z "$offline" ] ||
         fail "Install them first: sudo apt-get install$missing
 Nothing was changed." \
@@ -189,8 +188,8 @@ Nothing was changed." \
 Нічого не змінено."
     # shellcheck disable=SC2086  # the words are meant
     apt_get install $missing || { apt_get update && apt_get install $missing; } ||
-        fail "Debian's packages could not be installed:$missing.
-Is there internet? Nothing else was changed." \
+        fail "These Debian packages could not be installed:$missing.
+Check the internet connection. Nothing else was changed." \
             "Пакунки Debian не встановлено:$missing.
 Чи є інтернет? Більше нічого не змінено."
 }
@@ -199,11 +198,11 @@ apt_get() {
     DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq -y --no-install-recommends "$@" >/dev/null
 }
 
-# Installed as docs/install.md says for doing it by hand, /opt/tentwatch is a folder. It gets a name of its own
-# and the link takes its place, in one step (renameat2 with RENAME_EXCHANGE, for which Debian 12 has no command).
+# After an installation by hand (docs/install.md) /opt/tentwatch is a folder. It gets a name of its own and the
+# link replaces it, in one step (renameat2 with RENAME_EXCHANGE, for which Debian 12 has no command).
 take_over_installation_by_hand() {
     if [ -d $LINK ] && [ ! -L $LINK ]; then
-        say "Taking over what was installed by hand" "Перейняття встановленого вручну"
+        say "Taking over the installation by hand" "Перейняття встановленого вручну"
         rm -rf $LINK-a
         ln -s "$(basename $LINK-a)" $LINK-a
         python3 -I - $LINK $LINK-a <<'EXCHANGE'
@@ -222,19 +221,19 @@ EXCHANGE
 build() {
     say "Building version $version in $new" "Створення версії $version у $new"
     rm -rf "$new"
-    # -I: nothing but what Debian has installed is imported, whatever lies in this folder.
-    # Debian's packages are seen for the sake of lgpio alone: whatever else is there, ours are installed.
-    # pip runs out of Debian's wheel (python3-venv brings it): unpacking it first would take as long again.
+    # -I: Python imports only what Debian has installed, never files from this folder.
+    # --system-site-packages is for lgpio alone: --ignore-installed installs our version of everything else.
+    # pip runs from Debian's wheel (part of python3-venv): unpacking it first would double the time.
     python3 -I -m venv --system-site-packages --without-pip "$new"
     for pip in /usr/share/python-wheels/pip-*.whl; do :; done
-    # Those that were checked: another bundle that was unpacked into the same folder has left its own.
+    # Only the checked wheels: another bundle that was unpacked into the same folder may have left others.
     wheels=$(sed -n 's|^[0-9a-f]*  \(wheels/[^ ]*\.whl\)$|\1|p' SHA256SUMS)
     # shellcheck disable=SC2086  # the words are meant
     "$new/bin/python3" "$pip/pip" --isolated --disable-pip-version-check --quiet install --no-index --no-deps \
         --ignore-installed --no-cache-dir $wheels
     "$new/bin/tentwatch" --help >/dev/null ||
         fail "Version $version does not run here (see above).
-What was installed before is as it was." \
+The previous version is unchanged." \
             "Версія $version тут не працює (див. вище).
 Попередня версія лишилася."
     cp install.sh "$new/install.sh" # for --uninstall, when the bundle is gone
@@ -247,7 +246,7 @@ add_user() {
     systemd-sysusers /etc/sysusers.d/tentwatch.conf
 }
 
-# put FILE TARGET: whole or not at all
+# put FILE TARGET: copies it completely or not at all
 put() {
     mkdir -p "$(dirname "$2")"
     cp "$1" "$2.unfinished"
@@ -264,15 +263,15 @@ check_configuration() {
     if takes_configuration "$new" >/dev/null; then
         to_start=1
     elif [ -n "$present" ] && takes_configuration "$present" >/dev/null 2>&1; then
-        fail "Version $version does not take this unit's configuration (see above),
-which the present one does: that goes on." \
+        fail "Version $version does not accept this unit's configuration (see above),
+but the present one does: the present one keeps running." \
             "Версія $version не приймає налаштувань (див. вище),
 які приймає нинішня: вона працює далі."
     fi
 }
 
-# The service, with its new unit, from the new folder. Nothing on the disk says so before it has proven itself:
-# a power cut leaves the version before.
+# Starts the service with its new unit from the new folder. The disk still has the previous version, so it runs
+# after a power cut.
 try_it() {
     say "Starting version $version" "Запуск версії $version"
     mkdir -p "$(dirname $TRIAL)"
@@ -287,7 +286,7 @@ it is not installed." \
     fi
 }
 
-# starts FOLDER: starts the service anew and sees that it answers, and goes on
+# starts FOLDER: restarts the service; succeeds if it answers and keeps running
 starts() {
     systemctl stop tentwatch.service
     systemctl reset-failed tentwatch.service 2>/dev/null || true # NRestarts begins at 0
@@ -312,9 +311,9 @@ go_back() {
     if [ ! -x $LINK/bin/tentwatch ]; then
         systemctl stop tentwatch.service 2>/dev/null || true
     elif starts $LINK; then
-        say "The version before runs again." "Попередня версія знову працює."
+        say "The previous version runs again." "Попередня версія знову працює."
     else
-        say "The version before is in place again, and does not answer:
+        say "The previous version is in place again, but it does not answer:
 sudo journalctl -u tentwatch" \
             "Попередню версію повернуто, але вона не відповідає:
 sudo journalctl -u tentwatch" >&2
@@ -335,7 +334,7 @@ put_in_place() {
     for unit in systemd/*.service; do systemctl --quiet enable "${unit##*/}"; done
     sync
     if systemd_runs; then
-        rm -f $TRIAL # the service goes on as it is
+        rm -f $TRIAL # the service keeps running
         systemctl daemon-reload
         systemctl restart systemd-journald.service
         reload_udev
@@ -369,7 +368,7 @@ enable_i2c() {
         if systemd_runs; then modprobe i2c-dev || true; fi
     fi
     [ -e /dev/i2c-1 ] ||
-        say "The I2C bus is there after the next start of the Pi: sudo reboot" \
+        say "The I2C bus works after the next start of the Pi: sudo reboot" \
             "Шина I2C з'явиться після перезавантаження: sudo reboot"
 }
 
@@ -378,15 +377,15 @@ tell_what_is_next() {
     if [ ! -e $CONFIGURATION ]; then
         say "Next: sudo tentwatch setup" "Далі: sudo tentwatch setup"
     elif [ -z "$to_start" ]; then
-        say "Its configuration has faults (above): correct
+        say "The configuration has faults (see above): correct
 $CONFIGURATION, then sudo systemctl restart tentwatch" \
             "У налаштуваннях помилки (вище): виправте
 $CONFIGURATION, потім sudo systemctl restart tentwatch"
     elif systemd_runs; then
         say "It runs: sudo tentwatch status" "Працює: sudo tentwatch status"
     else
-        say "It was not started: systemd does not run here.
-It starts with the machine." \
+        say "It was not started, because systemd does not run here.
+It will start with the machine." \
             "Не запущено: systemd тут не працює.
 Запуститься разом із системою."
     fi
@@ -411,7 +410,7 @@ uninstall() {
         systemctl daemon-reload
         reload_udev
     fi
-    say "Done. The user tentwatch stays, as these files are its own." \
+    say "Done. The user tentwatch stays, because it owns these files." \
         "Готово. Користувач tentwatch лишається, бо ці файли його."
 }
 
@@ -420,7 +419,7 @@ purge() {
     id=${id:-yes}
     if [ -z "$yes" ]; then
         [ -t 0 ] ||
-            fail "This deletes all counts, and there is no terminal to ask on.
+            fail "This deletes all counts and must ask, but there is no terminal.
 With --yes it does not ask." \
                 "Це видалить усі лічильники, а запитати ніде: немає термінала.
 З --yes не запитує."

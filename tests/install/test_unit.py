@@ -197,7 +197,7 @@ def test_a_version_that_crashes_at_its_start_is_not_installed(
     assert done.code == 1, done.output
     assert "does not answer after its start" in done.output
     assert "this version crashes" in done.output  # of the journal
-    assert "The version before runs again." in done.output
+    assert "The previous version runs again." in done.output
     assert in_use(machine) == used
     assert number_of(newest_state(machine)) > before
 
@@ -231,7 +231,7 @@ def test_a_configuration_that_the_new_version_refuses_keeps_the_version_before(
     newer = changed(machine, folder, "newer", demand_more)
     done = machine.attempt(f"{newer}/install.sh --offline")
     assert done.code == 1, done.output
-    assert "does not take this unit's configuration" in done.output
+    assert "does not accept this unit's configuration" in done.output
     assert (in_use(machine), process(machine)) == (used, running)
 
 
