@@ -22,7 +22,7 @@ class LinkStatus(TypedDict):
     broker: str
     connected: bool
     error: str | None
-    trouble: NotRequired[TroubleJson | None]
+    trouble: TroubleJson | None
     sessions: int
     failures: int
     restarts: int
@@ -31,6 +31,7 @@ class LinkStatus(TypedDict):
     confirmed: int
     puback_s: float | None
     last_error: str | None
+    last_trouble: TroubleJson | None
     last_error_age_s: float | None
 
 
@@ -218,6 +219,7 @@ class Reporter:
             "broker": health.broker,
             "connected": health.connected,
             "error": health.error,
+            "trouble": health.trouble,
             "sessions": health.sessions,
             "failures": health.failures,
             "restarts": health.restarts,
@@ -226,6 +228,7 @@ class Reporter:
             "confirmed": health.confirmed,
             "puback_s": health.puback_s,
             "last_error": health.last_error,
+            "last_trouble": health.last_trouble,
             "last_error_age_s": health.last_error_age_s,
         }
 

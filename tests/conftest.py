@@ -284,8 +284,15 @@ def is_connected(unit: Unit) -> bool:
     return bool(unit.status()["link"]["connected"])
 
 
-def error_of(unit: Unit) -> str:
-    return str(unit.status()["link"]["error"])
+def trouble_of(unit: Unit) -> str | None:
+    """Return the code of what is wrong with the link."""
+    trouble = unit.status()["link"]["trouble"]
+    return None if trouble is None else str(trouble["code"])
+
+
+def values_of(unit: Unit) -> dict[str, Any]:
+    """Return the values of what is wrong with the link."""
+    return dict(unit.status()["link"]["trouble"]["values"])
 
 
 def assert_gapless(records: list[dict[str, Any]]) -> None:

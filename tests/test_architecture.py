@@ -21,7 +21,8 @@ MAY_KNOW: dict[str, set[str]] = {
         "publisher.clock", "publisher.files", "publisher.notify", "sensors.json_in",
     },
     "publisher.link": {
-        "publisher.clock", "publisher.config", "publisher.messages", "publisher.store",
+        "sensors.trouble", "publisher.clock", "publisher.config", "publisher.messages",
+        "publisher.store",
     },
     "publisher.unit": {
         "sensors", "publisher.clock", "publisher.config", "publisher.rules.happening",

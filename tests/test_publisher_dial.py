@@ -1,6 +1,7 @@
 """The way to the broker: names that are not found, addresses that are dead, certificates out of date."""
 
 import contextlib
+import errno
 import socket
 import ssl
 import subprocess
@@ -17,7 +18,9 @@ from publisher.clock import DemoClock, Now
 from publisher.config.sections import BrokerSettings
 from publisher.link import dial, session
 from publisher.link.dial import validity
-from tests.conftest import Broker, Unit, error_of, is_connected, wait_for
+from publisher.link.troubles import Unusable
+from sensors.trouble import Kind
+from tests.conftest import Broker, Unit, is_connected, trouble_of, values_of, wait_for
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 DAY = timedelta(days=1)
@@ -102,9 +105,8 @@ def test_an_expired_certificate_is_named_with_its_date(
 ) -> None:
     broker = tls_broker(NOW - 9 * DAY, NOW - 2 * DAY)
     unit = make_unit(broker.port, **trusting(authority)).start()
-    wait_for(lambda: f"expired on {NOW - 2 * DAY:%Y-%m-%d}" in error_of(unit), "the error")
-    assert "renew it on the broker" in error_of(unit)
-    assert "clock" not in error_of(unit)
+    wait_for(lambda: trouble_of(unit) == "link.tls_expired", "the error")
+    assert values_of(unit)["day"] == f"{NOW - 2 * DAY:%Y-%m-%d}"
     broker.stop()
     authority.sign(NOW - DAY, NOW + 9 * DAY)
     broker.start()
@@ -116,9 +118,8 @@ def test_before_a_certificates_time_the_clock_is_named(
 ) -> None:
     broker = tls_broker(NOW + 2 * DAY, NOW + 9 * DAY)
     unit = make_unit(broker.port, **trusting(authority)).start()
-    wait_for(lambda: "clock is not set yet" in error_of(unit), "the error")
-    assert f"{NOW + 2 * DAY:%Y-%m-%d}" in error_of(unit)
-    assert "renew" not in error_of(unit)
+    wait_for(lambda: trouble_of(unit) == "link.tls_not_yet_valid", "the error")
+    assert values_of(unit)["since"] == f"{NOW + 2 * DAY:%Y-%m-%d}"
 
 
 def test_an_expired_certificate_is_doubted_by_a_unit_without_time(
@@ -128,8 +129,8 @@ def test_an_expired_certificate_is_doubted_by_a_unit_without_time(
     unit = make_unit(broker.port, **trusting(authority))
     unit.clock = Unset(1.0)
     unit.start()
-    wait_for(lambda: "which is not set yet" in error_of(unit), "the error")
-    assert f"expired on {NOW - 2 * DAY:%Y-%m-%d}" in error_of(unit)
+    wait_for(lambda: trouble_of(unit) == "link.tls_expired_or_clock", "the error")
+    assert values_of(unit)["day"] == f"{NOW - 2 * DAY:%Y-%m-%d}"
 
 
 def test_the_dates_of_a_certificate(authority: Authority) -> None:
@@ -174,7 +175,7 @@ def test_a_broker_that_never_ends_its_sentence_does_not_hold_the_thread(
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         unit = make_unit(port, **trusting(authority)).start()
-        wait_for(lambda: "confirmed nothing" in error_of(unit), "the end of the session")
+        wait_for(lambda: trouble_of(unit) == "link.no_puback", "the end of the session")
         unit.stop()
         server.shutdown(socket.SHUT_RDWR)
         thread.join()
@@ -218,7 +219,7 @@ def test_a_resolver_that_hangs_holds_up_nobody(
     hang = threading.Event()
     resolver.append(hang)
     unit = make_unit(broker.port, host="broker.test").start()
-    wait_for(lambda: "no DNS server answers" in error_of(unit), "the error")
+    wait_for(lambda: trouble_of(unit) == "link.no_name_server", "the error")
     wait_for(lambda: unit.status()["link"]["failures"] >= 3, "more attempts")
     assert [t.name for t in threading.enumerate()].count("lookup") == 1
     assert unit.agent is not None
@@ -289,7 +290,7 @@ def test_of_several_addresses_dead_ones_are_passed_over(
         assert unit.agent._link._line.dial._good == at(broker.port)
         resolver.insert(0, [at(black_hole), at(nobody.getsockname()[1])])
         broker.stop()
-        wait_for(lambda: "refuses connections" in error_of(unit), "the telling one of two errors")
+        wait_for(lambda: trouble_of(unit) == "link.refused", "the telling one of two errors")
 
 
 def test_a_host_that_answers_nothing_is_named(
@@ -297,7 +298,31 @@ def test_a_host_that_answers_nothing_is_named(
 ) -> None:
     monkeypatch.setattr(dial, "CONNECT_LIMIT_S", 0.5)
     unit = make_unit(black_hole).start()
-    wait_for(lambda: "does not answer" in error_of(unit), "the error")
+    wait_for(lambda: trouble_of(unit) == "link.no_answer", "the error")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ConnectionRefusedError(), dial.REFUSED),
+        (OSError(errno.ETIMEDOUT, "Connection timed out"), dial.NO_ANSWER),
+        (TimeoutError(), dial.NO_ANSWER),
+        (OSError(errno.EHOSTUNREACH, "No route to host"), dial.UNREACHABLE),
+        (OSError(errno.ENETUNREACH, "Network is unreachable"), dial.UNREACHABLE),
+        (OSError(errno.EPERM, "Operation not permitted"), dial.UNREACHABLE),
+    ],
+)
+def test_a_way_that_ends_at_tcp_is_known_by_its_error(
+    black_hole: int, error: OSError, kind: Kind
+) -> None:
+    def wait(sock: socket.socket | None, events: int, until_s: float) -> None:
+        raise error
+
+    way = dial.Dial(BrokerSettings("127.0.0.1", port=black_hole), DemoClock(1.0))
+    with pytest.raises(Unusable) as raised:
+        way.connect(wait, lambda: None)
+    assert raised.value.kind is kind
+    assert kind.concerns == "broker.tcp"
 
 
 @pytest.mark.parametrize(("limit_s", "tries"), [(10.0, dial.MOST_ADDRESSES), (0.0, 1)])
@@ -316,6 +341,7 @@ def test_of_a_great_many_dead_addresses_some_are_tried_while_there_is_time(
             raise TimeoutError
 
     way = dial.Dial(BrokerSettings("broker.test"), DemoClock(1.0))
-    with pytest.raises(TimeoutError):
+    with pytest.raises(Unusable) as raised:
         way.connect(wait, lambda: None)
+    assert raised.value.kind is dial.NO_ANSWER
     assert tried == tries

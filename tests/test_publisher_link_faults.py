@@ -23,9 +23,10 @@ from tests.conftest import (
     Unit,
     assert_gapless,
     backlog_event,
-    error_of,
     fill,
     is_connected,
+    trouble_of,
+    values_of,
     wait_for,
 )
 from tests.wires import Wire, refusing
@@ -93,8 +94,8 @@ def test_a_twin_is_named_by_what_the_broker_says(
     unit = make_unit(wire.port).start()
     subscriber.next("state")
     wire.inject(b"\xe0\x01\x8e")  # DISCONNECT, session taken over
-    wait_for(lambda: "another unit has connected" in error_of(unit), "the twin to be named")
-    assert "'demo'" in error_of(unit)
+    wait_for(lambda: trouble_of(unit) == "link.taken_over", "the twin to be named")
+    assert values_of(unit) == {"where": f"127.0.0.1:{wire.port}", "id": "demo"}
     wait_for(lambda: is_connected(unit), "the unit to have its turn again")
 
 
@@ -110,7 +111,7 @@ def test_a_twin_is_guessed_where_the_broker_only_hangs_up(
             twin.connect("127.0.0.1", broker.port)
             twin.loop()
             twin.disconnect()
-        return "another unit may have the id 'demo'" in error_of(unit)
+        return trouble_of(unit) == "link.lost_again"
 
     wait_for(is_guessed, "the guess")
     wait_for(lambda: is_connected(unit), "the unit to have its turn again")
@@ -128,7 +129,7 @@ def test_a_broker_that_is_full_gets_everything_later_in_the_same_session(
     full.set()
     wire.edit = refusing(0x97, full.is_set)
     unit.start()
-    wait_for(lambda: "Quota exceeded" in error_of(unit), "the refusal")
+    wait_for(lambda: trouble_of(unit) == "link.message_quota", "the refusal")
     assert is_connected(unit)
     assert rows(unit) > 20
     full.clear()
@@ -138,8 +139,9 @@ def test_a_broker_that_is_full_gets_everything_later_in_the_same_session(
     assert link["puback_s"] >= 0
     of_now = {"queued": 0, "in_flight": 0, "confirmed": 1, "puback_s": 0.1}
     assert link | of_now == of_now | {
-        "broker": f"127.0.0.1:{wire.port}", "connected": True, "error": None, "sessions": 1,
-        "failures": 0, "restarts": 0, "last_error": None, "last_error_age_s": None,
+        "broker": f"127.0.0.1:{wire.port}", "connected": True, "error": None, "trouble": None,
+        "sessions": 1, "failures": 0, "restarts": 0, "last_error": None, "last_trouble": None,
+        "last_error_age_s": None,
     }  # fmt: skip
 
 
@@ -155,7 +157,8 @@ def test_history_that_is_refused_does_not_hold_up_the_present(
     unit = make_unit(broker.port)
     fill(unit, 20)
     unit.start()
-    wait_for(lambda: "demo/history (Not authorized)" in error_of(unit), "the refusal")
+    wait_for(lambda: trouble_of(unit) == "link.not_allowed", "the refusal")
+    assert values_of(unit)["topic"] == "tents/v1/demo/history"
     unit.walk(inward=True)
     subscriber.next("state", lambda m: m["capacity"]["people"] == 1)
     assert rows(unit) >= 20
@@ -172,7 +175,7 @@ def test_a_broker_that_takes_no_more_clients_is_named(
 
     wire.tamper = tamper
     unit = make_unit(wire.port).start()
-    wait_for(lambda: "it is full" in error_of(unit), "the error")
+    wait_for(lambda: trouble_of(unit) == "link.quota", "the error")
     wire.tamper = None
     wait_for(lambda: is_connected(unit), "the connection")
 
@@ -184,7 +187,7 @@ def test_a_broker_that_hangs_up_at_the_login_is_named(
     unit = make_unit(wire.port).start()
     wait_for(lambda: wire.accepted > 0, "a login")
     wire.cut()
-    wait_for(lambda: "instead of answering the login" in error_of(unit), "the error")
+    wait_for(lambda: trouble_of(unit) == "link.hung_up", "the error")
 
 
 # Sizes
@@ -221,7 +224,8 @@ def test_a_record_that_never_fits_is_told_and_stays(
     fill(unit, 5)
     unit.start()
     wait_for(lambda: {*range(1, 6)} <= {*in_history(subscriber)}, "what fits")
-    wait_for(lambda: limit in error_of(unit), "what is wrong")
+    wait_for(lambda: trouble_of(unit) == "link.too_large", "what is wrong")
+    assert values_of(unit)["size"] > 900
     unit.hardware.set_mains(False)
     subscriber.next("event", lambda m: m["event"] == "mains_lost")
     assert is_connected(unit)
@@ -259,7 +263,7 @@ def test_a_command_larger_than_any_does_not_silence_a_unit_with_mqtt_3(
     """The broker would hand it over again at each login."""
     subscriber.send("tents/v1/demo/cmd/report", b"x" * 200_000, retain=True)
     unit = make_unit(broker.port, protocol="3.1.1").start()
-    wait_for(lambda: "no commands" in error_of(unit), "the error")
+    wait_for(lambda: trouble_of(unit) == "link.deaf", "the error")
     unit.walk(inward=True)
     subscriber.next("state", lambda m: m["capacity"]["people"] == 1)
 
@@ -363,7 +367,7 @@ def test_what_no_broker_should_send_ends_the_session_at_most(
     assert_drained_in_order(unit, subscriber)
 
 
-def test_a_broker_that_takes_next_to_nothing_is_told_of_with_a_size_that_can_be(
+def test_a_broker_that_takes_next_to_nothing_is_named_with_a_size_that_can_be(
     make_unit: Callable[..., Unit], wire: Wire
 ) -> None:
     """CONNACK with a Maximum Packet Size of 1, 0x27."""
@@ -373,7 +377,7 @@ def test_a_broker_that_takes_next_to_nothing_is_told_of_with_a_size_that_can_be(
         else content
     )
     unit = make_unit(wire.port).start()
-    wait_for(lambda: "takes no more than 0 bytes" in error_of(unit), "the error")
+    wait_for(lambda: trouble_of(unit) == "link.too_large", "the error")
     assert rows(unit) >= 1
 
 
@@ -450,7 +454,7 @@ def test_a_dead_wire_is_noticed_and_nothing_is_lost(
     subscriber.next("state", lambda m: m["capacity"]["quality"] == "ok")
     setattr(wire, how, True)
     unit.walk(inward=True)
-    wait_for(lambda: "confirmed nothing" in error_of(unit), "the loss to be noticed")
+    wait_for(lambda: trouble_of(unit) == "link.no_puback", "the loss to be noticed")
     setattr(wire, how, False)
     subscriber.next("state", lambda m: m["capacity"]["people"] == 1)
     assert_drained_in_order(unit, subscriber)

@@ -214,3 +214,39 @@ def refusing(code: int, condition: Callable[[], bool] = lambda: True) -> Tamper:
         return b"\x40\x03" + packet[2:4] + bytes([code])
 
     return edit
+
+
+class Refuser:
+    """A broker that answers each login with the same packet, whoever comes."""
+
+    def __init__(self, connack: bytes) -> None:
+        self._connack = connack
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._server.getsockname()[1]
+        self._thread = threading.Thread(target=self._answer, name="refuser", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> "Refuser":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with contextlib.suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+        self._thread.join()
+
+    def _answer(self) -> None:
+        while True:
+            try:
+                unit, _ = self._server.accept()
+            except OSError:
+                return
+            with unit, contextlib.suppress(OSError):
+                unit.recv(CHUNK)
+                unit.sendall(self._connack)
+                unit.recv(CHUNK)  # until the unit hangs up

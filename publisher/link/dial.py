@@ -1,4 +1,4 @@
-"""The way to the broker: its name, its addresses, TCP and TLS, and in plain words why there is none.
+"""The way to the broker: its name, its addresses, TCP and TLS, and why there is none.
 
 Nothing here blocks for longer than it is told to: whoever waits does so in `wait`, which belongs to
 the caller and ends at once when the unit stops.
@@ -18,6 +18,8 @@ from typing import Any
 
 from publisher.clock import Clock, Now
 from publisher.config.sections import BrokerSettings
+from publisher.link.troubles import FILES, NAME, TCP, TLS, Unusable
+from sensors.trouble import declare, marked
 
 CONNECT_LIMIT_S = 10.0
 #: Addresses of one name that are tried in turn; more may come from a resolver that lies.
@@ -37,8 +39,131 @@ _Address = tuple[Any, ...]  # as getaddrinfo(3) gives them
 _NOT_YET_VALID, _EXPIRED, _OTHER_NAME, _OTHER_ADDRESS = 9, 10, 62, 64
 
 
-class Unusable(Exception):
-    """There is no connection; the message says why, and what to do."""
+FILE_UNUSABLE = declare(
+    "link.file_unusable",
+    marked("{file} cannot be read ({reason})"),
+    marked("put it where {key} in [broker] says: owner tentwatch, mode 0600, and not under /home"),
+    concerns=FILES,
+)
+FILE_NO_TEXT = declare(
+    "link.file_no_text",
+    marked("{file} is no text"),
+    marked("write the password alone into that file"),
+    concerns=FILES,
+)
+FILE_NO_CERTIFICATE = declare(
+    "link.file_no_certificate",
+    marked("{file} holds nothing that TLS can use ({reason})"),
+    marked("fetch the file for {key} in [broker] anew from the centre"),
+    concerns=FILES,
+)
+NAME_NOT_FOUND = declare(
+    "link.name_not_found",
+    marked("the name {host} is not found"),
+    marked(
+        "check host in [broker] for a misspelling, and that this network has internet (ping {host})"
+    ),
+    concerns=NAME,
+)
+NO_NAME_SERVER = declare(
+    "link.no_name_server",
+    marked("no name server answers when asked for {host}"),
+    marked(
+        "this network's name server is dead or the modem has no internet: start the modem anew, try "
+        "ping 1.1.1.1, then ping {host}"
+    ),
+    concerns=NAME,
+)
+HOST_INVALID = declare(
+    "link.host_invalid",
+    marked("{host} cannot be the name of a host"),
+    marked("write the broker's name or address as host in [broker], and nothing else"),
+    concerns=NAME,
+)
+REFUSED = declare(
+    "link.refused",
+    marked("{where} refuses connections"),
+    marked("check port in [broker] (8883 with TLS, 1883 without), and that the broker runs"),
+    concerns=TCP,
+)
+NO_ANSWER = declare(
+    "link.no_answer",
+    marked("{where} does not answer"),
+    marked(
+        "check the modem and its credit; a firewall may drop this port: ask who runs the network"
+    ),
+    concerns=TCP,
+)
+UNREACHABLE = declare(
+    "link.unreachable",
+    marked("{where} cannot be reached ({reason})"),
+    marked("this network has no way there: check the network cable or Wi-Fi, and the modem"),
+    concerns=TCP,
+)
+TLS_SILENT = declare(
+    "link.tls_silent",
+    marked("{where} takes the connection and does not answer in TLS"),
+    marked(
+        "the broker hangs, or this port is one without TLS: check port and tls in [broker], then tell "
+        "the centre"
+    ),
+    concerns=TLS,
+)
+TLS_FAILED = declare(
+    "link.tls_failed",
+    marked("{where} does not speak TLS with this unit ({reason})"),
+    marked(
+        "tls and port in [broker] must go together (8883 with TLS, 1883 without); some brokers want "
+        "cert_file and key_file"
+    ),
+    concerns=TLS,
+)
+IT_HUNG_UP = marked("it hung up")
+TLS_OTHER_NAME = declare(
+    "link.tls_other_name",
+    marked("the certificate of {where} is for another name ({reason})"),
+    marked("write a name that is in the broker's certificate as host in [broker]"),
+    concerns=TLS,
+)
+TLS_UNTRUSTED = declare(
+    "link.tls_untrusted",
+    marked("the certificate of {where} cannot be trusted ({reason})"),
+    marked(
+        "fetch the ca.crt of this broker anew from the centre, and name it as ca_file in [broker]"
+    ),
+    concerns=TLS,
+)
+TLS_NOT_YET_VALID = declare(
+    "link.tls_not_yet_valid",
+    marked("the certificate of {where} holds from {since} on, and this unit's clock says {today}"),
+    marked(
+        "see that clock.synced is ok, then the link comes by itself; where it is, the centre must renew "
+        "the certificate"
+    ),
+    concerns=TLS,
+)
+TLS_EXPIRED = declare(
+    "link.tls_expired",
+    marked("the certificate of {where} has expired on {day}"),
+    marked("the broker's certificate must be renewed at the centre, for all tents"),
+    concerns=TLS,
+)
+TLS_EXPIRED_OR_CLOCK = declare(
+    "link.tls_expired_or_clock",
+    marked(
+        "the certificate of {where} has expired on {day}, if this unit's clock is right, which is not "
+        "set yet and says {today}"
+    ),
+    marked("see that clock.synced is ok; then the certificate must be renewed at the centre"),
+    concerns=TLS,
+)
+TLS_CHAIN_EXPIRED = declare(
+    "link.tls_chain_expired",
+    marked("the certificate of {where} has expired, or one above it"),
+    marked("see that clock.synced is ok; then the certificate must be renewed at the centre"),
+    concerns=TLS,
+)
+NO_DAY = marked("an unknown day")
 
 
 class Dial:
@@ -54,48 +179,48 @@ class Dial:
     def connect(self, wait: Wait, wake: Callable[[], None]) -> socket.socket:
         """Return a connected socket that does not block.
 
-        `wake` ends a wait without a socket. Raises Unusable, InterruptedError, or another OSError
-        for which `explain` has the words.
+        `wake` ends a wait without a socket. Raises Unusable, and InterruptedError where the unit
+        stops.
         """
-        context = self._context() if self._broker.tls else None
+        context = tls_context(self._broker) if self._broker.tls else None
         addresses = self._addresses(wait, wake)
         limit_s = time.monotonic() + CONNECT_LIMIT_S
-        errors: list[OSError] = []
-        while addresses and (not errors or time.monotonic() < limit_s):
+        troubles: list[Unusable] = []
+        while addresses and (not troubles or time.monotonic() < limit_s):
             # One address that swallows everything must not keep us from the next.
             share_s = (limit_s - time.monotonic()) / len(addresses)
             address = addresses.pop(0)
             try:
                 sock = self._open(address, context, wait, max(1.0, share_s))
-            except InterruptedError:
-                raise
-            except OSError as error:
-                errors.append(error)
+            except Unusable as trouble:
+                troubles.append(trouble)
                 continue
             self._good = address
             return sock
+        # Of several, the one that got the furthest tells the most.
         raise next(
-            (e for kind in (ssl.SSLError, ConnectionError) for e in errors if isinstance(e, kind)),
-            errors[-1],
+            (t for t in troubles if t.kind.concerns == TLS),
+            next((t for t in troubles if t.kind is REFUSED), troubles[-1]),
         )
 
     # Names
 
     def _addresses(self, wait: Wait, wake: Callable[[], None]) -> list[_Address]:
         host, port = self._broker.host, self._broker.port
-        with contextlib.suppress(socket.gaierror):
-            return socket.getaddrinfo(
-                host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
-            )
         try:
+            with contextlib.suppress(socket.gaierror):
+                return socket.getaddrinfo(
+                    host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+                )
             found = self._look_up(wait, wake)
+        except UnicodeError as error:
+            raise Unusable(HOST_INVALID, host=host) from error
         except (socket.gaierror, TimeoutError) as error:
             if self._good is None:
-                if isinstance(error, TimeoutError):
-                    raise Unusable(
-                        f"{host} is not found: no DNS server answers; check this network"
-                    ) from error
-                raise
+                # EAI_AGAIN: no server has answered, or one that cannot ask further.
+                is_unanswered = isinstance(error, TimeoutError) or error.errno == socket.EAI_AGAIN
+                kind = NO_NAME_SERVER if is_unanswered else NAME_NOT_FOUND
+                raise Unusable(kind, host=host) from error
             return [self._good]  # names fail more often than brokers move
         # The address that worked last time goes first.
         return sorted(found, key=lambda address: address != self._good)[:MOST_ADDRESSES]
@@ -121,28 +246,45 @@ class Dial:
         self, address: _Address, context: ssl.SSLContext | None, wait: Wait, share_s: float
     ) -> socket.socket:
         limit_s = time.monotonic() + share_s
-        sock = _reach(address, wait, limit_s)
+        try:
+            sock = _reach(address, wait, limit_s)
+        except InterruptedError:
+            raise
+        except OSError as error:
+            raise self._unreachable(error) from error
         if context is None:
             return sock
         try:
             return _shake_hands(sock, context, self._broker.host, wait, limit_s)
-        except ssl.SSLCertVerificationError as error:
-            if error.verify_code not in (_NOT_YET_VALID, _EXPIRED):
-                raise
-            dates = self._validity(address, wait)
-            raise Unusable(_explain_dates(error, self._where, dates, self._clock.now())) from error
+        except InterruptedError:
+            raise
+        except OSError as error:
+            raise self._untrusted(error, address, wait) from error
 
-    def _context(self) -> ssl.SSLContext:
-        broker = self._broker
-        context = ssl.create_default_context(cafile=broker.ca_file)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        # Python 3.13 began to refuse authorities without all extensions of RFC 5280, which many
-        # home-made ones lack: a certificate that serves on Debian 12 must serve on Debian 13.
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        if broker.cert_file is not None:
-            # A key with a passphrase is an error: OpenSSL would ask at the terminal and wait.
-            context.load_cert_chain(broker.cert_file, broker.key_file, password="")
-        return context
+    def _unreachable(self, error: OSError) -> Unusable:
+        """Return why there is no TCP connection."""
+        if isinstance(error, ConnectionRefusedError):
+            return Unusable(REFUSED, where=self._where)
+        if isinstance(error, TimeoutError):  # ours, or ETIMEDOUT
+            return Unusable(NO_ANSWER, where=self._where)
+        return Unusable(UNREACHABLE, where=self._where, reason=error.strerror or str(error))
+
+    def _untrusted(self, error: OSError, address: _Address, wait: Wait) -> Unusable:
+        """Return why there is no TLS on a connection."""
+        where = self._where
+        if isinstance(error, ssl.SSLCertVerificationError):
+            if error.verify_code in (_NOT_YET_VALID, _EXPIRED):
+                dates = self._validity(address, wait)
+                return _out_of_date(error.verify_code, where, dates, self._clock.now())
+            is_other = error.verify_code in (_OTHER_NAME, _OTHER_ADDRESS)
+            kind = TLS_OTHER_NAME if is_other else TLS_UNTRUSTED
+            return Unusable(kind, where=where, reason=error.verify_message)
+        if isinstance(error, TimeoutError):
+            return Unusable(TLS_SILENT, where=where)
+        if isinstance(error, ConnectionError):
+            return Unusable(TLS_FAILED, where=where, reason=IT_HUNG_UP)
+        reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+        return Unusable(TLS_FAILED, where=where, reason=reason or str(error))
 
     def _validity(self, address: _Address, wait: Wait) -> tuple[datetime, datetime] | None:
         """Return from when until when the broker's certificate holds; nothing is sent to it."""
@@ -216,85 +358,71 @@ def _shake_hands(
     return tls
 
 
-# Words
+# Files
 
 
-def check_file(key: str, name: str | None) -> None:
-    """Raise Unusable where a file that the configuration names cannot be used: ssl says not which."""
+def check_files(broker: BrokerSettings) -> None:
+    """Raise Unusable where a file that the configuration names cannot be used."""
+    for key in ("password_file", "ca_file", "cert_file", "key_file"):
+        _check_file(key, getattr(broker, key))
+
+
+def _check_file(key: str, name: str | None) -> None:
+    """Raise Unusable where a file cannot be read: ssl says not which."""
     if name is None:
         return
     try:
         if not Path(name).is_file():  # a FIFO would keep us waiting for ever
-            raise OSError("there is no such file")
+            raise OSError(marked("there is no such file"))
         content = Path(name).read_bytes()
         if key == "password_file":
             content.decode()
     except UnicodeDecodeError as error:  # whose own text quotes the content
-        raise Unusable(f"{name} is not UTF-8 text: check {key} in [broker]") from error
+        raise Unusable(FILE_NO_TEXT, file=name, key=key) from error
     except (OSError, ValueError) as error:
-        raise Unusable(
-            f"{name} cannot be used ({error}): check {key} in [broker], and the file's rights"
-        ) from error
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise Unusable(FILE_UNUSABLE, file=name, key=key, reason=reason) from error
 
 
-def explain(error: Exception, broker: BrokerSettings) -> str:
-    """Return what a failure to connect means, and what to do about it."""
-    where = f"{broker.host}:{broker.port}"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return _explain_certificate(error, where)
-    if isinstance(error, ssl.SSLError):
-        return (
-            f"{where} does not agree on TLS ({error.reason or error}): check tls, port, cert_file"
-        )
-    if isinstance(error, socket.gaierror):
-        return f"{broker.host} is not found: check the name and that this network has a DNS server"
-    if isinstance(error, ConnectionRefusedError):
-        return f"{where} refuses connections: is the broker running, and is the port right?"
-    if isinstance(error, TimeoutError):
-        return f"{where} does not answer: check the network and the broker's firewall"
-    if isinstance(error, UnicodeError):
-        return f"{broker.host!r} is no name of a host: check host"
-    if isinstance(error, ConnectionResetError) and broker.tls:
-        return f"{where} does not agree on TLS (it hung up): check tls, port, cert_file"
-    if isinstance(error, OSError):
-        return f"{where} cannot be reached ({error})"
-    return f"the link failed ({type(error).__name__}: {error}): it begins again"
+def tls_context(broker: BrokerSettings) -> ssl.SSLContext:
+    """Return what this unit trusts and shows in TLS. Raises Unusable."""
+    try:
+        context = ssl.create_default_context(cafile=broker.ca_file)
+    except OSError as error:  # of which SSLError is one
+        raise _no_certificate("ca_file", broker.ca_file, error) from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # Python 3.13 began to refuse authorities without all extensions of RFC 5280, which many
+    # home-made ones lack: a certificate that serves on Debian 12 must serve on Debian 13.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if broker.cert_file is not None:
+        try:
+            # A key with a passphrase is an error: OpenSSL would ask at the terminal and wait.
+            context.load_cert_chain(broker.cert_file, broker.key_file, password="")
+        except OSError as error:
+            raise _no_certificate("cert_file", broker.cert_file, error) from error
+    return context
 
 
-def _explain_certificate(error: ssl.SSLCertVerificationError, where: str) -> str:
-    if error.verify_code in (_OTHER_NAME, _OTHER_ADDRESS):
-        return (
-            f"{where} has a certificate for another name ({error.verify_message}): write a name "
-            f"that is in the certificate as host"
-        )
-    return (
-        f"{where} has a certificate that cannot be trusted ({error.verify_message}): check ca_file"
-    )
+def _no_certificate(key: str, name: str | None, error: OSError) -> Unusable:
+    reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+    return Unusable(FILE_NO_CERTIFICATE, file=name, key=key, reason=reason or str(error))
 
 
-def _explain_dates(
-    error: ssl.SSLCertVerificationError,
-    where: str,
-    dates: tuple[datetime, datetime] | None,
-    now: Now,
-) -> str:
+# Dates
+
+
+def _out_of_date(
+    verify_code: int, where: str, dates: tuple[datetime, datetime] | None, now: Now
+) -> Unusable:
     """Tell a certificate that is out of date from a clock that is."""
-    says = "" if now.wall is None else f" (it says {now.wall:%Y-%m-%d})"
-    if error.verify_code == _NOT_YET_VALID:
-        since = "" if dates is None else f" that holds from {dates[0]:%Y-%m-%d} on"
-        return (
-            f"{where} has a certificate{since}: this unit's clock is not set yet{says}; the link "
-            f"comes by itself when a time server has set it"
-        )
-    what = "a certificate that has expired, or one above it has"
-    if dates is not None and (now.wall is None or now.wall > dates[1]):
-        what = f"a certificate that has expired on {dates[1]:%Y-%m-%d}"
-    if now.synced:
-        return f"{where} has {what}: renew it on the broker"
-    return (
-        f"{where} has {what}, if this unit's clock is right, which is not set yet{says}: wait for "
-        f"a time server, then renew it"
-    )
+    today = NO_DAY if now.wall is None else f"{now.wall:%Y-%m-%d}"
+    if verify_code == _NOT_YET_VALID:
+        since = NO_DAY if dates is None else f"{dates[0]:%Y-%m-%d}"
+        return Unusable(TLS_NOT_YET_VALID, where=where, since=since, today=today)
+    if dates is None or (now.wall is not None and now.wall <= dates[1]):
+        return Unusable(TLS_CHAIN_EXPIRED, where=where)
+    kind = TLS_EXPIRED if now.synced else TLS_EXPIRED_OR_CLOCK
+    return Unusable(kind, where=where, day=f"{dates[1]:%Y-%m-%d}", today=today)
 
 
 def validity(certificate: bytes) -> tuple[datetime, datetime]:

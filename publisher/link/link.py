@@ -14,18 +14,19 @@ from dataclasses import dataclass, replace
 
 from publisher.clock import Clock
 from publisher.config.sections import BrokerSettings
-from publisher.link.dial import Unusable, explain
-from publisher.link.session import (
-    SIZE_MEMORY_S,
-    Desk,
-    Ended,
+from publisher.link.session import SIZE_MEMORY_S, Desk, Line, Request, Session
+from publisher.link.troubles import (
+    DIED,
+    FAILED,
+    LOST,
+    LOST_AGAIN,
+    STUCK,
     Flooded,
-    Line,
-    Request,
-    Session,
+    LinkTrouble,
     TakenOver,
 )
 from publisher.store.store import Row, Store
+from sensors.trouble import TroubleJson
 
 log = logging.getLogger("tentwatch.link")
 
@@ -46,14 +47,15 @@ MOST_RESTARTS, RESTARTS_S = 3, 600.0
 class Health:
     """How the link does, for people.
 
-    There may be an error while it is connected: the broker refuses some messages. `restarts` counts
-    how often the link's thread had to be begun anew. `last_error` is why the last attempt or connection
-    failed, and stays when the next one is good.
+    There may be an error while it is connected: the broker refuses some messages. `trouble` is the
+    error's code with its values, for programs. `restarts` counts how often the link's thread was started
+    again. `last_error` is why the last attempt or connection failed, and stays when the next one is good.
     """
 
     broker: str
     connected: bool
     error: str | None
+    trouble: TroubleJson | None
     sessions: int
     failures: int
     restarts: int
@@ -62,6 +64,7 @@ class Health:
     confirmed: int = 0
     puback_s: float | None = None
     last_error: str | None = None
+    last_trouble: TroubleJson | None = None
     last_error_age_s: float | None = None
 
 
@@ -85,7 +88,7 @@ class Link:
         `on_sent` hears of each message (topic, payload) that the broker has confirmed.
         """
         self._line = Line(broker, tent_id, about, store, clock, on_up, on_request, on_sent)
-        self._health = Health(self._line.where, False, None, 0, 0, 0)
+        self._health = Health(self._line.where, False, None, None, 0, 0, 0)
         self._failed_s: float | None = None  # when the last attempt or connection did
         self._restarts_s: deque[float] = deque(maxlen=MOST_RESTARTS)
         self._stuck: _Thread | None = None
@@ -142,9 +145,9 @@ class Link:
         """
         thread, now_s = self._thread, time.monotonic()
         if not thread.is_alive():
-            what = f"has died ({thread.fate})"
+            trouble = LinkTrouble(DIED, reason=thread.fate)
         elif now_s > thread.desk.beat_s + STUCK_S:
-            what = f"has not moved for {now_s - thread.desk.beat_s:.0f} s"
+            trouble = LinkTrouble(STUCK, seconds=round(now_s - thread.desk.beat_s))
         else:
             return True
         restarts_s = self._restarts_s
@@ -154,13 +157,14 @@ class Link:
             if self._stuck is not None and self._stuck.is_alive():
                 return False  # threads that stand still must not pile up
             self._stuck = thread
-        log.error("the link's thread %s: beginning it anew", what)
+        log.error("%s", trouble)
         restarts_s.append(now_s)
         thread.desk.leave()
         self._health = replace(
             self._health,
             connected=False,
-            error=f"the link's thread {what}",
+            error=str(trouble),
+            trouble=trouble.as_dict(),
             restarts=self._health.restarts + 1,
         )
         self._thread = _Thread(self, self._line)
@@ -197,27 +201,27 @@ class _Thread(threading.Thread):
         while not desk.stopping.is_set():
             began_s = time.monotonic()
             session = Session(line, desk, self._note, first=self._link.health().sessions == 0)
-            is_twin = False
+            trouble: LinkTrouble | None = None
             try:
                 session.run()
-                error = None
-            except (Ended, Unusable) as end:
-                error, is_twin = str(end), isinstance(end, TakenOver)
+            except LinkTrouble as end:
+                trouble = end
                 if isinstance(end, Flooded):  # it may be retained, and would come again at once
                     line.deaf_until_s = time.monotonic() + SIZE_MEMORY_S
             except Exception as fault:
-                error = explain(fault, line.broker)
+                trouble = LinkTrouble(FAILED, reason=f"{type(fault).__name__}: {fault}")
             finally:
                 session.close()
                 desk.queues = 0, 0
             if desk.stopping.is_set():
-                self._note(connected=False, error=None)
+                self._note(connected=False, trouble=None)
                 return
+            is_twin = isinstance(trouble, TakenOver)
             lasted_s = time.monotonic() - began_s
             if session.is_up:
                 short = short + 1 if lasted_s < GOOD_SESSION_S else 0
-                if short >= SHORT_SESSIONS and not is_twin:
-                    error = f"{error}; {_guess(short, line.id)}"
+                if short >= SHORT_SESSIONS and trouble is not None and trouble.kind is LOST:
+                    trouble = LinkTrouble(LOST_AGAIN, where=line.where, times=short, id=line.id)
             if session.is_up and lasted_s > GOOD_SESSION_S:
                 attempt = 0
             longest_s = line.broker.longest_wait_s
@@ -230,12 +234,16 @@ class _Thread(threading.Thread):
             if not is_twin and lasted_s > 10 * TWIN_WAIT_S:
                 twins = 0
             attempt = min(attempt + 1, 16)
-            self._note(connected=False, error=error, failed=True)
-            log.warning("%s; trying again in %.1f s", error, wait_s)
+            self._note(connected=False, trouble=trouble, failed=True)
+            log.warning("%s; trying again in %.1f s", trouble, wait_s)
             desk.pause(wait_s)
 
-    def _note(self, *, connected: bool, error: str | None, begun: int = 0, failed: int = 0) -> None:
+    def _note(
+        self, *, connected: bool, trouble: LinkTrouble | None, begun: int = 0, failed: int = 0
+    ) -> None:
         old = self._link._health
+        error = None if trouble is None else str(trouble)
+        values = None if trouble is None else trouble.as_dict()
         if self._link._thread is self:  # and not one that was given up
             if failed:
                 self._link._failed_s = time.monotonic()
@@ -243,14 +251,9 @@ class _Thread(threading.Thread):
                 old,
                 connected=connected,
                 error=error,
+                trouble=values,
                 sessions=old.sessions + begun,
                 failures=old.failures + failed,
                 last_error=error if failed else old.last_error,
+                last_trouble=values if failed else old.last_trouble,
             )
-
-
-def _guess(times: int, tent_id: str) -> str:
-    return (
-        f"{times} times in a row soon after the login: another unit may have the id {tent_id!r}, or "
-        f"the broker a limit on the size of messages (not every broker says so)"
-    )

@@ -30,10 +30,27 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from publisher import messages
 from publisher.clock import Clock
 from publisher.config.sections import BrokerSettings
-from publisher.link.dial import CONNECT_LIMIT_S, Dial, check_file
+from publisher.link import refusals
+from publisher.link.dial import CONNECT_LIMIT_S, Dial, check_files
 from publisher.link.stamps import Stamps
+from publisher.link.troubles import (
+    DEAF,
+    FLOODED,
+    HUNG_UP,
+    LOST,
+    NO_LOGIN,
+    NO_PUBACK,
+    NOT_MQTT,
+    TAKEN_OVER,
+    TOO_LARGE,
+    Ended,
+    Flooded,
+    LinkTrouble,
+    TakenOver,
+)
 from publisher.messages import Topics
 from publisher.store.store import Row, Store
+from sensors.trouble import marked
 
 log = logging.getLogger("tentwatch.link")
 
@@ -67,11 +84,15 @@ WILL_DELAY_S = 5
 REFUSED_WAIT_S = 2.0
 #: For how long a size that was too large for the broker is remembered.
 SIZE_MEMORY_S = 3600.0
-_TAKEN_OVER, _TOO_LARGE = 0x8E, 0x95
-# Mosquitto refuses a message above its message_size_limit so, which the standard does not foresee:
-# paho would call it a broken packet and hang up.
-if PacketTypes.PUBACK not in ReasonCode.names[_TOO_LARGE]["Packet too large"]:
-    ReasonCode.names[_TOO_LARGE]["Packet too large"].append(PacketTypes.PUBACK)
+# Mosquitto refuses a message above its message_size_limit with "Packet too large", which the standard
+# does not foresee, and paho does not foresee "Payload format invalid" as an answer to the login: it would
+# call either a broken packet and hang up.
+for _code, _name, _packet in (
+    (refusals.PACKET_TOO_LARGE, "Packet too large", PacketTypes.PUBACK),
+    (refusals.PAYLOAD_INVALID, "Payload format invalid", PacketTypes.CONNACK),
+):
+    if _packet not in ReasonCode.names[_code][_name]:
+        ReasonCode.names[_code][_name].append(_packet)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +104,6 @@ class Request:
     retained: bool
     response_topic: str | None
     correlation: bytes | None
-
-
-class Ended(Exception):
-    """The session is over; the message says why."""
-
-
-class TakenOver(Ended):
-    """Another client has connected with our id."""
-
-
-class Flooded(Ended):
-    """The broker sent more at once than we can hold."""
 
 
 class Sizes:
@@ -159,6 +168,7 @@ class Line:
         self.v5 = broker.protocol == "5"
         self.id = tent_id
         self.topics = Topics(broker.prefix, tent_id)
+        self.commands = self.topics.of("cmd/+")
         self.about = about
         self.store = store
         self.clock = clock
@@ -256,9 +266,17 @@ class DialledClient(Client):
         """Say whether paho keeps a message for the broker to release, which QoS 2 has it do."""
         return bool(self._in_messages)
 
+    def _handle_connack(self) -> Any:
+        # paho keeps MQTT 3.1.1's "unacceptable protocol version" to itself.
+        if self._protocol == MQTTv311 and self._in_packet["packet"][1:2] == b"\x01":
+            unknown = ReasonCode(PacketTypes.CONNACK, "Unsupported protocol version")
+            on_connect: Any = self.on_connect
+            on_connect(self, None, None, unknown, None)
+        return super()._handle_connack()
+
     def _sock_recv(self, bufsize: int) -> bytes:
         if bufsize > LARGEST_PACKET:  # MQTT 3.1.1 cannot forbid it: nobody may fill our memory
-            raise Flooded(f"the broker sent a packet of {bufsize} bytes, which no command has")
+            raise OverflowError(bufsize)
         return super()._sock_recv(bufsize)
 
 
@@ -293,7 +311,7 @@ class Session:
         # What the broker has said, or shown: the largest payload.
         self._largest = 1 << 28
         self._refusals: dict[str, int] = {}
-        self._complaints: dict[str, str] = {}
+        self._complaints: dict[str, LinkTrouble] = {}
         self._warned: set[str] = set()
         self._commands = float(MOST_COMMANDS)
         self._command_s = time.monotonic()
@@ -324,7 +342,7 @@ class Session:
             if self._ended is not None:
                 raise self._ended
             if not self.is_up and now_s > limit_s:
-                raise Ended(f"{line.where} accepts connections but does not speak MQTT")
+                raise Ended(NO_LOGIN, where=line.where)
             self._be_born(now_s)
             self._take_work()
             self._pump(now_s)
@@ -395,7 +413,7 @@ class Session:
         assert client is not None
         sock: Any = client.socket()
         if sock is None:
-            raise self._ended or Ended("the connection was lost")
+            raise self._ended or Ended(LOST, where=self._line.where, reason=marked("it hung up"))
         events = select.POLLIN | (select.POLLOUT if client.want_write() else 0)
         is_pending = _holds_bytes(sock)
         found = self._desk.poll(sock, events, 0.0 if is_pending else self._wait_s())
@@ -404,17 +422,24 @@ class Session:
                 for _ in range(MOST_READS):
                     client.loop_read()
                     if client.holds_any():  # it would keep whatever comes, without a limit
-                        raise Ended(f"{self._line.where} sends with QoS 2, which nobody asked for")
+                        flaw = marked("it sends with QoS 2, which nobody asked for")
+                        raise Ended(NOT_MQTT, where=self._line.where, flaw=flaw)
                     if client.socket() is not sock or not _holds_bytes(sock):
                         break
             if found & select.POLLOUT:
                 client.loop_write()
             client.loop_misc()
-        except (OSError, Ended):
+        except Ended:
             raise
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise Ended(LOST, where=self._line.where, reason=reason) from error
+        except OverflowError as error:
+            where, topic = self._line.where, self._line.commands
+            raise Flooded(FLOODED, where=where, topic=topic, size=error.args[0]) from error
         except Exception as error:  # paho raises what it likes on bytes that are not MQTT
-            what = f"({type(error).__name__}: {error})"
-            raise Ended(f"{self._line.where} does not speak MQTT as it should {what}") from error
+            flaw = f"{type(error).__name__}: {error}"
+            raise Ended(NOT_MQTT, where=self._line.where, flaw=flaw) from error
 
     def _wait_s(self) -> float:
         assert self._client is not None
@@ -448,7 +473,7 @@ class Session:
 
     def _publish_about(self) -> None:
         about = self._line.about
-        if self._fits("about", len(about.encode())):
+        if self._fits(len(about.encode())):
             self._publish("about", about, retain=True)
 
     def _take_work(self) -> None:
@@ -512,7 +537,7 @@ class Session:
                 self._backlog_until(row.id)  # overtaken: it is history now
                 continue
             self._state_sent = self._state_sent or row.kind == "state"
-            if self._fits(row.kind, len(row.body.encode())):
+            if self._fits(len(row.body.encode())):
                 self._publish(row.kind, row.body, (row,), retain=row.kind == "state")
         if self._may_send_history() and now_s >= self._history_s:
             self._publish_history(now_s)
@@ -545,9 +570,7 @@ class Session:
         others = {row_id for sent in self._in_flight.values() for row_id in sent.ids}
         others.update(row.id for row in self._live)
         rows = [
-            row
-            for row in found
-            if row.id not in others and self._fits("history", row.room + AROUND_RECORDS)
+            row for row in found if row.id not in others and self._fits(row.room + AROUND_RECORDS)
         ]
         records = []
         for row in [*rows]:
@@ -566,18 +589,12 @@ class Session:
         pace_s = sent.size / (1024 * line.broker.history_kib_per_s)
         self._history_s = now_s + pace_s * random.uniform(0.75, 1.25)
 
-    def _fits(self, what: str, size: int) -> bool:
+    def _fits(self, size: int) -> bool:
         """Say whether the broker takes so many bytes; a record that it never takes stays in the store."""
         largest = min(self._largest, self._line.sizes.payload())
         if size <= largest:
             return True
-        self._complain(
-            "size",
-            f"{self._line.where} takes no more than {largest} bytes in a message, and "
-            f"{'a record' if what == 'history' else what} has {size}: it is "
-            f"{'not sent' if what == 'about' else 'kept in the store'}; raise max_packet_size or "
-            f"message_size_limit there",
-        )
+        self._complain("size", LinkTrouble(TOO_LARGE, where=self._line.where, size=size))
         return False
 
     def _publish(
@@ -656,18 +673,15 @@ class Session:
         if sent.is_answer:
             self._warn("answer", f"the broker refused an answer on {sent.topic} ({reason})")
             return
-        if reason.value == _TOO_LARGE:
+        if reason.value == refusals.PACKET_TOO_LARGE:
             line.sizes.refused(sent)
-            what = f"{sent.size} bytes are more than it takes: raise message_size_limit there"
+            trouble = LinkTrouble(TOO_LARGE, where=line.where, size=sent.size)
         else:
-            what = "check the user's rights there, and its limits"
-        self._complain(
-            sent.topic,
-            f"{line.where} refused a message on {sent.topic} ({reason}): {what}",
-        )
+            trouble = refused_message(line.where, sent.topic, reason)
+        self._complain(sent.topic, trouble)
         if not sent.ids:
             return
-        if reason.value == _TOO_LARGE:
+        if reason.value == refusals.PACKET_TOO_LARGE:
             if sent.history:  # in smaller pieces at once; what is too large alone is passed over
                 self._cursor, self._drained = 0, False
             return
@@ -681,14 +695,14 @@ class Session:
             # What goes live goes to the store as well: all of it is backlog after the next birth.
             self._born, self._birth_s = False, again_s
 
-    def _complain(self, about: str, text: str | None) -> None:
+    def _complain(self, about: str, trouble: LinkTrouble | None) -> None:
         """Tell once what the broker does not take, or with None that it takes it now."""
-        if text is None:
+        if trouble is None:
             self._complaints.pop(about, None)
         elif about not in self._complaints:
-            self._complaints[about] = text
-            log.warning("%s", text)
-        self._note(connected=True, error=next(iter(self._complaints.values()), None))
+            self._complaints[about] = trouble
+            log.warning("%s", trouble)
+        self._note(connected=True, trouble=next(iter(self._complaints.values()), None))
 
     def _warn(self, about: str, text: str) -> None:
         """Log what others can cause as often as they like: once a session."""
@@ -699,7 +713,7 @@ class Session:
     def _check_progress(self, now_s: float) -> None:
         oldest = next(iter(self._in_flight.values()), None)
         if oldest is not None and now_s - oldest.at_s > PUBACK_LIMIT_S:
-            raise Ended(f"{self._line.where} has confirmed nothing for {PUBACK_LIMIT_S:.0f} s")
+            raise Ended(NO_PUBACK, where=self._line.where, seconds=round(PUBACK_LIMIT_S))
 
     def _say_goodbye(self) -> None:
         """Publish `online: false` and leave, waiting for the broker's word half a second at most."""
@@ -728,13 +742,14 @@ class Session:
     ) -> None:
         line = self._line
         if self.is_up:
-            self._ended = Ended(f"{line.where} has answered the login twice")
+            flaw = marked("it has answered the login twice")
+            self._ended = Ended(NOT_MQTT, where=line.where, flaw=flaw)
             return
         if reason.is_failure:
-            self._ended = Ended(refusal(reason, line.broker))
+            self._ended = refused_login(line.broker, line.id, reason, properties)
             return
         self.is_up = True
-        self._note(connected=True, error=None, begun=1)
+        self._note(connected=True, trouble=None, begun=1)
         log.info("connected to %s", line.where)
         self._window = max(1, min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW)))
         assert isinstance(client, DialledClient)
@@ -745,11 +760,9 @@ class Session:
             self._largest = max(0, packet - around)
         spread_s = 0.0 if self._first else line.broker.spread_s
         self._birth_s = time.monotonic() + random.uniform(0, spread_s)
-        topic = line.topics.of("cmd/+")
+        topic = line.commands
         if time.monotonic() < line.deaf_until_s:
-            self._complain(
-                "commands", f"no commands for an hour, since one on {topic} was too large"
-            )
+            self._complain("commands", LinkTrouble(DEAF, topic=topic))
         elif line.v5:
             # Retained flags as published: a command to be refused must show what it is.
             client.subscribe(topic, options=SubscribeOptions(qos=1, retainAsPublished=True))
@@ -761,11 +774,8 @@ class Session:
     ) -> None:
         if any(reason.is_failure for reason in reasons):
             line = self._line
-            self._complain(
-                "deaf",
-                f"{line.where} lets this user receive no commands: allow it to read "
-                f"{line.topics.of('cmd/#')}",
-            )
+            topic = line.topics.of("cmd/#")
+            self._complain("deaf", LinkTrouble(refusals.NO_COMMANDS, where=line.where, topic=topic))
 
     def _disconnected(
         self, client: Client, userdata: Any, flags: Any, reason: Any, properties: Any
@@ -773,23 +783,18 @@ class Session:
         if self._ended is not None:
             return
         line = self._line
-        where = line.where
-        is_told = flags.is_disconnect_packet_from_server
-        if is_told and reason.value == _TAKEN_OVER:
-            self._ended = TakenOver(
-                f"another unit has connected to {where} as {line.id!r}: give each its own id in "
-                f"[tent]"
-            )
+        code = reason.value if flags.is_disconnect_packet_from_server else 0
+        if code == refusals.SESSION_TAKEN_OVER:
+            self._ended = TakenOver(TAKEN_OVER, where=line.where, id=line.id)
             return
-        if is_told and reason.value == _TOO_LARGE and self._in_flight:
+        if code in (refusals.USE_ANOTHER_SERVER, refusals.SERVER_MOVED):
+            self._ended = moved(line.where, reason, properties)
+            return
+        if code == refusals.PACKET_TOO_LARGE and self._in_flight:
             line.sizes.refused(max(self._in_flight.values(), key=lambda sent: sent.size))
-        if self.is_up:
-            self._ended = Ended(f"the connection to {where} was lost ({reason})")
-        else:
-            self._ended = Ended(
-                f"{where} hung up instead of answering the login ({reason}): it may be full, or "
-                f"not know the protocol {line.broker.protocol}"
-            )
+        protocol = line.broker.protocol
+        kind = LOST if self.is_up else HUNG_UP
+        self._ended = Ended(kind, where=line.where, reason=str(reason), protocol=protocol)
 
     def _arrived(self, client: Client, userdata: Any, message: MQTTMessage) -> None:
         now_s = time.monotonic()
@@ -851,12 +856,6 @@ def _content_type(expiry_s: int | None = None) -> Any:
     return properties
 
 
-def check_files(broker: BrokerSettings) -> None:
-    """Raise Unusable where a file that the configuration names cannot be used."""
-    for key in ("password_file", "ca_file", "cert_file", "key_file"):
-        check_file(key, getattr(broker, key))
-
-
 def give_login(client: Client, broker: BrokerSettings) -> None:
     """Tell a client the user and the password. Raises OSError or UnicodeError."""
     if broker.username is None:
@@ -868,14 +867,35 @@ def give_login(client: Client, broker: BrokerSettings) -> None:
     client.username_pw_set(broker.username, password)
 
 
-def refusal(reason: Any, broker: BrokerSettings) -> str:
-    """Return what it means that the broker has refused the login, and what to do about it."""
-    text = str(reason)
-    fix = "check [broker] in the configuration"
-    if "auth" in text.lower() or "password" in text.lower():
-        fix = "check username and password_file, and that the broker knows this user"
-    elif "protocol" in text.lower():
-        fix = 'try protocol = "3.1.1"'
-    elif "quota" in text.lower() or "busy" in text.lower() or "rate" in text.lower():
-        fix = "it is full; this unit goes on trying"
-    return f"{broker.host}:{broker.port} refused the login ({text}): {fix}"
+def refused_login(broker: BrokerSettings, tent_id: str, reason: Any, properties: Any) -> Ended:
+    """Return what it means that the broker has refused the login."""
+    where = f"{broker.host}:{broker.port}"
+    kind = refusals.of_login(reason.value)
+    if kind is refusals.MOVED:
+        return moved(where, reason, properties)
+    return Ended(
+        kind,
+        where=where,
+        reason=str(reason),
+        reason_code=reason.value,
+        id=tent_id,
+        topic=Topics(broker.prefix, tent_id).of("link"),
+        protocol=broker.protocol,
+        other="3.1.1" if broker.protocol == "5" else "5",
+    )
+
+
+def moved(where: str, reason: Any, properties: Any) -> Ended:
+    """Return which broker is to be used instead, where this one says so."""
+    server = getattr(properties, "ServerReference", "")
+    if not server.isprintable() or not 0 < len(server) <= 200:
+        server = refusals.UNNAMED
+    return Ended(
+        refusals.MOVED, where=where, reason=str(reason), reason_code=reason.value, server=server
+    )
+
+
+def refused_message(where: str, topic: str, reason: Any) -> LinkTrouble:
+    """Return what it means that the broker has refused a message on a topic."""
+    kind = refusals.of_message(reason.value)
+    return LinkTrouble(kind, where=where, topic=topic, reason=str(reason), reason_code=reason.value)

@@ -18,23 +18,47 @@ from paho.mqtt.enums import CallbackAPIVersion
 from publisher import messages
 from publisher.clock import Clock
 from publisher.config.load import Config
-from publisher.link.dial import Dial, Unusable, explain
-from publisher.link.session import Desk, DialledClient, check_files, give_login, refusal
-from publisher.messages import Topics
-from technician.doctor.diagnoses import (
+from publisher.link.dial import Dial, check_files
+from publisher.link.refusals import NO_COMMANDS
+from publisher.link.session import (
+    Desk,
+    DialledClient,
+    give_login,
+    refused_login,
+    refused_message,
+)
+from publisher.link.troubles import (
     COMMANDS,
     FILES,
+    HUNG_UP,
     LOGIN,
+    LOST,
+    LOST_AGAIN,
     NAME,
-    OF_THE_LINK,
+    NO_LOGIN,
+    NO_PUBACK,
+    NOT_MQTT,
     PUBLISH,
     ROUND_TRIP,
+    TAKEN_OVER,
     TCP,
     TLS,
-    diagnose,
-    unknown,
+    LinkTrouble,
+    Unusable,
 )
-from technician.doctor.findings import Finding, Text, Verdict, failure, not_tried, warning, well
+from publisher.messages import Topics
+from sensors.trouble import Kind
+from technician.doctor.diagnoses import unknown
+from technician.doctor.findings import (
+    Finding,
+    Text,
+    Verdict,
+    not_tried,
+    of_status,
+    of_trouble,
+    warning,
+    well,
+)
 from technician.words import marked
 
 STEPS = (NAME, TCP, TLS, LOGIN, PUBLISH, COMMANDS, ROUND_TRIP)
@@ -83,7 +107,7 @@ class Way:
             check_files(self._broker)
         except Unusable:  # told by the check of these files
             self._desk.close()
-            return untried(marked("{step} is not in order"), step="config.secrets")
+            return untried(marked("{step} is not in order"), step=FILES)
         found: dict[str, Finding] = {}
         sock: socket.socket | None = None
         try:
@@ -95,9 +119,11 @@ class Way:
             for finding in told or self._log_in(sock):
                 found[finding.key] = finding
             if status is not None and not told:
-                found[LOGIN] = self._alone(status["link"]["error"])
+                found[LOGIN] = self._alone(status["link"])
         except _Stop as stop:
             key = stop.finding.key
+            if key == FILES:
+                return untried(marked("{step} is not in order"), step=FILES)
             for step in STEPS[: STEPS.index(key)]:
                 found.setdefault(step, self._passed(step, None))
             found[key] = stop.finding
@@ -115,22 +141,8 @@ class Way:
         self._begin_step()
         try:
             return dial.connect(self._wait, self._desk.wake)
-        except (OSError, Unusable, UnicodeError) as error:
-            said = str(error) if isinstance(error, Unusable) else explain(error, broker)
-            found = diagnose(said, OF_THE_LINK)
-            if isinstance(error, TimeoutError) and self._waits_for == TLS:
-                raise _Stop(
-                    failure(
-                        TLS,
-                        marked("{where} takes the connection and does not answer in TLS"),
-                        marked(
-                            "the broker hangs, or this port is one without TLS: check port and tls in "
-                            "[broker], then tell the centre"
-                        ),
-                        where=self._where,
-                    )
-                ) from error
-            raise _Stop(unknown(self._waits_for, said) if found is None else found[1]) from error
+        except Unusable as trouble:
+            raise _stopped(trouble) from trouble
 
     def _begin_step(self) -> None:
         self._step_s = min(time.monotonic() + STEP_S, self._limit_s)
@@ -165,42 +177,39 @@ class Way:
         link = status["link"]
         if not link["connected"]:
             # Another unit with the same id: our own login would show nothing of it.
-            twin = diagnose(link["error"] or "", OF_THE_LINK)
-            if twin is not None and "another unit" in (link["error"] or ""):
-                return [twin[1]]
-            return []
+            twin = _twin(link.get("trouble"))
+            return [] if twin is None else [twin]
         found = {LOGIN: well(LOGIN, marked("the running unit is logged in"))}
         age_s = link.get("last_error_age_s")  # an older program does not tell it
         if age_s is not None and age_s < RECENT_S:
-            found[LOGIN] = self._lost(link["last_error"], age_s, link["failures"])
+            found[LOGIN] = self._lost(link, age_s)
         found[PUBLISH] = well(PUBLISH, marked("the broker takes the unit's messages"))
         found[COMMANDS] = well(COMMANDS, marked("the unit hears commands"))
         if link["error"]:
-            told = diagnose(link["error"], OF_THE_LINK)
-            finding = unknown(PUBLISH, link["error"]) if told is None else told[1]
+            finding = of_status(link.get("trouble")) or unknown(PUBLISH, link["error"])
             found[finding.key] = finding
         found[ROUND_TRIP] = self._round_trip_of_the_unit(link)
         return [*found.values()]
 
-    def _alone(self, why: str | None) -> Finding:
+    def _alone(self, link: Mapping[str, Any]) -> Finding:
         """Return what keeps the running unit from a login that works here."""
         wait = marked(
             "wait for a minute, and look again; where it stays so: sudo systemctl restart tentwatch"
         )
-        if why is None:
+        if link["error"] is None:
             return warning(LOGIN, marked("the login works, and the unit is about to connect"), wait)
-        told = diagnose(why, OF_THE_LINK)
-        if told is None or told[0] != FILES or told[1].cure is None:
-            said = why if told is None else told[1].seen
-            seen = marked("the login works here; the unit has not tried again yet ({why})")
-            return warning(LOGIN, seen, wait, why=said)
-        seen = marked("the login works here; the service cannot: {why}")
-        return Finding(LOGIN, Verdict.FAIL, Text(seen, {"why": told[1].seen}), told[1].cure)
+        why = of_status(link.get("trouble")) or unknown(LOGIN, link["error"])
+        if why.key == FILES:
+            text = marked("the login works here; the service cannot: {why}")
+            return Finding(LOGIN, Verdict.FAIL, Text(text, {"why": why.seen}), why.cure)
+        text = marked("the login works here; the unit has not tried again yet ({why})")
+        return warning(LOGIN, text, wait, why=why.seen)
 
-    def _lost(self, why: str, age_s: float, times: int) -> Finding:
-        told = diagnose(why, OF_THE_LINK, LOGIN)
-        if told is not None and "another unit" in why:
-            return told[1]
+    def _lost(self, link: Mapping[str, Any], age_s: float) -> Finding:
+        twin = _twin(link.get("last_trouble"))
+        if twin is not None:
+            return twin
+        why = of_status(link.get("last_trouble")) or unknown(LOGIN, link["last_error"])
         return warning(
             LOGIN,
             marked(
@@ -210,8 +219,8 @@ class Way:
                 "the way there breaks: look at the modem's signal; where it happens often, tell the centre"
             ),
             seconds=age_s,
-            why=why if told is None else told[1].seen,
-            times=times,
+            why=why.seen,
+            times=link["failures"],
         )
 
     def _round_trip_of_the_unit(self, before: Mapping[str, Any]) -> Finding:
@@ -247,7 +256,9 @@ class Way:
         give_login(client, broker)
         said: dict[str, Any] = {}
         sent_s = time.monotonic()
-        client.on_connect = lambda _, __, ___, reason, ____: said.update(login=reason)
+        client.on_connect = lambda _, __, ___, reason, properties: said.update(
+            login=reason, properties=properties
+        )
         client.on_disconnect = lambda _, __, ___, reason, ____: said.update(lost=reason)
         client.on_subscribe = lambda _, __, ___, reasons, ____: said.update(commands=reasons[0])
         client.on_publish = lambda _, __, ___, reason, ____: said.update(
@@ -258,13 +269,12 @@ class Way:
         reason = said.get("login")
         if reason is None:
             if "lost" in said:
-                lost = f"{self._where} hung up instead of answering the login ({said['lost']}): it"
-                raise _Stop(self._explained(LOGIN, lost))
-            raise _Stop(
-                self._explained(LOGIN, f"{self._where} accepts connections but does not speak MQTT")
-            )
+                lost = str(said["lost"])
+                raise _stopped(self._trouble(HUNG_UP, reason=lost, protocol=broker.protocol))
+            raise _stopped(self._trouble(NO_LOGIN))
         if reason.is_failure:
-            raise _Stop(self._explained(LOGIN, refusal(reason, broker)))
+            properties = said["properties"]
+            raise _stopped(refused_login(broker, self._config.tent.id, reason, properties))
         yield well(LOGIN, marked("accepted as {user}"), user=broker.username or "–")
         sent_s = time.monotonic()
         client.publish(topics.of(f"res/{CID}"), messages.answer(CID), qos=1)
@@ -293,18 +303,19 @@ class Way:
                     client.loop_write()
                 client.loop_misc()
             except OSError as error:
-                raise _Stop(self._explained(LOGIN, explain(error, self._broker))) from error
+                reason = error.strerror or str(error)
+                raise _stopped(self._trouble(LOST, reason=reason)) from error
             except Exception as error:  # paho raises what it likes on bytes that are not MQTT
-                what = f"{self._where} does not speak MQTT as it should"
-                raise _Stop(self._explained(LOGIN, what)) from error
+                flaw = f"{type(error).__name__}: {error}"
+                raise _stopped(self._trouble(NOT_MQTT, flaw=flaw)) from error
 
     def _may_publish(self, said: dict[str, Any], topic: str, *, is_v5: bool) -> Finding:
         reason = said.get("publish")
         if reason is None:
             return not_tried(PUBLISH, marked("the broker has not answered"))
         if reason.is_failure:
-            text = f"{self._where} refused a message on {topic} ({reason}): check the user's rights"
-            return self._explained(PUBLISH, text)
+            trouble = refused_message(self._where, topic, reason)
+            return of_trouble(PUBLISH, trouble.kind, trouble.values)
         if not is_v5:
             return not_tried(PUBLISH, marked("with MQTT 3.1.1 no broker tells"))
         return well(PUBLISH, marked("the tent's user may write"))
@@ -314,17 +325,26 @@ class Way:
         if reason is None:
             return not_tried(COMMANDS, marked("the broker has not answered"))
         if reason.is_failure:
-            text = f"{self._where} lets this user receive no commands: allow it to read {topic}"
-            return self._explained(COMMANDS, text)
+            return of_trouble(COMMANDS, NO_COMMANDS, {"where": self._where, "topic": topic})
         return well(COMMANDS, marked("the tent's user may hear commands"))
 
-    def _explained(self, key: str, message: str) -> Finding:
-        found = diagnose(message, OF_THE_LINK, key)
-        return unknown(key, message) if found is None else found[1]
+    def _trouble(self, kind: Kind, **values: str | float) -> LinkTrouble:
+        return LinkTrouble(kind, where=self._where, **values)
 
     def _unconfirmed(self) -> Finding:
-        said = f"{self._where} has confirmed nothing for {STEP_S:.0f} s"
-        return self._explained(ROUND_TRIP, said)
+        values = {"where": self._where, "seconds": round(STEP_S)}
+        return of_trouble(ROUND_TRIP, NO_PUBACK, values)
+
+
+def _stopped(trouble: LinkTrouble) -> _Stop:
+    return _Stop(of_trouble(trouble.kind.concerns, trouble.kind, trouble.values))
+
+
+def _twin(trouble: Mapping[str, Any] | None) -> Finding | None:
+    """Return the finding where another unit has, or may have, this one's id."""
+    if trouble is None or trouble["code"] not in (TAKEN_OVER.code, LOST_AGAIN.code):
+        return None
+    return of_status(trouble)
 
 
 def _took(seconds: float) -> Finding:

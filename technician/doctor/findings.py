@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from sensors.trouble import Kind, Severity
-from technician.words import _
+from technician.words import _, kinds
 from technician.words.printable import printable
 
 
@@ -89,3 +89,19 @@ def of_trouble(key: str, kind: Kind, values: Mapping[str, object]) -> Finding:
     verdict = Verdict.FAIL if kind.severity is Severity.FAILURE else Verdict.WARNING
     cure = Text(kind.cure, values) if kind.cure else None
     return Finding(key, verdict, Text(kind.text, values), cure)
+
+
+def of_status(trouble: Mapping[str, Any] | None) -> Finding | None:
+    """Return the finding of a trouble as the unit's status gives it, for the check that it concerns.
+
+    None where there is none, or where this program does not know it as the unit's version does.
+    """
+    kind = kinds().get(trouble["code"]) if trouble else None
+    if kind is None or trouble is None:
+        return None
+    finding = of_trouble(kind.concerns, kind, trouble["values"])
+    try:
+        finding.as_json()
+    except (LookupError, ValueError, TypeError):
+        return None
+    return finding

@@ -15,7 +15,7 @@ from publisher.config.sections import BrokerSettings
 from publisher.store.ledger import SecondPlace
 from publisher.unit.board import HOT_C, LOW_DISK_MB, Board, Look
 from technician.doctor.diagnoses import OF_THE_STORE, diagnose
-from technician.doctor.findings import Finding, failure, not_tried, warning, well
+from technician.doctor.findings import Finding, failure, not_tried, of_trouble, warning, well
 from technician.secrets import CREDENTIALS, OWNER, exposed, goes_in_the_clear
 from technician.service import ServiceState, properties
 from technician.words import marked
@@ -273,20 +273,19 @@ def _beyond_reach(key: str, file: Path) -> Finding | None:
 
 def secrets(broker: BrokerSettings) -> Iterator[Finding]:
     """Judge the files that `[broker]` names: who can read them, and whether they can be."""
-    from publisher.link.dial import Unusable
-    from publisher.link.session import check_files
-    from technician.doctor.diagnoses import OF_THE_LINK, unknown
+    from publisher.link.dial import check_files, tls_context
+    from publisher.link.troubles import Unusable
 
     key = "config.secrets"
     try:
         check_files(broker)
+        if broker.tls:
+            tls_context(broker)
     except Unusable as error:
-        said = str(error)
         if isinstance(error.__cause__, PermissionError):
             yield not_tried(key, marked("this user may not read them"), marked("use sudo"))
-            return
-        found = diagnose(said, OF_THE_LINK, key)
-        yield unknown(key, said) if found is None else found[1]
+        else:
+            yield of_trouble(key, error.kind, error.values)
         return
     if broker.password_file and not Path(broker.password_file).read_bytes().strip():
         yield failure(

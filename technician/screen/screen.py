@@ -7,7 +7,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from technician.words import _, counted, marked
+from technician.words import _, counted, in_words, marked
 from technician.words.printable import all_printable
 from technician.words.said import said
 
@@ -109,16 +109,14 @@ def faults(status: dict[str, Any]) -> Group:
 
 def fault_texts(status: dict[str, Any]) -> list[Text]:
     """Return what is wrong, a text a fault."""
-    found = [(s["name"], s["error"]) for s in status["sensors"] if s["error"]]
-    if status["link"]["error"]:
-        found.append((_("link"), status["link"]["error"]))
+    found = [(s["name"], said(s["error"])) for s in status["sensors"] if s["error"]]
+    if error := status["link"]["error"]:
+        found.append((_("link"), in_words(status["link"].get("trouble"), error)))
     if status["store"]["error"]:
-        found.append((_("store"), status["store"]["error"]))
+        found.append((_("store"), said(status["store"]["error"])))
     if second := status["store"].get("second_place"):  # an older agent does not tell
         found.append((_("second place"), _("cannot be written: {why}").format(why=second)))
-    return [
-        Text.assemble((f"{name}: ", "red"), said(error), overflow="fold") for name, error in found
-    ]
+    return [Text.assemble((f"{name}: ", "red"), error, overflow="fold") for name, error in found]
 
 
 def facts(rows: Rows) -> Table:

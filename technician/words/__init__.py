@@ -19,7 +19,11 @@ DOMAIN = "tentwatch"
 CATALOGUES = Path(__file__).with_name("locale")
 
 #: The modules that declare troubles, besides the drivers.
-DECLARING: tuple[str, ...] = ()
+DECLARING: tuple[str, ...] = (
+    "publisher.link.dial",
+    "publisher.link.refusals",
+    "publisher.link.troubles",
+)
 
 
 @cache

@@ -89,49 +89,6 @@ MESSAGES = (
     marked(
         "another tentwatch already uses {path}: stop it first, or choose another --state-dir"
     ),
-    # the link
-    marked("{file} is not UTF-8 text: check {key} in [broker]"),
-    marked("{file} cannot be used ({error}): check {key} in [broker], and the file's rights"),
-    marked("{host} is not found: no DNS server answers; check this network"),
-    marked("{host} is not found: check the name and that this network has a DNS server"),
-    marked("{broker} does not agree on TLS ({reason}): check tls, port, cert_file"),
-    marked("{broker} refuses connections: is the broker running, and is the port right?"),
-    marked("{broker} does not answer: check the network and the broker's firewall"),
-    marked("{broker} cannot be reached ({error})"),
-    marked(
-        "{broker} has a certificate for another name ({reason}): write a name that is in the "
-        "certificate as host"
-    ),
-    marked("{broker} has a certificate that cannot be trusted ({reason}): check ca_file"),
-    marked(
-        "{broker} has a certificate{since}: this unit's clock is not set yet{says}; the link comes by "
-        "itself when a time server has set it"
-    ),
-    marked(
-        "{broker} has {certificate}, if this unit's clock is right, which is not set yet{says}: wait "
-        "for a time server, then renew it"
-    ),
-    marked("{broker} has {certificate}: renew it on the broker"),
-    marked("{broker} accepts connections but does not speak MQTT"),
-    marked("{broker} has confirmed nothing for {seconds} s"),
-    marked("{broker} does not speak MQTT as it should {error}"),
-    marked("the connection to {broker} was lost ({reason})"),
-    marked(
-        "another unit has connected to {broker} as {id}: give each its own id in [tent]"
-    ),
-    marked(
-        "{broker} hung up instead of answering the login ({reason}): it may be full, or not know the "
-        "protocol {protocol}"
-    ),
-    marked(
-        "{broker} refused the login ({reason}): check username and password_file, and that the broker "
-        "knows this user"
-    ),
-    marked("{broker} refused the login ({reason}): it is full; this unit goes on trying"),
-    marked("{broker} refused a message on {topic} ({reason}): {what}"),
-    marked(
-        "{broker} lets this user receive no commands: allow it to read {topic}"
-    ),
     # the store
     marked("another program has {file} open ({error}): stop that program"),
     marked("the disk is full ({error}): free space on it"),

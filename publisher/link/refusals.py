@@ -1,0 +1,174 @@
+"""What the broker's reason codes mean (MQTT 5, 2.4), and what is right to do about each.
+
+paho gives the return codes of MQTT 3.1.1's CONNACK as those of MQTT 5.
+"""
+
+from publisher.link.troubles import COMMANDS, LOGIN, PUBLISH
+from sensors.trouble import Kind, Severity, declare, marked
+
+SESSION_TAKEN_OVER, PACKET_TOO_LARGE, PAYLOAD_INVALID = 0x8E, 0x95, 0x99
+USE_ANOTHER_SERVER, SERVER_MOVED = 0x9C, 0x9D
+
+# The login
+
+LOGIN_FAILED = declare(
+    "link.login_failed",
+    marked("{where} refuses the login ({reason})"),
+    marked("the broker's log tells why: ask the centre"),
+    concerns=LOGIN,
+)
+LOGIN_REFUSED = declare(
+    "link.login_refused",
+    marked("{where} does not know this user or its password ({reason})"),
+    marked("check username and the password in password_file; the centre must know this user"),
+    concerns=LOGIN,
+)
+PROTOCOL_UNKNOWN = declare(
+    "link.protocol_unknown",
+    marked("{where} does not know MQTT {protocol} ({reason})"),
+    marked('set protocol = "{other}" in [broker]'),
+    concerns=LOGIN,
+)
+ID_REFUSED = declare(
+    "link.id_refused",
+    marked("{where} does not take {id} as the id of a client ({reason})"),
+    marked(
+        "set another id in [tent], which the centre must know; some brokers take 23 letters and digits "
+        "at most"
+    ),
+    concerns=LOGIN,
+)
+UNAVAILABLE = declare(
+    "link.unavailable",
+    marked("{where} is busy or out of service ({reason})"),
+    marked("nothing to do here: the unit goes on trying; where it lasts, tell the centre"),
+    concerns=LOGIN,
+)
+FULL = declare(
+    "link.quota",
+    marked("{where} takes no more clients ({reason})"),
+    marked("nothing to do here: the broker is full, and the unit goes on trying; tell the centre"),
+    concerns=LOGIN,
+)
+BANNED = declare(
+    "link.banned",
+    marked("{where} has banned this unit ({reason})"),
+    marked(
+        "the centre must lift the ban on this id, user or address; see that no other device uses them"
+    ),
+    concerns=LOGIN,
+)
+OTHER_LOGIN = declare(
+    "link.login_method",
+    marked("{where} wants another kind of login ({reason})"),
+    marked(
+        "this unit has username and password_file, and cert_file and key_file: the centre must allow "
+        "one of these"
+    ),
+    concerns=LOGIN,
+)
+MOVED = declare(
+    "link.moved",
+    marked("{where} sends this unit to another broker ({reason}): {server}"),
+    marked("write the new broker's name as host in [broker]; the centre knows it"),
+    concerns=LOGIN,
+)
+UNNAMED = marked("it does not say which")
+TOPIC_INVALID = declare(
+    "link.topic_invalid",
+    marked("{where} does not allow the topic {topic} ({reason})"),
+    marked("check prefix in [broker] and id in [tent] against what the centre has given"),
+    concerns=LOGIN,
+)
+LOGIN_TOO_LARGE = declare(
+    "link.login_too_large",
+    marked("{where} takes no login as large as this unit's ({reason})"),
+    marked("raise max_packet_size on the broker"),
+    concerns=LOGIN,
+)
+NO_RETAIN = declare(
+    "link.no_retained",
+    marked("{where} keeps no retained messages ({reason})"),
+    marked("the broker must keep them (retain_available true): dashboards show a tent by them"),
+    concerns=LOGIN,
+)
+NO_QOS_1 = declare(
+    "link.no_qos_1",
+    marked("{where} does not confirm messages ({reason})"),
+    marked("the broker must allow QoS 1 (max_qos): without it nobody knows what has arrived"),
+    concerns=LOGIN,
+)
+
+#: Reason codes of CONNACK (MQTT 5, table 3.2.2.2), but for those that mean LOGIN_FAILED.
+_OF_LOGIN = {
+    0x81: PROTOCOL_UNKNOWN,  # malformed packet
+    0x82: PROTOCOL_UNKNOWN,  # protocol error
+    0x84: PROTOCOL_UNKNOWN,  # unsupported protocol version
+    0x85: ID_REFUSED,  # client identifier not valid
+    0x86: LOGIN_REFUSED,  # bad user name or password
+    0x87: LOGIN_REFUSED,  # not authorized: Mosquitto's word for a wrong password
+    0x88: UNAVAILABLE,  # server unavailable
+    0x89: UNAVAILABLE,  # server busy
+    0x8A: BANNED,  # banned
+    0x8C: OTHER_LOGIN,  # bad authentication method
+    0x90: TOPIC_INVALID,  # topic name invalid: the will's
+    PACKET_TOO_LARGE: LOGIN_TOO_LARGE,
+    0x97: FULL,  # quota exceeded
+    0x9A: NO_RETAIN,  # retain not supported
+    0x9B: NO_QOS_1,  # QoS not supported
+    USE_ANOTHER_SERVER: MOVED,
+    SERVER_MOVED: MOVED,
+    0x9F: UNAVAILABLE,  # connection rate exceeded
+}
+
+
+def of_login(code: int) -> Kind:
+    """Return what it means that the broker has refused the login."""
+    return _OF_LOGIN.get(code, LOGIN_FAILED)
+
+
+# Messages
+
+NOT_ALLOWED = declare(
+    "link.not_allowed",
+    marked("{where} refuses messages on {topic} ({reason})"),
+    marked(
+        "id in [tent] must be the broker's user, who may write under this id only: correct one of the "
+        "two, or have the centre give the rights (docs/broker.md). Nothing is lost meanwhile"
+    ),
+    concerns=PUBLISH,
+)
+MESSAGE_QUOTA = declare(
+    "link.message_quota",
+    marked("{where} takes no more messages now ({reason})"),
+    marked(
+        "nothing to do here: the broker is full, and the unit tries again; tell the centre. Nothing is "
+        "lost meanwhile"
+    ),
+    concerns=PUBLISH,
+)
+MESSAGE_REFUSED = declare(
+    "link.message_refused",
+    marked("{where} does not take messages on {topic} ({reason})"),
+    marked("the broker's log tells why: ask the centre. Nothing is lost meanwhile"),
+    concerns=PUBLISH,
+)
+NO_COMMANDS = declare(
+    "link.no_commands",
+    marked("{where} lets this user read no commands"),
+    marked("the broker's access rules must let this user read {topic} (docs/broker.md)"),
+    concerns=COMMANDS,
+    severity=Severity.WARNING,
+)
+
+#: Reason codes of PUBACK (MQTT 5, table 3.4.2.1), but for those that mean MESSAGE_REFUSED.
+_OF_MESSAGE = {
+    0x87: NOT_ALLOWED,  # not authorized
+    0x90: NOT_ALLOWED,  # topic name invalid
+    0x97: MESSAGE_QUOTA,  # quota exceeded
+}
+
+
+def of_message(code: int) -> Kind:
+    """Return what it means that the broker has refused a message that is not too large."""
+    return _OF_MESSAGE.get(code, MESSAGE_REFUSED)
