@@ -1,1 +1,1 @@
-"""Simulated devices for the real drivers: registers, a serial line, pins, and a world behind them."""
+"""Simulated devices for the real drivers (registers, serial lines, pins), and the world that moves them."""

@@ -1,4 +1,4 @@
-"""A tent's worth of simulated devices, wired as the demonstration's configuration says."""
+"""Simulated devices of a whole tent, wired as the demonstration's configuration says."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ class SimulatedHardware(Hardware):
     """Simulated buses and pins in place of the Pi's; the monitor is a real pseudo-terminal."""
 
     def __init__(self, directory: Path, clock: Monotonic) -> None:
-        """Set everything up: mains absent, door free, nothing flowing; the tty is in `directory`."""
+        """Start with mains absent, the door free and no current; the tty is in `directory`."""
         self.chip = Chip(clock.now_s)
         self.bus = Bus()
         self.bus.chips[I2C_ADDRESS] = self.chip
@@ -56,6 +56,6 @@ class SimulatedHardware(Hardware):
         self.chip.measure(current_a * SHUNT_OHMS, voltage_v)
 
     def close(self) -> None:
-        """Take the devices away."""
+        """Remove the devices."""
         self.monitor.close()
         self.pins.close()

@@ -1,4 +1,4 @@
-"""An INA219 down to its registers, on an I2C bus that CircuitPython's libraries accept."""
+"""The registers of an INA219, on an I2C bus that CircuitPython's libraries accept."""
 
 import errno
 from collections.abc import Callable
@@ -11,18 +11,18 @@ _POWER_ON = 0x399F
 
 
 class Chip:
-    """One INA219. What it measures is set by `measure`; what it answers follows the datasheet."""
+    """One INA219. `measure` sets its input; its answers follow the datasheet."""
 
     def __init__(self, now_s: Callable[[], float]) -> None:
-        """`now_s` gives the seconds on which conversions take their time."""
+        """`now_s` is the clock that times the conversions, in seconds."""
         self._now_s = now_s
         self._shunt_v = 0.0
         self._bus_v = 0.0
-        self.supply_dips = False  # while set, the chip restarts after whatever it is told
+        self.supply_dips = False  # while set, the chip restarts after each write
         self.brown_out()
 
     def brown_out(self) -> None:
-        """Restart the chip: every register goes back to its power-on value."""
+        """Restart the chip: every register returns to its power-on value."""
         self._configuration = _POWER_ON
         self._calibration = 0
         self._pointer = 0
@@ -60,7 +60,7 @@ class Chip:
         return self._current() & 0xFFFF if self._pointer == 4 else 0
 
     def write(self, data: bytes) -> None:
-        """Take what the master writes: a register pointer and perhaps a word."""
+        """Accept what the master writes: a register pointer and perhaps a word."""
         if data:
             self._pointer = data[0]
         if len(data) < 3:
@@ -77,25 +77,25 @@ class Chip:
             self.brown_out()
 
     def read(self, length: int) -> bytes:
-        """Return `length` bytes of the register that the pointer names, high byte first."""
+        """Return `length` bytes of the register under the pointer, high byte first."""
         return (self._register().to_bytes(2, "big") * (length // 2 + 1))[:length]
 
 
 class Device(Protocol):
-    """Whatever answers at an address."""
+    """A device at an I2C address."""
 
     def write(self, data: bytes) -> None:
-        """Take what the master writes."""
+        """Accept what the master writes."""
 
     def read(self, length: int) -> bytes:
         """Return `length` bytes."""
 
 
 class Bus:
-    """An I2C bus with chips on it. `naks` transfers fail as if nobody had answered.
+    """An I2C bus with chips on it. The next `naks` transfers fail as if no chip had answered.
 
-    While `stuck` is set, its data line is held at that level and all bits read so. `users` counts
-    who has opened the bus and not closed it.
+    While `stuck` is set, the data line stays at that level, and so do all bits that are read. `users`
+    is the number of users that have opened the bus and not closed it.
     """
 
     def __init__(self) -> None:
@@ -110,14 +110,14 @@ class Bus:
         return self
 
     def try_lock(self) -> bool:
-        """Take the bus; each simulated bus has one user."""
+        """Lock the bus; always succeeds, because a simulated bus has one user."""
         return True
 
     def unlock(self) -> None:
-        """Give the bus back."""
+        """Unlock the bus."""
 
     def deinit(self) -> None:
-        """Count one user less; the bus can be used again."""
+        """Count one user less; the bus stays usable."""
         self.users -= 1
 
     def _chip(self, address: int) -> Device:

@@ -14,14 +14,14 @@ _VERSION = 0x21
 
 
 def framed(second: int, third: int, data: bytes = b"") -> bytes:
-    """Return a frame: what stands between its second byte and its checksum sums to 0 with that."""
+    """Return a frame: the bytes from the third to the checksum, plus the checksum, sum to 0."""
     body = bytes((third, len(data))) + data
     return bytes((0xDD, second)) + body + (0x10000 - sum(body)).to_bytes(3, "big")[1:] + b"\x77"
 
 
 @dataclass(frozen=True)
 class Pack:
-    """A battery; its current is positive while it charges. Without a sensor a temperature is None."""
+    """A battery; its current is positive while it charges. A missing temperature sensor is None."""
 
     cells_v: tuple[float, ...] = (3.302, 3.305, 3.301, 3.304)
     current_a: float = -5.0
@@ -32,7 +32,7 @@ class Pack:
     charge_on: bool = True
     discharge_on: bool = True
     temperatures_c: tuple[float | None, ...] = (18.2, 19.0)
-    extra: bytes = b""  # what newer boards say behind the temperatures
+    extra: bytes = b""  # data of newer boards after the temperatures
 
     @property
     def voltage_v(self) -> float:
@@ -75,7 +75,7 @@ class Bms(Responder):
         )
 
     def answer(self, request: bytes) -> bytes:
-        """Return the reply of a BMS that is well; nothing to what is no request."""
+        """Return the reply of a working BMS; nothing for data that is not a request."""
         if len(request) < 7 or request != framed(0xA5, request[2], request[4:-3]):
             return b""
         code = request[2]
@@ -88,7 +88,7 @@ class Bms(Responder):
         return framed(code, _UNKNOWN_COMMAND)
 
     def misbehave(self, reply: bytes) -> bytes:
-        """Return what is said in place of `reply`, by the fault that is set."""
+        """Return what the device sends in place of `reply` under the present fault."""
         match self.fault:
             case "wrong code":
                 return framed(0xAA, 0, reply[4:-3])

@@ -9,7 +9,7 @@ from gpiozero.pins.pi import PiPin
 
 
 class Pin(MockPin):  # type: ignore[misc]  # the library carries no types
-    """A pin that follows its cable; without one (cut, unplugged) its pull resistor wins."""
+    """A pin that follows its cable; with the cable cut or unplugged it follows its pull resistor."""
 
     def __init__(self, factory: Any, info: Any) -> None:
         self.cable: bool | None = None
@@ -22,7 +22,7 @@ class Pin(MockPin):  # type: ignore[misc]  # the library carries no types
         self.follow()
 
     def follow(self) -> None:
-        """Take the level that the cable, or without one the pull resistor, gives."""
+        """Take the level of the cable, or without a cable that of the pull resistor."""
         if self._function != "input":
             return
         level = self._pull == "up" if self.cable is None else self.cable
@@ -39,9 +39,9 @@ class Pin(MockPin):  # type: ignore[misc]  # the library carries no types
 
 
 class Pins(MockFactory):  # type: ignore[misc]
-    """A pin factory on the clock `now_s`, for the drivers and for whoever moves the cables.
+    """A pin factory on the clock `now_s`, for the drivers and for the code that moves the cables.
 
-    While `failure` is set, the drivers get it from every pin; while `deaf`, edges are lost.
+    While `failure` is set, every pin raises it to the drivers; while `deaf`, edges are lost.
     """
 
     def __init__(self, now_s: Callable[[], float]) -> None:
@@ -65,8 +65,8 @@ class Pins(MockFactory):  # type: ignore[misc]
     def ticks(self) -> float:
         """Return the present in seconds, on the clock of the edges.
 
-        A world that moves the cables sets `horizon_s` to its next event: on a busy machine it may
-        be late with it, and no time passes for the pins meanwhile.
+        A world that moves the cables sets `horizon_s` to the time of its next event. If a busy machine
+        delays that event, the pins' clock waits for it there.
         """
         return min(self._now_s(), self.horizon_s)
 
@@ -78,9 +78,9 @@ class Pins(MockFactory):  # type: ignore[misc]
         pin.follow()
 
     def is_watched(self, gpio: int) -> bool:
-        """Say whether a driver wants to hear of a line's edges."""
+        """Say whether a driver waits for a line's edges."""
         return super().pin(f"GPIO{gpio}").when_changed is not None
 
     def is_high(self, gpio: int) -> bool:
-        """Read a line, a lamp's for example."""
+        """Return the level of a line, for example a lamp's."""
         return bool(super().pin(f"GPIO{gpio}")._state)

@@ -22,7 +22,7 @@ def with_crc(body: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Line:
-    """What flows through the meter."""
+    """The AC line that the meter measures."""
 
     voltage_v: float = 230.0
     current_a: float = 0.0
@@ -63,7 +63,7 @@ class Meter(Responder):
         ]
 
     def answer(self, request: bytes) -> bytes:
-        """Return the reply of a meter that is well; nothing to what is not for it."""
+        """Return the reply of a working meter; nothing for a request to another address."""
         if not self.powered or with_crc(request[:-2]) != request:
             return b""
         if request[0] not in (self.address, _GENERAL_ADDRESS):
@@ -79,7 +79,7 @@ class Meter(Responder):
         return with_crc(bytes((request[0], function, len(data))) + data)
 
     def misbehave(self, reply: bytes) -> bytes:
-        """Return what is said in place of `reply`, by the fault that is set."""
+        """Return what the device sends in place of `reply` under the present fault."""
         match self.fault:
             case "wrong address":
                 return with_crc(bytes((self.address + 1,)) + reply[1:-2])

@@ -9,14 +9,14 @@ import tty
 from collections.abc import Callable
 from pathlib import Path
 
-#: How often a device that waits for requests looks whether its cable is still there.
+#: Seconds between two checks of a waiting device whether its cable is still plugged in.
 _LOOK_S = 0.1
 
 
 class Cable:
-    """A cable that can be unplugged; `path` is where its near end is found.
+    """A cable that can be unplugged; `path` is its near end.
 
-    With `answer`, a thread hands it what the near end sends and sends back what it returns.
+    With `answer`, a thread passes to it what the near end sends, and sends back what it returns.
     """
 
     def __init__(self, path: Path, answer: Callable[[bytes], bytes] | None = None) -> None:
@@ -25,8 +25,8 @@ class Cable:
         self._answer = answer
         self._near: int | None = None
         self._far: int | None = None
-        self._times_plugged = 0  # a descriptor's number may come again
-        self._lock = threading.Lock()  # who sends and who unplugs may be two
+        self._times_plugged = 0  # a descriptor's number may be reused
+        self._lock = threading.Lock()  # one thread may send while another unplugs
         self.plug()
 
     def plug(self) -> None:
@@ -46,7 +46,7 @@ class Cable:
             threading.Thread(target=self._serve, args=(far, plugged), daemon=True).start()
 
     def unplug(self) -> None:
-        """Pull the cable: the device disappears under whoever reads it."""
+        """Pull the cable: the device disappears, even while somebody reads from it."""
         with self._lock:
             ends, self._far, self._near = (self._far, self._near), None, None
             self._path.unlink(missing_ok=True)
@@ -55,7 +55,7 @@ class Cable:
                     os.close(end)
 
     def send(self, data: bytes) -> None:
-        """Send raw bytes; those that nobody reads in time are lost, as on a real line."""
+        """Send raw bytes; bytes that are not read in time are lost, as on a real line."""
         with self._lock, contextlib.suppress(BlockingIOError):
             if self._far is not None:
                 os.write(self._far, data)
@@ -75,14 +75,14 @@ class Cable:
                 self.send(self._answer(request))
 
     def close(self) -> None:
-        """Take the cable away for good."""
+        """Remove the cable for good."""
         self.unplug()
 
 
 class Responder(Cable):
-    """A device that speaks when it is asked. It takes each piece that it hears for one request.
+    """A device that answers requests. It takes each piece of data that it receives as one request.
 
-    `fault` is how it misbehaves, one of FAULTS. With `echoes`, the line gives back what is sent.
+    `fault` is one of FAULTS, or empty. With `echoes`, the line returns each request before the reply.
     """
 
     FAULTS: tuple[str, ...] = ("silent", "short replies", "bit flips", "garbage", "in pieces")
@@ -95,11 +95,11 @@ class Responder(Cable):
         super().__init__(path, self._hear)
 
     def answer(self, request: bytes) -> bytes:
-        """Return the reply of a device that is well; nothing to what is no request."""
+        """Return the reply of a working device; nothing for data that is not a request."""
         raise NotImplementedError
 
     def misbehave(self, reply: bytes) -> bytes:
-        """Return what is said in place of `reply`, by the fault that is set."""
+        """Return what the device sends in place of `reply` under the present fault."""
         match self.fault:
             case "silent":
                 return b""

@@ -2,7 +2,7 @@
 
 from sensors.simulated.serial_cable import Cable
 
-#: The fields that a SmartShunt sends in front of the battery's figures.
+#: The fields that a SmartShunt sends before the battery's figures.
 _PRODUCT = (("PID", "0xA389"),)
 
 

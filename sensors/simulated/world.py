@@ -1,7 +1,7 @@
 """A small world: people come and go, mains follows a blackout schedule, a generator, a battery.
 
-Everything follows from the seed. The world moves the simulated devices only; what truly happened it
-tells to `truth`, so that what the unit reports can be held against it.
+The seed determines everything. The world moves the simulated devices only. It reports what truly
+happened to `truth`, so that the unit's reports can be compared with it.
 """
 
 import heapq
@@ -20,8 +20,8 @@ ARRIVALS_PER_HOUR = (
 MEAN_STAY_S = 2700.0
 BEAM_SPACING_M, BODY_M = 0.15, 0.3
 SHORTEST_GAP_S = 0.5
-#: Share of passages before which somebody turns back in the door, or waves a hand in a beam, and of
-#: those on which somebody hesitates.
+#: Share of passages before which somebody turns back in the door, before which somebody waves a hand in
+#: a beam, and during which somebody hesitates.
 TURNING_BACK, WAVING, HESITATING = 0.03, 0.02, 0.05
 
 CAPACITY_AH = 200.0
@@ -32,7 +32,7 @@ Truth = Callable[[float, str], None]
 
 
 class World:
-    """Moves `hardware` on `clock` from a thread of its own; `truth(at_s, what)` hears the facts."""
+    """Moves `hardware` on `clock` from a thread of its own, and calls `truth(at_s, what)` for each fact."""
 
     def __init__(
         self,
@@ -49,13 +49,13 @@ class World:
     ) -> None:
         """Begin at `hour_of_day` (0 to 24) with `people` in the tent.
 
-        `await_drivers` holds everything back until the door is watched: nobody comes unseen.
+        With `await_drivers` nothing happens until the drivers watch the door, so nobody comes unseen.
         """
         self._hardware = hardware
         self._clock = clock
         self._truth = truth
         self._random = random.Random(seed)
-        self._moods = random.Random(seed + 1)  # so that whoever dithers changes nobody else's day
+        self._moods = random.Random(seed + 1)  # hesitations change nothing else
         self._seats = seats
         self._start_s = self._door_free_s = 0.0
         self._start_hour = hour_of_day
@@ -76,7 +76,7 @@ class World:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop the world; returns when it stands still, or at once where `truth` calls it."""
+        """Stop the world. Return when it has stopped, or at once if `truth` calls this."""
         self._stopping.set()
         if self._thread is not threading.current_thread():
             self._thread.join()
@@ -116,7 +116,7 @@ class World:
     def _arrive(self, at_s: float) -> None:
         rate_per_s = ARRIVALS_PER_HOUR[int(self._hour(at_s))] / 3600
         self._plan(at_s + self._random.expovariate(rate_per_s), self._arrive)
-        if self._people < self._seats:  # who finds the tent full goes on to the next
+        if self._people < self._seats:  # people who find the tent full go elsewhere
             self._people += 1
             self._walk(at_s, inward=True)
             self._plan(at_s + self._stay_s(), self._leave)
@@ -146,9 +146,9 @@ class World:
     def _move(
         self, begin_s: float, inward: bool, speed: float, stops: Sequence[tuple[float, float]]
     ) -> float:
-        """Let somebody go from place to place, in metres behind the first beam, and stay for a while.
+        """Let somebody walk from stop to stop (metres behind the first beam, seconds to stay there).
 
-        Return when the door is free for the next.
+        Return the time from which the door is free for the next person.
         """
         from_m, at_s = -0.01, begin_s
         for to_m, stay_s in stops:
@@ -164,7 +164,7 @@ class World:
         return self._door_free_s
 
     def _wave(self, begin_s: float, *, inner: bool) -> float:
-        """Let somebody wave in a beam; return when the door is free for the next."""
+        """Let somebody wave in a beam; return the time from which the door is free for the next person."""
         at_s = begin_s
         for _ in range(self._moods.randint(1, 3)):
             for blocked in (True, False):
@@ -179,7 +179,7 @@ class World:
     # Power
 
     def _plan_mains(self) -> None:
-        """Give mains for 2 to 3 hours, then none for 8 to 11, for ever; begin in a lit window."""
+        """Plan mains for 2 to 3 hours, then none for 8 to 11, for ever; begin with mains on."""
         self._plan(self._start_s, self._mains_on)
         self._plan(self._start_s + self._random.uniform(600, 2400), self._mains_off)
 
