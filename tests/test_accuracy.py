@@ -1,4 +1,4 @@
-"""The figures of `make accuracy` in short form hold their bars, and whoever measures them can count."""
+"""The short form of `make accuracy` meets its bars, and the measurement itself finds faults."""
 
 import json
 import random
@@ -11,7 +11,7 @@ from sensors.simulated.jbd import framed
 from sensors.simulated.pzem004t import with_crc
 from tests.accuracy import frames, occupancy, shunt
 from tests.accuracy.__main__ import main
-from tests.accuracy.frames import HURTS, LINES, Figures, Line, Listen, Sent
+from tests.accuracy.frames import CORRUPTIONS, LINES, Figures, Line, Listen, Sent
 
 VEDIRECT = ("smartshunt", "bmv", "mppt", "bmv_and_hex")
 
@@ -21,32 +21,32 @@ VEDIRECT = ("smartshunt", "bmv", "mppt", "bmv_and_hex")
 
 @pytest.mark.parametrize("line", VEDIRECT)
 def test_every_block_of_a_clean_line_is_found_and_nothing_else(line: str) -> None:
-    heard = frames.clean(LINES[line], 500, seed=1)
-    assert (heard.undamaged_accepted, heard.wrong) == (500, 0)
+    outcome = frames.clean(LINES[line], 500, seed=1)
+    assert (outcome.undamaged_accepted, outcome.wrong) == (500, 0)
 
 
-@pytest.mark.parametrize("hurt", HURTS)
+@pytest.mark.parametrize("kind", CORRUPTIONS)
 @pytest.mark.parametrize("line", LINES)
-def test_nothing_wrong_is_accepted_where_one_byte_of_a_hundred_is_hurt(
-    line: str, hurt: str
+def test_nothing_wrong_is_accepted_where_one_byte_of_a_hundred_is_damaged(
+    line: str, kind: str
 ) -> None:
-    heard = frames.damaged(LINES[line], frames.everywhere(0.01, HURTS[hurt]), 2000, seed=1)
-    assert heard.wrong == 0
-    assert 0.1 * heard.sent < heard.undamaged < 0.9 * heard.sent
+    outcome = frames.damaged(LINES[line], frames.everywhere(0.01, CORRUPTIONS[kind]), 2000, seed=1)
+    assert outcome.wrong == 0
+    assert 0.1 * outcome.sent < outcome.undamaged < 0.9 * outcome.sent
 
 
-@pytest.mark.parametrize("hurt", HURTS)
+@pytest.mark.parametrize("kind", CORRUPTIONS)
 @pytest.mark.parametrize("line", ["pzem004t", "jbd"])
-def test_no_reply_is_accepted_where_each_is_hurt(line: str, hurt: str) -> None:
-    heard = frames.damaged(LINES[line], frames.in_each(3, HURTS[hurt]), 2000, seed=1)
-    assert (heard.undamaged, heard.wrong) == (0, 0)
+def test_no_reply_is_accepted_where_each_is_damaged(line: str, kind: str) -> None:
+    outcome = frames.damaged(LINES[line], frames.in_each(3, CORRUPTIONS[kind]), 2000, seed=1)
+    assert (outcome.undamaged, outcome.wrong) == (0, 0)
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_a_line_that_is_seldom_hurt_loses_little(line: str) -> None:
-    heard = frames.damaged(LINES[line], frames.everywhere(0.0001, frames.a_bit), 1000, seed=1)
-    assert heard.wrong == 0
-    assert heard.accepted_pct > 98
+def test_a_line_with_little_damage_loses_little(line: str) -> None:
+    outcome = frames.damaged(LINES[line], frames.everywhere(0.0001, frames.a_bit), 1000, seed=1)
+    assert outcome.wrong == 0
+    assert outcome.accepted_pct > 98
 
 
 def count(dice: random.Random) -> Iterator[Sent]:
@@ -72,27 +72,27 @@ def backwards() -> Listen:
     return listen
 
 
-def test_whoever_believes_everything_is_found_out() -> None:
+def test_a_parser_that_accepts_everything_is_found_out() -> None:
     damage = frames.in_each(1, frames.the_byte)
     assert frames.damaged(Line(count, credulous), damage, 100, seed=1).wrong > 50
     spare = frames.everywhere(1e-12, frames.a_bit)
-    heard = frames.damaged(Line(count, credulous), spare, 100, seed=1)
-    assert (heard.undamaged_accepted, heard.wrong) == (100, 0)
+    outcome = frames.damaged(Line(count, credulous), spare, 100, seed=1)
+    assert (outcome.undamaged_accepted, outcome.wrong) == (100, 0)
     for listener in (repeating, backwards):
         assert frames.damaged(Line(count, listener), spare, 100, seed=1).wrong >= 50
 
 
-def test_whoever_loses_or_repeats_a_block_of_a_clean_line_is_found_out() -> None:
+def test_a_parser_that_loses_or_repeats_a_block_of_a_clean_line_is_found_out() -> None:
     def listener(times: int) -> Callable[[], Listen]:
         listen = LINES["smartshunt"].listener()
         return lambda: lambda data: [f for f in listen(data) for _ in range(times)]
 
     for times, accepted, wrong in ((0, 0, 0), (1, 100, 0), (2, 100, 100)):
-        heard = frames.clean(Line(frames.smartshunt, listener(times)), 100, seed=1)
-        assert (heard.undamaged_accepted, heard.wrong) == (accepted, wrong)
+        outcome = frames.clean(Line(frames.smartshunt, listener(times)), 100, seed=1)
+        assert (outcome.undamaged_accepted, outcome.wrong) == (accepted, wrong)
 
 
-def test_what_is_composed_is_what_the_protocols_say() -> None:
+def test_the_frames_built_here_follow_the_protocols() -> None:
     assert with_crc(bytes.fromhex("01040000000a")) == bytes.fromhex("01040000000a700d")
     assert framed(0xA5, 0x03) == bytes.fromhex("dda50300fffd77")
     dice = random.Random(1)
@@ -101,32 +101,34 @@ def test_what_is_composed_is_what_the_protocols_say() -> None:
         assert sum(body) % 256 == 0x55
 
 
-@pytest.mark.parametrize("hurt", HURTS)
-def test_damage_is_what_it_is_said_to_be(hurt: str) -> None:
+@pytest.mark.parametrize("kind", CORRUPTIONS)
+def test_damage_has_its_stated_rate_and_kind(kind: str) -> None:
     dice = random.Random(1)
     data = bytes(200_000)
-    found = frames.everywhere(0.01, HURTS[hurt])(dice, data)
+    found = frames.everywhere(0.01, CORRUPTIONS[kind])(dice, data)
     assert len(found) == len(data)
     assert 0.009 < sum(byte != 0 for byte in found) / len(data) < 0.011
     bits = max(byte.bit_count() for byte in found)
-    assert bits == 1 if hurt == "bits" else bits > 1
-    counts = {sum(map(bool, frames.in_each(3, HURTS[hurt])(dice, bytes(25)))) for _ in range(100)}
+    assert bits == 1 if kind == "bits" else bits > 1
+    counts = {
+        sum(map(bool, frames.in_each(3, CORRUPTIONS[kind])(dice, bytes(25)))) for _ in range(100)
+    }
     assert counts == {1, 2, 3}
 
 
 # Shunt
 
 
-def test_the_current_is_right_to_one_bit_and_all_that_cannot_be_known_is_told() -> None:
+def test_the_current_is_right_to_one_bit_and_every_unknown_reading_is_detected() -> None:
     found = shunt.measure(step_a=0.25, times=300)
     assert found["largest_error_lsb"] <= 1
     assert found["clipped"] > 1000
-    assert (found["clipped_told"], found["told_within_the_range"]) == (1.0, 0)
-    assert found["restarts_told"] == 1.0
+    assert (found["clipped_detected"], found["false_alarms_within_the_range"]) == (1.0, 0)
+    assert found["restarts_detected"] == 1.0
 
 
 def test_without_its_zero_the_current_is_off_by_the_offset() -> None:
-    """What is measured above is worth something: the offset is there."""
+    """The test above proves something: the offset is there."""
     bench = shunt.Bench(shunt.OFFSET_V)
     bench.flow(0.0)
     assert bench.read() == pytest.approx(shunt.OFFSET_V / shunt.OHMS, abs=shunt.LSB_A)
@@ -143,7 +145,7 @@ def test_the_true_number_is_within_what_is_stated_at_the_end_of_most_days() -> N
         assert door["mean_uncertainty"] < 15
 
 
-def test_a_door_that_misses_far_more_than_it_is_said_to_is_found_out() -> None:
+def test_a_door_that_misses_far_more_than_configured_is_found_out() -> None:
     tally = occupancy.watch(20, 0.05, 0.25, DoorSettings(), seed=1)
     assert tally.figures()["at_the_end_of_the_day"] < 0.5
 
@@ -166,5 +168,5 @@ def test_a_day_has_its_passages_and_nobody_leaves_who_has_not_come() -> None:
 def test_one_json_document_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--quick", "--only", "ina219", "--only", "occupancy"]) == 0
     figures = json.loads(capsys.readouterr().out)["figures"]
-    assert set(figures) == {"ina219_error_lsb", "ina219_told", "occupancy"}
+    assert set(figures) == {"ina219_error_lsb", "ina219_detected", "occupancy"}
     assert all({"bar", "met", "how"} <= found.keys() for found in figures.values())

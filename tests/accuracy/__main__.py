@@ -1,6 +1,6 @@
-"""`make accuracy`: measure how right the sensors are, and print one JSON document.
+"""`make accuracy`: measure how accurate the sensors are, and print one JSON document.
 
-Nothing but the pulses depends on the machine: the same seed gives the same figures. Progress goes to
+Only the pulses depend on the machine; otherwise the same seed gives the same figures. Progress goes to
 standard error. The exit code is 0 whether or not the bars are met.
 """
 
@@ -22,7 +22,7 @@ SEED = 1
 #: Frames of a recording that is decoded as a whole.
 RECORDED = 200
 VEDIRECT = ("smartshunt", "bmv", "mppt", "bmv_and_hex")
-#: How many of the bytes are hurt; the bar is for the first.
+#: Shares of damaged bytes; the bar applies to the first.
 SHARES = (0.01, 0.001, 0.0001)
 
 Figures = dict[str, dict[str, Any]]
@@ -37,22 +37,22 @@ def figure(bar: str, met: bool, how: str, **values: Any) -> dict[str, Any]:
 
 
 def vedirect(quick: bool) -> Figures:
-    """Blocks of Victron's devices, on a clean line and on damaged ones."""
+    """Blocks of Victron's devices, on a clean line and on damaged lines."""
     blocks = 2_000 if quick else 20_000
     found = {}
     for line in VEDIRECT:
-        heard = frames.clean(frames.LINES[line], blocks, SEED)
+        outcome = frames.clean(frames.LINES[line], blocks, SEED)
         found[line] = {
-            "sent": heard.sent,
-            "found": heard.undamaged_accepted,
-            "wrong": heard.wrong,
+            "sent": outcome.sent,
+            "found": outcome.undamaged_accepted,
+            "wrong": outcome.wrong,
         }
     blocks = 10_000 if quick else 100_000
     return {
         "vedirect_clean": figure(
             "all found, no other",
             all(f["found"] == f["sent"] and not f["wrong"] for f in found.values()),
-            "blocks composed by the protocol, heard from the middle of one on, in pieces of 1 to 300 "
+            "blocks built from the protocol, received from the middle of one on, in pieces of 1 to 300 "
             "bytes",
             **found,
         ),
@@ -66,21 +66,21 @@ def pzem004t(quick: bool) -> Figures:
 
 
 def jbd(quick: bool) -> Figures:
-    """Replies of a BMS: its state and its cells in turn."""
+    """Replies of a BMS: state and cells, alternating."""
     return _asked("jbd", 10_000 if quick else 100_000)
 
 
 def _asked(line: str, replies: int) -> Figures:
     each = {
-        name: frames.damaged(frames.LINES[line], frames.in_each(3, hurt), replies, SEED).wrong
-        for name, hurt in frames.HURTS.items()
+        name: frames.damaged(frames.LINES[line], frames.in_each(3, corrupt), replies, SEED).wrong
+        for name, corrupt in frames.CORRUPTIONS.items()
     }
     return {
         f"{line}_each_damaged": figure(
             "0",
             not any(each.values()),
-            f"wrong replies accepted of {replies} of which each has 1 to 3 bytes hurt: one bit "
-            f"flipped, or another byte in its place",
+            f"wrong replies accepted of {replies}, each with 1 to 3 damaged bytes: one bit "
+            f"flipped, or replaced by another byte",
             **each,
         ),
         f"{line}_damaged": _everywhere((line,), replies),
@@ -88,36 +88,36 @@ def _asked(line: str, replies: int) -> Figures:
 
 
 def _everywhere(lines: Iterable[str], sent: int) -> dict[str, Any]:
-    """Return what gets through where bytes are hurt anywhere."""
+    """Return the results for damage anywhere on the line."""
     found: dict[str, dict[str, Any]] = {}
     for line in lines:
         found[line] = {}
         for share in SHARES:
-            for name, hurt in frames.HURTS.items():
-                damage = frames.everywhere(share, hurt)
-                heard = frames.damaged(frames.LINES[line], damage, sent, SEED)
+            for name, corrupt in frames.CORRUPTIONS.items():
+                damage = frames.everywhere(share, corrupt)
+                outcome = frames.damaged(frames.LINES[line], damage, sent, SEED)
                 found[line][f"{100 * share:g}_pct_of_{name}"] = {
-                    "wrong": heard.wrong,
-                    "undamaged": heard.undamaged,
-                    "undamaged_accepted_pct": heard.accepted_pct,
+                    "wrong": outcome.wrong,
+                    "undamaged": outcome.undamaged,
+                    "undamaged_accepted_pct": outcome.accepted_pct,
                 }
-        for name, hurt in frames.HURTS.items():
-            damage = frames.everywhere(SHARES[0], hurt)
+        for name, corrupt in frames.CORRUPTIONS.items():
+            damage = frames.everywhere(SHARES[0], corrupt)
             captures = sent // RECORDED
-            heard = frames.recorded(frames.LINES[line], damage, captures, RECORDED, SEED)
-            found[line][f"{100 * SHARES[0]:g}_pct_of_{name}_recorded"] = {"wrong": heard.wrong}
+            outcome = frames.recorded(frames.LINES[line], damage, captures, RECORDED, SEED)
+            found[line][f"{100 * SHARES[0]:g}_pct_of_{name}_recorded"] = {"wrong": outcome.wrong}
     worst = f"{100 * SHARES[0]:g}_pct"
     return figure(
-        f"0 wrong where {100 * SHARES[0]:g} % of the bytes are hurt",
+        f"0 wrong where {100 * SHARES[0]:g} % of the bytes are damaged",
         not any(
-            heard["wrong"]
+            outcome["wrong"]
             for line in found.values()
-            for name, heard in line.items()
+            for name, outcome in line.items()
             if name.startswith(f"{worst}_")
         ),
-        f"a stream of {sent} frames each, in which a byte by chance has one bit flipped, or another "
-        f"byte in its place, and as many in recordings of {RECORDED} each; wrong is a frame with other "
-        f"figures than one that was sent, or out of order",
+        f"a stream of {sent} frames each, in which random bytes have one bit flipped or are "
+        f"replaced, and as many in recordings of {RECORDED} each; wrong is an accepted frame whose "
+        f"figures are not those of a frame that was sent, in order",
         **found,
     )
 
@@ -126,21 +126,21 @@ def ina219(quick: bool) -> Figures:
     """Current through a shunt."""
     found = shunt.measure(0.1 if quick else 0.01, 1_000 if quick else 20_000, SEED)
     error_lsb = found["largest_error_lsb"]
-    told = found["clipped_told"], found["restarts_told"]
+    detected = found["clipped_detected"], found["restarts_detected"]
     return {
         "ina219_error_lsb": figure(
             "<= 1",
             error_lsb <= 1,
             f"largest error from -53 to 53 A on 1.5 mΩ, in bits of {1000 * shunt.LSB_A:.2f} mA, with "
-            f"an offset of ±{1e6 * shunt.OFFSET_V:g} µV and the zero that is the mean of "
-            f"{shunt.ZERO_READINGS} readings of no current",
+            f"an offset of ±{1e6 * shunt.OFFSET_V:g} µV; the zero is the mean of "
+            f"{shunt.ZERO_READINGS} readings without a current",
             value=error_lsb,
         ),
-        "ina219_told": figure(
+        "ina219_detected": figure(
             "1.0 of both, none within the range",
-            told == (1.0, 1.0) and not found["told_within_the_range"],
-            "readings beyond the range, and restarts of the chip between and within readings, of "
-            "which no value is used: the share that is told",
+            detected == (1.0, 1.0) and not found["false_alarms_within_the_range"],
+            "readings beyond the range, and restarts of the chip between and within readings: the "
+            "share that is detected, so that no value is used",
             **{name: value for name, value in found.items() if name != "largest_error_lsb"},
         ),
     }
@@ -157,8 +157,8 @@ def charge(quick: bool) -> Figures:
                 for kind in battery.CHEMISTRIES
             ),
             "weeks of irregular cycles with 2 % gain error and 80 mA offset of every sign, a "
-            "nameplate 10 % too high and 30 unplanned restarts; judged after half a day to "
-            "settle in, and from the first reading on where it is from_unknown; long_cuts are off for 30 h",
+            "nameplate 10 % too high and 30 unplanned restarts; measured after half a day, "
+            "from_unknown from the first reading on; in long_cuts the unit is off for 30 h",
             **found,
         )
     }
@@ -172,7 +172,7 @@ def passages(quick: bool) -> Figures:
         "door": figure(
             ">= 99 % of people apart in the right direction, 0 turners, hands and glitches counted",
             found["apart_right_pct"] >= 99 and not any(found[name] for name in ghosts),
-            "walkers with bodies and paces through two beams, 0.3 to 2 m/s, some close together; "
+            "walkers with bodies through two beams, 0.3 to 2 m/s, some close together; "
             "receivers bounce and have glitches of 0.1 ms",
             **found,
         )
@@ -200,14 +200,14 @@ def people(quick: bool) -> Figures:
             ">= 0.95 at the end of the day where the rates are configured",
             found["configured"]["at_the_end_of_the_day"] >= 0.95,
             f"share of days with {2 * occupancy.VISITORS} passages on which the true number is "
-            f"within what is stated; missed are 5 % in and 8 % out, and 5 % each way where the "
-            f"door's rates are left as they come",
+            f"within the stated uncertainty; the door misses 5 % in and 8 % out, or 5 % each way "
+            f"with the default rates",
             **found,
         )
     }
 
 
-#: The first has the machine to itself; the others go side by side, the longest first.
+#: The first runs alone; the others run in parallel, the longest first.
 MEASUREMENTS = {
     "pulses": pulses,
     "charge": charge,
@@ -234,7 +234,7 @@ def measure(name: str, quick: bool) -> Figures:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tests.accuracy", description=__doc__)
     parser.add_argument("--only", choices=MEASUREMENTS, action="append", help="may be repeated")
-    parser.add_argument("--quick", action="store_true", help="fewer of everything; no real figures")
+    parser.add_argument("--quick", action="store_true", help="a short form; no real figures")
     options = parser.parse_args(arguments)
     names = [name for name in MEASUREMENTS if name in (options.only or MEASUREMENTS)]
     figures: Figures = {}

@@ -1,8 +1,8 @@
-"""How well the battery's charge is estimated, on batteries that know nothing of the estimator.
+"""Accuracy of the battery's charge, on battery models that are independent of the estimator.
 
 The LiFePO4 pack has four unequal cells with a tabulated voltage, hysteresis and two time constants,
 and a protection that cuts off on a single cell. The lead-acid battery has two wells (the kinetic
-model of Manwell and McGowan, 1993), gassing and a polarisation that lingers. Both have a temperature.
+model of Manwell and McGowan, 1993), gassing and a slow polarisation. Both have a temperature.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from publisher.rules.charge import Estimator
 from publisher.rules.charge_state import Charge
 
 NAMEPLATE_AH = 200.0
-#: The nameplate says 10 % more than there is.
+#: The nameplate states 10 % more than the true capacity.
 TRUE_AH = NAMEPLATE_AH / 1.1
 STEP_S = 5.0
 DAYS = 7
@@ -28,12 +28,12 @@ HOUR_S, DAY_S = 3600.0, 86_400.0
 SAVE_S, JUDGE_S = 60.0, 60.0
 RESTARTS, SHORTEST_OFF_S, LONGEST_OFF_S = 30, 60.0, 7200.0
 CHEMISTRIES = ("lifepo4", "lead_acid")
-#: Sign of the error of the sensor's gain and of its offset.
+#: Signs of the sensor's gain error and offset.
 SIGNS = ((1, 1), (1, -1), (-1, 1), (-1, -1))
 
 
 class Supply(NamedTuple):
-    """A charger: its largest current, and the voltage that it does not exceed."""
+    """A charger: its largest current, and its voltage limit."""
 
     limit_a: float
     voltage_v: float
@@ -47,14 +47,14 @@ class Pack(Protocol):
     highest_cell_v: float | None
 
     def step(self, step_s: float, load_a: float, supply: Supply | None) -> None:
-        """Let time pass with a load and perhaps a charger on the battery's terminals."""
+        """Simulate a step with a load and perhaps a charger on the battery's terminals."""
 
     def warm(self, degrees: float) -> None:
-        """Set how much warmer than usual it is, in °C."""
+        """Set the temperature above the usual one, in °C."""
 
     @property
     def charge(self) -> float:
-        """The true state: what it can still give over what it can give when full."""
+        """The true state of charge: the remaining over the full dischargeable amount."""
 
 
 def _flow(load_a: float, supply: Supply | None, inner_v: float, ohms: float) -> float:
@@ -77,7 +77,7 @@ _GRID = 1000
 
 
 def _tabulated() -> list[float]:
-    """Return the cell's voltage in thousandths of its charge, from -2 % to 103 %."""
+    """Return the cell's voltage for each thousandth of its charge, from -2 % to 103 %."""
     found = []
     for n in range(-20, 1031):
         x = n / _GRID
@@ -100,15 +100,15 @@ class LiFePO4:
 
     HYSTERESIS_V = 0.012
     CELL_TOP_V, CELL_BOTTOM_V = 3.65, 2.60
-    OWN_A = 0.02  # what the protection itself takes, and what leaks
+    OWN_A = 0.02  # consumption of the protection, and leakage
     EFFICIENCY = 0.996
     PER_DEGREE = 0.004
 
     def __init__(self, dice: random.Random, charge: float, spread: float) -> None:
-        """`spread` says how unlike the cells are in what they hold and how full they are."""
+        """`spread` is how much the cells differ in capacity and charge."""
         sizes = [dice.uniform(1.0, 1.0 + spread) for _ in range(4)]
         tilt = [dice.uniform(0.0, spread) for _ in range(4)]
-        # What the weakest can give between the fullest's top and its own bottom is the pack's.
+        # The pack's capacity is what the weakest cell gives between the fullest one's top and its own bottom.
         held = min(sizes) * charge
         scale = 1.0
         for _ in range(30):
@@ -178,16 +178,16 @@ class LiFePO4:
 
 
 class LeadAcid:
-    """Two wells: what flows comes out of the first, and the second follows."""
+    """Two wells: the current comes from the first, and the second refills it."""
 
     SHARE, PER_HOUR = 0.45, 0.8
-    #: What a full battery gives in 20 hours, of all that it holds: the closed form at 20 h.
+    #: Share of its content that a full battery gives in 20 hours: the closed form at 20 h.
     IN_20_H = PER_HOUR * SHARE * 20 / (1 + SHARE * (PER_HOUR * 20 - 1))
     CUT_OFF_V = 10.6
     PER_DEGREE = 0.006
 
     def __init__(self, dice: random.Random, charge: float, spread: float) -> None:
-        """`spread` is what the LiFePO4 pack's cells have; here it is wear."""
+        """`spread` is named as for the LiFePO4 pack; here it is wear."""
         self._all = TRUE_AH / self.IN_20_H
         held = self._all - TRUE_AH * (1 - charge)
         self._first, self._second = held * self.SHARE, held * (1 - self.SHARE)
@@ -224,7 +224,7 @@ class LeadAcid:
             current_a = _flow(
                 load_a, supply, still_v + self._tension_v + top_v, ohms + 0.012 * self._wear
             )
-            if current_a < 0:  # without the resistance against charging
+            if current_a < 0:  # no charging resistance
                 current_a = min(0.0, _flow(load_a, supply, still_v + self._tension_v, ohms))
         self.voltage_v = still_v + self._tension_v + current_a * ohms
         if supply is not None and current_a > 0:
@@ -262,7 +262,7 @@ class Charger:
     _held_s: float = 0.0
 
     def supply(self, limit_a: float, voltage_v: float) -> Supply | None:
-        """Return what it gives now, at `voltage_v` on its terminals; nothing where it is not fed."""
+        """Return its present supply at `voltage_v` on its terminals; None without a source."""
         if not limit_a:
             self._held_s = 0.0
             return None
@@ -273,7 +273,7 @@ class Charger:
 
 
 class Shunt:
-    """An INA219 on 1.5 mΩ as its driver hands it over: gain, offset, steps, noise, dead band."""
+    """The readings of an INA219 on 1.5 mΩ: gain, offset, steps, noise, dead band."""
 
     def __init__(self, dice: random.Random, gain_sign: int, offset_sign: int) -> None:
         self._dice = dice
@@ -293,7 +293,7 @@ class Shunt:
 
 
 class Span(NamedTuple):
-    """A time with a source, in seconds from the start."""
+    """A period with a source, in seconds from the start."""
 
     begin_s: float
     end_s: float
@@ -301,7 +301,7 @@ class Span(NamedTuple):
 
 
 def sources(dice: random.Random, from_s: float) -> list[Span]:
-    """Return when mains or a generator feeds the charger: no two days alike, some with neither."""
+    """Return when mains or a generator feeds the charger; days differ, and some have neither."""
     mains_a, generator_a = dice.uniform(28, 42), 38.0
     dark_from = dice.randrange(1, DAYS - 1) if dice.random() < 0.6 else DAYS
     spans = []
@@ -325,7 +325,7 @@ def sources(dice: random.Random, from_s: float) -> list[Span]:
 
 
 def loads(dice: random.Random) -> Iterator[float]:
-    """Yield the tent's load in amperes, step by step: a base, lights in the dark, bursts."""
+    """Yield the tent's load in amperes for each step: a base, lights in the dark, bursts."""
     base_a, burst_a, burst_s, at_s = dice.uniform(4.5, 6.5), 0.0, 0.0, 0.0
     while True:
         hour = at_s / HOUR_S % 24
@@ -342,10 +342,10 @@ def loads(dice: random.Random) -> Iterator[float]:
 def cuts(
     dice: random.Random, begin_s: float, end_s: float, *, long: bool
 ) -> list[tuple[float, float]]:
-    """Return when the unit dies and wakes up: RESTARTS times, never overlapping.
+    """Return when the unit loses power and when it starts again: RESTARTS times, never overlapping.
 
-    Most cuts are short: a minute is as likely as an hour, measured by its logarithm; `long` makes
-    every length from a minute to two hours as likely, so that the unit is off for 30 hours a week.
+    The length is uniform on a logarithmic scale, so most cuts are short. With `long` it is uniform from
+    a minute to two hours, so the unit is off for 30 hours a week.
     """
 
     def off_s() -> float:
@@ -362,7 +362,7 @@ def cuts(
 
 @dataclass
 class Tally:
-    """The errors of one or more runs, in points, and how they stand to what was stated."""
+    """The errors of one or more runs in points, compared with the stated uncertainty."""
 
     judged: int = 0
     squares: float = 0.0
@@ -389,9 +389,9 @@ def week(
     unknown: bool = False,
     long_cuts: bool = False,
 ) -> Tally:
-    """Run one unit for half a day to be set up in, with a long charge, and for a week that is judged.
+    """Run one unit for half a day of setup with a long charge, then for a week that is measured.
 
-    `unknown` leaves the first out: the unit meets a battery of which it knows nothing.
+    `unknown` leaves out the setup: the unit knows nothing of the battery.
     """
     spread = dice.choice((0.0, 0.01, 0.03))
     start = dice.uniform(0.2, 0.9) if unknown else 0.7
@@ -473,9 +473,9 @@ def _summary(name: str, tallies: list[Tally]) -> dict[str, float]:
 def measure(seeds: int = 4, seed: int = 1, *, harder: bool = True) -> dict[str, float]:
     """Run weeks of both kinds of battery, `seeds` for each sign of each error of the sensor.
 
-    `rms_points` is the error of the charge over all of a week, `inside_share` how often the truth was
-    inside the stated uncertainty, `stated_points` the mean of that. `harder` adds half as many weeks
-    that begin with a battery of which nothing is known, and half as many with long cuts.
+    `rms_points` is the error of the charge over the whole week, `inside_share` the share of time in which
+    the truth was inside the stated uncertainty, `stated_points` the mean of that uncertainty. `harder`
+    adds half as many weeks with an unknown battery, and half as many with long cuts.
     """
     tallies: dict[str, list[Tally]] = {"all": []}
     for n, chemistry, signs in product(range(seeds), CHEMISTRIES, SIGNS):

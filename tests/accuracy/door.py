@@ -1,7 +1,7 @@
-"""How well the door counts: walkers with bodies and paces, beams that bounce, and who was counted.
+"""Accuracy of the door's count: walkers with bodies, beams that bounce, and the people counted.
 
-The walkers know nothing of states or sequences. Each is a body that moves along a line through two
-beams; what a beam sees follows from where the bodies are. One who follows another keeps off his back.
+The walkers are independent of the counter's states and sequences. Each is a body that moves along a line
+through two beams; the bodies' positions determine the beams. A follower keeps off the leader's back.
 """
 
 import argparse
@@ -24,19 +24,19 @@ from sensors.simulated.pins import Pins
 
 SPACING_M = 0.15
 STEP_S = 0.02
-#: Where a walk begins, at least, and how far behind the beams it ends.
+#: Least distance before the beams at which a walk begins, and distance behind them at which it ends.
 RUN_UP_M, RUN_OUT_M = 1.0, 0.3
-#: Nobody walks closer behind another than this.
+#: Least distance between a walker and the back of the one before.
 LEAST_CLEAR_M = 0.05
-#: From here on, from centre to centre, people count as apart.
+#: Distance from centre to centre from which people are apart.
 APART_M = 0.5
-#: Visits with less time between them may look like one: so short a gap can be a bouncing receiver.
+#: Visits with less time between them may look like one: a bouncing receiver can cause such a gap.
 TOGETHER_S = 0.02
-#: Nobody is counted so long after he has gone; then it was a glitch.
+#: A count this long after the last visitor has left was caused by a glitch.
 LATE_S = 2.0
-#: Share of people who hold an arm before them, and of those with a bag behind them.
+#: Share of people who hold an arm before them; the same share has a bag behind them.
 ARMS = 0.05
-#: Share of hands among the visits, of people who turn back, and of those who hesitate.
+#: Shares of visits that are hands, of people who turn back, and of people who hesitate.
 HANDS, TURNERS, HESITATING = 0.02, 0.03, 0.05
 
 Interval = tuple[float, float]
@@ -44,7 +44,7 @@ Interval = tuple[float, float]
 
 @dataclass
 class Visit:
-    """One who came to the door: what each beam saw of him, and whether he passed."""
+    """A person or hand at the door: when each beam was broken, and whether the person passed."""
 
     kind: str  # walker, turner or hand
     way: Way
@@ -62,7 +62,7 @@ class Visit:
 
 
 class Body(NamedTuple):
-    """Parts of a body, from and to so many metres behind its front; an arm may be before it."""
+    """Parts of a body as intervals in metres behind its front; an arm may be before it (negative)."""
 
     depth_m: float
     parts: list[Interval]
@@ -70,9 +70,9 @@ class Body(NamedTuple):
 
 @dataclass
 class Walk:
-    """Where a body's front is, in metres behind the beam that it meets first, a step of time.
+    """Position of a body's front at each time step, in metres behind the first beam.
 
-    `first` is the number of the step, since the beginning of time, that `front_m` begins with.
+    `first` is the number of the time step at which `front_m` begins.
     """
 
     body: Body
@@ -80,7 +80,7 @@ class Walk:
     first: int = 0
 
     def at(self, step: int) -> float:
-        """Return where the front is; he goes on as he was going."""
+        """Return the position of the front; after the last step the body keeps its speed."""
         number, fronts_m = max(step - self.first, 0), self.front_m
         beyond = number - len(fronts_m) + 1
         if beyond <= 0:
@@ -95,14 +95,14 @@ class Walk:
         return self.first + next(n for n, x in enumerate(self.front_m) if x >= front_m)
 
     def breaks(self, beam_m: float) -> list[Interval]:
-        """Return when the body is in a beam."""
+        """Return the times in which the body breaks a beam."""
         found: list[Interval] = []
         for ahead_m, behind_m in self.body.parts:
             found += self._within(beam_m + ahead_m, beam_m + behind_m)
         return _united(found)
 
     def _within(self, low_m: float, high_m: float) -> Iterator[Interval]:
-        """Yield the times at which the front is between two places, straight from step to step."""
+        """Yield the times at which the front is between two places; linear between steps."""
         since: float | None = None
         before = self.front_m[0]
         for number, place in enumerate(self.front_m):
@@ -125,7 +125,7 @@ class Walk:
 
 @dataclass
 class Mood:
-    """What somebody does on his way: where he stops, for how long, and how far he steps back."""
+    """What somebody does on the way: where to stop, for how long, how far to step back."""
 
     stop_m: float = math.inf
     pause_s: float = 0.0
@@ -134,7 +134,7 @@ class Mood:
 
 
 class Crowd:
-    """People and hands, one after the other, as the dice fall."""
+    """Random people and hands, one after the other."""
 
     def __init__(self, dice: random.Random) -> None:
         self._dice = dice
@@ -188,7 +188,7 @@ class Crowd:
             begins_s = min(s for s, _ in walk.breaks(0.0))
             walk.first = math.ceil((self._free_s + dice.uniform(0.05, 2.5) - begins_s) / STEP_S)
         seen = walk.breaks(0.0), walk.breaks(SPACING_M)
-        if not any(seen):  # the one before him was in his way
+        if not any(seen):  # the one before was in the way
             return self._walker()
         visit = Visit(
             "turner" if turns else "walker",
@@ -202,7 +202,7 @@ class Crowd:
         return visit
 
     def _measure_distance(self, walk: Walk, leader: Walk, visit: Visit) -> None:
-        """See how close the two come while the first is in the beams."""
+        """Note whether the two come close while the first is in the beams."""
         before = self._leader_visit
         assert before is not None
         steps = range(int(before.start_s / STEP_S), int(before.end_s / STEP_S) + 2)
@@ -211,7 +211,7 @@ class Crowd:
             before.apart = visit.apart = False
 
     def _keep_off(self, walk: Walk, leader: Walk) -> None:
-        """Keep somebody behind his leader's back, and let him walk on until he is through as well."""
+        """Keep a follower behind the leader's back, and let the follower walk on until through."""
         limit_m = leader.body.depth_m + LEAST_CLEAR_M
         free = Walk(walk.body, walk.front_m[:], walk.first)
         end_m, number = walk.front_m[-1], 0
@@ -246,7 +246,7 @@ class Crowd:
         return Mood(dice.uniform(0.0, 0.6), dice.choice([0.0, dice.uniform(0, 3)]), turns=True)
 
     def _walk(self, body: Body, mood: Mood, run_up_m: float) -> Walk:
-        """Let somebody walk at a pace that is never quite even, and brake where he hesitates."""
+        """Simulate a walk at an uneven speed, with braking at hesitations."""
         dice = self._dice
         cruise = dice.uniform(0.3, 2.0)
         sway, beat, phase = dice.uniform(0, 0.25), dice.uniform(1, 2) * math.tau, dice.random() * 6
@@ -291,7 +291,7 @@ def _united(intervals: list[Interval]) -> list[Interval]:
 
 
 def _edges(dice: random.Random, breaks: list[Interval], until_s: float) -> list[float]:
-    """Return when a receiver's output changes: it bounces for up to 5 ms and has glitches of 0.1 ms."""
+    """Return when a receiver's output changes, with bouncing of up to 5 ms and glitches of 0.1 ms."""
     found = []
     for edge_s in (s for interval in _united(breaks) for s in interval):
         found += [edge_s, *(edge_s + dice.uniform(0, 0.005) for _ in range(2 * dice.randint(0, 3)))]
@@ -302,7 +302,7 @@ def _edges(dice: random.Random, breaks: list[Interval], until_s: float) -> list[
 
 
 def _counted(edges: tuple[list[float], list[float]]) -> list[tuple[float, Way]]:
-    """Return when and which way the door counted people."""
+    """Return when and in which direction the door counted people."""
     door = Passages((False, False), 0.0)
     blocked = [False, False]
     found: list[tuple[float, Way]] = []
@@ -348,7 +348,7 @@ def _groups(visits: list[Visit]) -> list[_Group]:
 
 
 def _counted_in(groups: list[_Group], at_s: float, way: Way) -> _Group | None:
-    """Return whom somebody was counted for: the last who has not been counted, or was there at all."""
+    """Return the group that a count belongs to: the last with an uncounted person, or else the last."""
     last = bisect_right(groups, at_s, key=lambda g: g.start_s) - 1
     if last < 0 or at_s > groups[last].end_s + LATE_S:
         return None
@@ -359,7 +359,7 @@ def _counted_in(groups: list[_Group], at_s: float, way: Way) -> _Group | None:
 
 
 def measure(passages: int = 10_000, seed: int = 1) -> dict[str, float]:
-    """Let `passages` people pass and return how they were counted. Takes some seconds."""
+    """Simulate `passages` people and return how they were counted. Takes some seconds."""
     dice = random.Random(seed)
     crowd, visits = Crowd(dice), []
     left = passages
@@ -380,7 +380,7 @@ def measure(passages: int = 10_000, seed: int = 1) -> dict[str, float]:
         else:
             group.counted[way] += 1
     for group in groups:
-        _settle(group, tally)
+        _count_group(group, tally)
     return {
         "people_apart": tally["apart"],
         "apart_right_pct": round(100 * tally["apart_right"] / tally["apart"], 2),
@@ -397,7 +397,7 @@ def measure(passages: int = 10_000, seed: int = 1) -> dict[str, float]:
     }
 
 
-def _settle(group: _Group, tally: Counter[str]) -> None:
+def _count_group(group: _Group, tally: Counter[str]) -> None:
     kinds = {v.kind for v in group.visits}
     for visit in group.visits:
         tally[visit.kind] += 1
@@ -406,7 +406,7 @@ def _settle(group: _Group, tally: Counter[str]) -> None:
         return
     people = [v for v in group.visits if v.passes]
     extra = (group.counted - group.passed).total()
-    # Whoever was missed, or made up for, was one of those who kept apart, where there is any.
+    # Assume that the wrong counts concern people who were apart, if there are any.
     wrong = min(len(people), (group.passed - group.counted).total() + extra)
     apart = sum(v.apart for v in people)
     wrong_apart = min(apart, wrong)
@@ -420,14 +420,14 @@ def _settle(group: _Group, tally: Counter[str]) -> None:
         tally["grouped_right"] += len(people) - wrong
 
 
-# How fast the driver is
+# Speed of the driver
 
-#: Breaks of a beam a second that are tried, one after the other.
+#: Breaks of a beam a second, tried in this order.
 RATES = tuple(200 * 2**n for n in range(10))
 BURST_S = 1.0
 #: A driver that needs longer after the end of a burst does not keep up.
 CATCH_UP_S = 0.5
-#: Somebody at 1.2 m/s: after how many seconds which beam is broken or free.
+#: Somebody at 1.2 m/s: the second at which each beam is broken or free.
 PASSAGE = (
     (0.0, OUTER, True),
     (0.125, INNER, True),
@@ -449,7 +449,7 @@ def pulses_per_second() -> float:
     """Return the highest of RATES at which the real driver on the mock pins counts everybody.
 
     A pulse is one break of one beam, so two edges; a passage has two pulses. Each passage takes its
-    time on a clock that runs so fast that the next follows in time. Nobody may be missing half a
+    real time on a faster clock, so that the next one follows in time. Everybody must be counted half a
     second after a burst of one second.
     """
     best = 0.0

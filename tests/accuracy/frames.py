@@ -1,8 +1,7 @@
-"""What parsers make of serial lines: all that is said on a clean one, nothing wrong on a damaged one.
+"""Accuracy of the parsers: they find every frame of a clean line and no wrong one of a damaged line.
 
-The frames are composed here by the protocols' tables, with the figures that they mean; no parser has a
-hand in it. A wrong value is an accepted frame with other figures than one that was sent, or out of
-order.
+The frames are built here from the protocols' tables, with the figures that they mean, without any
+parser. A wrong value is an accepted frame whose figures are not those of a frame that was sent, in order.
 """
 
 import math
@@ -19,8 +18,8 @@ from sensors.simulated.jbd import framed
 from sensors.simulated.pzem004t import with_crc
 from tests.devices import Fields, block, figures, shunt_fields
 
-#: A parser keeps less than so many frames back: what it says is one of the last ones.
-_KEPT_BACK = 32
+#: A parser holds back fewer frames than this: each accepted frame is one of the last ones.
+_HELD_BACK_FRAMES = 32
 
 Figures = Mapping[str, Any]
 
@@ -32,12 +31,12 @@ class Sent(NamedTuple):
     figures: Figures
 
 
-#: A device that speaks for ever.
+#: A device that sends for ever.
 Talk = Callable[[random.Random], Iterator[Sent]]
-#: Takes bytes and returns the figures of the frames that are believed.
+#: Takes bytes and returns the figures of the accepted frames.
 Listen = Callable[[bytes], Iterable[Figures]]
 
-# VE.Direct, version 3.33: what a block holds and what its labels stand for
+# VE.Direct, version 3.33: the fields of a block and the meaning of their labels
 
 
 def smartshunt(dice: random.Random) -> Iterator[Sent]:
@@ -46,7 +45,7 @@ def smartshunt(dice: random.Random) -> Iterator[Sent]:
         yield Sent(block(fields), figures(fields))
 
 
-#: Label → figure, how many of the device's units make one of the figure's, lowest, highest.
+#: Label → figure, device units per unit of the figure, lowest, highest.
 _Numbers = Mapping[str, tuple[str, int, int, int]]
 _BMV_HISTORY: _Numbers = {
     "H1": ("deepest_discharge_ah", 1000, -90_000, -50_000),
@@ -85,13 +84,13 @@ _MPPT: _Numbers = {
 
 
 def _drawn(dice: random.Random, numbers: _Numbers) -> tuple[Fields, Figures]:
-    """Return fields with numbers at random, and what they mean."""
+    """Return fields with random numbers, and their meaning."""
     raw = {label: dice.randint(low, high) for label, (_, _, low, high) in numbers.items()}
     return raw, {name: raw[label] / units for label, (name, units, _, _) in numbers.items()}
 
 
 def bmv(dice: random.Random) -> Iterator[Sent]:
-    """A BMV-712: its present and its history in turn."""
+    """A BMV-712: present values and history, alternating."""
     while True:
         relay = dice.choice(("ON", "OFF"))
         present = {**shunt_fields(dice), "PID": "0xA381", "BMV": "712 Smart", "Relay": relay}
@@ -117,7 +116,7 @@ def hex_frame(dice: random.Random) -> bytes:
 
 
 def with_hex(talk: Talk) -> Talk:
-    """Put HEX frames behind blocks, one or two, and between the fields of some."""
+    """Insert one or two HEX frames after blocks, and between the fields of some blocks."""
 
     def talk_with_hex(dice: random.Random) -> Iterator[Sent]:
         for data, meaning in talk(dice):
@@ -163,7 +162,7 @@ def pzem004t(dice: random.Random) -> Iterator[Sent]:
         )
 
 
-# JBD: the state and the cells of one pack in turn
+# JBD: the state and the cells of one pack, alternating
 
 _NOMINAL, _DATE, _VERSION = 10_000, 23 << 9 | 10 << 5 | 18, 0x21
 
@@ -210,7 +209,7 @@ def _words(numbers: Iterable[int]) -> bytes:
     return b"".join(number.to_bytes(2, "big") for number in numbers)
 
 
-# Those who listen
+# Parsers
 
 
 def _of_vedirect() -> Listen:
@@ -227,7 +226,7 @@ def _of_jbd() -> Listen:
 
 
 class Line(NamedTuple):
-    """Who speaks, and who begins to listen to it."""
+    """A device, and a function that makes a new parser for it."""
 
     talk: Talk
     listener: Callable[[], Listen]
@@ -252,63 +251,63 @@ def a_bit(dice: random.Random, byte: int) -> int:
 
 
 def the_byte(dice: random.Random, byte: int) -> int:
-    """Put another byte in its place."""
+    """Replace the byte by another."""
     return byte ^ dice.randrange(1, 256)
 
 
-Hurt = Callable[[random.Random, int], int]
+Corrupt = Callable[[random.Random, int], int]
 Damage = Callable[[random.Random, bytes], bytes]
-#: What happens to a byte that is hurt.
-HURTS: Mapping[str, Hurt] = {"bits": a_bit, "bytes": the_byte}
+#: What happens to a damaged byte.
+CORRUPTIONS: Mapping[str, Corrupt] = {"bits": a_bit, "bytes": the_byte}
 
 
-def everywhere(share: float, hurt: Hurt) -> Damage:
-    """Hurt that share of all bytes, each by itself."""
+def everywhere(share: float, corrupt: Corrupt) -> Damage:
+    """Damage that share of all bytes, each independently."""
     scale = math.log(1 - share)
 
     def damage(dice: random.Random, data: bytes) -> bytes:
-        at = int(math.log(1 - dice.random()) / scale)  # so many are spared before the next
+        at = int(math.log(1 - dice.random()) / scale)  # bytes to skip before the next damaged one
         if at >= len(data):
             return data
-        hurt_data = bytearray(data)
+        corrupted = bytearray(data)
         while at < len(data):
-            hurt_data[at] = hurt(dice, data[at])
+            corrupted[at] = corrupt(dice, data[at])
             at += 1 + int(math.log(1 - dice.random()) / scale)
-        return bytes(hurt_data)
+        return bytes(corrupted)
 
     return damage
 
 
-def in_each(most: int, hurt: Hurt) -> Damage:
-    """Hurt one to `most` bytes of each frame."""
+def in_each(most: int, corrupt: Corrupt) -> Damage:
+    """Damage one to `most` bytes of each frame."""
 
     def damage(dice: random.Random, data: bytes) -> bytes:
-        hurt_data = bytearray(data)
+        corrupted = bytearray(data)
         for at in dice.sample(range(len(data)), dice.randint(1, most)):
-            hurt_data[at] = hurt(dice, data[at])
-        return bytes(hurt_data)
+            corrupted[at] = corrupt(dice, data[at])
+        return bytes(corrupted)
 
     return damage
 
 
-# What is measured
+# Measurement
 
 
-#: What was sent and not yet heard: its meaning, and whether it was undamaged.
+#: Frames that were sent and not yet accepted: the meaning, and whether the frame was undamaged.
 Due = deque[tuple[Figures, bool]]
 
 
 @dataclass
-class Heard:
-    """What was made of a line; `undamaged_accepted` of the `undamaged` frames were believed."""
+class Outcome:
+    """Result of one line; `undamaged_accepted` of the `undamaged` frames were accepted."""
 
     sent: int = 0
     undamaged: int = 0
     undamaged_accepted: int = 0
     wrong: int = 0
 
-    def take(self, found: Figures, due: Due, within: int = _KEPT_BACK) -> None:
-        """Take an accepted frame for the next that means the same; what was due before it is lost."""
+    def take(self, found: Figures, due: Due, within: int = _HELD_BACK_FRAMES) -> None:
+        """Match an accepted frame with the next one due of the same meaning; those before it are lost."""
         ahead = enumerate(islice(due, within))
         lost = next((n for n, (meaning, _) in ahead if meaning == found), None)
         if lost is None:
@@ -320,56 +319,56 @@ class Heard:
 
     @property
     def accepted_pct(self) -> float:
-        """Share of the undamaged frames that were believed."""
+        """Share of the undamaged frames that were accepted, in percent."""
         return round(100 * self.undamaged_accepted / max(1, self.undamaged), 2)
 
 
-def damaged(line: Line, damage: Damage, frames: int, seed: int) -> Heard:
-    """Listen to a damaged line for so many frames."""
+def damaged(line: Line, damage: Damage, frames: int, seed: int) -> Outcome:
+    """Parse `frames` frames of a damaged line."""
     dice = random.Random(seed)
-    listen, heard = line.listener(), Heard(sent=frames)
-    due: Due = deque(maxlen=_KEPT_BACK)
+    listen, outcome = line.listener(), Outcome(sent=frames)
+    due: Due = deque(maxlen=_HELD_BACK_FRAMES)
     for data, meaning in islice(line.talk(dice), frames):
-        hurt = damage(dice, data)
-        heard.undamaged += hurt == data
-        due.append((meaning, hurt == data))
-        for found in listen(hurt):
-            heard.take(found, due)
-    return heard
+        received = damage(dice, data)
+        outcome.undamaged += received == data
+        due.append((meaning, received == data))
+        for found in listen(received):
+            outcome.take(found, due)
+    return outcome
 
 
-def recorded(line: Line, damage: Damage, recordings: int, frames: int, seed: int) -> Heard:
-    """Decode recordings of a damaged line, each of so many frames."""
+def recorded(line: Line, damage: Damage, recordings: int, frames: int, seed: int) -> Outcome:
+    """Decode recordings of a damaged line, each of `frames` frames."""
     dice = random.Random(seed)
-    heard = Heard(sent=recordings * frames)
+    outcome = Outcome(sent=recordings * frames)
     for _ in range(recordings):
         due: Due = deque()
-        said = bytearray()
+        recording = bytearray()
         for sent in islice(line.talk(dice), frames):
-            hurt = damage(dice, sent.data)
-            due.append((sent.figures, hurt == sent.data))
-            heard.undamaged += hurt == sent.data
-            said += hurt
-        for found in decode(line.driver, bytes(said)).frames:
-            heard.take(found, due, within=frames)
-    return heard
+            received = damage(dice, sent.data)
+            due.append((sent.figures, received == sent.data))
+            outcome.undamaged += received == sent.data
+            recording += received
+        for found in decode(line.driver, bytes(recording)).frames:
+            outcome.take(found, due, within=frames)
+    return outcome
 
 
-def clean(line: Line, frames: int, seed: int) -> Heard:
-    """Listen to a clean line from the middle of a frame on, for so many whole ones.
+def clean(line: Line, frames: int, seed: int) -> Outcome:
+    """Parse a clean line from the middle of a frame on, with `frames` complete frames after it.
 
-    The bytes arrive in pieces of any size.
+    The bytes arrive in pieces of random size.
     """
     dice = random.Random(seed)
     first, *sent = islice(line.talk(dice), frames + 1)
     stream = first.data[dice.randrange(1, len(first.data)) :]
     stream += b"".join(data for data, _ in sent)
-    listen, heard = line.listener(), Heard(frames, undamaged=frames)
+    listen, outcome = line.listener(), Outcome(frames, undamaged=frames)
     due: Due = deque((meaning, True) for _, meaning in sent)
     at = 0
     while at < len(stream):
         size = dice.randint(1, 300)
         for found in listen(stream[at : at + size]):
-            heard.take(found, due)
+            outcome.take(found, due)
         at += size
-    return heard
+    return outcome

@@ -1,7 +1,7 @@
-"""How often the true number of people is within what is stated, on days at a door that misses some.
+"""How often the true number of people is within the stated uncertainty, at a door that misses some.
 
-Visitors come in the hours of a tent, alone or with others, and stay as long as they like; whom the door
-misses is drawn passage by passage.
+Visitors come at a tent's usual hours, alone or with others, and stay for a random time. Each passage is
+missed at random.
 """
 
 import random
@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from publisher.config.door import DoorSettings
 from publisher.rules.occupancy import Occupancy
 
-#: People who come and go in a day; each makes two passages.
+#: Number of people in a day; each passes twice.
 VISITORS = 300
 OPEN_H, CLOSED_H = 8.0, 22.0
-#: Arrivals crowd around these hours, some more than others.
+#: Hours around which arrivals cluster.
 _RUSHES_H = (9.0, 13.0, 18.0)
 
 
 @dataclass
 class Tally:
-    """Over all days: how often the truth was within what was stated."""
+    """Over all days: how often the truth was within the stated uncertainty."""
 
     days: int = 0
     right_at_end: int = 0
@@ -36,7 +36,7 @@ class Tally:
 
 
 def passages(dice: random.Random) -> list[tuple[float, bool]]:
-    """Return a day's passages in order: the hour, and whether somebody comes in."""
+    """Return a day's passages in order: the hour, and whether somebody enters."""
     found: list[tuple[float, bool]] = []
     while len(found) < 2 * VISITORS:
         rush_h = dice.choice(_RUSHES_H)
@@ -52,7 +52,7 @@ def passages(dice: random.Random) -> list[tuple[float, bool]]:
 
 
 def watch(days: int, missed_in: float, missed_out: float, door: DoorSettings, seed: int) -> Tally:
-    """Let a door miss these shares of the people for some days that begin with an empty tent."""
+    """Simulate days that begin with an empty tent, at a door that misses these shares of the people."""
     dice = random.Random(seed)
     tally = Tally(days)
     for _ in range(days):
@@ -72,7 +72,7 @@ def watch(days: int, missed_in: float, missed_out: float, door: DoorSettings, se
 
 
 def measure(days: int = 1000, seed: int = 1) -> dict[str, dict[str, float]]:
-    """Return the shares for a door whose rates are configured, and for one left as it comes."""
+    """Return the shares for a door with configured rates, and for one with the default rates."""
     configured = DoorSettings(missed_in=0.05, missed_out=0.08)
     return {
         "configured": watch(days, 0.05, 0.08, configured, seed).figures(),

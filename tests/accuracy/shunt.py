@@ -1,6 +1,6 @@
-"""How right the INA219's current is on a 1.5 mΩ shunt, and whether all that it cannot know is told.
+"""Accuracy of the INA219's current on a 1.5 mΩ shunt, and detection of readings that are unknown.
 
-The chip is the register model, under the real driver and library, in a time that is told to pass.
+The chip is the register model, under the real driver and library, on a simulated clock.
 """
 
 import random
@@ -12,19 +12,19 @@ from sensors.ina219 import Config, Ina219
 from sensors.reading import Quality, SensorError
 from sensors.simulated.ina219 import Bus, Chip
 
-#: A shunt of 50 A and 75 mV, one bit on it, and the end of the chip's range of 80 mV.
+#: A shunt of 50 A and 75 mV, one bit in volts and amperes, and the end of the chip's range of 80 mV.
 OHMS = 0.0015
 LSB_V = 1e-5
 LSB_A = LSB_V / OHMS
 FULL_SCALE_V = 0.08
-#: The chip's own offset, at worst.
+#: Largest offset of the chip.
 OFFSET_V = 125e-6
-#: Readings of no current from which the zero is taken.
+#: Number of readings without a current whose mean is the zero.
 ZERO_READINGS = 20
 
 
 class _Chip(Chip):
-    """A chip that can restart just before some transfer to come."""
+    """A chip that can restart just before a later transfer."""
 
     restart_in: int | None = None
 
@@ -54,13 +54,13 @@ class Bench(Hardware):
         return self._bus.open()
 
     def flow(self, current_a: float) -> bool:
-        """Let a current flow; return whether it is beyond what the chip can measure."""
+        """Let a current flow; return whether it is beyond the chip's range."""
         shunt_v = current_a * OHMS + self._offset_v
         self.chip.measure(shunt_v, 13.2)
         return abs(shunt_v) >= FULL_SCALE_V
 
     def read(self, quantity: str = "current_a") -> float | None:
-        """Return a current; None where it is told that it cannot be known."""
+        """Return a current, or None if the driver reports it as unknown."""
         found = next(m for m in self.driver.read() if m.quantity == quantity)
         if found.value is None:
             assert found.quality is Quality.FAULT
@@ -74,11 +74,11 @@ class Bench(Hardware):
         self.driver.set_zero(sum(readings) / ZERO_READINGS)
 
 
-class Told(NamedTuple):
-    """How many readings could not be known, and how many of those were told so."""
+class Detected(NamedTuple):
+    """How many events happened, and how many of them the driver detected."""
 
     happened: int
-    told: int
+    detected: int
 
 
 def largest_error_lsb(offset_v: float, step_a: float) -> float:
@@ -94,36 +94,36 @@ def largest_error_lsb(offset_v: float, step_a: float) -> float:
     return round(worst_a / LSB_A, 3)
 
 
-def clipped(offset_v: float, step_a: float) -> tuple[Told, int]:
-    """Return how many currents beyond the range are told, and how many within it are told as well.
+def clipped(offset_v: float, step_a: float) -> tuple[Detected, int]:
+    """Return how many currents beyond the range are detected, and how many within it falsely as well.
 
-    Small steps around both ends of the range, larger ones far beyond it. Within two bits of an end a
-    current may be told: there nobody knows.
+    The steps are small around both ends of the range, larger far beyond it. Within two bits of an end
+    both answers are right.
     """
     bench = Bench(offset_v)
     bench.set_zero()
-    happened = told = too_many = 0
+    happened = detected = false_alarms = 0
     near_a = [FULL_SCALE_V / OHMS + number * step_a for number in range(-500, 501)]
     for size_a in [*near_a, 60.0, 75.0, 100.0, 213.0, 214.0, 500.0]:
         for true_a in (size_a, -size_a):
             beyond = bench.flow(true_a)
-            is_told = bench.read() is None
+            is_unknown = bench.read() is None
             happened += beyond
-            told += beyond and is_told
+            detected += beyond and is_unknown
             within = abs(true_a * OHMS + offset_v) < FULL_SCALE_V - 2 * LSB_V
-            too_many += within and is_told
-    return Told(happened, told), too_many
+            false_alarms += within and is_unknown
+    return Detected(happened, detected), false_alarms
 
 
-def restarts(times: int, seed: int) -> Told:
-    """Return how many restarts of the chip are told, between readings and within them.
+def restarts(times: int, seed: int) -> Detected:
+    """Return how many restarts of the chip are detected, between readings and within them.
 
-    The reading in which it happens tells it, or the next one where all values were already read;
-    those are right then. Half of the currents are too large, which the range after a restart hides.
+    The reading in which it happens must detect it, or the next one if all values had been read; those
+    values are right. Half of the currents are too large, which the range after a restart hides.
     """
     dice = random.Random(seed)
     bench = Bench()
-    told = 0
+    detected = 0
     for _ in range(times):
         true_a = dice.choice((20.0, -53.0, 60.0, -150.0))
         beyond = bench.flow(true_a)
@@ -137,7 +137,7 @@ def restarts(times: int, seed: int) -> Told:
             try:
                 current_a = bench.read()
             except SensorError:
-                told += 1
+                detected += 1
                 break
             assert bench.chip.restart_in == 0, "all values were read before"
             if beyond:
@@ -146,11 +146,11 @@ def restarts(times: int, seed: int) -> Told:
                 assert current_a is not None
                 assert abs(current_a - true_a) <= LSB_A
         bench.now_s += 1.0
-    return Told(times, told)
+    return Detected(times, detected)
 
 
 def measure(step_a: float = 0.01, times: int = 10_000, seed: int = 1) -> dict[str, float]:
-    """Return how right the current is, and how much of what cannot be known is told so."""
+    """Return the largest error of the current, and the share of unknown readings that are detected."""
     both = (OFFSET_V, -OFFSET_V)
     ends = [clipped(offset_v, 0.001) for offset_v in (0.0, *both)]
     restarted = restarts(times, seed)
@@ -158,8 +158,8 @@ def measure(step_a: float = 0.01, times: int = 10_000, seed: int = 1) -> dict[st
     return {
         "largest_error_lsb": max(largest_error_lsb(offset_v, step_a) for offset_v in both),
         "clipped": happened,
-        "clipped_told": sum(t.told for t, _ in ends) / happened,
-        "told_within_the_range": sum(too_many for _, too_many in ends),
+        "clipped_detected": sum(t.detected for t, _ in ends) / happened,
+        "false_alarms_within_the_range": sum(false_alarms for _, false_alarms in ends),
         "restarts": restarted.happened,
-        "restarts_told": restarted.told / restarted.happened,
+        "restarts_detected": restarted.detected / restarted.happened,
     }
