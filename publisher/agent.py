@@ -32,7 +32,9 @@ from publisher.notify import notify
 from publisher.rules.happening import Happening
 from publisher.rules.tent import Tent
 from publisher.status import Reporter, Status, Work
-from publisher.store.store import ID_LIMIT, MOST_ANSWERS, Row, Store
+from publisher.store.outbox import MAX_ANSWERS
+from publisher.store.rows import ID_LIMIT, Row
+from publisher.store.store import Store
 from publisher.unit import lamp
 from publisher.unit.board import LOOK_S, Board
 from publisher.unit.hour import Hour
@@ -519,7 +521,7 @@ class Agent:
             answer = messages.answer(command.cid, **result)
             self._answers[command.cid] = answer
             self._new_answers.append((command.cid, answer))
-            if len(self._answers) > MOST_ANSWERS:
+            if len(self._answers) > MAX_ANSWERS:
                 self._answers.popitem(last=False)
         if "error" not in result and command.name != "identify":
             self._record(now)

@@ -168,7 +168,7 @@ def test_broad_excepts_stand_only_where_a_thread_must_survive(trees: dict[str, a
 
     broad = {name for name, tree in trees.items() if any(map(is_broad, ast.walk(tree)))}
     assert broad <= {
-        "sensors.sensor", "publisher.link.link", "publisher.link.session", "publisher.store.store",
+        "sensors.sensor", "publisher.link.link", "publisher.link.session",
         "technician.doctor.broker_check",
     }  # fmt: skip
 

@@ -19,7 +19,8 @@ from publisher.config.load import Config, parse
 from publisher.rules.happening import Happening
 from publisher.rules.power import Source
 from publisher.rules.tent import Tent
-from publisher.store.store import FILE, Store
+from publisher.store.file import FILE
+from publisher.store.store import Store
 from sensors.reading import FAULT, Quality, Reading
 from tests import contract
 

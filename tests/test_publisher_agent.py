@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from publisher.rules.sensed import ZERO_READINGS
 from publisher.store.store import Store
 from technician.demo.mosquitto import free_port
 from tests.conftest import Broker, Subscriber, Unit, all_well, command, recorded, wait_for
+from tests.test_publisher_store import connection
 
 
 def test_people_who_pass_the_door_are_reported(unit: Unit, subscriber: Subscriber) -> None:
@@ -373,10 +373,8 @@ def test_nobody_to_ask_is_said_plainly(tmp_path: Path) -> None:
 def refuse_writes(unit: Unit) -> None:
     """Do to the open file what a card does that has gone read-only."""
     assert unit.agent is not None
-    db = unit.agent._store._db
-    assert isinstance(db, sqlite3.Connection)
     with unit.agent._store._lock:
-        db.execute("PRAGMA query_only = ON")
+        connection(unit.agent._store).execute("PRAGMA query_only = ON")
 
 
 def test_with_a_store_that_cannot_be_written_the_unit_reports_live_and_says_so(

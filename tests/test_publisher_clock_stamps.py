@@ -17,6 +17,7 @@ from publisher.store.store import Store
 from tests import contract
 from tests.conftest import Broker, Subscriber, Unit
 from tests.tents import NOON, Kernel
+from tests.test_publisher_store import connection
 
 
 class Boots:
@@ -53,7 +54,7 @@ class Boots:
         return Now(uptime_s, uptime_s, wall, synced)
 
     def cut(self) -> None:
-        self.store._disconnect()
+        connection(self.store).close()
 
     def sent(self) -> list[dict[str, Any]]:
         """Return what would be sent now, checked against the contract."""

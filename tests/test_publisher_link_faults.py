@@ -16,7 +16,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from publisher import agent as agent_module
 from publisher.link import link, session
-from publisher.store.store import FILE, Row, Store
+from publisher.store.file import FILE
+from publisher.store.rows import Row
+from publisher.store.store import Store
 from tests.conftest import (
     Broker,
     Subscriber,

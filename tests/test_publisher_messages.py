@@ -13,7 +13,7 @@ from publisher.config.load import parse
 from publisher.messages import Topics
 from publisher.rules.happening import Happening
 from publisher.rules.tent import Tent
-from publisher.store.store import STAMP_BYTES
+from publisher.store.rows import STAMP_BYTES
 from tests import contract
 
 CONFIG = parse("""\

@@ -10,9 +10,10 @@ import pytest
 
 from publisher.agent import usable
 from publisher.rules.totals import Totals
+from publisher.store.faults import Damaged
 from publisher.store.ledger import FILE as LEDGER
-from publisher.store.ledger import Ledger, checksum
-from publisher.store.store import ID_LIMIT, Row
+from publisher.store.ledger import Ledger
+from publisher.store.rows import ID_LIMIT, Row, checksum
 from tests.tents import NOON, config
 from tests.tents import Unit as Tent
 from tests.test_publisher_store import Unit, sql, stored
@@ -64,7 +65,7 @@ CUT = {"boot": 1, "uptime_s": 1.0, "last": None, "off_s": None}
 )
 def test_a_ledger_that_cannot_be_is_damage(tmp_path: Path, name: str, value: Any) -> None:
     text = Ledger(boot=1).text(**{name: value})
-    with pytest.raises(ValueError, match=f"damaged: {name} is"):
+    with pytest.raises(Damaged, match=f"damaged: {name} is"):
         Ledger.parse(text, checksum(text))
     stored(tmp_path, 3)
     change_ledger(tmp_path, **{name: value})
@@ -77,7 +78,7 @@ def test_a_ledger_that_cannot_be_is_damage(tmp_path: Path, name: str, value: Any
 
 def test_a_ledger_without_end_is_damage(tmp_path: Path) -> None:
     text = f'{{"totals": {{"x": {DEEP}}}}}'
-    with pytest.raises(ValueError, match="damaged"):
+    with pytest.raises(Damaged, match="nested"):
         Ledger.parse(text, checksum(text))
     Ledger.parse(good := Ledger(boot=1, cut=CUT).text(), checksum(good))
 

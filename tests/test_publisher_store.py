@@ -25,25 +25,14 @@ import pytest
 from publisher import messages
 from publisher.clock import Now, timestamp
 from publisher.rules.happening import Happening
-from publisher.store import store
+from publisher.store import schema
+from publisher.store.boots import MAX_BOOT_STEP, MAX_BOOTS, RANDOM_BOOTS
+from publisher.store.file import FILE, MEMORY_ROWS
 from publisher.store.ledger import FILE as LEDGER
-from publisher.store.ledger import SCHEMA, Ledger, SecondPlace
-from publisher.store.store import (
-    BOOT_CHANCE,
-    BOOT_STEP,
-    CONN_BLOCK,
-    FILE,
-    MEMORY_ROWS,
-    MOST_ANSWERS,
-    MOST_BOOTS,
-    MOST_CONFIRMED,
-    MOST_REFUSALS,
-    Opened,
-    Records,
-    Row,
-    Store,
-    Unread,
-)
+from publisher.store.ledger import Ledger, SecondPlace
+from publisher.store.outbox import MAX_ANSWERS
+from publisher.store.rows import Records, Row
+from publisher.store.store import CONN_BLOCK, MAX_CONFIRMED, MAX_REFUSALS, Opened, Store, Unread
 from tests.conftest import PATIENCE_S
 
 WALL = datetime(2026, 11, 22, 18, 0, tzinfo=UTC)
@@ -105,8 +94,13 @@ class Unit:
 
     @property
     def connection(self) -> sqlite3.Connection:
-        assert self.store._db is not None
-        return self.store._db
+        return connection(self.store)
+
+
+def connection(store: Store) -> sqlite3.Connection:
+    """Return the open database; a test closes it where the power is cut."""
+    assert store._outbox is not None
+    return store._outbox.db
 
 
 def records(count: int, now: Now, size: int = 0) -> Records:
@@ -208,7 +202,7 @@ def test_rows_go_when_confirmed_with_the_next_record(tmp_path: Path) -> None:
 
 def test_many_confirmed_rows_do_not_wait_for_a_record(tmp_path: Path) -> None:
     unit = Unit(tmp_path)
-    rows = unit.append(MOST_CONFIRMED)
+    rows = unit.append(MAX_CONFIRMED)
     unit.store.confirm(row.id for row in rows)
     assert unit.sql("SELECT count(*) FROM outbox") == [(0,)]
     assert unit.waiting() == []
@@ -354,7 +348,7 @@ def test_a_new_boot_counts_up_and_numbers_from_1(tmp_path: Path) -> None:
     unit.close()
     again = Unit(tmp_path, "boot-b", second=100)
     assert again.opened == Opened({"n": 3}, None)
-    assert boot < again.store.boot < boot + BOOT_STEP
+    assert boot < again.store.boot < boot + MAX_BOOT_STEP
     assert [number(row) for row in again.append()] == [(again.store.boot, 1)]
     assert len(again.waiting()) == 4
 
@@ -374,7 +368,7 @@ def test_a_card_that_has_forgotten_a_boot_does_not_give_its_number_again(tmp_pat
 def test_a_new_card_some_hours_later_counts_on(tmp_path: Path) -> None:
     unit = Unit(tmp_path, now=lambda second: replace(at(second), synced=False))
     (tmp_path / "new").mkdir()
-    again = Unit(tmp_path / "new", "boot-b", second=BOOT_CHANCE)
+    again = Unit(tmp_path / "new", "boot-b", second=RANDOM_BOOTS)
     assert again.store.boot > unit.store.boot
 
 
@@ -882,7 +876,7 @@ def test_totals_out_of_reach_in_both_places_come_back(unreadable: Path) -> None:
 def test_a_file_that_can_never_be_read_is_set_aside_in_the_end(unreadable: Path) -> None:
     unit = Unit(unreadable, "boot-b", second=100)
     rows = unit.append(3)
-    for _ in range(MOST_REFUSALS):
+    for _ in range(MAX_REFUSALS):
         assert unit.store.failure is not None
         unit.retry()
     unit.retry()
@@ -989,7 +983,7 @@ def test_a_file_without_its_header_is_set_aside(tmp_path: Path, header: bytes) -
     unit.close()
     overwrite(tmp_path / FILE, 0, header)
     (tmp_path / LEDGER).unlink()
-    again = Unit(tmp_path, second=100 + BOOT_STEP)
+    again = Unit(tmp_path, second=100 + MAX_BOOT_STEP)
     assert again.store.set_aside() == ["tentwatch.corrupt-2"]
     assert again.opened.totals == {}, "there were some: they are lost in both places"
     assert again.store.boot > unit.store.boot
@@ -1168,16 +1162,14 @@ def test_a_boot_used_in_memory_is_never_followed_by_a_lower_one(tmp_path: Path) 
     store = Store(tmp_path, 1000, 1 << 20)
     store.open("boot-a", now)
     first = store.boot
-    db = store._db
-    assert db is not None
-    db.execute("PRAGMA query_only = ON")
+    connection(store).execute("PRAGMA query_only = ON")
     store.append(lambda boot, seq: [("event", "{}")], {}, now)
     in_memory = store.boot
     assert in_memory > first
     again = Store(tmp_path, 1000, 1 << 20)  # the first one was killed: it never closed
     again.open("boot-a", now)
     assert again.boot > in_memory
-    again._disconnect()
+    connection(again).close()
     (tmp_path / FILE).write_bytes(b"garbage" * 1000)
     last = Store(tmp_path, 1000, 1 << 20)
     last.open("boot-a", now)
@@ -1205,7 +1197,7 @@ def test_a_file_of_version_1_is_taken_up_with_all_that_it_holds(tmp_path: Path) 
     assert [tuple(row) for row in unit.waiting()] == rows
     assert unit.store.boot == before["boot"]
     assert unit.buffer()["dropped"] == before["dropped"] == 2
-    assert unit.sql("PRAGMA user_version") == [(SCHEMA,)]
+    assert unit.sql("PRAGMA user_version") == [(schema.newest(),)]
     assert [number(row) for row in unit.append()] == [(before["boot"], before["seq"] + 1)]
     unit.store.append(no_records, unit.totals, unit.now(), days=[("2026-11-22", "{}")])
     again = Unit(cut_power(unit), before["boot_id"], second=2000)
@@ -1230,10 +1222,10 @@ def test_a_file_of_version_1_without_room_for_the_change_stays_as_it_is(tmp_path
 def test_a_file_of_a_later_version_is_left_to_it_and_its_totals_go_on(tmp_path: Path) -> None:
     boot, numbers = stored(tmp_path)
     sql(tmp_path, "CREATE TABLE moods (mood TEXT)")
-    sql(tmp_path, f"PRAGMA user_version = {SCHEMA + 1}")
-    write_ledger(tmp_path, json.dumps(ledger(tmp_path) | {"schema": SCHEMA + 1}))
+    sql(tmp_path, f"PRAGMA user_version = {schema.newest() + 1}")
+    write_ledger(tmp_path, json.dumps(ledger(tmp_path) | {"schema": schema.newest() + 1}))
     before = (tmp_path / FILE).read_bytes()
-    aside = tmp_path / f"tentwatch.version-{SCHEMA + 1}-1"
+    aside = tmp_path / f"tentwatch.version-{schema.newest() + 1}-1"
     unit = Unit(tmp_path, "boot-b", second=100)
     check_begun_anew(unit, boot, aside, numbers)
     assert aside.read_bytes() == before
@@ -1249,9 +1241,7 @@ def test_the_next_version_takes_up_the_files_of_all_earlier_ones(
         stored(tmp_path)
     rows = sql(tmp_path, COUNT)[0][0] if version else 0
     before = ledger(tmp_path) if version else {"boot_id": "boot-a", "totals": None}
-    monkeypatch.setitem(store._STEPS, 2, ("CREATE TABLE moods (mood TEXT)",))
-    monkeypatch.setattr(store, "SCHEMA", 3)
-    monkeypatch.setattr("publisher.store.ledger.SCHEMA", 3)
+    monkeypatch.setattr(schema, "STEPS", (*schema.STEPS, add_moods))
     unit = Unit(tmp_path, str(before["boot_id"]), second=1000)
     assert unit.store.failure is None
     assert unit.store.set_aside() == []
@@ -1273,16 +1263,14 @@ def test_a_damaged_ledger_gets_no_right_checksum_from_a_new_version(
 ) -> None:
     stored(tmp_path)
     sql(tmp_path, "UPDATE ledger SET body = replace(body, '300', '900')")
-    monkeypatch.setitem(store._STEPS, 2, ("CREATE TABLE moods (mood TEXT)",))
-    monkeypatch.setattr(store, "SCHEMA", 3)
-    monkeypatch.setattr("publisher.store.ledger.SCHEMA", 3)
+    monkeypatch.setattr(schema, "STEPS", (*schema.STEPS, add_moods))
     unit = Unit(tmp_path, second=100)
     assert unit.store.set_aside() == ["tentwatch.corrupt-1"]
     assert unit.opened.totals == {"n": 300}
 
 
 def test_a_wrong_number_of_the_version_is_damage(tmp_path: Path) -> None:
-    for version in (0, 1, SCHEMA + 1, 0x7F000002):
+    for version in (0, 1, schema.newest() + 1, 0x7F000002):
         directory = make(tmp_path / str(version))
         boot, numbers = stored(directory)
         sql(directory, f"PRAGMA user_version = {version}")
@@ -1296,6 +1284,11 @@ def make(directory: Path) -> Path:
 
 
 COUNT = "SELECT count(*) FROM outbox"
+
+
+def add_moods(db: sqlite3.Connection) -> None:
+    """Be the step to a later version."""
+    db.execute("CREATE TABLE moods (mood TEXT)")
 
 
 def no_records(boot: int, seq: int) -> list[tuple[str, str]]:
@@ -1358,10 +1351,10 @@ def test_the_visitor_log_is_kept_a_line_a_day(tmp_path: Path) -> None:
 
 def test_the_newest_answers_are_kept_in_their_order(tmp_path: Path) -> None:
     unit = Unit(tmp_path)
-    for i in range(MOST_ANSWERS + 5):
+    for i in range(MAX_ANSWERS + 5):
         beside(unit, answers=[(f"c{i}", f"answer {i}")])
     beside(unit, answers=[("c100", "again")])
-    expected = [(f"c{i}", f"answer {i}") for i in range(5, MOST_ANSWERS + 5) if i != 100]
+    expected = [(f"c{i}", f"answer {i}") for i in range(5, MAX_ANSWERS + 5) if i != 100]
     assert unit.store.answers() == [*expected, ("c100", "again")]
     assert Unit(cut_power(unit), second=500).store.answers()[-1] == ("c100", "again")
 
@@ -1395,7 +1388,7 @@ def test_old_boots_are_forgotten_unless_records_of_theirs_wait(tmp_path: Path) -
     unit = Unit(tmp_path)
     unit.append()
     first = unit.store.boot
-    many = range(first + 1, first + MOST_BOOTS + 50)
+    many = range(first + 1, first + MAX_BOOTS + 50)
     unit.sql("BEGIN")
     for boot in many:
         crc = zlib.crc32(f"boots {boot} {WALL.isoformat()}".encode())
@@ -1405,7 +1398,7 @@ def test_old_boots_are_forgotten_unless_records_of_theirs_wait(tmp_path: Path) -
     unit.append()
     assert unit.store.began(first) is not None
     assert unit.store.began(many[0]) is None
-    assert unit.sql("SELECT count(*) FROM boots") == [(MOST_BOOTS + 1,)]
+    assert unit.sql("SELECT count(*) FROM boots") == [(MAX_BOOTS + 1,)]
 
 
 def test_days_boots_and_answers_go_on_in_memory_and_come_back(tmp_path: Path) -> None:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from publisher.store.file import FILE, MAX_SET_ASIDE, Loaded, StoreFile
 from publisher.store.ledger import BOOT_FILE, SLOT_BYTES, Ledger, SecondPlace
 from publisher.store.ledger import FILE as LEDGER
-from publisher.store.store import CARRIED, FILE, MOST_REFUSALS, MOST_SET_ASIDE
+from publisher.store.rows import BATCH_ROWS
+from publisher.store.store import MAX_REFUSALS
 from tests.bench import damage
-from tests.test_publisher_store import Unit, cut_power, overwrite, stored
+from tests.test_publisher_store import Unit, cut_power, number, overwrite, stored
 
 
 def test_damage_in_any_place_costs_records_at_most_and_is_never_believed() -> None:
@@ -122,12 +124,12 @@ def test_a_file_that_was_deleted_while_nobody_looked_is_missed(tmp_path: Path) -
 def test_only_the_newest_damaged_files_are_kept(tmp_path: Path) -> None:
     later = tmp_path / "tentwatch.version-9-1"
     later.write_text("the program that made it may come back")
-    for i in range(MOST_SET_ASIDE + 3):
+    for i in range(MAX_SET_ASIDE + 3):
         stored(tmp_path, 3)
         overwrite(tmp_path / FILE, 0, b"damage")
         Unit(tmp_path, second=100 * i).close()
     kept = sorted(path.name for path in tmp_path.glob("*.corrupt-*"))
-    assert len(kept) == MOST_SET_ASIDE
+    assert len(kept) == MAX_SET_ASIDE
     assert later.exists()
 
 
@@ -145,7 +147,7 @@ def test_the_watchdog_hears_of_a_long_salvage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unit = Unit(tmp_path)
-    unit.append(3 * CARRIED)
+    unit.append(3 * BATCH_ROWS)
     unit.append(1)
     unit.close()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
@@ -154,7 +156,7 @@ def test_the_watchdog_hears_of_a_long_salvage(
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         overwrite(tmp_path / FILE, 60, b"\x7f")  # of the version
         unit = Unit(tmp_path, second=100)
-        assert len(unit.waiting()) == 3 * CARRIED + 1
+        assert len(unit.waiting()) == 3 * BATCH_ROWS + 1
         heard = []
         with contextlib.suppress(BlockingIOError):
             while True:
@@ -341,7 +343,7 @@ def test_files_of_another_user_are_no_damage_and_come_back() -> None:
         os.setresuid(65534, 65534, 0)
         try:
             unit = Unit(state, "boot-b", second=100)
-            for _ in range(MOST_REFUSALS + 3):
+            for _ in range(MAX_REFUSALS + 3):
                 assert unit.retry() is None
             assert f"sudo chown -R tentwatch: {state}" in (unit.store.failure or "")
             assert unit.store.set_aside() == []
@@ -357,3 +359,41 @@ def test_files_of_another_user_are_no_damage_and_come_back() -> None:
             assert unit.waiting() == rows
         finally:
             os.setresuid(0, 0, 0)
+
+
+# Mistakes of ours
+
+
+@pytest.mark.parametrize("mistake", [TypeError("ours"), KeyError("ours"), ZeroDivisionError()])
+def test_a_mistake_of_ours_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mistake: Exception
+) -> None:
+    _, numbers = stored(tmp_path, 5)
+
+    def fails(self: StoreFile, *_: object) -> Loaded:
+        raise mistake
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StoreFile, "_take_up", fails)
+        unit = Unit(tmp_path, "boot-b", second=100)
+        assert unit.store.failure is not None
+        new = unit.append(2)
+        for _ in range(MAX_REFUSALS + 2):
+            assert unit.retry() is None
+    unit.retry()
+    assert unit.store.failure is None
+    assert unit.store.set_aside() == []
+    assert not list(tmp_path.glob("*.corrupt-*"))
+    assert unit.numbers() == [*numbers, *map(number, new)]
+    assert Unit(cut_power(unit), "boot-b", second=200).totals == {"n": 7}
+
+
+def test_a_record_that_no_database_can_hold_is_no_fault_of_the_file(tmp_path: Path) -> None:
+    unit = Unit(tmp_path)
+    rows = unit.append(2)
+    with pytest.raises(UnicodeEncodeError):
+        unit.store.append(lambda boot, seq: [("event", '{"x":"\udcff"}')], {}, unit.now())
+    assert unit.store.failure is None
+    rows += unit.append(1)
+    assert unit.waiting() == rows
+    assert [seq for _, seq in unit.numbers()] == [1, 2, 3]

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from publisher.store.store import FILE, MOST_REFUSALS
+from publisher.store.file import FILE
+from publisher.store.store import MAX_REFUSALS
 from tests.test_publisher_store import Unit, cut_power, number
 
 SIZE = 4 << 20
@@ -157,7 +158,7 @@ def test_a_disk_that_is_read_only_at_the_start(disk: Path) -> None:
     assert unit.store.failure is not None
     assert unit.opened.totals == {"n": 10}
     new = unit.append(3)
-    for _ in range(MOST_REFUSALS + 3):  # a file is not set aside for its disk's sake
+    for _ in range(MAX_REFUSALS + 3):  # a file is not set aside for its disk's sake
         assert unit.retry() is None
         assert unit.store.failure is not None
     assert unit.store.set_aside() == []

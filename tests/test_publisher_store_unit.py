@@ -12,9 +12,10 @@ import pytest
 
 from publisher import control
 from publisher.clock import boot_id
+from publisher.store.file import FILE
 from publisher.store.ledger import BOOT_FILE
 from publisher.store.ledger import FILE as LEDGER
-from publisher.store.store import FILE, Store
+from publisher.store.store import Store
 from technician.demo.mosquitto import free_port
 from tests.conftest import Broker, Subscriber, Unit, all_well, backlog_event, recorded, wait_for
 

@@ -28,7 +28,8 @@ from publisher.agent import Agent
 from publisher.clock import Clock, DemoClock, Now, boot_id
 from publisher.config.load import load
 from publisher.config.sections import BrokerSettings
-from publisher.store.store import FILE, Store
+from publisher.store.file import FILE
+from publisher.store.store import Store
 from sensors.simulated.hardware import I2C_ADDRESS, SHUNT_OHMS, SimulatedHardware
 from sensors.simulated.jbd import Bms
 from sensors.simulated.pzem004t import Line, Meter

@@ -15,7 +15,8 @@ import pytest
 
 from publisher import control
 from publisher.clock import boot_id
-from publisher.store.store import FILE, Store
+from publisher.store.file import FILE
+from publisher.store.store import Store
 from technician import cli
 from technician.demo.mosquitto import free_port
 from technician.records import stick

@@ -29,9 +29,11 @@ from publisher.link.stamps import Stamps
 from publisher.rules.day import SECONDS, Day, bounds, day_at, from_line
 from publisher.rules.happening import Happening
 from publisher.rules.tent import Tent
-from publisher.store.store import Row, Store
+from publisher.store.rows import Row
+from publisher.store.store import Store
 from sensors.reading import Quality, Reading, Value
 from tests import contract
+from tests.test_publisher_store import connection
 
 START = datetime(2026, 1, 7, 9, 30, tzinfo=UTC)
 #: Summer time by an hour and by half of one, at midnight and at night, and rules that change.
@@ -298,7 +300,7 @@ class Year:
         if clean:
             self.store.close(self.clock.now(), self.tent.totals.as_dict())
         else:
-            self.store._disconnect()  # the power is gone: what is not committed is not there
+            connection(self.store).close()  # the power is gone: what is not committed is not there
 
     def _step(self, now: Now, readings: list[Reading]) -> None:
         self.happened += self.tent.apply(readings, now)

@@ -25,7 +25,8 @@ from publisher.link.troubles import (
     LinkTrouble,
     TakenOver,
 )
-from publisher.store.store import Row, Store
+from publisher.store.rows import Row
+from publisher.store.store import Store
 from sensors.trouble import TroubleJson
 
 log = logging.getLogger("tentwatch.link")

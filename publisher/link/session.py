@@ -49,7 +49,8 @@ from publisher.link.troubles import (
     TakenOver,
 )
 from publisher.messages import Topics
-from publisher.store.store import Row, Store
+from publisher.store.rows import Row
+from publisher.store.store import Store
 from sensors.trouble import marked
 
 log = logging.getLogger("tentwatch.link")

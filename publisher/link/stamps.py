@@ -5,7 +5,7 @@ from typing import Protocol
 
 from publisher import messages
 from publisher.clock import Clock, timestamp
-from publisher.store.store import Row
+from publisher.store.rows import Row
 
 
 class Boots(Protocol):

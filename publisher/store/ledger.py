@@ -4,7 +4,7 @@ import contextlib
 import json
 import logging
 import os
-import zlib
+import sqlite3
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
@@ -12,6 +12,9 @@ from typing import Any
 
 from publisher.clock import instant
 from publisher.files import beginning, make_way, move_away, sync_directory
+from publisher.store import schema
+from publisher.store.faults import Damaged
+from publisher.store.rows import BOOT_LIMIT, MAX_UPTIME_S, checksum
 from sensors.json_in import parsed
 
 log = logging.getLogger("tentwatch.ledger")
@@ -19,12 +22,8 @@ log = logging.getLogger("tentwatch.ledger")
 FILE = "ledger"
 #: In older versions a file of this name held the highest boot.
 BOOT_FILE = "boot"
-#: The version of the database's schema.
-SCHEMA = 2
-#: Boot numbers stay below what a clock says in the year 2162.
-BOOT_LIMIT = 1 << 32
-#: No number is larger, and no uptime longer, in seconds (300 years).
-LARGEST, LONGEST_S = 1 << 53, 1e10
+#: No number is larger.
+MAX_NUMBER = 1 << 53
 SLOT_BYTES = 8192
 _HEAD_BYTES = 18
 
@@ -37,7 +36,7 @@ class Ledger:
     boot: int = 0
     boot_id: str = ""
     seq: int = 0
-    conn: int = 0
+    conn: int = 0  # numbers of connections up to here may have been given
     dropped: int = 0
     rows: int | None = None  # that wait for the broker; None where nobody has counted them
     size: int = 0  # of these rows' bodies, in bytes
@@ -48,29 +47,40 @@ class Ledger:
     uptime_s: float = 0.0
     wall: str | None = None
     totals: dict[str, Any] | None = None
-    schema: int = SCHEMA  # of the file that it goes with
+    schema: int = 0  # of the file that it goes with; 0 where it does not say so
 
     def text(self, **changed: Any) -> str:
         """Return it as JSON (ASCII), with some values changed; what we write is of our version."""
-        saved = {name: getattr(self, name) for name in self.__slots__} | {"schema": SCHEMA}
-        return json.dumps(saved | changed)
+        saved = {name: getattr(self, name) for name in self.__slots__}
+        return json.dumps(saved | {"schema": schema.newest()} | changed)
 
     @classmethod
-    def parse(cls, text: str, crc: int | None) -> "Ledger":
-        """Return a ledger as it was written. Raises ValueError where that cannot be told."""
+    def parse(cls, text: object, crc: object) -> "Ledger":
+        """Return a ledger as it was written. Raises Damaged where that cannot be told."""
         ledger = cls()
-        if crc != checksum(text):
-            raise ValueError("the ledger is damaged: its checksum is wrong")
+        if not isinstance(text, str) or crc != checksum(text):
+            raise Damaged("the ledger is damaged: its checksum is wrong")
         try:
             saved = parsed(text)
         except ValueError as error:
-            raise ValueError(f"the ledger is damaged: {error}") from None
+            raise Damaged(f"the ledger is damaged: {error}") from None
         if not isinstance(saved, dict):
-            raise ValueError("the ledger is damaged: it is no object")
+            raise Damaged("the ledger is damaged: it is no object")
         for name in cls.__slots__:
             if name in saved:
                 setattr(ledger, name, _checked(name, saved[name], getattr(ledger, name)))
         return ledger
+
+
+def read_ledger(db: sqlite3.Connection) -> Ledger | None:
+    """Return the ledger in a database, if there is one. Raises one of FAULTS."""
+    found = db.execute("SELECT body, crc FROM ledger").fetchone()
+    return None if found is None else Ledger.parse(*found)
+
+
+def write_ledger(db: sqlite3.Connection, text: str) -> None:
+    """Put a ledger into a database, in the place of the one before."""
+    db.execute("INSERT OR REPLACE INTO ledger VALUES (1, ?, ?)", (text, checksum(text)))
 
 
 class SecondPlace:
@@ -95,7 +105,7 @@ class SecondPlace:
             content = beginning(self._path, 2 * SLOT_BYTES)
         for slot in (0, 1):
             part = content[slot * SLOT_BYTES : (slot + 1) * SLOT_BYTES]
-            with contextlib.suppress(ValueError, TypeError):
+            with contextlib.suppress(ValueError, Damaged):
                 crc, length = int(part[:8], 16), int(part[9 : _HEAD_BYTES - 1])
                 body = part[_HEAD_BYTES : _HEAD_BYTES + length].decode("ascii")
                 ledger = Ledger.parse(body, crc)
@@ -169,11 +179,6 @@ class SecondPlace:
             file.close()
 
 
-def checksum(*values: Any) -> int:
-    """Return the CRC-32 of some values."""
-    return zlib.crc32(" ".join(map(str, values)).encode("utf-8", "replace"))
-
-
 def _checked(name: str, value: Any, default: Any) -> Any:
     kinds = {
         "rows": (int,),
@@ -183,16 +188,16 @@ def _checked(name: str, value: Any, default: Any) -> Any:
         "totals": (dict,),
     }
     if type(value) not in kinds.get(name, (type(default),)) and value is not default:
-        raise ValueError(f"the ledger is damaged: {name} is {value!r}")
-    limits = {"boot": BOOT_LIMIT, "uptime_s": LONGEST_S}
+        raise Damaged(f"the ledger is damaged: {name} is {value!r}")
+    limits = {"boot": BOOT_LIMIT, "uptime_s": MAX_UPTIME_S}
     is_number = type(value) in (int, float)
     if (
-        (is_number and not 0 <= value <= limits.get(name, LARGEST))
+        (is_number and not 0 <= value <= limits.get(name, MAX_NUMBER))
         or (name == "wall" and value is not None and instant(value) is None)
         or (name == "cut" and value is not None and not _is_cut(value))
         or (name == "set_aside" and not all(f is None or isinstance(f, str) for f in value))
     ):
-        raise ValueError(f"the ledger is damaged: {name} is {value!r}, which cannot be")
+        raise Damaged(f"the ledger is damaged: {name} is {value!r}, which cannot be")
     return value
 
 
@@ -202,6 +207,6 @@ def _is_cut(detail: dict[str, Any]) -> bool:
         return False
     last, off_s = detail["last"], detail["off_s"]
     numbers = (detail["boot"], detail["uptime_s"], 0 if off_s is None else off_s)
-    return all(type(n) in (int, float) and 0 <= n <= LARGEST for n in numbers) and (
+    return all(type(n) in (int, float) and 0 <= n <= MAX_NUMBER for n in numbers) and (
         last is None or (isinstance(last, str) and instant(last) is not None)
     )

@@ -137,7 +137,8 @@ def _disk(state_dir: Path, seen: Look) -> Iterator[Finding]:
 
 def store(state_dir: Path, status: Status, *, may_read: bool) -> Iterator[Finding]:
     """Judge the store; without a status the file itself is read if it `may_read`, and never changed."""
-    from publisher.store.store import FILE, inspect
+    from publisher.store.at_rest import inspect
+    from publisher.store.file import FILE
 
     key = "store.file"
     if status is not None:

@@ -8,7 +8,7 @@ from typing import Any
 from publisher.clock import Clock
 from publisher.config.load import Config
 from publisher.control import ControlError
-from publisher.store.store import Unreadable
+from publisher.store.at_rest import Unreadable
 from technician.records import kept, visitor_log
 from technician.records import support_bundle as diagnosis
 from technician.records.kept import Kept

@@ -15,7 +15,7 @@ from publisher.link.stamps import Stamps
 from publisher.rules import day
 from publisher.rules.tent import ONE_BEAM
 from publisher.rules.totals import Totals
-from publisher.store.store import AtRest
+from publisher.store.at_rest import AtRest
 
 #: Later than any day: asks for none of the closed ones.
 NO_DAYS = "9999"

@@ -18,7 +18,7 @@ from publisher.config.load import Config, ConfigError, parse
 from publisher.rules import calibration
 from publisher.rules.tent import zeros_of
 from publisher.rules.totals import Totals
-from publisher.store.store import AtRest, Unreadable
+from publisher.store.at_rest import AtRest, Unreadable
 from sensors import registry
 from sensors.clock import Monotonic
 from sensors.hardware import Hardware

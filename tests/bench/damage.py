@@ -16,8 +16,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from publisher.store.file import FILE
 from publisher.store.ledger import FILE as LEDGER
-from publisher.store.store import FILE, MOST_REFUSALS, Row
+from publisher.store.rows import Row
+from publisher.store.store import MAX_REFUSALS
 from tests.test_publisher_store import Unit, cut_power, number
 
 RECORDS = 12
@@ -46,7 +48,7 @@ KINDS: dict[str, Callable[[bytes, int], bytes]] = {"flip": flip, "blank": blank,
 
 def retry(unit: Unit) -> None:
     """Try the file again as long as a store may refuse to be mended."""
-    for _ in range(MOST_REFUSALS + 1):
+    for _ in range(MAX_REFUSALS + 1):
         unit.retry()
     assert unit.store.failure is None, unit.store.failure
 

@@ -20,7 +20,7 @@ from paho.mqtt.client import Client, MQTTMessage, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 
 from publisher import control
-from publisher.store.store import FILE
+from publisher.store.file import FILE
 from technician.demo.mosquitto import Mosquitto, free_port
 from tests.vm.cut_witness import ROOM, Marks, names_of, records_in, totals_of
 

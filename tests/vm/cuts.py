@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 
 from publisher.clock import DemoClock
 from publisher.rules.totals import Totals
-from publisher.store.store import FILE, Store
+from publisher.store.file import FILE
+from publisher.store.store import Store
 from tests.vm import cut_log
 from tests.vm.cut_witness import (
     LONGEST_LOSS_S,

@@ -1,0 +1,165 @@
+"""The store as it lies while no agent runs: read, and neither changed nor locked."""
+
+import contextlib
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from publisher.clock import boot_id
+from publisher.store import boots, faults, rows, schema
+from publisher.store.faults import FAULTS, Damaged
+from publisher.store.file import BUSY_S, FILE
+from publisher.store.ledger import Ledger, SecondPlace, read_ledger
+from publisher.store.rows import Row
+
+#: Bytes of a store that are copied to be looked at.
+MAX_COPY_BYTES = 64 << 20
+
+
+class Unreadable(Exception):
+    """The store cannot be read as it lies there; the message says what to do."""
+
+
+class AtRest:
+    """The store as it lies there, to be read. An agent that starts meanwhile does not wait."""
+
+    def __init__(self, directory: Path) -> None:
+        """Open the file. Raises Unreadable."""
+        self._path = directory / FILE
+        self._open = contextlib.ExitStack()
+        self._db: sqlite3.Connection | None = None
+        try:
+            where = self._open.enter_context(_lying(directory))
+            self._db = sqlite3.connect(where, uri=True, isolation_level=None)
+            self._db.text_factory = rows.text
+            self.ledger = read_ledger(self._db) or Ledger()
+        except FileNotFoundError as error:
+            self.close()
+            raise Unreadable(
+                f"{self._path} does not exist: tentwatch has not run yet, or --state-dir is another"
+            ) from error
+        except PermissionError as error:
+            self.close()
+            raise Unreadable(f"{error.filename} may not be read: use sudo") from error
+        except (OSError, *FAULTS) as error:
+            self.close()
+            raise self._unreadable(error) from error
+        second = SecondPlace(directory).read()
+        if second is not None and second.count > self.ledger.count:
+            self.ledger = second
+
+    def close(self) -> None:
+        """Close the file, and remove the copy."""
+        db, self._db = self._db, None
+        if db is not None:
+            db.close()
+        self._open.close()
+
+    @property
+    def boot(self) -> int:
+        """The number of this boot, 0 where no agent has run in it."""
+        this = boot_id()
+        return self.ledger.boot if this and this == self.ledger.boot_id else 0
+
+    def days(self, since: str = "") -> list[tuple[str, str]]:
+        """Return the visitor log from the day `since` (ISO) on: (date, JSON). Raises Unreadable."""
+        with self._reading() as db:
+            return rows.pairs(db, "days", "WHERE date >= ? ORDER BY date", since)
+
+    def began(self, boot: int) -> datetime | None:
+        """Return what `Store.began` does. Raises Unreadable."""
+        with self._reading() as db:
+            return boots.began(db, boot)
+
+    def began_after(self, boot: int) -> datetime | None:
+        """Return what `Store.began_after` does. Raises Unreadable."""
+        with self._reading() as db:
+            return boots.began_after(db, boot)
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the records that no broker has confirmed, oldest first. Raises Unreadable."""
+        with self._reading() as db:
+            for row, is_whole in rows.records(db):
+                if is_whole:
+                    yield row
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        assert self._db is not None, "the store is closed"
+        try:
+            yield self._db
+        except FAULTS as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: Exception) -> Unreadable:
+        why = faults.what(error)
+        cure = "start tentwatch, which saves what can be read of a damaged store"
+        return Unreadable(f"{self._path} cannot be read ({why}): {cure}")
+
+
+def inspect(directory: Path, limit_s: float) -> str | None:
+    """Say what is wrong with a store that no agent has open, and what to do; None where nothing is.
+
+    Nothing is changed: what a power cut has left beside the file is read from a copy. A file that takes
+    longer than `limit_s`, or is too large to be copied, counts as whole as far as it was read.
+    """
+    path, wal = directory / FILE, directory / f"{FILE}-wal"
+    try:
+        size = path.stat().st_size
+        if not size and path.is_file():
+            return None  # as after a first start that was cut off: it is begun then
+        if wal.exists() and size + wal.stat().st_size > MAX_COPY_BYTES:
+            return None
+        with contextlib.ExitStack() as stack:
+            where = stack.enter_context(_lying(directory))
+            db = sqlite3.connect(where, uri=True, timeout=BUSY_S)
+            stack.callback(db.close)
+            limit = time.monotonic() + limit_s
+            db.set_progress_handler(lambda: time.monotonic() > limit, 10_000)
+            _check(db)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return f"{faults.what(error)}: see that tentwatch may write there, or replace the card"
+    except FAULTS as error:
+        return None if faults.is_interrupted(error) else faults.why(error, FILE)
+    return None
+
+
+def _check(db: sqlite3.Connection) -> None:
+    """Raise one of FAULTS where an agent would not take the file up as it is."""
+    if schema.check(db) == schema.newest():
+        read_ledger(db)
+    said = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
+    if said != "ok":
+        raise Damaged(said)
+
+
+@contextlib.contextmanager
+def _lying(directory: Path) -> Iterator[str]:
+    """Yield the URI under which the store can be read.
+
+    What a power cut has left in SQLite's log is read as well, from a copy, since SQLite reads both
+    together only where it may write. Raises OSError.
+    """
+    path, wal = directory / FILE, directory / f"{FILE}-wal"
+    for part in (path, wal):
+        if part.exists() and not part.is_file():  # SQLite would wait at a pipe for ever
+            raise OSError("it is no file")
+    with path.open("rb"):
+        pass  # SQLite does not say why it cannot open a file
+    if not wal.exists():
+        yield f"{path.resolve().as_uri()}?immutable=1"
+        return
+    # Not in memory, where /tmp often is: a month without a broker is some 100 MB.
+    with tempfile.TemporaryDirectory(prefix="tentwatch-", dir="/var/tmp") as copy:
+        before = wal.stat().st_mtime_ns
+        for part in (path, wal):
+            shutil.copyfile(part, Path(copy) / part.name)
+        if wal.stat().st_mtime_ns != before:
+            raise OSError("tentwatch has just been started: try again")
+        yield (Path(copy) / FILE).as_uri()

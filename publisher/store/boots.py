@@ -1,0 +1,126 @@
+"""Boots: their numbers, the time of day at which each began, and what is told of a power cut.
+
+No number is used twice, whatever is lost: `(boot, seq)` tells records apart.
+"""
+
+import random
+import sqlite3
+from collections.abc import Set
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from publisher.clock import EPOCH, Now, instant, timestamp
+from publisher.store.ledger import Ledger
+from publisher.store.rows import BOOT_LIMIT, Row, pairs, upsert
+
+#: Among so many numbers chance chooses where the time of day cannot.
+RANDOM_BOOTS = 10_000
+#: By how much a boot's number is above the last one at most. A card that has forgotten its last boots
+#: (worn out, or put back from an image) would count the same numbers again if it were always by one.
+MAX_BOOT_STEP = 1000
+#: Boots whose beginning is remembered for longer than they have records waiting.
+MAX_BOOTS = 1000
+#: What the time of day of a boot's beginning may be off before it is written again.
+BEGAN_TOLERANCE_S = 1.0
+
+
+# Numbers
+
+
+def next_boot(known: int) -> int:
+    """Return the number of the boot that follows `known`."""
+    return known + random.randrange(1, MAX_BOOT_STEP)
+
+
+def fresh_boot(known: int, now: Now) -> int:
+    """Return a boot number that nobody has seen: larger than `known` and than any of the past.
+
+    It is taken from the time of day, in seconds, so that a unit whose card was replaced does not
+    use its old numbers again. A clock that is not synchronised may repeat a past second, and boots
+    counted on from `known` may come to a second that is near: chance keeps such numbers apart.
+    """
+    since = 0 if now.wall is None else int((now.wall - EPOCH).total_seconds())
+    if now.synced and known < since < BOOT_LIMIT:
+        return since
+    since = since if 0 <= since < BOOT_LIMIT else 0
+    return max(known, since) + random.randrange(1, RANDOM_BOOTS)
+
+
+# When they began
+
+
+class Noted(NamedTuple):
+    """What a database says of when this boot began, and under which of its numbers."""
+
+    began: datetime
+    boots: Set[int]
+
+
+def began(db: sqlite3.Connection, boot: int) -> datetime | None:
+    """Return the time of day at uptime 0 of a boot; None where its clock was never set.
+
+    Raises one of FAULTS.
+    """
+    found = pairs(db, "boots", "WHERE boot = ?", boot)
+    return instant(found[0][1]) if found else None
+
+
+def began_after(db: sqlite3.Connection, boot: int) -> datetime | None:
+    """Return the time of day at uptime 0 of the first later boot whose clock was set, if any.
+
+    Raises one of FAULTS.
+    """
+    found = pairs(db, "boots", "WHERE boot > ? ORDER BY boot LIMIT 1", boot)
+    return instant(found[0][1]) if found else None
+
+
+def note_began(
+    db: sqlite3.Connection, boots: Set[int], now: Now, noted: Noted | None
+) -> Noted | None:
+    """Write when this boot began, under all numbers that it has had, if that is news.
+
+    `noted` is what the database says by now; returns what it says then.
+    """
+    if not now.synced or now.wall is None:
+        return noted
+    at = now.wall.astimezone(UTC) - timedelta(seconds=now.uptime_s)
+    if noted is not None and noted.boots >= boots:
+        off_s = abs((at - noted.began).total_seconds())
+        if off_s <= BEGAN_TOLERANCE_S:
+            return noted
+    upsert(db, "boots", [(boot, at.isoformat()) for boot in sorted(boots)])
+    db.execute(
+        "DELETE FROM boots WHERE boot <="
+        " (SELECT boot FROM boots ORDER BY boot DESC LIMIT 1 OFFSET ?)"
+        " AND boot NOT IN (SELECT boot FROM outbox)",
+        (MAX_BOOTS,),
+    )
+    return Noted(at, frozenset(boots))
+
+
+# What is told of them
+
+
+def power_cut(before: Ledger, began: datetime | None, now: Now) -> dict[str, Any]:
+    """Return the detail of `power_cut`: the last sign of life, and how long ago that was.
+
+    `began` is the time of day at uptime 0 of the boot that was cut, if its clock was ever set.
+    """
+    last = None if began is None else began + timedelta(seconds=before.uptime_s)
+    off_s = None
+    if last is not None and now.is_certain and now.wall is not None:
+        off_s = max(0, round((now.wall - last).total_seconds()))
+    return {
+        "boot": before.boot,
+        "uptime_s": before.uptime_s,
+        "last": timestamp(last),
+        "off_s": off_s,
+    }
+
+
+def age_s(row: Row, began: datetime | None, now: Now) -> int:
+    """Return the age of a record of an earlier boot; at least this boot's where it is not known."""
+    if began is not None and now.wall is not None:
+        at = began + timedelta(seconds=row.uptime_s)
+        return max(0, round((now.wall - at).total_seconds()))
+    return round(now.uptime_s)

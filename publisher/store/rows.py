@@ -1,0 +1,179 @@
+"""Rows of the store's tables: what a record is, how rows are read and written, and their checksums.
+
+Each row has a CRC-32 of the rest of it, and beside the records of its table's name: SQLite itself sees
+neither a flipped bit in a value nor a table that has got another one's pages.
+"""
+
+import contextlib
+import sqlite3
+import zlib
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from publisher.store.faults import FAULTS, Damaged
+from sensors.json_in import parsed
+
+#: No record has such an id, or a larger one.
+ID_LIMIT = 1 << 62
+#: Boot numbers stay below what a clock says in the year 2162.
+BOOT_LIMIT = 1 << 32
+#: No uptime is longer, in seconds (300 years).
+MAX_UPTIME_S = 1e10
+#: By how many bytes a row at most grows when it is stamped.
+STAMP_BYTES = 24
+#: Rows of a damaged or older file that are copied or checked between two pings of the watchdog.
+BATCH_ROWS = 1000
+
+#: Makes records (kind, body) when it is given the boot and the first seq to write into them.
+Records = Callable[[int, int], Sequence[tuple[str, str]]]
+#: Rows of the tables beside the records: of each table (key, text) pairs, oldest first.
+Beside = Mapping[str, Sequence[tuple[Any, str]]]
+NOTHING: Beside = {}
+
+#: The tables beside the records, and how each is read; by name, since a damaged file may lack a column.
+BESIDE = {
+    "days": "SELECT date, body, crc FROM days",
+    "boots": "SELECT boot, began, crc FROM boots",
+    "answers": "SELECT cid, body, crc FROM answers",
+}
+_RECORDS = "SELECT id, kind, boot, uptime_s, stamped, body, crc FROM outbox"
+
+
+class Row(NamedTuple):
+    """A record in the outbox."""
+
+    id: int
+    kind: str
+    boot: int
+    uptime_s: float
+    stamped: int
+    body: str
+
+    @property
+    def room(self) -> int:
+        """Bytes that it takes at most in a history message."""
+        return len(self.body.encode()) + 1 + (0 if self.stamped else STAMP_BYTES)
+
+    @property
+    def crc(self) -> int:
+        """The checksum that stands beside it in the file."""
+        values = (self.id, self.kind, self.boot, float(self.uptime_s), self.stamped, self.body)
+        return checksum(*values)
+
+
+def checksum(*values: Any) -> int:
+    """Return the CRC-32 of some values."""
+    return zlib.crc32(" ".join(map(str, values)).encode("utf-8", "replace"))
+
+
+@contextlib.contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Commit what is done meanwhile, all or nothing."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+
+
+def text(raw: bytes) -> str:
+    """Return a text as it lies in the file; a bad spot on the card is no reason to fail."""
+    return raw.decode("utf-8", "replace")
+
+
+# Records
+
+
+def records(
+    db: sqlite3.Connection, after_id: int = -1, until_id: int = ID_LIMIT
+) -> Generator[tuple[Row, bool], None, None]:
+    """Yield records in ]after_id, until_id], oldest first, and whether each is whole.
+
+    One that is not has met a bad spot on the card: it may say anything. Raises one of FAULTS.
+    """
+    cursor = db.execute(f"{_RECORDS} WHERE id > ? AND id <= ? ORDER BY id", (after_id, until_id))
+    try:
+        for *values, crc in cursor:
+            row = Row._make(values)
+            if type(row.id) is not int or row.id <= after_id:
+                raise Damaged(f"record {row.id!r} comes after {after_id}")
+            after_id = row.id
+            yield row, is_whole(row, crc)
+    finally:
+        with contextlib.suppress(sqlite3.ProgrammingError):  # the database was closed meanwhile
+            cursor.close()
+
+
+def salvaged(
+    db: sqlite3.Connection, which: str = "ORDER BY id", *values: Any
+) -> Iterator[tuple[Row, int | None]]:
+    """Yield records of a damaged file, with their checksums, up to the damage."""
+    for *found, crc in readable(db, f"{_RECORDS} {which}", *values):
+        yield Row._make(found), crc
+
+
+def insert(db: sqlite3.Connection, row: Row) -> None:
+    """Write a record."""
+    db.execute("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, row.crc))
+
+
+def is_whole(row: Row, crc: int | None) -> bool:
+    """Say whether a record is as it was written."""
+    return can_be(row) and crc == row.crc
+
+
+def can_be(row: Row) -> bool:
+    """Say whether it is a record at all: one that is none would break the message around it."""
+    if [*map(type, row)] != [int, str, int, float, int, str]:
+        return False
+    limits = ((row.id, ID_LIMIT), (row.boot, BOOT_LIMIT), (row.uptime_s, MAX_UPTIME_S))
+    if not all(0 <= value < limit for value, limit in limits):
+        return False
+    try:
+        return isinstance(parsed(row.body, parse_constant=_refuse), dict)
+    except ValueError:
+        return False
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"JSON does not know {constant}")
+
+
+# What lies beside them
+
+
+def pairs(db: sqlite3.Connection, table: str, which: str, *values: Any) -> list[tuple[Any, str]]:
+    """Return rows (key, text) of a table beside the records whose checksums hold.
+
+    Raises one of FAULTS.
+    """
+    return _checked(table, db.execute(f"{BESIDE[table]} {which}", values))
+
+
+def salvaged_pairs(db: sqlite3.Connection, table: str) -> list[tuple[Any, str]]:
+    """Return what can be read of a damaged file's table, and has a right checksum."""
+    return _checked(table, readable(db, f"{BESIDE[table]} ORDER BY rowid"))
+
+
+def upsert(db: sqlite3.Connection, table: str, written: Iterable[tuple[Any, str]]) -> None:
+    """Write rows (key, text) in the place of those with the same keys."""
+    for key, body in written:
+        values = (key, body, checksum(table, key, body))
+        db.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", values)
+
+
+def readable(db: sqlite3.Connection, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a damaged file up to the damage."""
+    with contextlib.suppress(*FAULTS):
+        yield from db.execute(query, values)
+
+
+def _checked(table: str, found: Iterable[Any]) -> list[tuple[Any, str]]:
+    kind = int if table == "boots" else str
+    return [
+        (key, body)
+        for key, body, crc in found
+        if type(key) is kind and type(body) is str and crc == checksum(table, key, body)
+    ]
