@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from tests.vm.image import LEFT_OUT, Unavailable, cache, cached, digest, install, run
+from tests.vm.image import LEFT_OUT, Unavailable, cached, digest, install, run
 
 #: What the host needs: a program and the Debian package that brings it.
 TOOLS = {"mmdebstrap": "mmdebstrap", "systemd-nspawn": "systemd-container", "ip": "iproute2"}
@@ -80,8 +80,7 @@ def kept(release: Release) -> Path:
             folder / "root",
         )
 
-    with cache():
-        return cached(release.name, key, make) / "root"
+    return cached(release.name, key, make) / "root"
 
 
 @contextmanager

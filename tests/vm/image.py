@@ -116,12 +116,11 @@ def prepare() -> Image:
     if os.geteuid() != 0:
         raise Unavailable("it takes root to make the image of a Debian")
     install(TOOLS)
-    with cache():
-        base = cached("base", base_key(), make_base)
-        try:
-            unit = unit_on(base)
-        except Unavailable as error:  # the machine can do it: the base was made
-            raise Broken(str(error)) from error
+    base = cached("base", base_key(), make_base)
+    try:
+        unit = unit_on(base)
+    except Unavailable as error:  # the machine can do it: the base was made
+        raise Broken(str(error)) from error
     return Image(unit / "disk.ext4", base / "vmlinux", base / "initrd.img")
 
 
@@ -175,35 +174,32 @@ def install_packages(*packages: str) -> None:
 # The layers
 
 
-@contextmanager
-def cache() -> Iterator[None]:
-    """Hold the cache: one at a time makes a layer, the others then find it."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        forget_old_ones()
-        yield
-
-
 def cached(kind: str, key: str, make: Callable[[Path], None]) -> Path:
-    """Return the folder of this kind and key; `make` fills a new one."""
+    """Return the folder of this kind and key; `make` fills a new one.
+
+    One at a time makes a layer of a kind, the others then find it.
+    """
+    CACHE.mkdir(parents=True, exist_ok=True)
     folder = CACHE / f"{kind}-{key}"
-    if not folder.exists():
-        say(f"making the {kind} image")
-        began_s = time.monotonic()
-        unfinished = CACHE / f"{kind}-unfinished"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
-        make(unfinished)
-        unfinished.rename(folder)
-        say(f"the {kind} image took {time.monotonic() - began_s:.0f} s")
-    os.utime(folder)
+    with (CACHE / f"{kind}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            say(f"making {folder}")
+            began_s = time.monotonic()
+            unfinished = CACHE / f"{kind}-unfinished"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
+            make(unfinished)
+            unfinished.rename(folder)
+            say(f"that took {time.monotonic() - began_s:.0f} s; it is kept")
+        os.utime(folder)
+        forget_old_ones(kind)
     return folder
 
 
-def forget_old_ones() -> None:
-    """Remove layers that nobody has used for long."""
-    for folder in CACHE.glob("*-*"):
+def forget_old_ones(kind: str) -> None:
+    """Remove the layers of a kind that nobody has used for long."""
+    for folder in CACHE.glob(f"{kind}-*"):
         if time.time() - folder.stat().st_mtime > KEPT_DAYS * 86400:
             shutil.rmtree(folder, ignore_errors=True)
 
