@@ -9,6 +9,14 @@ from sensors.doorway import Doorway
 from sensors.gpio import HIGHEST_GPIO
 from sensors.passage import Passages
 from sensors.settings import setting
+from sensors.trouble import CONFIG, Trouble, declare, marked
+
+SAME_LINE = declare(
+    "beams.same_line",
+    marked("is the same line as outer_gpio"),
+    marked("give each beam its own"),
+    concerns=CONFIG,
+)
 
 
 @dataclass(frozen=True)
@@ -23,10 +31,10 @@ class Config:
         choices=("low", "high"),
     )
 
-    def faults(self) -> list[tuple[str, str]]:
-        """Return (key, what to do) of each fault that no single key shows."""
+    def faults(self) -> list[tuple[str, Trouble]]:
+        """Return each fault that no single key shows."""
         if self.outer_gpio == self.inner_gpio:
-            return [("inner_gpio", "is the same line as outer_gpio: give each beam its own")]
+            return [("inner_gpio", Trouble(SAME_LINE))]
         return []
 
 

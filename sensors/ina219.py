@@ -12,6 +12,16 @@ from sensors.hardware import Hardware, I2CBus
 from sensors.reading import Measurement, Quality, SensorError
 from sensors.settings import setting
 from sensors.shunt import CONVERSION_READY, Flow, Shunt, configuration, gain_for
+from sensors.trouble import CONFIG, Trouble, declare, marked
+
+TOO_MUCH = declare(
+    "ina219.too_much",
+    marked(
+        "{max_current_a:g} A drop {drop_mv:.0f} mV on {shunt_ohms:g} ohm, more than the chip's 320 mV"
+    ),
+    marked("use a smaller shunt"),
+    concerns=CONFIG,
+)
 
 #: The register library has one buffer for all chips, and each sensor has a thread of its own.
 _registers = threading.Lock()
@@ -32,12 +42,22 @@ class Config:
         False, doc="the shunt was wired the other way round: turn the sign of its current"
     )
 
-    def faults(self) -> list[tuple[str, str]]:
-        """Return (key, what to do) of each fault that no single key shows."""
+    def faults(self) -> list[tuple[str, Trouble]]:
+        """Return each fault that no single key shows."""
         try:
             gain_for(self.max_current_a, self.shunt_ohms)
-        except ValueError as error:
-            return [("max_current_a", str(error))]
+        except ValueError:
+            return [
+                (
+                    "max_current_a",
+                    Trouble(
+                        TOO_MUCH,
+                        max_current_a=self.max_current_a,
+                        drop_mv=1000 * self.max_current_a * self.shunt_ohms,
+                        shunt_ohms=self.shunt_ohms,
+                    ),
+                )
+            ]
         return []
 
 

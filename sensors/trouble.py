@@ -21,7 +21,7 @@ class Kind(NamedTuple):
     """A kind of trouble; in its texts `{name}` stands for the value of that name.
 
     `concerns` is the key of the check of `tentwatch doctor` that the trouble belongs to; of a sensor's
-    driver it is SENSOR or BUS. `cure` is empty where `text` says all.
+    driver it is SENSOR, BUS or CONFIG. `cure` is empty where `text` says all.
     """
 
     code: str
@@ -31,8 +31,9 @@ class Kind(NamedTuple):
     severity: Severity = Severity.FAILURE
 
 
-#: What a driver's trouble concerns: the device itself, or the bus, port or line that it hangs on.
-SENSOR, BUS = "sensor", "bus"
+#: What a driver's trouble concerns: the device itself, the bus, port or line that it hangs on, or a key
+#: of the configuration.
+SENSOR, BUS, CONFIG = "sensor", "bus", "config"
 
 #: Every kind that has been declared, by its code.
 KINDS: dict[str, Kind] = {}

@@ -21,9 +21,10 @@ from technician.terminal import (
     USAGE,
     ask,
     complain,
+    complain_of,
     say,
 )
-from technician.words import _
+from technician.words import _, told
 from technician.words.printable import printable
 
 #: So long a faulty configuration is waited with: systemd starts the service again at once, and each
@@ -291,14 +292,14 @@ def _run(options: argparse.Namespace) -> int:
     try:
         config = load(options.config)
     except ConfigError as error:
-        complain(str(error))
+        complain_of(error)
         if "NOTIFY_SOCKET" in os.environ:
             _wait_for_change(options.config)
         return USAGE
     _log_to_stderr(logging.INFO)
     log = logging.getLogger("tentwatch")
-    for key, fix in exposed(config.broker):  # no reason not to report
-        log.warning("%s: %s", key, fix)
+    for key, trouble in exposed(config.broker):  # no reason not to report
+        log.warning("%s: %s", key, trouble)
     if goes_in_the_clear(config.broker):
         log.warning("broker.tls: whoever listens in can read the password: set tls = true")
     os.umask(os.umask(0) | 0o027)  # what the tent counts is for its user and group at most
@@ -454,11 +455,11 @@ def _calibrate(options: argparse.Namespace) -> int:
 
 
 def _check_config(options: argparse.Namespace) -> int:
+    from publisher.config.faults import Fault, fault_json
     from publisher.config.load import ConfigError, load
     from technician.secrets import exposed
-    from technician.words.said import said
 
-    faults: list[tuple[str, str]] = []
+    faults: list[Fault] = []
     rules: list[tuple[str, str, str]] = []
     try:
         config = load(options.config)
@@ -469,15 +470,15 @@ def _check_config(options: argparse.Namespace) -> int:
         document = {
             "file": str(options.config),
             "ok": not faults,
-            "faults": [{"key": key, "fix": fix} for key, fix in faults],
+            "faults": [fault_json(*fault) for fault in faults],
             "rules": [
                 {"name": n, "enters": enters, "leaves": leaves} for n, enters, leaves in rules
             ],
         }
         say(json.dumps(document, ensure_ascii=False))
     elif faults:
-        for key, fix in faults:
-            complain(f"{options.config}: {key}: {said(fix)}")
+        for key, trouble in faults:
+            complain(f"{options.config}: {key}: {told(trouble)}")
     else:
         for name, enters, leaves in rules:
             say(f"{name}\n    when   {enters}" + (f"\n    until  {leaves}" if leaves else ""))
@@ -486,6 +487,7 @@ def _check_config(options: argparse.Namespace) -> int:
 
 
 def _record(options: argparse.Namespace) -> int:
+    from publisher.config.load import ConfigError
     from sensors import registry
     from sensors.capture import record
     from sensors.clock import Monotonic
@@ -495,6 +497,9 @@ def _record(options: argparse.Namespace) -> int:
 
     try:
         settings = _device(options)
+    except ConfigError as error:
+        complain_of(error)
+        return USAGE
     except ValueError as error:
         complain(str(error))
         return USAGE
@@ -533,8 +538,8 @@ def _record(options: argparse.Namespace) -> int:
 
 
 def _device(options: argparse.Namespace) -> Any:
-    """Return the driver's settings for `record`. Raises ValueError with what to do."""
-    from publisher.config.load import ConfigError, load
+    """Return the driver's settings for `record`. Raises ConfigError, and ValueError with what to do."""
+    from publisher.config.load import load
     from sensors.registry import config_class
 
     if options.port is not None:
@@ -545,11 +550,7 @@ def _device(options: argparse.Namespace) -> Any:
             text = _("{driver} is on no serial port: leave out --port")
             raise ValueError(text.format(driver=options.driver))
         return kind(port=options.port)
-    try:
-        sensors = load(options.config).sensors
-    except ConfigError as error:
-        raise ValueError(str(error)) from error
-    fitting = [s for s in sensors if s.driver == options.driver]
+    fitting = [s for s in load(options.config).sensors if s.driver == options.driver]
     if options.sensor is not None:
         fitting = [s for s in fitting if s.name == options.sensor]
     if len(fitting) == 1:

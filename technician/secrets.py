@@ -9,9 +9,11 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from publisher.config.faults import Fault
 from publisher.config.load import keys_of
 from publisher.config.sections import BrokerSettings
 from publisher.files import sync_directory, written
+from sensors.trouble import Trouble, declare, marked
 
 #: Whose a secret is, where there is such a user: the service's.
 OWNER = "tentwatch"
@@ -42,18 +44,25 @@ _PATTERNS = (
 )
 
 
+EXPOSED = declare(
+    "config.exposed",
+    marked("{file} can be read by others than its owner (mode {mode})"),
+    marked("sudo chmod 600 {file}"),
+)
+
+
 def goes_in_the_clear(broker: BrokerSettings) -> bool:
     """Say whether the password can be read by whoever listens in on the network."""
     is_near = broker.host in ("localhost", "::1") or broker.host.startswith("127.")
     return broker.password_file is not None and not broker.tls and not is_near
 
 
-def exposed(broker: BrokerSettings) -> list[tuple[str, str]]:
-    """Return (key, what to do) of each secret that more can read than its owner.
+def exposed(broker: BrokerSettings) -> list[Fault]:
+    """Return each key whose secret more can read than its owner.
 
     Files that are missing, or that the caller may not look at, are passed over.
     """
-    found = []
+    found: list[Fault] = []
     for key, _, rule in keys_of(BrokerSettings):
         name = getattr(broker, key)
         if not rule.secret or name is None or is_credential(Path(name)):
@@ -63,8 +72,7 @@ def exposed(broker: BrokerSettings) -> list[tuple[str, str]]:
         except (OSError, ValueError):
             continue
         if mode & 0o077:
-            fix = f"{name} can be read by others than its owner (mode {mode:04o})"
-            found.append((f"broker.{key}", f"{fix}: sudo chmod 600 {name}"))
+            found.append((f"broker.{key}", Trouble(EXPOSED, file=name, mode=f"{mode:04o}")))
     return found
 
 

@@ -4,9 +4,12 @@ import os
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from technician.words.printable import printable
+
+if TYPE_CHECKING:
+    from publisher.config.load import ConfigError
 
 DEFAULT_CONFIG = Path("/etc/tentwatch/tentwatch.toml")
 DEFAULT_STATE_DIR = Path("/var/lib/tentwatch")
@@ -25,6 +28,13 @@ def complain(text: str) -> None:
 
     lines = "\n".join(printable(said(line)) for line in text.split("\n"))
     print(f"tentwatch: {lines}", file=sys.stderr)  # noqa: T201
+
+
+def complain_of(error: "ConfigError") -> None:
+    """Print what is wrong with a configuration, a line a fault."""
+    from technician.words import told
+
+    complain("\n".join(f"{error.where}: {key}: {told(fault)}" for key, fault in error.faults))
 
 
 def ask(state_dir: Path, request: dict[str, Any]) -> dict[str, Any] | None:

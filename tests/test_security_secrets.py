@@ -50,6 +50,8 @@ def is_told(text: str) -> bool:
         (f'password = "{PASSWORD}', "is not TOML"),
         (f'host = "b" {PASSWORD}', "is not TOML"),
         (f'[broker.password]\nx = "{PASSWORD}"', "name that in password_file"),
+        (f'[broker."{PASSWORD}"]\n[broker."{PASSWORD}"]', "stands above already"),
+        (f'password = {{a = 1, "{PASSWORD}" = 1, "{PASSWORD}" = 2}}', "stands above already"),
     ],
 )
 def test_a_secret_in_the_wrong_place_is_refused_and_not_repeated(
@@ -64,7 +66,31 @@ def test_a_secret_in_the_wrong_place_is_refused_and_not_repeated(
         assert not is_told(said)
     with pytest.raises(ConfigError) as caught:
         parse(file.read_text())
-    assert not is_told(repr(caught.value.faults))
+    assert not is_told(repr([(key, str(t), t.as_dict()) for key, t in caught.value.faults]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"password = {PASSWORD}\n",
+        f"password = '{PASSWORD}'\npassword = '{PASSWORD}'\n",
+        f"password = {{ '{PASSWORD}' = 1, '{PASSWORD}' = 2 }}\n",
+        f"['{PASSWORD}']\n['{PASSWORD}']\n",
+        f"password = '{PASSWORD}",
+    ],
+)
+def test_setup_and_prepared_cards_repeat_nothing_of_what_is_not_toml(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    config, prepared = tmp_path / "tentwatch.toml", tmp_path / "prepared.toml"
+    for file in (config, prepared):
+        file.write_text(text)
+    setup = ["setup", "--config", str(config), "--no-search", "--yes", "--dry-run"]
+    assert cli.main(setup) == USAGE
+    assert cli.main([*setup, "--prepared", str(prepared)]) == USAGE
+    said = "".join(capsys.readouterr())
+    assert said.count("is not TOML") == 2
+    assert not is_told(said + (tmp_path / "prepared-failed.txt").read_text())
 
 
 # The files
@@ -92,8 +118,8 @@ def test_a_file_that_others_can_use_is_named_with_its_cure(
     file.chmod(mode)
     [(where, fix)] = exposed(settings(**{key: str(file)}))
     assert where == f"broker.{key}"
-    assert f"mode {mode:04o}" in fix
-    command = fix.partition("sudo ")[2]
+    assert f"mode {mode:04o}" in str(fix)
+    command = str(fix).partition("sudo ")[2]
     subprocess.run(command.split(), check=True)
     assert exposed(settings(**{key: str(file)})) == []
 

@@ -98,7 +98,7 @@ def test_the_smallest_range_that_holds_the_largest_current_is_taken(
 def test_a_current_beyond_every_range_is_a_fault_of_the_configuration() -> None:
     [(key, what)] = Config(shunt_ohms=0.1, max_current_a=3.3).faults()
     assert key == "max_current_a"
-    assert "330 mV" in what
+    assert "330 mV" in str(what)
 
 
 @pytest.mark.parametrize(("gain", "word"), [(0, 0x27FF), (1, 0x2FFF), (2, 0x37FF), (3, 0x3FFF)])

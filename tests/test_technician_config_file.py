@@ -85,7 +85,7 @@ def test_comments_survive_a_change_of_a_key(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "does not exist"), (b"\xff", "is not TOML"), (b"a = \n", "is not TOML")],
+    [(None, "does not exist"), (b"\xff", "is not UTF-8"), (b"a = \n", "is not TOML")],
 )
 def test_what_cannot_be_read_says_why(tmp_path: Path, content: bytes | None, said: str) -> None:
     path = tmp_path / "tentwatch.toml"

@@ -4,8 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from publisher.config.faults import NO_CHEMISTRY, WRONG_NOMINAL, WRONG_VOLTAGE, Fault
 from sensors.settings import setting
+from sensors.trouble import Trouble
 
+NOMINAL_V = (12, 24, 36, 48)
 #: Where a voltage rules nothing out.
 NO_LEAST, NO_MOST = -math.inf, math.inf
 
@@ -137,19 +140,19 @@ class BatterySettings:
     )
     low_pct: float = setting(20.0, doc="charge below which to warn", low=1, high=90)
 
-    def faults(self) -> list[tuple[str, str]]:
-        """Return (key, what to do) of each fault that no single key shows."""
-        found = []
+    def faults(self) -> list[Fault]:
+        """Return each fault that no single key shows."""
+        found: list[Fault] = []
         if self.capacity_ah is not None and self.chemistry is None:
-            found.append(("chemistry", "is missing: lifepo4 or lead_acid, to go with capacity_ah"))
-        if self.nominal_v not in (12, 24, 36, 48):
-            found.append(("nominal_v", "must be 12, 24, 36 or 48"))
+            found.append(("chemistry", Trouble(NO_CHEMISTRY)))
+        if self.nominal_v not in NOMINAL_V:
+            found.append(("nominal_v", Trouble(WRONG_NOMINAL)))
             return found
         for key, low_v, high_v in (("charged_v", 13.0, 15.0), ("floor_v", 9.0, 12.9)):
             value, scale = getattr(self, key), self.nominal_v / 12
             if value is not None and not low_v * scale <= value <= high_v * scale:
-                limits = f"{low_v * scale:g} to {high_v * scale:g}"
-                found.append((key, f"must be {limits} for a battery of {self.nominal_v:g} V"))
+                limits = {"low_v": low_v * scale, "high_v": high_v * scale}
+                found.append((key, Trouble(WRONG_VOLTAGE, nominal_v=self.nominal_v, **limits)))
         return found
 
     @property

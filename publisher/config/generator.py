@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from publisher.config.faults import NOT_LESS, Fault
 from sensors.settings import setting
+from sensors.trouble import Trouble
 
 OVERLOAD_WARNING, OVERLOAD = "generator_overload_warning", "generator_overload"
 FREQUENCY_WARNING, FREQUENCY = "generator_frequency_warning", "generator_frequency"
@@ -141,10 +143,10 @@ class GeneratorSettings:
         5.0, doc="time in which an engine recovers from that", low=0, high=60
     )
 
-    def faults(self) -> list[tuple[str, str]]:
-        """Return (key, what to do) of each fault that no single key shows."""
+    def faults(self) -> list[Fault]:
+        """Return each fault that no single key shows."""
         return [
-            (lower, f"must be less than {upper} ({getattr(self, upper):g})")
+            (lower, Trouble(NOT_LESS, other=upper, limit=getattr(self, upper)))
             for lower, upper in _ASCENDING
             if not getattr(self, lower) < getattr(self, upper)
         ]

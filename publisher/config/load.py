@@ -1,18 +1,21 @@
 """The configuration file: read, and checked whole, so that all its faults are named at once."""
 
+import dataclasses
 import math
 import re
 import tomllib
 import types
 import zlib
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import Field, dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from publisher.config import faults
 from publisher.config.battery import BatterySettings
 from publisher.config.door import DoorSettings
+from publisher.config.faults import Fault, described, not_toml, shown, wrong_value
 from publisher.config.generator import GeneratorSettings
 from publisher.config.sections import (
     SECTIONS,
@@ -23,9 +26,7 @@ from publisher.config.sections import (
 )
 from sensors.registry import DRIVERS, SENSORS, config_class
 from sensors.settings import Rule
-
-#: Characters of a wrong value that a message repeats.
-LONGEST_SHOWN = 60
+from sensors.trouble import Trouble
 
 
 @dataclass(frozen=True)
@@ -58,38 +59,43 @@ class Config:
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; `faults` lists every (key, what to do)."""
+    """The configuration `where` cannot be used; `faults` lists each key with its trouble."""
 
-    def __init__(self, where: str, faults: list[tuple[str, str]]) -> None:
+    def __init__(self, where: str, faults: list[Fault]) -> None:
         self.where = where
         self.faults = faults
-        super().__init__("\n".join(f"{where}: {key}: {fix}" for key, fix in faults))
+        super().__init__("\n".join(f"{where}: {key}: {trouble}" for key, trouble in faults))
 
 
 def load(path: Path) -> Config:
     """Read and check a file. Raises ConfigError with everything that is wrong with it."""
+    return parse(text_of(path), str(path))
+
+
+def text_of(path: Path) -> str:
+    """Return a file's text. Raises ConfigError where it cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8-sig")  # some editors put a mark before the text
+        return path.read_text(encoding="utf-8-sig")  # some editors put a mark before the text
     except FileNotFoundError:
-        raise ConfigError(
-            str(path), [("file", "does not exist: copy the sample configuration there")]
-        ) from None
+        trouble = Trouble(faults.NO_FILE)
     except UnicodeDecodeError as error:
-        raise ConfigError(
-            str(path), [("file", f"is not UTF-8: save it as such ({error})")]
-        ) from None
+        trouble = faults.not_utf8(error)
     except OSError as error:
-        fix = f"cannot be read ({error.strerror}): check its path and its rights"
-        raise ConfigError(str(path), [("file", fix)]) from error
-    return parse(text, str(path))
+        trouble = Trouble(faults.UNREADABLE, error=error.strerror)
+    raise ConfigError(str(path), [("file", trouble)])
+
+
+def document_of(text: str, where: str) -> dict[str, Any]:
+    """Return a text's tables and keys. Raises ConfigError where it is not TOML."""
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # numbers and nesting beyond all bounds included
+        raise ConfigError(where, [("syntax", not_toml(error, text))]) from None
 
 
 def parse(text: str, where: str = "configuration") -> Config:
     """Check a configuration's text. Raises ConfigError with everything that is wrong with it."""
-    try:
-        document = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # numbers and nesting beyond all bounds included
-        raise ConfigError(where, [("syntax", f"is not TOML: {error}")]) from error
+    document = document_of(text, where)
     reader = _Reader()
     sections = {
         name: reader.section(kind, document.pop(name, {}), name) for name, kind in SECTIONS.items()
@@ -107,21 +113,25 @@ class _Reader:
     """Turns tables into dataclasses and gathers what does not fit."""
 
     def __init__(self) -> None:
-        self.faults: list[tuple[str, str]] = []
+        self.faults: list[Fault] = []
         self._lines: dict[int, str] = {}  # GPIO number → the key that has taken it
 
     def unknown(self, key: str, known: tuple[str, ...], path: str) -> None:
-        near = get_close_matches(key, known, 1)
-        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
         if re.search("pass|secret", key, re.I) and path == "broker.":
-            hint = "a secret never stands here: write it to a file and name that in password_file"
-        shown = key if key.isprintable() else ascii(key)
-        self.faults.append((path + shown, f"is not a key: remove it ({hint})"))
+            trouble = Trouble(faults.SECRET_KEY)
+        elif near := get_close_matches(key, known, 1):
+            trouble = Trouble(faults.MISSPELT, near=near[0])
+        else:
+            trouble = Trouble(faults.NOT_A_KEY, known=", ".join(known))
+        self._add(path + (key if key.isprintable() else ascii(key)), trouble)
+
+    def _add(self, key: str, trouble: Trouble) -> None:
+        self.faults.append((key, trouble))
 
     def section(self, kind: type[Any], table: object, path: str) -> Any:
         """Return a `kind` from `table`, or None where there were faults."""
         if not isinstance(table, Mapping):
-            self.faults.append((path, "must be a table of keys"))
+            self._add(path, Trouble(faults.NOT_A_TABLE))
             return None
         before = len(self.faults)
         known = {f.name: f for f in fields(kind)}
@@ -134,40 +144,23 @@ class _Reader:
             rule: Rule = declared.metadata["rule"]
             if key in table:
                 values[key] = self._value(table[key], hints[key], rule, f"{path}.{key}")
-            elif declared.default is MISSING:
-                self.faults.append((f"{path}.{key}", f"is missing: {_describe(rule)}"))
+            elif declared.default is dataclasses.MISSING:
+                self._add(f"{path}.{key}", Trouble(faults.MISSING, meaning=described(rule)))
         if len(self.faults) > before:
             return None
         built = kind(**values)
         check = getattr(built, "faults", None)
         if check is not None:
-            self.faults += [(f"{path}.{key}", fix) for key, fix in check()]
+            self.faults += [(f"{path}.{key}", trouble) for key, trouble in check()]
         return built
 
     def _value(self, value: object, hint: Any, rule: Rule, path: str) -> Any:
         kind = _plain_type(hint)
         if kind is float and type(value) is int and abs(value) < 1 << 53:
             value = float(value)
-        if type(value) is not kind:
-            wanted = {str: "text in quotes", int: "a whole number", bool: "true or false"}
-            shown = _shown(value, rule)
-            fix = f"must be {wanted.get(kind, 'a number')}, not {shown}: {_describe(rule)}"
-            self.faults.append((path, fix))
-            return value
-        if (
-            isinstance(value, int | float)
-            and not (
-                (rule.low is None or value >= rule.low)
-                and (rule.high is None or value <= rule.high)
-            )
-        ) or (
-            isinstance(value, str)
-            and (
-                (rule.choices and value not in rule.choices)
-                or (rule.pattern and not re.fullmatch(rule.pattern, value))
-            )
-        ):
-            self.faults.append((path, f"is {_shown(value, rule)}: {_describe(rule)}"))
+        wrong = wrong_value(value, kind, rule)
+        if wrong is not None:
+            self._add(path, wrong)
         elif path.endswith("gpio") and isinstance(value, int):
             self._take_line(value, path)
         return value
@@ -176,8 +169,7 @@ class _Reader:
         """Note who uses a GPIO line. Two keys of one section are that section's own matter."""
         other = self._lines.setdefault(gpio, path)
         if other.rpartition(".")[0] != path.rpartition(".")[0]:
-            fix = f"is GPIO {gpio}, which {other} has taken: give each its own line"
-            self.faults.append((path, fix))
+            self._add(path, Trouble(faults.GPIO_TAKEN, gpio=gpio, other=other))
 
     def compare(
         self,
@@ -192,30 +184,37 @@ class _Reader:
         for name in ("mains", "generator"):
             line = f"{name}_line"
             if line in drivers and drivers.get(name, "contact") == "contact":
-                fix = f"goes with a meter in [sensors.{name}]: name this one {name}"
-                self.faults.append((f"sensors.{line}", fix))
+                self._add(f"sensors.{line}", Trouble(faults.LINE_WITHOUT_METER, name=name))
         shunt = next((s.config for s in sensors if s.name == "generator" and s.config), None)
         if generator and shunt is not None and drivers["generator"] == "ina219":
             low_a, high_a = shunt.dead_band_a, shunt.max_current_a
             if not low_a < generator.running_a <= high_a:
-                fix = f"must lie between dead_band_a ({low_a:g}) and max_current_a ({high_a:g})"
-                self.faults.append(("generator.running_a", f"{fix} of sensors.generator"))
+                self._add(
+                    "generator.running_a",
+                    Trouble(
+                        faults.RUNNING_CURRENT,
+                        low_a=low_a,
+                        high_a=high_a,
+                        sensor="sensors.generator",
+                    ),
+                )
         if battery and battery.capacity_ah is None and drivers.get("battery") == "ina219":
-            fix = "is missing: without it no charge can be told from the battery's current"
-            self.faults.append(("battery.capacity_ah", fix))
+            self._add("battery.capacity_ah", Trouble(faults.NO_CAPACITY))
         if battery and battery.nominal_v > 12 and drivers.get("battery") == "ina219":
-            fix = "must be 12: an INA219 stands 26 V, and a 24 V battery is charged at 28 V"
-            self.faults.append(("battery.nominal_v", fix))
+            self._add("battery.nominal_v", Trouble(faults.TOO_MUCH_FOR_INA219))
         for sensor in sensors:
             period_s = getattr(sensor.config, "period_s", 0.0)
             if report is not None and period_s >= report.stale_after_s:
-                fix = f"must be less than report.stale_after_s ({report.stale_after_s:g})"
-                self.faults.append((f"sensors.{sensor.name}.period_s", fix))
+                self._less(sensor, "report.stale_after_s", report.stale_after_s)
             silence_s = math.inf if generator is None else generator.unknown_after_s
             is_meter = (sensor.name, sensor.driver) == ("generator", "pzem004t")
             if is_meter and period_s >= silence_s:
-                fix = f"must be less than generator.unknown_after_s ({silence_s:g})"
-                self.faults.append((f"sensors.{sensor.name}.period_s", fix))
+                self._less(sensor, "generator.unknown_after_s", silence_s)
+
+    def _less(self, sensor: SensorSettings, other: str, limit: float) -> None:
+        """Note that a sensor's period is not less than what `other` says."""
+        trouble = Trouble(faults.NOT_LESS, other=other, limit=limit)
+        self._add(f"sensors.{sensor.name}.period_s", trouble)
 
     def _compare_devices(self, sensors: tuple[SensorSettings, ...]) -> None:
         taken: dict[tuple[Any, ...], str] = {}
@@ -224,12 +223,12 @@ class _Reader:
                 device = tuple(getattr(sensor.config, key, None) for key in keys)
                 other = taken.setdefault(device, sensor.name)
                 if None not in device and other != sensor.name:
-                    fix = f"is the device of sensors.{other}, too: give each its own"
-                    self.faults.append((f"sensors.{sensor.name}.{keys[-1]}", fix))
+                    key = f"sensors.{sensor.name}.{keys[-1]}"
+                    self._add(key, Trouble(faults.DEVICE_TAKEN, other=f"sensors.{other}"))
 
     def sensors(self, tables: object) -> tuple[SensorSettings, ...]:
         if not isinstance(tables, Mapping):
-            self.faults.append(("sensors", "must hold a table a sensor, such as [sensors.mains]"))
+            self._add("sensors", Trouble(faults.NO_SENSOR_TABLES))
             return ()
         found = []
         for name, table in tables.items():
@@ -238,14 +237,18 @@ class _Reader:
                 self.unknown(str(name), SENSORS, "sensors.")
                 continue
             if not isinstance(table, Mapping):
-                self.faults.append((path, "must be a table of keys"))
+                self._add(path, Trouble(faults.NOT_A_TABLE))
                 continue
             fitting = sorted(d for d, entry in DRIVERS.items() if name in entry.serves)
             keys = dict(table)
             driver = keys.pop("driver", None)
             if driver not in fitting:
-                problem = "is missing" if driver is None else f"is {_shown(driver)}"
-                self.faults.append((f"{path}.driver", f"{problem}: one of {', '.join(fitting)}"))
+                choices = ", ".join(fitting)
+                if driver is None:
+                    trouble = Trouble(faults.NO_DRIVER, choices=choices)
+                else:
+                    trouble = Trouble(faults.WRONG_DRIVER, value=shown(driver), choices=choices)
+                self._add(f"{path}.driver", trouble)
                 continue
             config = self.section(config_class(str(driver)), keys, path)
             found.append(SensorSettings(str(name), str(driver), config))
@@ -258,25 +261,6 @@ def _plain_type(hint: Any) -> type:
         hint = next(t for t in get_args(hint) if t is not type(None))
     assert isinstance(hint, type)
     return hint
-
-
-def _shown(value: object, rule: Rule | None = None) -> str:
-    """Return a value as a message shows it, however large it is; what may be a secret is not."""
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):
-        return f"this {type(value).__name__}"
-    if (rule is not None and rule.secret) or "@" in text:  # as in mqtt://user:password@host
-        return "something that is not repeated here"
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
-
-
-def _describe(rule: Rule) -> str:
-    if rule.choices:
-        return f"{rule.doc} (one of {', '.join(rule.choices)})"
-    if rule.low is not None and rule.high is not None:
-        return f"{rule.doc} ({rule.low:g} to {rule.high:g})"
-    return rule.doc
 
 
 def value_of(kind: type[Any], key: str, typed: str) -> Any:

@@ -6,14 +6,31 @@ from zoneinfo import ZoneInfo
 
 from publisher.config.battery import BatterySettings
 from publisher.config.door import DoorSettings
+from publisher.config.faults import (
+    GOES_WITH,
+    GPIO_TAKEN,
+    INVISIBLE,
+    LONG_PREFIX,
+    NO_EFFECT,
+    NO_SUCH_ZONE,
+    NO_USER,
+    NO_ZONES,
+    TOO_SMALL,
+    WRONG_NAME,
+    Fault,
+    shown,
+)
 from publisher.config.generator import GeneratorSettings
 from sensors.gpio import HIGHEST_GPIO
 from sensors.settings import setting
+from sensors.trouble import Trouble
 
 #: MQTT levels that stand in the topics' way.
 _PREFIX = r"[^+#/\x00$][^+#/\x00]*(/[^+#/\x00]+)*"
-#: Of the tent's name: every record's reader has it, and every `status`.
+#: Characters of the tent's name, which stands in every `status`.
 LONGEST_NAME = 200
+#: Letters and levels of `prefix`: a topic has more of both.
+LONGEST_PREFIX = 200, 20
 
 
 @dataclass(frozen=True)
@@ -45,24 +62,21 @@ class TentSettings:
         None, doc="GPIO number (BCM) of the unit's button", low=0, high=HIGHEST_GPIO
     )
 
-    def faults(self) -> list[tuple[str, str]]:
-        """Return (key, what to do) of each fault that no single key shows."""
-        found = []
+    def faults(self) -> list[Fault]:
+        """Return each fault that no single key shows."""
+        found: list[Fault] = []
         if len(self.name) > LONGEST_NAME or not self.name.isprintable():
-            fix = f"must be at most {LONGEST_NAME} characters in one line, all of which can be seen"
-            found.append(("name", fix))
+            found.append(("name", Trouble(WRONG_NAME, most=LONGEST_NAME)))
         try:
             ZoneInfo(self.timezone)
         except (KeyError, ValueError, OSError):
-            fix = "is not known: use one like Europe/Kyiv"
-            if not _has_zones():
-                fix = "cannot be looked up: this system has no time zones (apt install tzdata)"
-            found.append(("timezone", f"{self.timezone!r} {fix}"))
+            kind = NO_SUCH_ZONE if _has_zones() else NO_ZONES
+            found.append(("timezone", Trouble(kind, zone=shown(self.timezone))))
         if (self.latitude is None) != (self.longitude is None):
-            found.append(("latitude", "goes with longitude: give both or neither"))
+            found.append(("latitude", Trouble(GOES_WITH, other="longitude")))
         if self.button_gpio is not None and self.button_gpio == self.lamp_gpio:
-            fix = f"is GPIO {self.button_gpio}, as lamp_gpio is: give each its own line"
-            found.append(("button_gpio", fix))
+            taken = Trouble(GPIO_TAKEN, gpio=self.button_gpio, other="lamp_gpio")
+            found.append(("button_gpio", taken))
         return found
 
 
@@ -103,20 +117,21 @@ class BrokerSettings:
         2048.0, doc="pace of the backlog in KiB a second, at most", low=1, high=100_000
     )
 
-    def faults(self) -> list[tuple[str, str]]:
-        """Return (key, what to do) of each fault that no single key shows."""
-        found = []
+    def faults(self) -> list[Fault]:
+        """Return each fault that no single key shows."""
+        found: list[Fault] = []
         if (self.cert_file is None) != (self.key_file is None):
-            found.append(("cert_file", "goes with key_file: give both or neither"))
+            found.append(("cert_file", Trouble(GOES_WITH, other="key_file")))
         if not self.tls and (self.ca_file or self.cert_file):
-            found.append(("tls", "must be true for ca_file and cert_file to have an effect"))
-        if len(self.prefix) > 200 or self.prefix.count("/") > 20:
-            found.append(("prefix", "is too long for a topic: at most 200 letters and 20 levels"))
+            found.append(("tls", Trouble(NO_EFFECT)))
+        letters, levels = LONGEST_PREFIX
+        if len(self.prefix) > letters or self.prefix.count("/") > levels:
+            found.append(("prefix", Trouble(LONG_PREFIX, letters=letters, levels=levels)))
         for key in ("host", "prefix"):
             if not getattr(self, key).isprintable():
-                found.append((key, "has a character that cannot be seen: write it anew"))
+                found.append((key, Trouble(INVISIBLE)))
         if self.password_file and not self.username:
-            found.append(("username", "is missing: a password alone is not sent"))
+            found.append(("username", Trouble(NO_USER)))
         return found
 
 
@@ -130,10 +145,10 @@ class ReportSettings:
         15.0, doc="age from which a sensor's value is no longer reported", low=2, high=3600
     )
 
-    def faults(self) -> list[tuple[str, str]]:
-        """Return (key, what to do) of each fault that no single key shows."""
+    def faults(self) -> list[Fault]:
+        """Return each fault that no single key shows."""
         if self.ttl_s < self.interval_s:
-            return [("ttl_s", f"must be at least interval_s ({self.interval_s:g})")]
+            return [("ttl_s", Trouble(TOO_SMALL, other="interval_s", limit=self.interval_s))]
         return []
 
 

@@ -253,9 +253,9 @@ def _configuration(file: Path) -> tuple[Config | None, list[Finding]]:
                 ),
                 file=file,
                 wrong=key,
-                fix=fix,
+                fix=trouble,
             )
-            for key, fix in error.faults
+            for key, trouble in error.faults
         ]
 
 

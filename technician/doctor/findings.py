@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from sensors.trouble import Kind, Severity
-from technician.words import _, kinds
+from sensors.trouble import Kind, Severity, Trouble
+from technician.words import _, kinds, told
 from technician.words.printable import printable
 
 
@@ -24,7 +24,7 @@ class Verdict(StrEnum):
 class Text(NamedTuple):
     """A sentence with `{name}` for each of its values.
 
-    These may be texts themselves, or words that stand in the catalogue, which are translated too.
+    These may be texts or troubles themselves, or words that stand in the catalogue.
     """
 
     template: str
@@ -37,11 +37,17 @@ class Text(NamedTuple):
 
     def here(self) -> str:
         """Return it in the terminal's language."""
-        values = {
-            k: v.here() if isinstance(v, Text) else _(v) if isinstance(v, str) and v else v
-            for k, v in self.values.items()
-        }
+        values = {k: _here(v) for k, v in self.values.items()}
         return printable(_(self.template).format(**values))
+
+
+def _here(value: object) -> object:
+    """Return a value of a text in the terminal's language."""
+    if isinstance(value, Text):
+        return value.here()
+    if isinstance(value, Trouble):
+        return told(value)
+    return _(value) if isinstance(value, str) and value else value
 
 
 class Finding(NamedTuple):

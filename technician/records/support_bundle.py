@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from publisher import control
+from publisher.config.faults import fault_json
 from publisher.config.load import ConfigError, keys_of, load
 from publisher.config.sections import SECTIONS
 from sensors.registry import DRIVERS, config_class
@@ -127,7 +128,7 @@ def _faults(config: Path) -> dict[str, Any]:
     return {
         "file": str(config),
         "ok": not faults,
-        "faults": [{"key": key, "fix": fix} for key, fix in faults],
+        "faults": [fault_json(*fault) for fault in faults],
     }
 
 

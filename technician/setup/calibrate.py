@@ -25,7 +25,16 @@ from sensors.hardware import Hardware
 from sensors.reading import Quality, SensorError
 from technician.service import NAME, Service
 from technician.setup import config_file
-from technician.terminal import DEFAULT_CONFIG, DONE, FAILED, USAGE, complain, prose, say
+from technician.terminal import (
+    DEFAULT_CONFIG,
+    DONE,
+    FAILED,
+    USAGE,
+    complain,
+    complain_of,
+    prose,
+    say,
+)
 from technician.words import _, marked
 from technician.words.printable import printable
 
@@ -98,7 +107,7 @@ def calibrate(options: argparse.Namespace, bench: Bench) -> int:
             "zero": _zero, "span": _span, "door": _door, "battery": _battery, "undo": _undo,
         }[options.what](options, bench)  # fmt: skip
     except ConfigError as error:
-        complain(str(error))
+        complain_of(error)
         return USAGE
     except calibration.UnfitReadings as refusal:
         complain(f"{options.sensor}: {_(CURES[refusal.why]).format(**refusal.values)}")

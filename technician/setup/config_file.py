@@ -13,8 +13,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from publisher.config.load import ConfigError, parse
+from publisher.config import load
+from publisher.config.faults import ENDLESS
+from publisher.config.load import ConfigError, parse, text_of
 from publisher.files import sync_directory, written
+from sensors.trouble import Trouble
 
 if TYPE_CHECKING:
     import tomlkit
@@ -30,16 +33,7 @@ def document(path: Path) -> "tomlkit.TOMLDocument":
 
     Raises ConfigError where it is missing, cannot be read or is not TOML.
     """
-    try:
-        return document_of(path.read_text(encoding="utf-8-sig"), str(path))
-    except FileNotFoundError:
-        fix = "does not exist: sudo tentwatch setup makes it"
-        raise ConfigError(str(path), [("file", fix)]) from None
-    except OSError as error:
-        fix = f"cannot be read ({error.strerror}): use sudo"
-        raise ConfigError(str(path), [("file", fix)]) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(str(path), [("syntax", f"is not TOML: {error}")]) from error
+    return document_of(text_of(path), str(path))
 
 
 def with_keys(document: "tomlkit.TOMLDocument", section: str, keys: Mapping[str, Any]) -> str:
@@ -97,10 +91,11 @@ def document_of(text: str, where: str) -> "tomlkit.TOMLDocument":
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
 
+    load.document_of(text, where)
     try:
         return tomlkit.parse(text)
-    except (ValueError, RecursionError, TOMLKitError) as error:
-        raise ConfigError(where, [("syntax", f"is not TOML: {error}")]) from error
+    except (ValueError, RecursionError, TOMLKitError):
+        raise ConfigError(where, [("syntax", Trouble(ENDLESS))]) from None
 
 
 def write(path: Path, text: str) -> Path | None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from publisher.config.faults import Fault
 from publisher.config.load import ConfigError, parse, value_of
 from publisher.config.sections import SECTIONS
 from sensors.registry import DRIVERS, config_class
@@ -89,8 +90,8 @@ class Draft:
         """Set a key to what somebody typed."""
         self.put(key, value_of(self._kind(key), key.rpartition(".")[2], typed))
 
-    def faults(self) -> list[tuple[str, str]]:
-        """Return every (key, what to do) that is wrong with it."""
+    def faults(self) -> list[Fault]:
+        """Return everything that is wrong with it."""
         try:
             parse(self.text(), self.where)
         except ConfigError as error:

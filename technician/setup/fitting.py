@@ -15,7 +15,7 @@ from technician.setup.dialogue import NOTHING, Dialogue
 from technician.setup.draft import Draft
 from technician.setup.questions import BATTERY
 from technician.setup.questions import usual as usual_answer
-from technician.words import _, counted, marked
+from technician.words import _, counted, marked, told
 
 #: Time for a hand to reach the beam, and for somebody to walk to a switch.
 WAVE_S, SWITCH_S = 20.0, 90.0
@@ -182,7 +182,8 @@ class Fitting:
                 millivolts = self._draft.get(ohm_key)
                 if isinstance(millivolts, float):
                     self._draft.put(ohm_key, round(millivolts / 1000 / present_a, 9))
-            faults = [fix for key, fix in self._draft.faults() if key in (ampere_key, ohm_key)]
+            wrong = self._draft.faults()
+            faults = [told(trouble) for key, trouble in wrong if key in (ampere_key, ohm_key)]
             if not faults:
                 return
             for fix in faults:
@@ -313,8 +314,8 @@ class Fitting:
         self._fit(name, driver, keys)
         section = f"sensors.{name}"
         faults = [f for f in self._draft.faults() if f[0].startswith(section)]
-        for key, fix in faults:
-            self._dialogue.tell(f"{key}: {fix}", "  ")
+        for key, trouble in faults:
+            self._dialogue.tell(f"{key}: {told(trouble)}", "  ")
         if faults:
             self.fitted.discard(name)
             return False

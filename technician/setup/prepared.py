@@ -6,13 +6,15 @@ the unit starts. A power cut at any step leaves the file where it is, and the ne
 
 from pathlib import Path
 
+from publisher.config.faults import TOO_LARGE, WRONG_PASSWORD, Fault, not_utf8
 from publisher.config.load import ConfigError
 from publisher.files import sync_directory, written
+from sensors.trouble import Trouble
 from technician import secrets
 from technician.setup import config_file
 from technician.setup.config_file import document_of
 from technician.setup.draft import Draft
-from technician.terminal import DONE, FAILED, USAGE, complain, say
+from technician.terminal import DONE, FAILED, USAGE, complain, complain_of, say
 from technician.words import _
 
 #: Where the file can lie: on the first partition of the card, which any computer can read.
@@ -42,7 +44,7 @@ def run(file: Path, config: Path) -> int:
     try:
         draft, password = _read(file, config)
     except ConfigError as error:
-        complain(str(error))
+        complain_of(error)
         _set_aside(file, error)
         return USAGE
     config.absolute().parent.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -70,20 +72,19 @@ def _read(file: Path, config: Path) -> tuple[Draft, str]:
     with file.open("rb") as opened:
         content = opened.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
-        raise ConfigError(file.name, [("file", f"is larger than {MOST_BYTES >> 10} KiB")])
+        raise ConfigError(file.name, [("file", Trouble(TOO_LARGE, kib=MOST_BYTES >> 10))])
     try:
         text = content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
-        fix = f"is not UTF-8: save it as such ({error.reason} at byte {error.start})"
-        raise ConfigError(file.name, [("file", fix)]) from error
+        raise ConfigError(file.name, [("file", not_utf8(error))]) from None
     draft = Draft(document_of(text, file.name), file.name)
     password = draft.get("password")
     draft.put("password", None)
-    faults = []
+    faults: list[Fault] = []
     if password is not None and (
         not isinstance(password, str) or len(password.strip().splitlines()) != 1
     ):
-        faults.append(("password", "must be text in quotes on one line, and not empty"))
+        faults.append(("password", Trouble(WRONG_PASSWORD)))
     elif password:
         own = config.absolute().with_name("password")
         draft.put("broker.password_file", str(own))
@@ -98,7 +99,7 @@ def _set_aside(file: Path, error: ConfigError) -> None:
     lines = [
         f"{file.name} was not taken over. The unit goes on with the configuration that it had.",
         "",
-        *(f"{key}: {fix}" for key, fix in error.faults),
+        *(f"{key}: {trouble}" for key, trouble in error.faults),
         "",
         f"Correct it, and name it {file.name} again. It may hold the broker's password: where it is",
         "not needed any more, delete it.",

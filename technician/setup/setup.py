@@ -11,9 +11,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from publisher.config.faults import NO_TEXT, NOT_ONE_LINE, UNREADABLE, Fault
 from publisher.config.load import ConfigError, parse, value_of
 from sensors.hardware import Hardware
 from sensors.registry import DRIVERS, config_class
+from sensors.trouble import Trouble
 from technician import secrets
 from technician.service import Service
 from technician.setup import config_file
@@ -21,8 +23,8 @@ from technician.setup.dialogue import Cancelled, Dialogue, shown
 from technician.setup.draft import Draft
 from technician.setup.fitting import Fitting
 from technician.setup.questions import BATTERY, BROKER, QUESTIONS, TENT, Question, flag, usual
-from technician.terminal import DONE, FAILED, USAGE, complain, say
-from technician.words import _
+from technician.terminal import DONE, FAILED, USAGE, complain, complain_of, say
+from technician.words import _, told
 from technician.words.printable import printable
 
 #: A sensor that is taken out of the configuration, in place of its driver.
@@ -87,14 +89,14 @@ class _Setup:
             draft = self._begin()
             before = draft.copy()
         except ConfigError as error:
-            complain(str(error))
+            complain_of(error)
             return USAGE
         given, fitted, faults = self._take_flags(draft)
         if not self._dialogue.is_asking:
             # What is missing is named before anything is searched for or stopped.
             self._ask(draft, before, given)
             of_secret = [fault for fault in faults if fault[0] == _PASSWORD_FLAG]
-            faults = self._faults(draft) + of_secret
+            faults = draft.faults() + of_secret
         if faults:
             return self._refuse(faults)
         if self._dialogue.is_asking:
@@ -106,14 +108,14 @@ class _Setup:
         fitting.find_lines()
         if self._dialogue.is_asking:
             self._ask(draft, before, given)
-        while faults := self._faults(draft):
+        while faults := draft.faults():
             again = [
-                q for q in (*QUESTIONS, *BATTERY) if any(key in q.keys for key, _fix in faults)
+                q for q in (*QUESTIONS, *BATTERY) if any(key in q.keys for key, _why in faults)
             ]
             if not again or not self._dialogue.is_asking:
                 return self._refuse(faults)
-            for key, fix in faults:
-                self._dialogue.tell(f"{key}: {fix}", "  ")
+            for key, trouble in faults:
+                self._dialogue.tell(f"{key}: {told(trouble)}", "  ")
             for question in again:
                 self._ask_one(question, draft, before, set())
         say("")
@@ -159,13 +161,14 @@ class _Setup:
                 raise
             if not hasattr(self, "_is_told"):
                 self._is_told = True
-                self._dialogue.tell(str(error))
+                for key, trouble in error.faults:
+                    self._dialogue.tell(f"{error.where}: {key}: {told(trouble)}")
                 self._dialogue.tell(
                     _("It is kept beside the new one, which is begun from nothing.")
                 )
             return Draft.empty(self._path)
 
-    def _take_flags(self, draft: Draft) -> tuple[set[str], set[str], list[tuple[str, str]]]:
+    def _take_flags(self, draft: Draft) -> tuple[set[str], set[str], list[Fault]]:
         """Take over what the command line says.
 
         Returns the keys and the sensors that are settled by it, and what is wrong with them.
@@ -197,21 +200,20 @@ class _Setup:
             given.add(key)
             draft.enter(key, value)
         faults = [
-            (key, fix)
-            for key, fix in draft.faults()
+            (key, trouble)
+            for key, trouble in draft.faults()
             if any(key == one or key.startswith(f"{one}.") for one in given)
         ]
         if self._options.password_file is not None:
             try:
                 self._secret = self._read_secret()
             except UnicodeError:
-                faults.append((_PASSWORD_FLAG, _("is no UTF-8 text: save it as such")))
+                faults.append((_PASSWORD_FLAG, Trouble(NO_TEXT)))
             except OSError as error:
-                why = _("cannot be read ({error}): check its path and its rights")
-                faults.append((_PASSWORD_FLAG, why.format(error=error.strerror)))
+                faults.append((_PASSWORD_FLAG, Trouble(UNREADABLE, error=error.strerror)))
             else:
                 if len(self._secret.splitlines()) != 1:
-                    faults.append((_PASSWORD_FLAG, _("must hold one line: the password")))
+                    faults.append((_PASSWORD_FLAG, Trouble(NOT_ONE_LINE)))
         return given, fitted, faults
 
     def _read_secret(self) -> str:
@@ -266,15 +268,11 @@ class _Setup:
             if not isinstance(present, str) or secrets.is_credential(Path(present)):
                 draft.put("broker.password_file", str(own))
 
-    def _faults(self, draft: Draft) -> list[tuple[str, str]]:
-        """Return what is wrong, each with the flag that answers it."""
-        if self._dialogue.is_asking:
-            return draft.faults()
-        return [(key, f"{fix} ({flag(key)})") for key, fix in draft.faults()]
-
-    def _refuse(self, faults: list[tuple[str, str]]) -> int:
-        for key, fix in faults:
-            complain(f"{key}: {fix}")
+    def _refuse(self, faults: list[Fault]) -> int:
+        """Say what is wrong; where nothing is asked, with the flag that would answer it."""
+        for key, trouble in faults:
+            is_key = key != _PASSWORD_FLAG and not self._dialogue.is_asking
+            complain(f"{key}: {told(trouble)}" + (f" ({flag(key)})" if is_key else ""))
         return USAGE
 
     def _warn_of_what_is_heard(self, draft: Draft) -> None:

@@ -23,6 +23,8 @@ DECLARING: tuple[str, ...] = (
     "publisher.link.dial",
     "publisher.link.refusals",
     "publisher.link.troubles",
+    "publisher.config.faults",
+    "technician.secrets",
 )
 
 

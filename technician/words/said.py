@@ -97,23 +97,6 @@ MESSAGES = (
     marked(
         "{error}: see that tentwatch may write in the state directory, or replace the card"
     ),
-    # the configuration
-    marked("does not exist: copy the sample configuration there"),
-    marked("cannot be read ({error}): check its path and its rights"),
-    marked("is not TOML: {error}"),
-    marked("is not a key: remove it (did you mean {near}?)"),
-    marked("is not a key: remove it (known here: {known})"),
-    marked("is missing: {meaning}"),
-    marked("must be text in quotes, not {value}: {meaning}"),
-    marked("must be a whole number, not {value}: {meaning}"),
-    marked("must be true or false, not {value}: {meaning}"),
-    marked("must be a number, not {value}: {meaning}"),
-    marked("is GPIO {gpio}, which {other} has taken: give each its own line"),
-    marked("is the device of {other}, too: give each its own"),
-    marked("goes with {key}: give both or neither"),
-    marked(
-        "{file} can be read by others than its owner (mode {mode}): sudo chmod 600 {path}"
-    ),
 )  # fmt: skip
 
 #: What stands in a message as a part that is translated by itself.

@@ -1,0 +1,243 @@
+"""What can be wrong with a configuration: each fault is a key with a trouble of one of these kinds.
+
+A sentence goes on after the key (`tent.id: is missing: …`). Nothing of a configuration's text is repeated
+where a secret may stand: a wrong value may be the secret itself, and so may a line that is not TOML.
+"""
+
+import re
+import tomllib
+from typing import Any
+
+from sensors.settings import Rule
+from sensors.trouble import Trouble, declare, marked
+
+#: A key with what is wrong with it; `file` and `syntax` stand for the whole.
+Fault = tuple[str, Trouble]
+
+#: Characters of a wrong value that a message repeats.
+LONGEST_SHOWN = 60
+_HIDDEN = marked("something that is not repeated here")
+_ENDLESS = marked("something too long to be repeated")
+#: Types as a message calls them.
+_WANTED = {
+    str: marked("text in quotes"),
+    int: marked("a whole number"),
+    float: marked("a number"),
+    bool: marked("true or false"),
+}
+
+# The file
+
+NO_FILE = declare(
+    "config.no_file",
+    marked("does not exist"),
+    marked("sudo tentwatch setup makes it; by hand: copy the sample configuration there"),
+)
+UNREADABLE = declare(
+    "config.unreadable",
+    marked("cannot be read ({error})"),
+    marked("use sudo, or check its path and its rights"),
+)
+NOT_UTF8 = declare(
+    "config.not_utf8", marked("is not UTF-8 in line {line}"), marked("save it as such")
+)
+TOO_LARGE = declare("config.too_large", marked("is larger than {kib} KiB: it is no configuration"))
+NOT_TOML = declare(
+    "config.not_toml",
+    marked("is not TOML"),
+    marked(
+        "correct line {line} at column {column}: text stands in quotes, the name of a section in brackets"
+    ),
+)
+TWICE = declare(
+    "config.twice",
+    marked("is not TOML"),
+    marked("line {line} begins a key or a section that stands above already: remove one"),
+)
+UNFINISHED = declare(
+    "config.unfinished",
+    marked("is not TOML"),
+    marked("complete its end: a value, a quotation mark or a bracket is missing there"),
+)
+ENDLESS = declare(
+    "config.endless",
+    marked("is not TOML"),
+    marked("remove the number that is too long, or the brackets inside too many others"),
+)
+
+# The password's own file
+
+NO_TEXT = declare("config.no_text", marked("is no UTF-8 text"), marked("save it as such"))
+NOT_ONE_LINE = declare("config.not_one_line", marked("must hold one line: the password"))
+
+# Keys and tables
+
+NOT_A_TABLE = declare("config.not_a_table", marked("must be a table of keys"))
+NO_SENSOR_TABLES = declare(
+    "config.no_sensor_tables", marked("must hold a table a sensor, such as [sensors.mains]")
+)
+MISSPELT = declare(
+    "config.misspelt", marked("is not a key"), marked("remove it (did you mean {near}?)")
+)
+NOT_A_KEY = declare(
+    "config.not_a_key", marked("is not a key"), marked("remove it (known here: {known})")
+)
+SECRET_KEY = declare(
+    "config.secret_key",
+    marked("is not a key"),
+    marked(
+        "remove it (a secret never stands here: write it to a file and name that in password_file)"
+    ),
+)
+MISSING = declare("config.missing", marked("is missing"), "{meaning}")
+NO_DRIVER = declare("config.no_driver", marked("is missing"), marked("one of {choices}"))
+WRONG_DRIVER = declare("config.wrong_driver", marked("is {value}"), marked("one of {choices}"))
+
+# Values
+
+WRONG_TYPE = declare("config.wrong_type", marked("must be {wanted}, not {value}"), "{meaning}")
+OUT_OF_RANGE = declare("config.out_of_range", marked("is {value}"), "{meaning}")
+NOT_A_CHOICE = declare("config.not_a_choice", marked("is {value}"), "{meaning}")
+WRONG_FORM = declare("config.wrong_form", marked("is {value}"), "{meaning}")
+WRONG_PASSWORD = declare(
+    "config.wrong_password", marked("must be text in quotes on one line, and not empty")
+)
+WRONG_NAME = declare(
+    "config.wrong_name",
+    marked("must be at most {most} characters in one line, all of which can be seen"),
+)
+INVISIBLE = declare(
+    "config.invisible", marked("has a character that cannot be seen"), marked("write it anew")
+)
+LONG_PREFIX = declare(
+    "config.long_prefix",
+    marked("is too long for a topic: at most {letters} letters and {levels} levels"),
+)
+NO_SUCH_ZONE = declare(
+    "config.no_such_zone", marked("{zone} is not known"), marked("use one like Europe/Kyiv")
+)
+NO_ZONES = declare(
+    "config.no_zones",
+    marked("{zone} cannot be looked up: this system has no time zones"),
+    marked("sudo apt install tzdata"),
+)
+WRONG_NOMINAL = declare("config.wrong_nominal", marked("must be 12, 24, 36 or 48"))
+WRONG_VOLTAGE = declare(
+    "config.wrong_voltage",
+    marked("must be {low_v:g} to {high_v:g} for a battery of {nominal_v:g} V"),
+)
+
+# Values that do not go together
+
+GOES_WITH = declare("config.goes_with", marked("goes with {other}"), marked("give both or neither"))
+NOT_LESS = declare("config.not_less", marked("must be less than {other} ({limit:g})"))
+TOO_SMALL = declare("config.too_small", marked("must be at least {other} ({limit:g})"))
+NO_EFFECT = declare(
+    "config.no_effect", marked("must be true for ca_file and cert_file to have an effect")
+)
+NO_USER = declare("config.no_user", marked("is missing: a password alone is not sent"))
+NO_CHEMISTRY = declare(
+    "config.no_chemistry", marked("is missing"), marked("lifepo4 or lead_acid, with capacity_ah")
+)
+NO_CAPACITY = declare(
+    "config.no_capacity",
+    marked("is missing: without it no charge can be told from the battery's current"),
+)
+GPIO_TAKEN = declare(
+    "config.gpio_taken",
+    marked("is GPIO {gpio}, which {other} has taken"),
+    marked("give each its own line"),
+)
+DEVICE_TAKEN = declare(
+    "config.device_taken", marked("is the device of {other}, too"), marked("give each its own")
+)
+LINE_WITHOUT_METER = declare(
+    "config.line_without_meter",
+    marked("goes with a meter in [sensors.{name}]"),
+    marked("name this one {name}"),
+)
+RUNNING_CURRENT = declare(
+    "config.running_current",
+    marked("must lie between dead_band_a ({low_a:g}) and max_current_a ({high_a:g}) of {sensor}"),
+)
+TOO_MUCH_FOR_INA219 = declare(
+    "config.too_much_for_ina219",
+    marked("must be 12: an INA219 stands 26 V, and a 24 V battery is charged at 28 V"),
+)
+
+#: Where `tomllib` says that a text is wrong.
+_PLACE = re.compile(r"\(at line (\d+), column (\d+)\)$")
+
+
+def fault_json(key: str, trouble: Trouble) -> dict[str, Any]:
+    """Return a fault as JSON has it."""
+    return {"key": key, **trouble.as_dict(), "fix": str(trouble)}
+
+
+def not_toml(error: Exception, text: str) -> Trouble:
+    """Return what `tomllib` has found wrong with a text.
+
+    It has no codes, and quotes the text: of its words only the line and the column are repeated.
+    """
+    if not isinstance(error, tomllib.TOMLDecodeError):
+        return Trouble(ENDLESS)
+    words = str(error)
+    place = _PLACE.search(words)
+    if words.startswith(("Cannot", "Duplicate")):
+        return Trouble(TWICE, line=int(place[1]) if place else text.count("\n") + 1)
+    if place is None:
+        return Trouble(UNFINISHED)
+    return Trouble(NOT_TOML, line=int(place[1]), column=int(place[2]))
+
+
+def not_utf8(error: UnicodeDecodeError) -> Trouble:
+    """Return in which line a file is not UTF-8."""
+    return Trouble(NOT_UTF8, line=error.object[: error.start].count(b"\n") + 1)
+
+
+def wrong_value(value: object, wanted: type, rule: Rule) -> Trouble | None:
+    """Return why a key of type `wanted` cannot have a value; None where it can."""
+    if type(value) is not wanted:
+        kind, values = WRONG_TYPE, {"wanted": _WANTED[wanted]}
+    elif not _is_in_range(value, rule):
+        return Trouble(
+            OUT_OF_RANGE,
+            value=shown(value, rule),
+            meaning=described(rule),
+            low=rule.low,
+            high=rule.high,
+        )
+    elif rule.choices and value not in rule.choices:
+        kind, values = NOT_A_CHOICE, {"choices": ", ".join(rule.choices)}
+    elif rule.pattern and not re.fullmatch(rule.pattern, str(value)):
+        kind, values = WRONG_FORM, {}
+    else:
+        return None
+    return Trouble(kind, value=shown(value, rule), meaning=described(rule), **values)
+
+
+def _is_in_range(value: object, rule: Rule) -> bool:
+    """Say whether a number lies between its limits; what is no number does."""
+    if not isinstance(value, int | float):
+        return True
+    return (rule.low is None or value >= rule.low) and (rule.high is None or value <= rule.high)
+
+
+def shown(value: object, rule: Rule | None = None) -> str:
+    """Return a value as a message shows it, however large it is; what may be a secret is not."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        return _ENDLESS
+    if (rule is not None and rule.secret) or "@" in text:  # as in mqtt://user:password@host
+        return _HIDDEN
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
+
+
+def described(rule: Rule) -> str:
+    """Return what a key means, and which values it takes."""
+    if rule.choices:
+        return f"{rule.doc} (one of {', '.join(rule.choices)})"
+    if rule.low is not None and rule.high is not None:
+        return f"{rule.doc} ({rule.low:g} to {rule.high:g})"
+    return rule.doc
