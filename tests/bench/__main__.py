@@ -37,12 +37,12 @@ from tests.bench.faults import is_well
 from tests.bench.faults import run as storm
 from tests.bench.stage import Broker, Failed, Message, Subscriber, Unit, records
 
-#: Changes closer than the agent's pause between two snapshots wait for it: that is its duty and not
-#: its speed.
+#: Seconds between two changes. The agent delays changes that are closer than its pause between two
+#: snapshots; that is its duty, not its speed.
 LEAST_GAP_S, MOST_GAP_S = 1.12, 1.4
-#: How long a passage takes at the door, from the first beam to the last.
+#: Duration of a passage at the door, from the first beam to the last.
 WALK_S = 0.37
-#: In the soak; with a snapshot a minute after the last state, each change makes two states.
+#: In the soak. The next snapshot is a minute after the last state, so each change makes two states.
 CHANGE_EVERY_S = 75.0
 DAY_S, PASSAGES = 86_400, 1000
 STATES_A_DAY = DAY_S // 60 + PASSAGES
@@ -60,7 +60,7 @@ def figure(bar: str, met: bool, how: str, **values: Any) -> dict[str, Any]:
 
 @dataclass
 class Tent:
-    """Moves a unit's devices at random moments, and knows what the unit must report of it."""
+    """Moves a unit's devices at random moments, and knows what the unit must report."""
 
     unit: Unit
     entered: int = 0
@@ -72,7 +72,7 @@ class Tent:
     chance: random.Random = field(default_factory=lambda: random.Random(1))
 
     def someone_passes(self) -> float:
-        """Let a person in or, the next time, out; return the moment of the last beam's release."""
+        """Let a person in, and the next time out; return the moment of the last beam's release."""
         self.rest(WALK_S)
         inward = self.entered == self.left
         self.entered += inward
@@ -81,7 +81,7 @@ class Tent:
         return self.done_s
 
     def mains_change(self) -> float:
-        """Take mains away or give it back; return the moment of the contact's edge."""
+        """Switch mains off or on; return the moment of the contact's edge."""
         self.rest()
         self.mains = not self.mains
         self.mains_lost += not self.mains
@@ -98,7 +98,7 @@ class Tent:
         time.sleep(max(0.0, self.done_s + gap_s - ahead_s - time.monotonic()))
 
     def is_shown_by(self, message: Message) -> bool:
-        """Say whether a message is a state that has all changes so far."""
+        """Say whether a message is a state that shows all changes so far."""
         if message.kind != "state":
             return False
         capacity, mains = message.content["capacity"], message.content["power"]["mains"]
@@ -108,7 +108,7 @@ class Tent:
 
 @contextmanager
 def stage(work: Path, interval_s: float, speed: float) -> Iterator[tuple[Broker, Subscriber, Unit]]:
-    """Set up a broker, a subscriber, and a unit whose sensors have all spoken."""
+    """Set up a broker, a subscriber, and a unit whose sensors have all delivered readings."""
     with (
         Broker(work) as broker,
         Subscriber(broker.port) as subscriber,
@@ -119,7 +119,7 @@ def stage(work: Path, interval_s: float, speed: float) -> Iterator[tuple[Broker,
 
 
 def start(work: Path, quick: bool) -> Figures:
-    """From exec to the first state."""
+    """Time from exec to the first state."""
     took = []
     program = Path(sys.executable).with_name("tentwatch")
     with Broker(work) as broker, Subscriber(broker.port) as subscriber:
@@ -139,7 +139,7 @@ def start(work: Path, quick: bool) -> Figures:
             "<= 0.6",
             worst_s <= 0.6,
             "exec of `tentwatch demo` with a new state directory to the first `state` at a "
-            "subscriber; the worst of the runs is held against the bar",
+            "subscriber; the bar applies to the worst run",
             median=round(statistics.median(took), 3),
             worst=worst_s,
             runs=len(took),
@@ -148,12 +148,12 @@ def start(work: Path, quick: bool) -> Figures:
 
 
 def latency(work: Path, quick: bool) -> Figures:
-    """From the change to the message."""
+    """Time from the change to the message."""
     return _latencies(work, 15 if quick else 100, 60.0, "")
 
 
 def latency_1s(work: Path, quick: bool) -> Figures:
-    """From the change to the message, while there is a snapshot a second."""
+    """Time from the change to the message, with a snapshot a second."""
     return _latencies(work, 15 if quick else 100, 1.0, "_interval_1s")
 
 
@@ -218,8 +218,7 @@ def disk(work: Path, quick: bool) -> Figures:
             "<= 40",
             mb <= 40 and counted == passages,
             f"write_bytes in /proc/PID/io after {seconds:.0f} simulated seconds at {speed:.0f} "
-            f"times the speed of life, {passages} passages and {4 * cuts} power changes; a day's "
-            f"worth of it",
+            f"times real speed, {passages} passages and {4 * cuts} power changes; scaled to a day",
             value=mb,
             passages_counted=counted,
             states=states,
@@ -229,7 +228,7 @@ def disk(work: Path, quick: bool) -> Figures:
 
 
 def soak(work: Path, quick: bool) -> Figures:
-    """Memory and CPU: a backlog drained, then a unit with a snapshot a minute."""
+    """Memory and CPU while a backlog is sent, and then with a snapshot a minute."""
     rows, seconds = 10_000, 60.0 if quick else 600.0
     with Broker(work) as broker, Subscriber(broker.port) as subscriber:
         with Unit(work / "state", broker.port):
@@ -246,16 +245,16 @@ def soak(work: Path, quick: bool) -> Figures:
             drained_s = subscriber.next(is_last).at_s - began_s
             unit.wait_until(lambda status: status["buffer"]["rows"] == 0)
             drained_mib, _ = unit.memory_mib()
-            say(f"soak: the backlog is drained, {drained_mib} MiB; now {seconds:.0f} s of peace")
+            say(f"soak: the backlog is sent, {drained_mib} MiB; now {seconds:.0f} s undisturbed")
             cpu, bytes_per_state = _live(unit, subscriber, seconds)
             end_mib, peak_mib = unit.memory_mib()
     return {
         "memory_mib": figure(
             "<= 40",
             max(drained_mib, end_mib, peak_mib) <= 40,
-            f"VmRSS of the unit's process, simulated devices included, after it has drained a "
+            f"VmRSS of the unit's process, simulated devices included, after it has sent a "
             f"backlog of {rows} states (put into its store before the start) and {seconds:.0f} s "
-            f"later; the peak is VmHWM and is held against the bar",
+            f"later; the peak is VmHWM; the bar applies to all three",
             after_backlog=drained_mib,
             at_the_end=end_mib,
             peak=peak_mib,
@@ -267,7 +266,7 @@ def soak(work: Path, quick: bool) -> Figures:
             bytes_per_state * STATES_A_DAY / 1e6 <= 40,
             f"write_bytes for each state during the same {seconds:.0f} s, times the "
             f"{STATES_A_DAY} states of a day with a snapshot a minute and {PASSAGES} passages: the "
-            f"kernel writes out some pages between two states that a fast day writes once",
+            f"kernel writes some pages between two states that a fast day writes only once",
             value=round(bytes_per_state * STATES_A_DAY / 1e6, 1),
             bytes_per_state=bytes_per_state,
         ),
@@ -275,7 +274,7 @@ def soak(work: Path, quick: bool) -> Figures:
 
 
 def _fill(state_dir: Path, rows: int, sample: dict[str, Any]) -> None:
-    """Leave `rows` unsent states in a store, each like `sample`, as a long outage would."""
+    """Put `rows` unsent states into a store, copies of `sample`, as after a long outage."""
     now = Clock().now()
     store = Store(state_dir, 100_000, 200 << 20)
     totals = store.open(boot_id(), now).totals
@@ -292,18 +291,18 @@ def _fill(state_dir: Path, rows: int, sample: dict[str, Any]) -> None:
 
 
 def soak_1s(work: Path, quick: bool) -> Figures:
-    """CPU with a snapshot a second."""
+    """CPU time with a snapshot a second."""
     with stage(work, 1.0, 1.0) as (_, subscriber, unit):
         cpu, _ = _live(unit, subscriber, 30.0 if quick else 120.0)
     return {"cpu_s_per_hour_interval_1s": cpu}
 
 
 def _live(unit: Unit, subscriber: Subscriber, seconds: float) -> tuple[dict[str, Any], int]:
-    """Let a unit live for a while; return the figure of its CPU time, and the bytes for a state."""
+    """Let a unit run for `seconds`; return the figure of its CPU time, and the bytes per state."""
     tent = Tent(unit)
     tent.someone_passes()
     subscriber.next(tent.is_shown_by)
-    time.sleep(5.0)  # what belongs to the start or to a backlog is over, and its rows are deleted
+    time.sleep(5.0)  # work of the start and of the backlog is over, and its rows are deleted
     before, cpu_s, written = len(subscriber.messages), unit.cpu_s(), unit.written_bytes()
     began_s = time.monotonic()
     for number in range(1, int(seconds / CHANGE_EVERY_S) + 1):
@@ -326,7 +325,7 @@ def _live(unit: Unit, subscriber: Subscriber, seconds: float) -> tuple[dict[str,
 
 
 def outage(work: Path, quick: bool) -> Figures:
-    """A broker that is away for a minute, and a unit that is killed meanwhile."""
+    """A broker that is down for a minute, and a unit that is killed meanwhile."""
     down_s, state_dir = 15.0 if quick else 60.0, work / "state"
     with Broker(work) as broker, Subscriber(broker.port) as before:
         port = broker.port
@@ -339,7 +338,7 @@ def outage(work: Path, quick: bool) -> Figures:
             down_at_s = time.monotonic()
             while time.monotonic() < down_at_s + down_s / 2 or not tent.mains:
                 tent.something_happens()
-            tent.rest()  # what is younger than a second may still wait for its transaction
+            tent.rest()  # a change younger than a second may still wait for its transaction
             unit.send(signal.SIGKILL)
             unit.wait()
     say("outage: killed the unit")
@@ -348,7 +347,7 @@ def outage(work: Path, quick: bool) -> Figures:
         tent.unit = unit
         while time.monotonic() < down_at_s + down_s:
             tent.something_happens()
-        # The unit holds its breath until somebody listens: what a broker sends to nobody is lost.
+        # The unit is stopped until the subscriber is connected: a broker drops messages without one.
         unit.send(signal.SIGSTOP)
         with Broker(work, port), Subscriber(port) as after:
             back_s = time.monotonic()
@@ -397,9 +396,9 @@ def _judge(
         "0 lost, 0 ambiguous, 0 disordered, every change reported once",
         lost == ambiguous == disordered == 0 and reported == happened,
         f"passages and power changes throughout; the broker gets SIGTERM and another takes its "
-        f"port {down_s:.0f} s later; half way the unit gets SIGKILL and is started again. Lost: "
-        f"gaps in seq; ambiguous: (id, boot, seq) with two meanings; disordered: older in history "
-        f"than one before it; reported: from all that arrived, each (boot, seq) once",
+        f"port {down_s:.0f} s later; half way the unit gets SIGKILL and is restarted. Lost: "
+        f"gaps in seq; ambiguous: (boot, seq) with two records; disordered: older in history "
+        f"than one before it; reported: from all records that arrived, each (boot, seq) once",
         lost=lost,
         ambiguous=ambiguous,
         disordered=disordered,
@@ -413,7 +412,7 @@ def _judge(
 
 
 def frozen(work: Path, quick: bool) -> Figures:
-    """A broker that keeps its connections and says nothing more."""
+    """A broker that keeps its connections but stops responding."""
     took = {}
     with stage(work, 60.0, 1.0) as (broker, _, unit):
         tent = Tent(unit)
@@ -430,7 +429,7 @@ def frozen(work: Path, quick: bool) -> Figures:
         "frozen_broker_noticed_s": figure(
             "<= 30",
             max(took.values()) <= 30,
-            "SIGSTOP of the broker to `connected: false` in the status, asked for ten times a "
+            "from SIGSTOP of the broker to `connected: false` in the status, polled ten times a "
             "second; busy: somebody passes right afterwards, idle: nothing happens",
             **{what: round(value, 1) for what, value in took.items()},
         )
@@ -438,7 +437,7 @@ def frozen(work: Path, quick: bool) -> Figures:
 
 
 def drain(work: Path, quick: bool) -> Figures:
-    """30 days of backlog, and the newest state before it."""
+    """A backlog of 30 days, and the newest state before it."""
     rows = 5_000 if quick else 50_000
     with Broker(work) as broker, Subscriber(broker.port) as subscriber:
         with Unit(work / "state", broker.port):
@@ -469,7 +468,7 @@ def drain(work: Path, quick: bool) -> Figures:
             "<= 60, in order, the newest state within 2 s and first",
             drained_s <= 60 and state_s <= 2 and not before_state and order == sorted(order),
             f"{rows} states put into the store of a stopped unit; from the arrival of its `link` "
-            f"at a subscriber to that of the last of them, with the default pace",
+            f"at a subscriber to the arrival of the last state, at the default pace",
             value=round(drained_s, 1),
             newest_state_after_s=round(state_s, 3),
             bytes_each=len(encode(sample)),
@@ -482,7 +481,7 @@ def drain(work: Path, quick: bool) -> Figures:
 
 
 def comeback(work: Path, quick: bool) -> Figures:
-    """A thousand tents that come back in the same moment."""
+    """A thousand tents that reconnect at the same moment."""
     tents, backlog = (100, 100) if quick else (1000, 100)
     with Broker(work) as broker:
         cpu_s = broker.cpu_s()
@@ -494,9 +493,9 @@ def comeback(work: Path, quick: bool) -> Figures:
         "comeback": figure(
             "every newest state within 2 s of its connection",
             found["state_worst_s"] <= 2,
-            "stores and links without a tent in front, in 4 processes, all started in the same "
-            "moment; from the birth on a connection to the PUBACK of the newest state, and from "
-            "the start until all backlogs are confirmed; one mosquitto on the same machine",
+            "stores and links without a tent, in 4 processes, all started at the same moment; "
+            "from the birth on a connection to the PUBACK of the newest state, and from the "
+            "start until all backlogs are confirmed; one mosquitto on the same machine",
             **found,
             broker_cpu_s=round(cpu_s, 2),
         )
@@ -504,25 +503,24 @@ def comeback(work: Path, quick: bool) -> Figures:
 
 
 def faults(work: Path, quick: bool) -> Figures:
-    """Eight hours at 100 times the speed of life, in which everything fails by turns."""
+    """Eight hours at 100 times real speed, in which everything fails in turn."""
     seconds, kills = (30.0, 1) if quick else (290.0, 4)
     found = storm(work, seconds, kills, seed=1)
     return {
         "faults": figure(
             "0 lost, 0 disordered in history, 0 threads and descriptors more than before",
             is_well(found),
-            f"{seconds:.0f} real seconds, the world at 100 times the speed of life and the network "
-            f"at its own; what the store has numbered is held against what a subscriber past the "
-            f"faults has got, by (boot, seq); the unit is killed in the first third, and its last "
-            f"process measured after that and at the end",
+            f"{seconds:.0f} real seconds, the world at 100 times real speed and the network at its "
+            f"own; the numbers (boot, seq) in the store are compared with the records that a "
+            f"subscriber beyond the faults has received; the unit is killed in the first third, "
+            f"and its last process is measured after that and at the end",
             **found,
         )
     }
 
 
-#: In this order one after the other, but for those of RELAXED, which take time and no speed.
 def doctor(work: Path, quick: bool) -> Figures:
-    """Everything is dead, and doctor says so in its time."""
+    """Every device is dead, and doctor reports it in time."""
     took = look_at_the_dead(work, 1 if quick else 5)
     worst_s = round(max(max(seconds) for seconds in took.values()), 1)
     return {
@@ -530,14 +528,15 @@ def doctor(work: Path, quick: bool) -> Figures:
             "<= 10",
             worst_s <= 10,
             "exec of `tentwatch doctor --json` to its end: five sensors and a contact that are dead or "
-            "silent, a broker with TLS that takes connections and says nothing; without a service, with "
-            "one that runs, and with one that hangs",
+            "silent, a broker with TLS that accepts connections and sends nothing; without a service, "
+            "with a running service, and with one that hangs",
             worst=worst_s,
             **{name: [round(s, 2) for s in seconds] for name, seconds in took.items()},
         )
     }
 
 
+#: They run in this order, one after the other. Those of RELAXED measure no speed and run in parallel.
 MEASUREMENTS = {
     "doctor": doctor,
     "start": start,
@@ -571,7 +570,7 @@ def measure(name: str, work: Path, quick: bool) -> Figures:
 
 
 def machine(work: Path) -> dict[str, Any]:
-    """Return what the figures depend on."""
+    """Return the facts about the machine on which the figures depend."""
     cpu = next(
         (
             line.partition(":")[2].strip()
@@ -601,7 +600,7 @@ def machine(work: Path) -> dict[str, Any]:
 
 
 def _sync_ms(work: Path) -> float:
-    """Return the median time to append 4 KiB to a file and have them on the disk."""
+    """Return the median time to append 4 KiB to a file and flush them to the disk, in ms."""
     took = []
     with (work / "sync").open("wb", buffering=0) as file:
         for _ in range(100):
@@ -615,25 +614,25 @@ def _sync_ms(work: Path) -> float:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.bench", description=__doc__)
     parser.add_argument("--only", choices=MEASUREMENTS, action="append", help="may be repeated")
-    parser.add_argument("--quick", action="store_true", help="shorter and fewer; no real figures")
+    parser.add_argument("--quick", action="store_true", help="a short form; no real figures")
     parser.add_argument("--profile", type=Path, metavar="DIR",
-                        help="have the units write profiles here, which slows them")  # fmt: skip
+                        help="directory for the units' profiles; profiling slows them")  # fmt: skip
     options = parser.parse_args()
     Unit.profiles = options.profile and options.profile.resolve()
     names = [name for name in MEASUREMENTS if name in (options.only or MEASUREMENTS)]
     figures: Figures = {}
-    # /var/tmp, because /tmp may be in memory, where a write costs nothing.
+    # /var/tmp, because /tmp may be in memory, where writes are free.
     with TemporaryDirectory(prefix="tentwatch-bench-", dir="/var/tmp") as directory:
         work = Path(directory)
         date, facts = datetime.now(UTC).date().isoformat(), machine(work)
         for name in names:
             if name not in RELAXED:
                 figures |= measure(name, work, options.quick)
-        with ThreadPoolExecutor(max_workers=2) as pool:  # the long soak, and the others beside it
+        with ThreadPoolExecutor(max_workers=2) as pool:  # two at a time
             relaxed = [name for name in names if name in RELAXED]
             for found in pool.map(lambda name: measure(name, work, options.quick), relaxed):
                 figures |= found
-        facts["load_after"] = round(os.getloadavg()[0], 2)  # the bench itself makes hardly any
+        facts["load_after"] = round(os.getloadavg()[0], 2)  # the bench itself causes hardly any
     document = {
         "date": date,
         "quick": options.quick,

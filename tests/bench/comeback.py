@@ -1,4 +1,4 @@
-"""Many tents with a backlog that come back in the same moment: what each sees, and the broker."""
+"""Many tents with a backlog that reconnect at the same moment: delays at each tent and at the broker."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ LIMIT_S = 300.0
 
 
 class Tent:
-    """A store and a link, with nothing in front of them."""
+    """A store and a link, without a tent."""
 
     def __init__(self, directory: Path, name: str, port: int, backlog: int, record: str) -> None:
         directory.mkdir()
@@ -55,7 +55,7 @@ class Tent:
 
 
 def _some(arguments: tuple[Path, int, int, int, int, float]) -> list[float]:
-    """Let some tents come back; return how long each one's newest state took."""
+    """Let some tents reconnect; return how long each one's newest state took, in seconds."""
     directory, first, number, port, backlog, at_s = arguments
     record = encode({"v": 1, "seq": 1, "filling": "x" * 1100})
     tents = [
@@ -73,9 +73,9 @@ def _some(arguments: tuple[Path, int, int, int, int, float]) -> list[float]:
 
 
 def run(work: Path, port: int, tents: int, backlog: int) -> dict[str, Any]:
-    """Let so many tents with so many records each come back to a broker on `port`."""
+    """Let `tents` tents with `backlog` records each reconnect to a broker on `port`."""
     each = tents // PROCESSES
-    at_s = time.monotonic() + 2.0 + tents * backlog / 20_000  # when all are ready
+    at_s = time.monotonic() + 2.0 + tents * backlog / 20_000  # by then all are ready
     jobs = [(work, each * i, each, port, backlog, at_s) for i in range(PROCESSES)]
     with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
         took_s = sorted(state_s for found in pool.map(_some, jobs) for state_s in found)

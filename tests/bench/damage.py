@@ -1,8 +1,8 @@
-"""`python -m tests.bench.damage`: damage at every byte of a store's files, and what comes of it.
+"""`python -m tests.bench.damage`: damage at every byte of a store's files, and the results.
 
-A small store with all that one can hold is laid as a power cut leaves it: database, write-ahead log
-and ledger. Then, byte by byte, it is damaged in a copy and opened. What came is counted and printed as
-JSON; a store that raises, believes a wrong value or uses a number again ends it with an error.
+A small store with every kind of content is left as after a power cut: database, write-ahead log and
+ledger. Then a copy is damaged at each byte in turn and opened. The results are counted and printed as
+JSON. A store that raises, accepts a wrong value or uses a number again ends the run with an error.
 """
 
 import argparse
@@ -28,18 +28,18 @@ ANSWERS = [("c1", '{"ok":true}'), ("c2", '{"ok":false}')]
 
 
 def flip(content: bytes, at_byte: int) -> bytes:
-    """Flip one bit, another one at each byte."""
+    """Flip one bit; which one depends on the byte's position."""
     return content[:at_byte] + bytes([content[at_byte] ^ 1 << at_byte % 8]) + content[at_byte + 1 :]
 
 
 def blank(content: bytes, at_byte: int) -> bytes:
-    """Set the rest of a 512-byte sector to zeros."""
+    """Set the rest of the 512-byte sector to zeros."""
     end = min(len(content), (at_byte // 512 + 1) * 512)
     return content[:at_byte] + bytes(end - at_byte) + content[end:]
 
 
 def cut(content: bytes, at_byte: int) -> bytes:
-    """Cut the file short."""
+    """Truncate the file."""
     return content[:at_byte]
 
 
@@ -47,17 +47,17 @@ KINDS: dict[str, Callable[[bytes, int], bytes]] = {"flip": flip, "blank": blank,
 
 
 def retry(unit: Unit) -> None:
-    """Try the file again as long as a store may refuse to be mended."""
+    """Let the store try its file again as often as it takes before it replaces the file."""
     for _ in range(MAX_REFUSALS + 1):
         unit.retry()
     assert unit.store.failure is None, unit.store.failure
 
 
 class Original:
-    """A store as a power cut leaves it, and what is true of it."""
+    """A store as after a power cut, and its true content."""
 
     def __init__(self, directory: Path, *, in_log: bool) -> None:
-        """With `in_log` everything is in the write-ahead log still; otherwise in the database."""
+        """With `in_log` all rows are still in the write-ahead log, otherwise in the database."""
         (directory / "running").mkdir()
         unit = Unit(directory / "running")
         rows = unit.append(RECORDS - 1, size=150)
@@ -79,9 +79,9 @@ class Original:
         }
 
     def open_damaged(self, directory: Path, name: str, content: bytes) -> str:
-        """Open a copy in which one file says something else; return what came of it.
+        """Open a copy in which the file `name` has other content; return the outcome.
 
-        AssertionError where it says anything that is not true.
+        Raises AssertionError if the store reports anything that is not true.
         """
         shutil.copytree(self.directory, directory)
         (directory / name).write_bytes(content)
@@ -113,7 +113,7 @@ class Original:
             left = len(unit.waiting())
             if unit.buffer()["rows"] == left:
                 break
-            # Some have vanished: it shows when the others have been sent, or they are back then.
+            # Some rows are missing. The store notices when the others have been sent, or has them again.
             unit.store.confirm(row.id for row in unit.waiting())
             unit.append(0)
             unit.buffer()
@@ -138,7 +138,7 @@ class Original:
 
 
 def run(every: int, kinds: Iterable[str] = KINDS) -> dict[str, dict[str, int]]:
-    """Damage each `every`th byte; return how often what came of it."""
+    """Damage each `every`th byte; return how often each outcome occurred."""
     came: dict[str, Counter[str]] = {}
     place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with TemporaryDirectory(dir=place) as top:

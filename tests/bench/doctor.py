@@ -1,4 +1,4 @@
-"""`tentwatch doctor` where all is dead: each sensor, and a broker that takes calls and says nothing."""
+"""`tentwatch doctor` with dead sensors and a broker that accepts connections and sends nothing."""
 
 import json
 import os
@@ -48,7 +48,7 @@ inner_gpio = 24
 
 @contextmanager
 def dead(directory: Path) -> Iterator[list[str]]:
-    """A machine on which nothing answers; returns the arguments by which commands find it."""
+    """Set up a machine on which nothing answers; return the command-line arguments for it."""
     with ExitStack() as stack:
         silent = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         for name in ("mains", "battery", "charger"):
@@ -59,7 +59,7 @@ def dead(directory: Path) -> Iterator[list[str]]:
 
 
 def look(arguments: list[str]) -> tuple[float, int]:
-    """Return how long doctor took, and how many checks it made."""
+    """Return how long doctor took in seconds, and how many checks it made."""
     began_s = time.monotonic()
     done = subprocess.run(
         [PROGRAM, "doctor", "--json", *arguments], capture_output=True, text=True, check=False
@@ -69,7 +69,7 @@ def look(arguments: list[str]) -> tuple[float, int]:
 
 
 def run(directory: Path, times: int) -> dict[str, list[float]]:
-    """Return the seconds of each look: without a service, with one that runs, with one that hangs."""
+    """Return the seconds of each run: without a service, with a running one, with one that hangs."""
     with dead(directory) as arguments:
         stopped = [look(arguments)[0] for _ in range(times)]
         with subprocess.Popen([PROGRAM, "run", *arguments], stderr=subprocess.DEVNULL) as service:

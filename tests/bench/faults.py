@@ -1,9 +1,9 @@
 """Hours of random faults between a unit and its centre: what is lost, disordered or leaked.
 
-The unit is the real agent in a process of its own, on the demonstration's world at 100 times the speed
-of life. It talks TLS through a wire of ours to a real mosquitto. The network's time is real: at this
-speed a snapshot comes every 0.6 s, while connecting, keepalive and waits take as long as ever. The
-checker subscribes on a listener of its own, past the wire, with a session that lives on.
+The unit is the real agent in a process of its own, in the demonstration's world at 100 times real speed.
+It speaks TLS through a simulated wire to a real mosquitto. The network runs in real time: at this speed
+a snapshot comes every 0.6 s, while connecting, keepalive and waits take as long as ever. The checker
+subscribes on a listener of its own, beyond the wire, with a persistent session.
 """
 
 import json
@@ -32,10 +32,10 @@ from tests.bench.stage import PATIENCE_S, Failed, Unit
 from tests.wires import Wire
 
 SPEED = 100.0
-#: After the last kill of the unit, until it is measured for the first time.
+#: Seconds from the last kill of the unit to the first measurement of its process.
 SETTLE_S = 5.0
 CENTRE = "centre"
-#: Where the checker writes to itself.
+#: Topic on which the checker publishes to itself.
 MARK = "tents/v1/checker/mark"
 
 
@@ -77,8 +77,8 @@ class Centre:
             )
         config.write_text(
             f"user root\nallow_anonymous false\npassword_file {self._passwords}\n{keeping}\n"
-            # What the broker has said is the centre's is on its way at once: a killed broker has
-            # nothing of ours in its memory alone.
+            # The broker passes each record on at once: a killed broker holds no record that only it
+            # has.
             "max_queued_messages 100000\nmax_inflight_messages 0\nset_tcp_nodelay true\n"
             f"listener {self.port} 127.0.0.1\n"
             f"listener {self.tls_port} 127.0.0.1\ncertfile {self.ca}\n"
@@ -105,7 +105,7 @@ class Centre:
 
 
 class Checker:
-    """The centre's memory: every message in the order of its arrival."""
+    """Records every message in the order of arrival."""
 
     def __init__(self, port: int) -> None:
         self.messages: list[tuple[str, bool, Any]] = []
@@ -119,7 +119,7 @@ class Checker:
         client.on_message = self._take
         client.reconnect_delay_set(1, 1)
         session: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        session.SessionExpiryInterval = 0xFFFFFFFF  # for ever
+        session.SessionExpiryInterval = 0xFFFFFFFF  # never expires
         client.connect("127.0.0.1", port, clean_start=False, properties=session)
         client.loop_start()
         self.await_subscription()
@@ -138,9 +138,9 @@ class Checker:
             raise Failed("the checker has no subscription")
 
     def catch_up(self) -> None:
-        """Wait until everything is here that the broker had confirmed to anybody before the call.
+        """Wait until every message has arrived that the broker had confirmed before the call.
 
-        It hands messages over in the order in which it took them, and a mark of ours is the last.
+        The broker delivers messages in the order in which it received them; a mark of ours is the last.
         """
         self._marks += 1
         self._client.publish(MARK, str(self._marks), qos=1)
@@ -155,7 +155,7 @@ class Checker:
 
 @dataclass
 class Storm:
-    """Everything that can go wrong, one thing after the other."""
+    """All faults, one after the other."""
 
     centre: Centre
     wire: Wire
@@ -173,7 +173,7 @@ class Storm:
         ]  # fmt: skip
 
     def rage(self, seconds: float) -> None:
-        """Let all faults happen, each about as often as any other, with fair weather between them."""
+        """Cause all faults about equally often, with undisturbed periods between them."""
         until_s = time.monotonic() + seconds
         queue: list[Callable[[], None]] = []
         while time.monotonic() < until_s:
@@ -215,7 +215,7 @@ class Storm:
     def swallowing_wire(self) -> None:
         with self._wire(swallows=True):
             self._last(0.5, 6.0)
-        self.wire.cut()  # what was swallowed is missing: TLS would see it sooner or later
+        self.wire.cut()  # dropped bytes are missing: TLS would notice sooner or later
 
     def slow_wire(self) -> None:
         with self._wire(delay_s=self.chance.uniform(0.05, 0.4)):
@@ -250,15 +250,15 @@ class Storm:
         self._replace(signal.SIGKILL, persistent=True)
 
     def forgetful_broker(self) -> None:
-        """It comes back without what it had retained, and without the checker's session."""
+        """Restart the broker without its retained messages and without the checker's session."""
         self._replace(signal.SIGKILL, persistent=False)
 
     def stopped_broker(self) -> None:
         self._replace(signal.SIGTERM, persistent=True)
 
     def _replace(self, number: signal.Signals, *, persistent: bool) -> None:
-        # What the broker has taken it must have passed on to the checker before it dies: what it
-        # loses afterwards is not the unit's loss.
+        # The broker must have passed its messages on to the checker before it dies: later losses are
+        # not the unit's.
         if not self.wire.freeze(PATIENCE_S):
             raise Failed("the wire does not freeze")
         self.checker.catch_up()
@@ -284,7 +284,7 @@ class Storm:
         self.password_file.write_text(password)
 
     def twin(self) -> None:
-        """Another unit comes with the same name, and goes again."""
+        """Connect another unit with the same name for a while."""
         twin = Client(CallbackAPIVersion.VERSION2, "demo", reconnect_on_failure=False)
         twin.username_pw_set("demo", self.password_file.read_text())
         twin.connect("127.0.0.1", self.centre.port)
@@ -295,7 +295,7 @@ class Storm:
 
 
 def run(work: Path, seconds: float, kills: int, seed: int) -> dict[str, Any]:
-    """Let it storm for so many real seconds, the unit being killed in the first third of them."""
+    """Cause faults for `seconds` real seconds; kill the unit in the first third of them."""
     chance = random.Random(seed)
     with ExitStack() as stack:
         centre = Centre(work)
@@ -364,7 +364,7 @@ def _has_ended(checker: Checker) -> bool:
 
 
 def _spent(unit: Unit) -> dict[str, Any]:
-    """Return what the process holds while it is connected and asks for no name."""
+    """Return the process's resources while it is connected and resolves no name."""
     found = []
     for _ in range(20):
         unit.wait_until(_is_calm)
@@ -375,7 +375,7 @@ def _spent(unit: Unit) -> dict[str, Any]:
 
 
 def _retained(port: int) -> dict[str, Any]:
-    """Return what the broker hands to a subscriber who comes late."""
+    """Return the retained messages that a late subscriber receives."""
     found: dict[str, Any] = {}
     all_there = threading.Event()
 
@@ -399,7 +399,7 @@ def _retained(port: int) -> dict[str, Any]:
 def _judge(
     state_dir: Path, messages: list[tuple[str, bool, Any]], late: dict[str, Any]
 ) -> dict[str, Any]:
-    """Hold what has arrived against what the unit's store says that it has numbered."""
+    """Compare the records that have arrived with the numbers in the unit's store."""
     with closing(sqlite3.connect(f"file:{state_dir}/tentwatch.db?mode=ro", uri=True)) as store:
         ledger = json.loads(store.execute("SELECT body FROM ledger").fetchone()[0])
         left = store.execute("SELECT count(*) FROM outbox").fetchone()[0]
@@ -454,7 +454,7 @@ def is_well(found: dict[str, Any]) -> bool:
 
 
 def log_of(work: Path) -> str:
-    """Return the end of what the unit wrote, for a failure's sake."""
+    """Return the end of the unit's log, for a failure's report."""
     with (work / "state" / "log").open("rb") as file:
         file.seek(-min(file.seek(0, os.SEEK_END), 4000), os.SEEK_END)
         return file.read().decode(errors="replace")

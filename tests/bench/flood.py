@@ -1,8 +1,8 @@
-"""A flood of commands: what it costs a unit, and whether the unit goes on. One JSON object.
+"""A flood of commands: its cost for a unit, and whether the unit keeps working. Prints one JSON object.
 
     python -m tests.bench.flood [--seconds N] [--rate N]
 
-Half of the commands are in order, half are cut short.
+Half of the commands are valid, half are truncated.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What the measurements stand on: a broker, a subscriber that notes when, and the unit's process."""
+"""The setup of the measurements: a broker, a subscriber that notes arrival times, the unit's process."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from publisher import control
 from technician.demo.mosquitto import Mosquitto, free_port
 
 ROOT = Path(__file__).parents[2]
-#: No wait is expected to come near it; it only ends a measurement that has failed.
+#: Longest wait in seconds; only a failed measurement reaches it.
 PATIENCE_S = 120.0
 
 
@@ -39,7 +39,7 @@ class Broker(Mosquitto):
         return self
 
     def cpu_s(self) -> float:
-        """User and system time so far."""
+        """Return user and system time so far, in seconds."""
         assert self._process is not None
         return _cpu_s(Path(f"/proc/{self._process.pid}/stat").read_text())
 
@@ -52,7 +52,7 @@ class Broker(Mosquitto):
             self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
-        self.thaw()  # a frozen process hears no SIGTERM
+        self.thaw()  # a stopped process does not handle SIGTERM
         super().close()
 
 
@@ -62,7 +62,7 @@ def _cpu_s(stat: str) -> float:
 
 
 class Message(NamedTuple):
-    """A message as it arrived; `late` where the broker had retained it."""
+    """A message as it arrived; `late` if the broker had retained it."""
 
     at_s: float
     kind: str
@@ -71,7 +71,7 @@ class Message(NamedTuple):
 
 
 class Subscriber:
-    """A dashboard that keeps everything, each message with the moment of its arrival."""
+    """A dashboard that keeps every message with the moment of its arrival."""
 
     def __init__(self, port: int) -> None:
         self.messages: list[Message] = []
@@ -106,7 +106,7 @@ class Subscriber:
         self._arrived.put(message)
 
     def next(self, fits: Callable[[Message], bool]) -> Message:
-        """Return the next message that fits; those before it are passed over."""
+        """Return the next message that fits; those before it are skipped."""
         limit_s = time.monotonic() + PATIENCE_S
         while True:
             try:
@@ -117,7 +117,7 @@ class Subscriber:
                 return message
 
     def settled(self) -> Message:
-        """Wait for the first live state in which every sensor has spoken."""
+        """Return the first live state in which every sensor has a reading."""
         return self.next(lambda m: m.kind == "state" and not m.late and _all_speak(m.content))
 
 
@@ -133,7 +133,7 @@ def _all_speak(state: dict[str, Any]) -> bool:
 
 
 def records(messages: list[Message]) -> Iterator[tuple[Message, dict[str, Any]]]:
-    """Go through all states and events, live or in history, each with the message it came in."""
+    """Yield all states and events, live or in history, each with the message it came in."""
     for message in messages:
         for record in message.content.get("records", [message.content]):
             if "seq" in record:
@@ -143,7 +143,7 @@ def records(messages: list[Message]) -> Iterator[tuple[Message, dict[str, Any]]]
 class Unit:
     """The process that runs the agent on simulated devices."""
 
-    #: Where every unit writes its threads' profiles; a profiled unit is slow.
+    #: Directory for the profiles of every unit's threads; a profiled unit is slow.
     profiles: Path | None = None
 
     def __init__(
@@ -184,7 +184,7 @@ class Unit:
         self.wait()
 
     def tell(self, command: str) -> float:
-        """Have something happen at the devices; return the moment that completed it."""
+        """Move the devices by a command; return the moment at which it was complete."""
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None and stdout is not None
         stdin.write(f"{command}\n".encode())
@@ -207,7 +207,7 @@ class Unit:
         return control.ask(self.state_dir, {"command": "status"})
 
     def wait_until(self, fits: Callable[[dict[str, Any]], bool], pause_s: float = 0.1) -> float:
-        """Ask for the status until it fits; return the moment of the answer that did."""
+        """Ask for the status until it fits; return the moment of that answer."""
         limit_s = time.monotonic() + PATIENCE_S
         while time.monotonic() < limit_s:
             try:
@@ -218,14 +218,14 @@ class Unit:
             time.sleep(pause_s)
         raise Failed("the unit's status did not become what was waited for")
 
-    # What the kernel says of the process
+    # The kernel's figures for the process
 
     def cpu_s(self) -> float:
-        """User and system time so far."""
+        """Return user and system time so far, in seconds."""
         return _cpu_s(self._proc("stat"))
 
     def memory_mib(self) -> tuple[float, float]:
-        """Resident memory now and at its peak, in MiB."""
+        """Return the resident memory now and at its peak, in MiB."""
         status = self._table("status")
         now, peak = (int(status[key].split()[0]) / 1024 for key in ("VmRSS", "VmHWM"))
         return round(now, 1), round(peak, 1)
@@ -237,7 +237,7 @@ class Unit:
         return len([*Path(f"/proc/{self._process.pid}/fd").iterdir()])
 
     def written_bytes(self) -> int:
-        """Bytes that the process has caused to be written to storage."""
+        """Return the number of bytes that the process has written to storage."""
         return int(self._table("io")["write_bytes"])
 
     def _proc(self, name: str) -> str:

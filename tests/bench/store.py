@@ -1,7 +1,7 @@
-"""`python -m tests.bench.store`: what the store costs, with nothing and with a month waiting in it.
+"""`python -m tests.bench.store`: the cost of the store, empty and with the records of a month.
 
-Prints one JSON object. The bytes written are counted at a block device of its own (an ext4 in a file,
-journal included), with everything written out after each record as on a quiet unit; that needs root.
+Prints one JSON object. Written bytes are counted at a block device of its own (an ext4 in a file, journal
+included), with everything flushed after each record as on a quiet unit; that needs root.
 """
 
 import json
@@ -23,7 +23,7 @@ from publisher.store.store import Store
 
 BACKLOG = 50_000
 RECORDS = 200
-#: A state of a unit with four sensors, and its totals, are about so long.
+#: Approximate size of a state of a unit with four sensors, and of its totals.
 BODY_BYTES, TOTALS_BYTES = 1000, 900
 MANY = 1 << 40
 
@@ -95,7 +95,7 @@ def backlog(directory: Path) -> dict[str, float]:
 
 
 def written(*, second_place: bool) -> float:
-    """Return what a record costs at the device, in bytes."""
+    """Return the bytes written to the device per record."""
     with ExitStack() as stack:
         top = Path(stack.enter_context(TemporaryDirectory()))
         image, place = top / "disk.img", top / "disk"

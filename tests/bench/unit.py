@@ -1,9 +1,9 @@
-"""A unit to be measured: the real agent in a process of its own, on devices that the bench moves.
+"""The measured unit: the real agent in a process of its own, on devices that the bench moves.
 
-It takes a command a line on standard input, `in`, `out`, `mains 0|1` or `generator AMPERES`, and
-answers with the moment that completed the change: time.monotonic(), which on Linux is the same clock
-in every process. With --world the demonstration's world moves the devices instead. SIGTERM ends it as
-it ends the service; so does the end of standard input.
+It reads one command a line from standard input (`in`, `out`, `mains 0|1` or `generator AMPERES`) and
+answers with the moment that completed the change. The clock is time.monotonic(), which on Linux is the
+same in every process. With --world the demonstration's world moves the devices instead. SIGTERM ends it
+as it ends the service; so does the end of standard input.
 """
 
 import argparse
@@ -24,19 +24,19 @@ from sensors.simulated.hardware import SimulatedHardware
 from sensors.simulated.world import World
 from technician.demo.demo import SEATS, configuration
 
-#: A person at 1.2 m/s: after how many seconds which beam (False: the one met first) is broken.
+#: A person at 1.2 m/s: seconds, whether it is the second beam, whether it is then broken.
 PASSAGE = ((0.0, False, True), (0.12, True, True), (0.25, False, False), (0.37, True, False))
 
 
 class Devices:
-    """The simulated devices, and a battery monitor that speaks once a second."""
+    """The simulated devices, and a battery monitor that sends once a second."""
 
     def __init__(self, directory: Path, clock: Clock) -> None:
         self.hardware = SimulatedHardware(directory, clock)
         self._clock = clock
 
     def start(self) -> None:
-        """Begin with mains there and a monitor that speaks."""
+        """Begin with mains present and a monitor that sends."""
         self.hardware.set_mains(True)
         self.hardware.set_generator(0.0, 13.0)
         threading.Thread(target=self._speak, name="monitor", daemon=True).start()
@@ -113,7 +113,7 @@ def main() -> None:
 
         def stop(*_: object) -> None:
             if world is not None:
-                world.stop()  # first: what has happened by then is all that is to be reported
+                world.stop()  # first, so that the agent reports everything that has happened
             agent.stop()
 
         signal.signal(signal.SIGTERM, stop)
@@ -129,7 +129,7 @@ def main() -> None:
 
 
 def _profiled(run: Callable[[], None], directory: Path, name: str) -> Callable[[], None]:
-    import cProfile  # here, so that a unit whose memory is measured does not hold it
+    import cProfile  # here, so that it does not add to the measured memory
 
     def profiled() -> None:
         profile = cProfile.Profile(time.thread_time)
@@ -142,7 +142,7 @@ def _profiled(run: Callable[[], None], directory: Path, name: str) -> Callable[[
 
 
 def _profile_threads(directory: Path) -> None:
-    """Have every thread started from now on write its own profile; a profile knows one thread only."""
+    """Make every thread started from now on write its own profile; a profile covers one thread only."""
     directory.mkdir(parents=True, exist_ok=True)
     plain, number = threading.Thread.start, itertools.count()
 
