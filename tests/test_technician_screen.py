@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from publisher.rules import generator
+from publisher.rules import alerts, generator
 from sensors.reading import Quality
 from sensors.registry import SENSORS
 from technician.demo.options import Options
 from technician.demo.screen import Screen
 from technician.screen.screen import _WORDS, status_screen
 from tests.conftest import Unit, wait_for
-from tests.test_docs import alerts
+from tests.test_docs import alerts_of_the_agent
 
 WIDTH, HEIGHT = 80, 24
 ERROR = (
@@ -135,5 +135,5 @@ def test_every_word_of_the_contract_is_marked_for_the_catalogues() -> None:
     event = json.loads((schemas / "event.json").read_text(encoding="utf-8"))
     names = set(event["properties"]["event"]["enum"])
     names |= {*Quality, "mains", "generator", "battery", "none", "unknown", *SENSORS}
-    names |= alerts("rules/tent.py") | alerts("agent.py") | set(generator.ALERTS)
+    names |= alerts_of_the_agent() | set(alerts.OWN) | set(generator.ALERTS)
     assert {name.replace("_", " ") for name in names} <= set(_WORDS)

@@ -1,7 +1,13 @@
-"""Which source feeds the tent, and whether the generator runs."""
+"""What feeds the tent, and since when."""
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
+
+from publisher.clock import Now, instant, timestamp
+from publisher.rules.day import Counts
+from publisher.rules.happening import Happening
+from publisher.rules.totals import Totals
 
 
 class Source(StrEnum):
@@ -16,14 +22,14 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What one power sensor says: whether there is such a sensor, and True, False or None (unknown)."""
+    """Whether a kind of power is watched (`fitted`), and whether it is there; None if unknown."""
 
     fitted: bool
     on: bool | None
 
 
 def source(mains: Seen, generator: Seen, battery: Seen) -> Source:
-    """Say what feeds the tent; unknown wherever an answer would rest on a sensor that is silent.
+    """Return what feeds the tent; unknown where the answer depends on a sensor that is silent.
 
     `battery.on` says whether it holds a charge.
     """
@@ -39,17 +45,84 @@ def source(mains: Seen, generator: Seen, battery: Seen) -> Source:
     return Source.BATTERY if battery.on else Source.NONE
 
 
-class MainsVoltage:
-    """Whether mains is there, from its voltage: where no contact but a meter is fitted."""
+class Supply:
+    """The tent's source of power. What survives a power cut is in totals."""
 
-    #: EN 50160 allows 10 % above and below 230 V; blackouts' ends and brown-outs lie between.
+    def __init__(self, totals: Totals, boot: int) -> None:
+        """Continue from `totals` in the boot with the number `boot`."""
+        self._totals = totals
+        self._boot = boot
+        if instant(totals.since or "") is None:
+            totals.since, totals.since_estimated = None, False
+        self.source = Source.UNKNOWN
+
+    def forget_since(self, wall: datetime) -> None:
+        """Take note that the time of day is a new one: since when is found again by it."""
+        totals = self._totals
+        if totals.since_boot == self._boot or (totals.since or "") > str(timestamp(wall)):
+            totals.since = None
+
+    def apply(
+        self,
+        mains: Seen,
+        generator: Seen,
+        battery: Seen,
+        now: Now,
+        *,
+        began: datetime | None,
+        counts: Counts,
+    ) -> list[Happening]:
+        """Take what is there now; return what has come and gone.
+
+        `began` is the time of day at uptime 0, None while it is not certain. Outages are counted in
+        `counts`.
+        """
+        totals = self._totals
+        self.source = source(mains, generator, battery)
+        if self.source is not Source.UNKNOWN:
+            if self.source.value != totals.source:
+                totals.source, totals.since = self.source.value, None
+                totals.since_estimated = False
+                totals.since_boot, totals.since_s = self._boot, now.uptime_s
+            if totals.since is None and began is not None:
+                self._date(began)
+        happened = []
+        if mains.on is not None and mains.on != totals.mains_on:
+            if totals.mains_on is not None:  # the first state ever seen is no change
+                happened.append(self._changed("mains_restored" if mains.on else "mains_lost"))
+                counts.outages += not mains.on
+            totals.mains_on = mains.on
+        if generator.on is not None and generator.on != totals.generator_on:
+            if totals.generator_on is not None:
+                name = "generator_started" if generator.on else "generator_stopped"
+                happened.append(self._changed(name))
+                totals.generator_starts += generator.on
+            totals.generator_on = generator.on
+        return happened
+
+    def _changed(self, event: str) -> Happening:
+        return Happening(event, {"source": self.source.value})
+
+    def _date(self, began: datetime) -> None:
+        """Set since when the source is what it is, now that the time of day is certain."""
+        totals = self._totals
+        totals.since_estimated = totals.since_boot != self._boot
+        # In a boot that never knew the time: then or earlier, but not later than this boot began.
+        at_s = 0.0 if totals.since_estimated else totals.since_s
+        totals.since = timestamp(began + timedelta(seconds=at_s))
+
+
+class MainsVoltage:
+    """Whether mains is there by its voltage, where a meter is fitted and no contact."""
+
+    #: EN 50160 allows 10 % above and below 230 V; the ends of blackouts and brown-outs lie between.
     PRESENT_V, LOST_V = 180.0, 140.0
 
     def __init__(self) -> None:
         self._on = False
 
     def apply(self, voltage_v: float | None) -> bool | None:
-        """Take a voltage and say whether mains is there; None (not known) where that is None."""
+        """Take a voltage and return whether mains is there; None where the voltage is None."""
         if voltage_v is None:
             return None
         self._on = voltage_v >= (self.LOST_V if self._on else self.PRESENT_V)

@@ -22,6 +22,9 @@ CONTRADICTED_S = 3.0
 #: The last readings of a current without its zero, from which a zero is found.
 ZERO_READINGS = 5
 
+#: The qualities of what is known.
+KNOWN = (Quality.OK, Quality.ESTIMATED)
+
 
 @dataclass(slots=True)
 class Sensed:

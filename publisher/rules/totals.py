@@ -9,7 +9,6 @@ from publisher.rules import day
 from publisher.rules.charge_state import Charge
 from publisher.rules.day import SECONDS, WHOLE, Day, Span, is_date
 from publisher.rules.occupancy import Occupancy
-from publisher.rules.power import Source
 
 #: Larger saved numbers than JSON readers hold exactly are damage.
 LARGEST_TOTAL = 1 << 53
@@ -38,7 +37,7 @@ class Totals:
     serviced_s: float | None = None  # `generator_s` at the generator's last service
     charge: Charge = field(default_factory=Charge)
     saved: str | None = None  # the last time of day that is certain
-    source: str = Source.UNKNOWN.value
+    source: str = "unknown"  # a value of `power.Source`
     since: str | None = None  # when the source took over
     since_estimated: bool = False  # it did so then or earlier
     since_boot: int | None = None  # the boot, and the uptime in it, at which it did
@@ -122,6 +121,11 @@ class Totals:
         for span in self.undated:
             undated.add(span)
         return today, day.line(undated, zone, **shape)
+
+    @property
+    def since_service_h(self) -> float:
+        """Engine hours of the generator since its last service."""
+        return max(0.0, self.generator_s - (self.serviced_s or 0.0)) / 3600
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as plain values for JSON."""

@@ -16,8 +16,8 @@ from typing import Any
 from publisher import control
 from publisher.config.load import Config, ConfigError, parse
 from publisher.rules import calibration
-from publisher.rules.tent import zeros_of
 from publisher.rules.totals import Totals
+from publisher.rules.zero import zeros_of
 from publisher.store.at_rest import AtRest, Unreadable
 from sensors import registry
 from sensors.clock import Monotonic

@@ -1,0 +1,66 @@
+"""The tent's alerts: which ones stand, and with what hysteresis."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+#: The alerts that the tent's own rules raise; others come from the generator and the unit.
+BATTERY_LOW, BATTERY_ALARM = "battery_low", "battery_alarm"
+DOOR_OBSTRUCTED = "door_obstructed"
+OWN = (BATTERY_LOW, BATTERY_ALARM, DOOR_OBSTRUCTED)
+
+#: The charge must rise this many points above the warning level before the warning goes.
+BATTERY_HYSTERESIS_PCT = 5.0
+
+
+class Change(NamedTuple):
+    """Alerts that were raised and cleared, each in alphabetical order."""
+
+    raised: list[str]
+    cleared: list[str]
+
+
+class Alerts:
+    """The alerts that stand."""
+
+    def __init__(self, standing: Iterable[str]) -> None:
+        """Continue with the alerts that stood before."""
+        self._standing = frozenset(standing)
+        self._noticed: frozenset[str] = frozenset()
+
+    def __contains__(self, alert: str) -> bool:
+        """Say whether an alert stands."""
+        return alert in self._standing
+
+    def notice(self, noticed: Mapping[str, bool]) -> bool:
+        """Take alerts that were noticed outside the tent's rules; return whether this is new."""
+        raised = {name for name, on in noticed.items() if on}
+        before = self._noticed
+        self._noticed = before - noticed.keys() | raised
+        return self._noticed != before
+
+    def apply(self, own: Mapping[str, bool | None], others: Iterable[str]) -> Change | None:
+        """Take the tent's own alerts (None: unknown) and others that stand; return what has changed.
+
+        Unknown is not well: an alert that stands stays while nobody can tell.
+        """
+        standing = self._noticed.union(others)
+        own_standing = [alert for alert, on in own.items() if (alert in self if on is None else on)]
+        before, self._standing = self._standing, standing.union(own_standing)
+        if self._standing == before:
+            return None
+        return Change(sorted(self._standing - before), sorted(before - self._standing))
+
+    def as_list(self) -> list[str]:
+        """Return the alerts that stand, in alphabetical order."""
+        return sorted(self._standing)
+
+
+def is_low(
+    charge_pct: float | None, uncertainty_pct: float | None, low_pct: float, *, was_low: bool
+) -> bool | None:
+    """Return whether a battery is low; None if its charge is unknown."""
+    if charge_pct is None:
+        return None
+    if was_low:  # what may still be low is not well
+        return charge_pct < low_pct + max(BATTERY_HYSTERESIS_PCT, uncertainty_pct or 0.0)
+    return charge_pct < low_pct

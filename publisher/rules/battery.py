@@ -1,0 +1,94 @@
+"""The battery's charge: told by its monitor, or counted here from its current."""
+
+from datetime import datetime
+
+from publisher.clock import Now
+from publisher.config.battery import BatterySettings
+from publisher.rules.charge import Estimator
+from publisher.rules.charge_state import Charge
+from publisher.rules.sensed import Sensors
+from sensors.reading import Quality
+
+#: A counted charge with an uncertainty of more points than this is not reported at all: half the
+#: battery, give or take nearly half, is no knowledge.
+USELESS_PCT = 40.0
+
+
+class Battery:
+    """The battery as of the last `apply`. What survives a power cut is in the `Charge` given."""
+
+    def __init__(
+        self,
+        settings: BatterySettings,
+        charge: Charge,
+        sensors: Sensors,
+        *,
+        saved: datetime | None,
+        resumes: bool,
+    ) -> None:
+        """Continue from `charge`, `saved` at that time of day; `resumes` says if there was a run before."""
+        self._sensors = sensors
+        self._began_s = sensors.at_s
+        self._saved = saved  # until it is known how long the unit was off
+        #: The estimator of the charge; None where no capacity is given.
+        self.estimator: Estimator | None = None
+        if settings.capacity_ah is not None:
+            self.estimator = Estimator(settings, charge)
+            if resumes:
+                self.estimator.resume(None)
+        self.is_fitted = "battery" in sensors
+        #: Whether the charge is counted here, because no monitor tells it.
+        self.is_counted = self.estimator is not None
+        #: Charge in percent and its uncertainty in points (of a counted one); None if unknown.
+        self.charge_pct: float | None = None
+        self.uncertainty_pct: float | None = None
+
+    def apply(self, now: Now) -> None:
+        """Take what the sensors say now."""
+        if not self.is_fitted:
+            return
+        self.charge_pct, self.uncertainty_pct = self._sensors.number("battery", "charge_pct"), None
+        estimator = self.estimator
+        if estimator is None:
+            return
+        self._resume(estimator, now)
+        self.is_counted = self.charge_pct is None
+        if not self.is_counted:
+            return
+        self._feed(estimator, now.monotonic_s)
+        if self._sensors["battery"].quality is Quality.OK:
+            self.uncertainty_pct = estimator.uncertainty_pct
+            if self.uncertainty_pct is not None and self.uncertainty_pct <= USELESS_PCT:
+                self.charge_pct = estimator.charge_pct
+
+    def _resume(self, estimator: Estimator, now: Now) -> None:
+        """Tell the estimator how long the unit was off, as soon as the time of day is certain."""
+        if self._saved is not None and now.is_certain and now.wall is not None:
+            passed_s = now.monotonic_s - self._began_s
+            estimator.resume(max(0.0, (now.wall - self._saved).total_seconds() - passed_s))
+            self._saved = None
+
+    def _feed(self, estimator: Estimator, now_s: float) -> None:
+        sensors = self._sensors
+        reading = sensors["battery"].values.get("current_a")
+        current_a = sensors.number("battery", "current_a")
+        at_s = now_s if current_a is None or reading is None else reading.at_s
+        voltage_v = sensors.number("battery", "voltage_v")
+        estimator.apply(current_a, voltage_v, at_s, sensors.number("battery", "cell_max_v"))
+
+    @property
+    def has_charge(self) -> bool | None:
+        """Whether it can feed the tent; None if unknown."""
+        current_a = self._sensors.number("battery", "current_a")
+        if current_a is not None and current_a < 0:  # whatever its charge is said to be
+            return True
+        return None if self.charge_pct is None else self.charge_pct > 0
+
+    @property
+    def alarm(self) -> bool | None:
+        """Whether its monitor raises an alarm; None if unknown."""
+        values = self._sensors["battery"].values if self.is_fitted else {}
+        if values and "alarm" not in values:
+            return False  # another device, which has no alarm
+        alarm = self._sensors.value("battery", "alarm")
+        return None if alarm is None else bool(alarm)

@@ -1,0 +1,101 @@
+"""The count at the door: people inside, how far that can be believed, and closing time."""
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from publisher.config.door import DoorSettings
+from publisher.rules.day import Counts
+from publisher.rules.happening import Happening
+from publisher.rules.sensed import KNOWN, Sensors
+from publisher.rules.totals import Totals
+from sensors.reading import Quality, Reading
+
+#: A tent that becomes quiet within this time after closing time still counts as empty.
+CLOSING_S = 3 * 3600.0
+
+
+class Door:
+    """The door's count. What survives a power cut is in `occupancy` and `estimated` of totals."""
+
+    def __init__(
+        self,
+        settings: DoorSettings,
+        totals: Totals,
+        sensors: Sensors,
+        zone: ZoneInfo,
+        *,
+        both_ways: bool,
+    ) -> None:
+        """Continue from `totals`; `both_ways` says whether the sensor tells which way people go."""
+        self._settings = settings
+        self._totals = totals
+        self._sensors = sensors
+        self._zone = zone
+        self._passed_s = sensors.at_s  # when somebody last passed
+        self.is_fitted = "door" in sensors
+        self.both_ways = self.is_fitted and both_ways
+        #: How long the door was blind when it was last obstructed.
+        self.blind_s: float | None = None
+
+    def count(self, reading: Reading, counts: Counts) -> None:
+        """Take a reading of the door's sensor; add people to `counts` as well."""
+        quantity = reading.quantity
+        if quantity == "blind_s":
+            self.blind_s = None if reading.value is None else float(reading.value)
+            self._totals.estimated = True  # who passed meanwhile was not seen
+        if quantity not in ("entered", "left", "passed"):
+            return
+        people = max(0, int(reading.value or 0))
+        if not people:
+            return
+        self._totals.occupancy.apply(**{"entered": 0, "left": 0, quantity: people})
+        setattr(counts, quantity, getattr(counts, quantity) + people)
+        self._passed_s = reading.at_s
+
+    def set_people(self, people: int, by: str) -> Happening:
+        """Set the people inside; the raw totals stay. `by` says who has counted them."""
+        occupancy = self._totals.occupancy
+        before = occupancy.people
+        occupancy.headcount(people)
+        self._totals.estimated = False
+        detail = {"people": people, "counted": before, "correction": people - before, "by": by}
+        return Happening("headcount_set", detail)
+
+    def forget_quiet(self) -> None:
+        """Take note that the time since the last passage proves no quiet."""
+        self._passed_s = self._sensors.at_s
+
+    def close(self, wall: datetime) -> list[Happening]:
+        """Count the tent as empty if that is configured, it is time, and nobody has passed for long."""
+        settings, occupancy, now_s = self._settings, self._totals.occupancy, self._sensors.at_s
+        if settings.auto_zero_at is None or not self.both_ways:
+            return []
+        if self.quality not in KNOWN:
+            self.forget_quiet()  # who passes now is not seen
+            return []
+        if now_s - self._passed_s < settings.auto_zero_quiet_h * 3600:
+            return []
+        local = wall.astimezone(self._zone)
+        hour, minute = map(int, settings.auto_zero_at.split(":"))
+        since_s = ((local.hour - hour) * 60 + local.minute - minute) * 60 % 86_400
+        if since_s > CLOSING_S or occupancy.people > settings.auto_zero_most:
+            return []
+        if occupancy.people or occupancy.uncertainty(settings) or self._totals.estimated:
+            return [self.set_people(0, "closing time")]
+        return []
+
+    @property
+    def is_obstructed(self) -> bool | None:
+        """Whether something blocks the beams; None if unknown."""
+        obstructed = self._sensors.value("door", "obstructed")
+        return None if obstructed is None else bool(obstructed)
+
+    @property
+    def quality(self) -> Quality:
+        """How far the people inside can be believed."""
+        quality = self._sensors["door"].quality
+        if quality is Quality.OK and self.is_obstructed:
+            return Quality.STALE  # people pass unseen behind whatever blocks the beam
+        if quality is Quality.OK and self._totals.estimated:
+            return Quality.ESTIMATED
+        return quality

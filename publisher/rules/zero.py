@@ -1,0 +1,59 @@
+"""Zeros of current sensors: found by command while no current flows, and kept in the totals."""
+
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+from publisher.rules import calibration
+from publisher.rules.sensed import ZERO_READINGS, Sensed
+from publisher.rules.totals import Totals
+from sensors.reading import Quality
+
+
+class Zeros:
+    """The zeros of a unit's current sensors."""
+
+    def __init__(self, totals: Totals, shunts: Mapping[str, Any]) -> None:
+        """Continue from `totals`; `shunts` are the settings of each sensor that has a zero."""
+        self._totals = totals
+        self._shunts = shunts
+
+    def find(self, name: str, sensor: Sensed | None) -> float:
+        """Find the zero of a sensor in amperes from its last readings, and keep it.
+
+        Raises ValueError with what to do where that is not possible.
+        """
+        settings = self._shunts.get(name)
+        if sensor is None or settings is None:
+            raise ValueError(f"{name!r} is no sensor of this unit whose zero can be set")
+        found = [float(r.value) for r in sensor.uncorrected if r.value is not None]
+        if sensor.quality is not Quality.OK or len(found) < ZERO_READINGS:
+            raise ValueError(
+                f"{name} has not been read well for long enough: try again in a minute"
+            )
+        try:
+            zero_a = calibration.zero(found, settings.shunt_ohms)
+        except calibration.UnfitReadings as refusal:
+            raise ValueError(
+                f"{name} reads {refusal.values['a']:g} A: a current flows; disconnect it from the "
+                f"shunt first"
+            ) from refusal
+        self._totals.zeros[name] = [zero_a, _checksum(settings)]
+        return zero_a
+
+    def valid(self) -> dict[str, float]:
+        """Return the zeros that hold, by sensor."""
+        return zeros_of(self._totals, self._shunts)
+
+
+def zeros_of(totals: Totals, shunts: Mapping[str, Any]) -> dict[str, float]:
+    """Return the zeros of those sensors whose settings are still those that the zero was found with."""
+    return {
+        name: zero_a
+        for name, (zero_a, checksum) in totals.zeros.items()
+        if name in shunts and checksum == _checksum(shunts[name])
+    }
+
+
+def _checksum(settings: object) -> int:
+    return zlib.crc32(repr(settings).encode())
