@@ -563,9 +563,9 @@ class Agent:
     def _heed(self, done: Sequence[Reading], now: Now) -> None:
         """Do what the button was pressed or held for; as a command on the unit, with its rules."""
         for what in done:
-            if what.quality is Quality.FAULT and what.detail != self._button_fault:
-                self._button_fault = what.detail  # it is tried again for ever, and told once
-                log.warning("the button: %s", what.detail)
+            if what.quality is Quality.FAULT and str(what.trouble) != self._button_fault:
+                self._button_fault = str(what.trouble)  # it is tried again for ever, and told once
+                log.warning("the button: %s", what.trouble)
             if what.quantity not in BUTTON:
                 continue
             answer = self._answer_unit(BUTTON[what.quantity], now)

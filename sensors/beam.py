@@ -9,6 +9,7 @@ from sensors.doorway import Doorway
 from sensors.gpio import HIGHEST_GPIO
 from sensors.passage import Traffic
 from sensors.settings import setting
+from sensors.trouble import marked
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Beam(Doorway):
     """
 
     driver = "beam"
-    beams: ClassVar[Mapping[str, str]] = {"gpio": "the beam"}
+    beams: ClassVar[Mapping[str, str]] = {"gpio": marked("the beam")}
     rules = Traffic
 
 

@@ -43,8 +43,8 @@ class Beams(Doorway):
 
     driver = "beams"
     beams: ClassVar[Mapping[str, str]] = {
-        "outer_gpio": "the outer beam",
-        "inner_gpio": "the inner beam",
+        "outer_gpio": marked("the outer beam"),
+        "inner_gpio": marked("the inner beam"),
     }
     rules = Passages
 

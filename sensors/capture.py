@@ -57,7 +57,7 @@ def lines(capture: bytes) -> Iterator[dict[str, Any] | None]:
 def record(driver: Driver, clock: Monotonic, seconds: float, write: Callable[[bytes], Any]) -> None:
     """Write what a device says within `seconds`, as it says it, whether it makes sense or not.
 
-    Raises SensorError or OSError where the device cannot be opened, and whatever `write` raises.
+    Raises SensorError where the device cannot be opened, and whatever `write` raises.
     """
     waiting = Event()
     end_s = clock.now_s() + seconds
@@ -70,7 +70,7 @@ def record(driver: Driver, clock: Monotonic, seconds: float, write: Callable[[by
             wait_s = driver.period_s
             try:
                 driver.read()
-            except (SensorError, OSError) as error:
+            except SensorError as error:
                 wait_s = max(wait_s, _FAILURE_WAIT_S)
                 if str(error) != told:
                     told = str(error)

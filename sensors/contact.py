@@ -11,6 +11,16 @@ from sensors.gpio import HIGHEST_GPIO, Edge, Inputs, Start
 from sensors.hardware import Hardware
 from sensors.reading import Measurement, SensorError
 from sensors.settings import setting
+from sensors.trouble import SENSOR, declare, marked
+
+RESTLESS = declare(
+    "contact.restless",
+    marked("the contact on GPIO {gpio} opens and closes without coming to rest"),
+    marked(
+        "tighten the wires at the relay and at the Pi; a relay that hums or chatters: replace it"
+    ),
+    concerns=SENSOR,
+)
 
 HEARTBEAT_S = 1.0
 #: A contact that has not come to rest after this long is no bouncing contact but a fault.
@@ -72,9 +82,7 @@ class Contact:
         limit_s = self._clock.now_s() + LONGEST_BOUNCE_S
         while inputs.next_edge(self._clock.real_s(self._config.settle_s)) is not None:
             if self._clock.now_s() > limit_s:
-                raise SensorError(
-                    f"GPIO {self._config.gpio} does not come to rest: check the relay and its cable"
-                )
+                raise SensorError(RESTLESS, gpio=self._config.gpio)
 
     def interrupt(self) -> None:
         """End a waiting read."""

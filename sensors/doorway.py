@@ -9,8 +9,36 @@ from sensors.capture import Decoded, no_tap
 from sensors.clock import Monotonic
 from sensors.gpio import Edge, Inputs, Start, decode
 from sensors.hardware import Hardware
-from sensors.passage import FAILED_S, FAILED_TIMES, Failure, Passages, Traffic, Way
+from sensors.passage import FAILED_S, Failure, Passages, Traffic, Way
 from sensors.reading import Measurement, Quality
+from sensors.trouble import SENSOR, Trouble, declare, marked
+
+#: What to do about a beam that stays broken.
+BLOCKED_CURE = marked(
+    "take away what stands in the beam (a bag, a curtain, frost), align the lenses, check supply "
+    "and cable of the receiver: a cut cable looks like a broken beam"
+)
+BLOCKED = declare(
+    "door.blocked",
+    marked("{beam} (GPIO {gpio}): broken for more than {minutes:g} minutes, nothing is counted"),
+    BLOCKED_CURE,
+    concerns=SENSOR,
+)
+BOTH_BLOCKED = declare(
+    "door.both_blocked",
+    marked("both beams: broken for more than {minutes:g} minutes, nothing is counted"),
+    BLOCKED_CURE,
+    concerns=SENSOR,
+)
+OTHER_SEES_NOTHING = declare(
+    "door.one_alone",
+    marked("{beam} (GPIO {gpio}) is broken again and again, and the other beam never"),
+    marked(
+        "one of the two beams sees nothing: clean and align the lenses of both, check their supply and "
+        "cables, and see that nothing hangs in the door"
+    ),
+    concerns=SENSOR,
+)
 
 HEARTBEAT_S = 1.0
 #: A recording ends so long after its last line: whoever was in the door then has passed.
@@ -114,9 +142,9 @@ class _Watch:
         gpios = [settings[key] for key in kind.beams]
         self._blocked = settings["blocked_level"] == "high"
         self._beam = {gpio: number for number, gpio in enumerate(gpios)}
-        self._names = [f"{n} (GPIO {g})" for n, g in zip(kind.beams.values(), gpios, strict=True)]
+        self._names = [*zip(kind.beams.values(), gpios, strict=True)]
         self._rules = kind.rules([start.high[g] == self._blocked for g in gpios], start.at_s)
-        self._told = self.obstructed()
+        self._told = self._condition()
 
     @property
     def due_s(self) -> float | None:
@@ -132,19 +160,18 @@ class _Watch:
         failure = self._rules.failure
         if failure is None:
             return Measurement("obstructed", self._rules.obstructed)
-        return Measurement("obstructed", None, Quality.FAULT, self._why(failure))
+        return Measurement("obstructed", None, Quality.FAULT, self._trouble(failure))
 
-    def _why(self, failure: Failure) -> str:
-        which = " + ".join(self._names[beam] for beam in failure.beams)
+    def _trouble(self, failure: Failure) -> Trouble:
+        beam, gpio = self._names[failure.beams[0]]
         if failure.alone:
-            return (
-                f"{which} was broken {FAILED_TIMES} times in a row without the other: check that "
-                f"nothing hangs in it, and lenses, alignment and cable of both"
-            )
-        return (
-            f"{which}: broken for more than {FAILED_S / 60:g} minutes: check that nothing stands in "
-            f"it, and its lenses, alignment, supply and cable"
-        )
+            return Trouble(OTHER_SEES_NOTHING, beam=beam, gpio=gpio)
+        if len(failure.beams) > 1:
+            return Trouble(BOTH_BLOCKED, minutes=FAILED_S / 60)
+        return Trouble(BLOCKED, beam=beam, gpio=gpio, minutes=FAILED_S / 60)
+
+    def _condition(self) -> tuple[bool, Failure | None]:
+        return self._rules.obstructed, self._rules.failure
 
     def take_blind_s(self) -> float | None:
         blind_s, self._rules.blind_s = self._rules.blind_s, None
@@ -161,12 +188,12 @@ class _Watch:
 
     def _frames(self, at_s: float, ways: list[Way]) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = [{way.value: 1} for way in ways]
-        now = self.obstructed()
-        if now != self._told:
-            self._told = now
-            found.append(
-                {"obstructed": now.value, **({"detail": now.detail} if now.detail else {})}
-            )
+        if self._condition() != self._told:
+            self._told = self._condition()
+            now = self.obstructed()
+            found.append({"obstructed": now.value})
+            if now.trouble is not None:
+                found[-1]["detail"] = str(now.trouble)
         blind_s = self.take_blind_s()
         if blind_s is not None:
             found.append({"blind_s": blind_s})

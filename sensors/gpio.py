@@ -1,5 +1,6 @@
 """GPIO lines by gpiozero: inputs that report each edge with its time, and a lamp."""
 
+import errno
 import gc
 import logging
 import math
@@ -14,10 +15,36 @@ from typing import Any, NamedTuple, Protocol
 
 from sensors.capture import Decoded, Tap, line, lines, no_tap
 from sensors.clock import Monotonic
-from sensors.hardware import Hardware
+from sensors.hardware import DENIED_CURE, Hardware
 from sensors.reading import SensorError
+from sensors.trouble import BUS, declare, marked
 
 log = logging.getLogger("tentwatch.sensors")
+
+NO_LIBRARY = declare(
+    "gpio.no_library",
+    marked("no library for the GPIO lines works here"),
+    marked(
+        "sudo apt-get install python3-lgpio; /opt/tentwatch must have been made with "
+        "--system-site-packages; by hand use sudo"
+    ),
+    concerns=BUS,
+)
+DENIED = declare(
+    "gpio.denied",
+    marked("GPIO {gpio} may not be used by this user"),
+    DENIED_CURE,
+    concerns=BUS,
+)
+UNUSABLE = declare(
+    "gpio.unusable",
+    marked("GPIO {gpio} cannot be used ({why})"),
+    marked(
+        "see that no other program holds this line (sudo gpioinfo shows who does), and that the "
+        "number in the configuration is right"
+    ),
+    concerns=BUS,
+)
 
 HIGHEST_GPIO = 27  # the 40-pin header carries GPIO 0 to 27
 
@@ -26,17 +53,18 @@ _opening = threading.Lock()
 
 
 @contextmanager
-def _explained(what: str) -> Iterator[None]:
-    """Turn whatever the GPIO libraries raise into a SensorError."""
+def _explained(gpio: int) -> Iterator[None]:
+    """Turn whatever the GPIO libraries raise because of a line into a SensorError."""
     from gpiozero import GPIOZeroError
 
     try:
         yield
-    except (GPIOZeroError, OSError, ImportError, *_lgpio_errors()) as error:
-        raise SensorError(
-            f"{what} cannot be used ({error}): check its number, that nothing else uses it, that "
-            f"python3-lgpio is installed and that this user is in group gpio"
-        ) from error
+    except ImportError as error:  # gpiozero's BadPinFactory is one, too
+        raise SensorError(NO_LIBRARY) from error
+    except (GPIOZeroError, OSError, *_lgpio_errors()) as error:
+        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM):
+            raise SensorError(DENIED, gpio=gpio) from error
+        raise SensorError(UNUSABLE, gpio=gpio, why=str(error)) from error
 
 
 def _lgpio_errors() -> tuple[type[Exception], ...]:
@@ -77,7 +105,7 @@ class Inputs:
         with _opening, ExitStack() as undo:
             undo.callback(self.close)
             for gpio in gpios:
-                with _explained(f"GPIO {gpio}"):
+                with _explained(gpio):
                     taken = self._lines[gpio] = _take_line(gpio, hardware)
                     watcher = _Watcher(gpio, self._edges)
                     self._watchers.append(watcher)
@@ -90,14 +118,13 @@ class Inputs:
 
     def is_high(self, gpio: int) -> bool:
         """Read the level of a line now. Raises SensorError."""
-        with _explained(f"GPIO {gpio}"):
+        with _explained(gpio):
             return bool(self._lines[gpio].pin.state)
 
     def now_s(self) -> float:
         """Return the present on the clock of the edges' times."""
-        for taken in self._lines.values():
-            return float(taken.pin_factory.ticks())
-        raise SensorError("the GPIO lines are closed")
+        assert self._lines, "closed"
+        return float(next(iter(self._lines.values())).pin_factory.ticks())
 
     def next_edge(self, wait_s: float) -> Edge | None:
         """Return the next edge, or None after `wait_s` real seconds or an interruption."""
@@ -255,11 +282,11 @@ class Lamp:
         """Raises SensorError where the line cannot be had."""
         from gpiozero import LED
 
-        self._name = f"the lamp on GPIO {gpio}"
+        self._gpio = gpio
         self._clock = clock
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
-        with _opening, _explained(self._name):
+        with _opening, _explained(gpio):
             self._led = LED(gpio, pin_factory=hardware.pin_factory())
 
     def show(self, steps_s: Sequence[float]) -> None:
@@ -285,11 +312,11 @@ class Lamp:
             try:
                 self._switch(lit)
             except SensorError as error:
-                log.warning("%s", error)
+                log.warning("the lamp: %s", error)
                 return
 
     def _switch(self, lit: bool) -> None:
-        with _explained(self._name):
+        with _explained(self._gpio):
             self._led.value = lit
 
     def _hold(self) -> None:

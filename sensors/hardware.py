@@ -1,9 +1,32 @@
 """Where drivers find I2C buses and pins: the Pi's own here, simulated ones in `sensors.simulated`."""
 
+import errno
 from pathlib import Path
 from typing import Any, Protocol
 
 from sensors.reading import SensorError
+from sensors.trouble import BUS, declare, marked
+
+#: What to do where this user may not open a device.
+DENIED_CURE = marked(
+    "the service is in the groups gpio, i2c and dialout by tentwatch.service: install that file again; "
+    "by hand use sudo"
+)
+NO_BUS = declare(
+    "i2c.missing",
+    marked("there is no I2C bus {bus}"),
+    marked(
+        "sudo raspi-config nonint do_i2c 0, then start the Pi anew: ls /dev/i2c-{bus} must show it; or "
+        "bus in the configuration has the wrong number"
+    ),
+    concerns=BUS,
+)
+BUS_DENIED = declare(
+    "i2c.denied",
+    marked("/dev/i2c-{bus} may not be opened by this user"),
+    DENIED_CURE,
+    concerns=BUS,
+)
 
 
 class I2CBus(Protocol):
@@ -58,11 +81,9 @@ class Hardware:
             with warnings.catch_warnings():  # Linux sets the frequency; the library warns each time
                 warnings.simplefilter("ignore", RuntimeWarning)
                 opened: I2CBus = ExtendedI2C(bus)
-        except (ValueError, RuntimeError, OSError) as error:
-            raise SensorError(
-                f"I2C bus {bus} cannot be opened ({error}): enable I2C (raspi-config, Interface "
-                f"Options) and see that /dev/i2c-{bus} exists and this user may open it"
-            ) from error
+        except (ValueError, RuntimeError, OSError) as error:  # not there: it is no OSError
+            denied = isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM)
+            raise SensorError(BUS_DENIED if denied else NO_BUS, bus=bus) from error
         return opened
 
     def pin_factory(self) -> Any:

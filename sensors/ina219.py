@@ -12,7 +12,7 @@ from sensors.hardware import Hardware, I2CBus
 from sensors.reading import Measurement, Quality, SensorError
 from sensors.settings import setting
 from sensors.shunt import CONVERSION_READY, Flow, Shunt, configuration, gain_for
-from sensors.trouble import CONFIG, Trouble, declare, marked
+from sensors.trouble import CONFIG, SENSOR, Kind, Trouble, declare, marked
 
 TOO_MUCH = declare(
     "ina219.too_much",
@@ -21,6 +21,29 @@ TOO_MUCH = declare(
     ),
     marked("use a smaller shunt"),
     concerns=CONFIG,
+)
+SILENT = declare(
+    "ina219.silent",
+    marked("no INA219 answers at {address} on I2C bus {bus}"),
+    marked(
+        "check VCC (3.3 V), ground, SDA and SCL at the board and at the Pi; sudo i2cdetect -y {bus} "
+        "shows what answers"
+    ),
+    concerns=SENSOR,
+)
+RESTARTED = declare(
+    "ina219.restarted",
+    marked("the INA219 at {address} has lost its settings ({found})"),
+    marked("its supply fails for moments: tighten VCC and ground, then SDA and SCL"),
+    concerns=SENSOR,
+)
+CLIPPED = declare(
+    "ina219.clipped",
+    marked("the current is more than the {amperes} A that can be measured"),
+    marked(
+        "raise max_current_a as far as the shunt allows, or fit a larger shunt and set shunt_ohms"
+    ),
+    concerns=SENSOR,
 )
 
 #: The register library has one buffer for all chips, and each sensor has a thread of its own.
@@ -104,7 +127,7 @@ class Ina219:
                 self._chip.configuration = self._configuration
         except (OSError, ValueError) as error:
             self.close()
-            raise self._silent(error) from error
+            raise self._error(SILENT) from error
         if self.tap is not no_tap:
             self.tap(line({"driver": "ina219", **asdict(self._shunt)}))
 
@@ -119,26 +142,22 @@ class Ina219:
                 if found != self._configuration:
                     chip.configuration = self._configuration
         except OSError as error:
-            raise self._silent(error) from error
+            raise self._error(SILENT) from error
         if self.tap is not no_tap:
             at_s = round(self._clock.now_s(), 3)
             said = {"at_s": at_s, "configuration": found, "shunt": raw_shunt, "bus": raw_bus}
             self.tap(line(said))
         if found != self._configuration:
-            raise SensorError(
-                f"{self._where()} had lost its settings (0x{found:04X}) and was set up anew: check "
-                f"its supply"
-            )
+            raise self._error(RESTARTED, found=f"0x{found:04X}")
         if not raw_bus & CONVERSION_READY:
             return ()
         flow = self._shunt.flow(raw_shunt, raw_bus)
         if flow.current_a is None:
-            detail = (
-                f"{self._where()} is at the end of its range: the current is more than "
-                f"{self._shunt.largest_a:.1f} A; raise max_current_a"
-            )
+            trouble = Trouble(CLIPPED, amperes=round(self._shunt.largest_a, 1))
             return [
-                Measurement(quantity, value, Quality.FAULT if value is None else Quality.OK, detail)
+                Measurement(quantity, None, Quality.FAULT, trouble)
+                if value is None
+                else Measurement(quantity, value)
                 for quantity, value in flow._asdict().items()
             ]
         return [Measurement(quantity, value) for quantity, value in flow._asdict().items()]
@@ -152,11 +171,9 @@ class Ina219:
         if bus is not None:
             bus.deinit()
 
-    def _silent(self, error: Exception) -> SensorError:
-        return SensorError(f"{self._where()} does not answer ({error}): check its wiring")
-
-    def _where(self) -> str:
-        return f"INA219 at 0x{self._config.address:02X} on I2C bus {self._config.bus}"
+    def _error(self, kind: Kind, **values: str) -> SensorError:
+        config = self._config
+        return SensorError(kind, bus=config.bus, address=f"0x{config.address:02X}", **values)
 
 
 def decode(capture: bytes) -> Decoded:

@@ -9,8 +9,19 @@ from sensors.hardware import Hardware
 from sensors.jbd_frames import CELLS, STATE, TOLERATED, WINDOW, Replies, Reply, request
 from sensors.line_trust import Trust, in_hindsight
 from sensors.reading import Measurement, SensorError
-from sensors.serial_port import SerialPort
+from sensors.serial_port import GARBLED, SerialPort
 from sensors.settings import setting
+from sensors.trouble import SENSOR, declare, marked
+
+SILENT = declare(
+    "jbd.silent",
+    marked("the BMS on {port} does not answer"),
+    marked(
+        "exchange TX and RX at its plug; a BMS that sleeps wakes up with a load or a charger; end a "
+        "phone's Bluetooth connection to it"
+    ),
+    concerns=SENSOR,
+)
 
 BAUD = 9600  # fixed by the BMS
 
@@ -73,7 +84,9 @@ class Jbd:
                 figures |= {name: cells.figures[name] for name in _OF_CELLS}
             return [Measurement(name, value) for name, value in figures.items()]
         if now_s - self._good_s > self._config.silence_s:
-            raise SensorError(self._failure(flaw))
+            if flaw:
+                raise SensorError(GARBLED, port=self._config.port, flaw=flaw)
+            raise SensorError(SILENT, port=self._config.port)
         return ()
 
     def _ask(self, code: int) -> Reply | None:
@@ -89,18 +102,6 @@ class Jbd:
             if not data:  # silent, or interrupted
                 break
         return None
-
-    def _failure(self, flaw: str) -> str:
-        config = self._config
-        if flaw:
-            return (
-                f"{config.port} gives nothing that can be believed for {config.silence_s:g} s "
-                f"({flaw}): check the cable, and that it leads to a JBD BMS alone"
-            )
-        return (
-            f"the BMS on {config.port} has not answered for {config.silence_s:g} s: check its cable, "
-            f"and whether it sleeps (a load or a charger wakes it)"
-        )
 
     def interrupt(self) -> None:
         """End a waiting read."""

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from sensors.framing import Cutter, FrameError
 from sensors.line_trust import LineTrust, Trust
+from sensors.trouble import marked
 
 #: What can be asked for: the battery's state, the voltage of each cell, the name of the hardware.
 STATE, CELLS, HARDWARE = 0x03, 0x04, 0x05
@@ -188,7 +189,7 @@ class Replies:
         checked = []
         for frame in frames:
             if frame is None:
-                self._refuse("a damaged reply")
+                self._refuse(marked("a damaged reply"))
                 continue
             code, status, data = frame[1], frame[2], frame[4:-3]
             if code in _REQUESTS:
@@ -210,7 +211,7 @@ class Replies:
             else:
                 checked.append(Reply(code, None))
                 self.bad += 1
-                self.flaw = "too many replies are damaged to believe the others"
+                self.flaw = marked("too many replies are damaged to believe the others")
         return checked
 
     def _figures(self, code: int, data: bytes) -> dict[str, Any]:

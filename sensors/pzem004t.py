@@ -8,8 +8,19 @@ from sensors.clock import Monotonic
 from sensors.hardware import Hardware
 from sensors.pzem004t_frames import GENERAL_ADDRESS, QUANTITIES, Figures, Replies, request
 from sensors.reading import Measurement, Quality
-from sensors.serial_port import SerialPort
+from sensors.serial_port import GARBLED, SerialPort
 from sensors.settings import setting
+from sensors.trouble import SENSOR, Trouble, declare, marked
+
+SILENT = declare(
+    "pzem004t.silent",
+    marked("the meter on {port} does not answer"),
+    marked(
+        "it answers only with AC at its terminals: if there is AC, check TX, RX, 5 V and ground of its "
+        "serial side, and its address"
+    ),
+    concerns=SENSOR,
+)
 
 BAUD = 9600  # fixed by the meter
 
@@ -72,8 +83,9 @@ class Pzem004t:
             return [Measurement(name, value) for name, value in figures.items()]
         if now_s - self._good_s <= self._config.silence_s:
             return ()
-        detail = self._failure()
-        return [Measurement(name, None, Quality.FAULT, detail) for name in QUANTITIES]
+        port, flaw = self._config.port, self._replies.flaw
+        trouble = Trouble(GARBLED, port=port, flaw=flaw) if flaw else Trouble(SILENT, port=port)
+        return [Measurement(name, None, Quality.FAULT, trouble) for name in QUANTITIES]
 
     def _ask(self) -> Figures | None:
         self._replies.flaw = ""
@@ -87,20 +99,6 @@ class Pzem004t:
             if not data:  # silent, or interrupted
                 break
         return found[-1] if found else None
-
-    def _failure(self) -> str:
-        config = self._config
-        if self._replies.flaw:
-            return (
-                f"{config.port} gives nothing that can be believed for {config.silence_s:g} s "
-                f"({self._replies.flaw}): check the cable, the meter's address (0x"
-                f"{config.address:02X}) and that it is a PZEM-004T v3"
-            )
-        return (
-            f"the meter on {config.port} has not answered for {config.silence_s:g} s: it works only "
-            f"while there is AC at its terminals; if there is, check its cable and its address (0x"
-            f"{config.address:02X})"
-        )
 
     def interrupt(self) -> None:
         """End a waiting read."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from struct import Struct
 
 from sensors.framing import Cutter, FrameError
+from sensors.trouble import marked
 
 #: Whoever is alone on the line answers to it, and by it.
 GENERAL_ADDRESS = 0xF8
@@ -152,7 +153,7 @@ class Replies:
         believed = []
         for frame in frames:
             if frame is None:
-                self._refuse("a damaged reply")
+                self._refuse(marked("a damaged reply"))
                 continue
             if frame[1] & _REFUSED:
                 self.flaw = f"a refusal, exception {frame[2]}"

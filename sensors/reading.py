@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from sensors.trouble import Trouble
+
 
 class Quality(StrEnum):
     """How far a value can be believed; the words are the contract's."""
@@ -19,17 +21,20 @@ class Quality(StrEnum):
 Value = float | bool | None
 
 
-class SensorError(Exception):
-    """A device cannot be read. The message names the device and says what to do."""
+class SensorError(Trouble):
+    """A device cannot be read."""
 
 
 class Measurement(NamedTuple):
-    """One value as a driver hands it over; `value` is None exactly where nothing is known."""
+    """One value as a driver hands it over; `value` is None exactly where nothing is known.
+
+    `trouble` says why, where the quality is `fault`.
+    """
 
     quantity: str
     value: Value
     quality: Quality = Quality.OK
-    detail: str = ""
+    trouble: Trouble | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ class Reading:
     value: Value
     quality: Quality
     at_s: float
-    detail: str = ""
+    trouble: Trouble | None = None
 
 
 #: The quantity of the reading that says that a sensor as a whole cannot be read.
@@ -59,12 +64,12 @@ class Driver(Protocol):
     tap: Callable[[bytes], None]
 
     def open(self) -> None:
-        """Take hold of the device. Raises SensorError or OSError; may be called again after close."""
+        """Take hold of the device. Raises SensorError; may be called again after close."""
 
     def read(self) -> Sequence[Measurement]:
         """Return what is new, after a second at the latest; empty where nothing is.
 
-        Raises SensorError or OSError where the device cannot be read.
+        Raises SensorError where the device cannot be read.
         """
 
     def interrupt(self) -> None:

@@ -16,8 +16,16 @@ from sensors.reading import (
     Reading,
     SensorError,
 )
+from sensors.trouble import SENSOR, Trouble, declare, marked
 
 log = logging.getLogger("tentwatch.sensors")
+
+UNEXPECTED = declare(
+    "sensor.unexpected",
+    marked("the program failed in a way that nobody has foreseen ({error})"),
+    marked("please report this; journalctl -u tentwatch -n 50 shows more"),
+    concerns=SENSOR,
+)
 
 #: Failed reads in a row after which the device counts as failed and is opened anew.
 TOLERATED_FAILURES = 3
@@ -89,7 +97,7 @@ class Sensor:
                 due_s = self._clock.beat_after(began_s, self._driver.period_s)
             try:
                 found = self._driver.read()
-            except (SensorError, OSError) as error:
+            except SensorError as error:
                 failures += 1
                 if failures >= TOLERATED_FAILURES:
                     raise
@@ -104,7 +112,7 @@ class Sensor:
         now_s = self._clock.now_s()
         self._reads += 1
         readings = [
-            Reading(self.name, m.quantity, m.value, m.quality, now_s, m.detail) for m in found
+            Reading(self.name, m.quantity, m.value, m.quality, now_s, m.trouble) for m in found
         ]
         readings.append(Reading(self.name, READS, self._reads, Quality.OK, now_s))
         if self._driver.period_s:  # where a read waits for the device its duration says nothing
@@ -115,11 +123,9 @@ class Sensor:
     def _report_failure(self, error: Exception) -> None:
         self._errors += 1
         now_s = self._clock.now_s()
-        expected = isinstance(error, SensorError | OSError)
-        detail = str(error) if expected else f"{type(error).__name__}: {error} (please report this)"
         self._deliver(
             (
-                Reading(self.name, FAULT, None, Quality.FAULT, now_s, detail),
+                Reading(self.name, FAULT, None, Quality.FAULT, now_s, _trouble(error)),
                 Reading(self.name, ERRORS, self._errors, Quality.OK, now_s),
             )
         )
@@ -129,3 +135,10 @@ class Sensor:
             self._driver.close()
         except Exception as error:  # a port that vanished may not even close
             self._report_failure(error)
+
+
+def _trouble(error: Exception) -> Trouble:
+    """Return what an exception means, without its traceback, which keeps the device's objects alive."""
+    if isinstance(error, Trouble):
+        return Trouble(error.kind, **error.values)
+    return Trouble(UNEXPECTED, error=f"{type(error).__name__}: {error}")

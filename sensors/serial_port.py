@@ -1,10 +1,63 @@
 """A serial port as drivers use it: opened for one alone, read with a deadline, interrupted."""
 
+import errno
 import os
+import termios
 from threading import Lock
 from typing import Any
 
+from sensors.hardware import DENIED_CURE
 from sensors.reading import SensorError
+from sensors.trouble import BUS, SENSOR, declare, marked
+
+MISSING = declare(
+    "serial.missing",
+    marked("{port} is not there"),
+    marked("plug the cable in; then compare port in the configuration with ls /dev/serial/by-id"),
+    concerns=BUS,
+)
+DENIED = declare(
+    "serial.denied",
+    marked("{port} may not be opened by this user"),
+    DENIED_CURE,
+    concerns=BUS,
+)
+BUSY = declare(
+    "serial.busy",
+    marked("another program has {port}"),
+    marked(
+        "stop that program: sudo fuser -v {port} shows it (a console, ModemManager, a second tentwatch)"
+    ),
+    concerns=BUS,
+)
+UNUSABLE = declare(
+    "serial.unusable",
+    marked("{port} is no serial port that can be used ({why})"),
+    marked("compare port in the configuration with ls /dev/serial/by-id"),
+    concerns=BUS,
+)
+GONE = declare(
+    "serial.gone",
+    marked("{port} went away while it was used"),
+    marked("the cable was pulled or has a loose contact: plug it in firmly, or replace it"),
+    concerns=BUS,
+)
+#: Of a device that is asked and speaks otherwise than it should.
+GARBLED = declare(
+    "serial.garbled",
+    marked("what comes from {port} makes no sense ({flaw})"),
+    marked(
+        "another device is on this port, or two on one line: compare port with ls /dev/serial/by-id, "
+        "check address and driver in the configuration; a worn cable: replace it"
+    ),
+    concerns=SENSOR,
+)
+#: Why a port cannot be opened, by the kernel's number.
+_REFUSALS = {
+    **dict.fromkeys((errno.ENOENT, errno.ENODEV, errno.ENXIO), MISSING),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), DENIED),
+    **dict.fromkeys((errno.EAGAIN, errno.EBUSY), BUSY),  # EAGAIN: it is locked
+}
 
 
 class SerialPort:
@@ -22,8 +75,6 @@ class SerialPort:
 
     def open(self) -> None:
         """Open the port. Raises SensorError."""
-        import termios
-
         import serial
 
         try:
@@ -31,10 +82,7 @@ class SerialPort:
                 self.path, self._baud, timeout=0, write_timeout=1.0, exclusive=True
             )
         except (OSError, ValueError, termios.error) as error:
-            raise SensorError(
-                f"{self.path} cannot be opened ({_why(error)}): check the cable, the name under "
-                f"/dev/serial/by-id, membership of group dialout and that nothing else uses it"
-            ) from error
+            raise _refusal(self.path, error) from error
 
     def read(self, wait_s: float) -> bytes:
         """Wait for a byte, at most `wait_s`; return what has come. Raises SensorError."""
@@ -45,22 +93,17 @@ class SerialPort:
             data: bytes = port.read(1)
             if data and port.in_waiting:
                 data += port.read(port.in_waiting)
-        except (OSError, ValueError) as error:
-            raise self._gone(error) from error
+        except (OSError, ValueError, termios.error) as error:
+            raise SensorError(GONE, port=self.path) from error
         return data
 
     def ask(self, request: bytes) -> None:
         """Send a request, and forget what came before it. Raises SensorError."""
-        import termios
-
         try:
             self._serial.reset_input_buffer()
             self._serial.write(request)
         except (OSError, ValueError, termios.error) as error:
-            raise self._gone(error) from error
-
-    def _gone(self, error: Exception) -> SensorError:
-        return SensorError(f"{self.path} is gone ({error}): check the cable")
+            raise SensorError(GONE, port=self.path) from error
 
     def interrupt(self) -> None:
         """End a waiting read."""
@@ -69,16 +112,19 @@ class SerialPort:
                 self._serial.cancel_read()
 
     def close(self) -> None:
-        """Close the port; harmless when it is not open."""
+        """Close the port; harmless when it is not open. Raises SensorError where it vanished."""
         with self._closing:
             port, self._serial = self._serial, None
-            if port is not None:
-                port.close()
+            try:
+                if port is not None:
+                    port.close()
+            except OSError as error:
+                raise SensorError(GONE, port=self.path) from error
 
 
-def _why(error: Exception) -> str:
-    """Return why a port cannot be opened: pyserial's own text has the path twice more."""
-    if "exclusively lock" in str(error):
-        return "another program has locked it"
+def _refusal(path: str, error: Exception) -> SensorError:
     number = getattr(error, "errno", None)
-    return os.strerror(number) if number else str(error)
+    if number in _REFUSALS:
+        return SensorError(_REFUSALS[number], port=path)
+    # pyserial's own text has the path twice more.
+    return SensorError(UNUSABLE, port=path, why=os.strerror(number) if number else str(error))

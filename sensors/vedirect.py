@@ -10,7 +10,27 @@ from sensors.line_trust import TOLERATED, WINDOW, Trust, in_hindsight
 from sensors.reading import Measurement, SensorError
 from sensors.serial_port import SerialPort
 from sensors.settings import setting
+from sensors.trouble import SENSOR, declare, marked
 from sensors.vedirect_frames import HISTORY, Blocks
+
+SILENT = declare(
+    "vedirect.silent",
+    marked("nothing came from {port} for {seconds:g} s"),
+    marked(
+        "plug the VE.Direct cable into the device, and see that the device has its supply (its lamp, or "
+        "Bluetooth)"
+    ),
+    concerns=SENSOR,
+)
+GARBLED = declare(
+    "vedirect.garbled",
+    marked("what comes from {port} is no VE.Direct ({flaw})"),
+    marked(
+        "another device is on this port, or the device is not in text mode: compare port with "
+        "ls /dev/serial/by-id; a cable along inverter cables: lay it apart"
+    ),
+    concerns=SENSOR,
+)
 
 BAUD = 19200  # fixed by the protocol
 WAIT_S = 1.0
@@ -63,18 +83,12 @@ class VeDirect:
                 found |= {n: value for n, value in figures.items() if n not in HISTORY}
         if found:  # a block of history alone says nothing of how things are
             self._good_s = now_s
-        silence_s = self._config.silence_s
+        port, silence_s = self._config.port, self._config.silence_s
         if now_s - self._heard_s > silence_s:
-            raise SensorError(
-                f"{self._config.port} has been silent for {silence_s:g} s: check that the device is "
-                f"powered and the VE.Direct cable plugged in"
-            )
+            raise SensorError(SILENT, port=port, seconds=silence_s)
         if now_s - self._good_s > silence_s:
-            raise SensorError(
-                f"{self._config.port} sends nothing that can be believed "
-                f"({self._blocks.flaw or 'no block of figures'} in {silence_s:g} s): check the cable, "
-                f"and that the device speaks VE.Direct in text mode"
-            )
+            flaw = self._blocks.flaw or marked("no block of figures")
+            raise SensorError(GARBLED, port=port, flaw=flaw)
         return [Measurement(name, value) for name, value in found.items()]
 
     def interrupt(self) -> None:

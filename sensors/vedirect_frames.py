@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from sensors.framing import FrameError
 from sensors.line_trust import LineTrust, Trust
+from sensors.trouble import marked
 
 #: No real block is longer; whatever is, is noise.
 LONGEST_BLOCK = 1024
@@ -162,7 +163,7 @@ class Blocks:
         self._rest = _HEX.sub(b"", self._rest)
         if len(self._rest) > LONGEST_BLOCK:
             if not self._too_long:
-                self._refuse("no end of a block")
+                self._refuse(marked("no end of a block"))
             self._too_long = True  # what comes up to the next end is the end of the noise
             self._rest = self._rest[-len(_END) :]
 
@@ -179,7 +180,7 @@ class Blocks:
         believed = self._trust.good()
         self.flaw = self._news(fields)
         if not self.flaw and not believed:
-            self.flaw = "too many blocks are damaged to believe the others"
+            self.flaw = marked("too many blocks are damaged to believe the others")
         if self.flaw:
             self.bad += 1
             return None
@@ -217,16 +218,16 @@ def _fields(block: bytes) -> dict[str, str]:
     if b":" in block:
         block = _HEX.sub(b"", block)
     if len(block) > LONGEST_BLOCK:
-        raise FrameError("no end of a block")
+        raise FrameError(marked("no end of a block"))
     if sum(block) & 0xFF:
-        raise FrameError("a checksum does not fit")
+        raise FrameError(marked("a checksum does not fit"))
     body = block[: -len(_END) - 1]
     if not _FIELDS.fullmatch(body):
-        raise FrameError("a line is no field")
+        raise FrameError(marked("a line is no field"))
     lines = body[2:-2].decode("ascii").split("\r\n")
     fields = dict(line.split("\t") for line in lines)
     if len(fields) < len(lines):
-        raise FrameError("a label comes twice")
+        raise FrameError(marked("a label comes twice"))
     return fields
 
 

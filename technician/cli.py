@@ -493,7 +493,6 @@ def _record(options: argparse.Namespace) -> int:
     from sensors.clock import Monotonic
     from sensors.hardware import Hardware
     from sensors.reading import SensorError
-    from technician.words.said import said
 
     try:
         settings = _device(options)
@@ -521,7 +520,7 @@ def _record(options: argparse.Namespace) -> int:
             record(driver, clock, options.seconds, lambda data: (file.write(data), file.flush()))
     except SensorError as error:
         held = _("a running tentwatch service has its devices to itself: stop it first")
-        why = f"{said(str(error))} ({held})"
+        why = f"{told(error)} ({held})"
     except OSError as error:
         text = _("{file} cannot be written: {error}")
         why = text.format(file=options.output, error=error.strerror)

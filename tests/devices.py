@@ -10,6 +10,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, ClassVar
 
+import pytest
+
 from sensors import registry
 from sensors.clock import Monotonic
 from sensors.reading import Driver, Reading, SensorError
@@ -23,6 +25,7 @@ from sensors.simulated.hardware import (
 )
 from sensors.simulated.jbd import Bms, Pack
 from sensors.simulated.pzem004t import Line, Meter
+from sensors.trouble import Kind
 
 #: No wait in a test is expected to come near it; it only ends a test that has failed.
 PATIENCE_S = 20.0
@@ -450,13 +453,25 @@ def within_patience(work: Callable[[], Any]) -> None:
     assert not thread.is_alive(), "it never ended"
 
 
-def refusal(driver: Driver) -> str:
-    """Return what a driver says that cannot open its device."""
+def refusal(driver: Driver) -> SensorError:
+    """Return what a driver raises that cannot open its device.
+
+    It is a new one: what was raised keeps the device's objects alive by its traceback.
+    """
     try:
         driver.open()
     except SensorError as error:
-        return str(error)
+        return SensorError(error.kind, **error.values)
     raise AssertionError("the device could be opened")
+
+
+@contextmanager
+def raises(kind: Kind, **values: object) -> Iterator[None]:
+    """Expect a SensorError of a kind, with these values among its own."""
+    with pytest.raises(SensorError) as failure:
+        yield
+    assert failure.value.kind == kind
+    assert {**failure.value.values, **values} == failure.value.values
 
 
 def descriptors() -> int:

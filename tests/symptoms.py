@@ -12,20 +12,17 @@ from sensors.trouble import SENSOR, Kind
 from technician.words import kinds
 
 PAGE = Path(__file__).parent.parent / "docs" / "symptoms.md"
-TABLE = re.compile(r"<!-- troubles: (.+) -->\n\n?((?:\|.*\n)*)")
+TABLE = re.compile(r"<!-- troubles: (.+) -->\n(?:\n\| code \|.*\n(?:\|.*\n)*)?")
 HEADING = ("| code | what is seen | what to do |", "|---|---|---|")
 
 
 def places(kind: Kind) -> set[str]:
-    """Return where on the page a kind can stand.
-
-    A kind that belongs to no check stands at the first word of its code.
-    """
+    """Return where on the page a kind can stand: at its check, or at the first word of its code."""
     owner = kind.code.partition(".")[0]
     if kind.concerns == SENSOR:
         served = DRIVERS[owner].serves if owner in DRIVERS else {owner} & set(SENSORS)
-        return {f"sensor.{name}" for name in served} or {SENSOR}
-    return {kind.concerns or owner}
+        return {owner, *(f"sensor.{name}" for name in served)} if served else {SENSOR}
+    return {owner, kind.concerns}
 
 
 def row(kind: Kind) -> str:

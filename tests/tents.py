@@ -11,6 +11,7 @@ from publisher.config.load import Config, parse
 from publisher.rules.happening import Happening
 from publisher.rules.tent import Tent
 from sensors.reading import FAULT, Quality, Reading, Value
+from sensors.trouble import Kind, Trouble
 from tests import contract
 
 NOON = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)  # 12:00 in Kyiv, winter time
@@ -43,6 +44,11 @@ class Kernel(Clock):
         return self.says
 
 
+def trouble(why: str) -> Trouble:
+    """Return a trouble of no kind that is declared."""
+    return Trouble(Kind("test.trouble", "it is {why}", "mend it"), why=why)
+
+
 class Unit:
     """A tent and the clocks around it, which the test moves by hand."""
 
@@ -71,15 +77,20 @@ class Unit:
         return Now(self.now_s, self.now_s + 5.0, self.wall, self.synced, self.held)
 
     def reading(
-        self, sensor: str, quantity: str, value: Value, quality: Quality = Quality.OK, **how: str
+        self,
+        sensor: str,
+        quantity: str,
+        value: Value,
+        quality: Quality = Quality.OK,
+        trouble: Trouble | None = None,
     ) -> Reading:
-        return Reading(sensor, quantity, value, quality, self.now_s, **how)
+        return Reading(sensor, quantity, value, quality, self.now_s, trouble)
 
     def hear(self, sensor: str, **values: Value) -> list[str]:
         return self.take(*(self.reading(sensor, q, v) for q, v in values.items()))
 
-    def fail(self, sensor: str, detail: str = "unplugged") -> list[str]:
-        return self.take(self.reading(sensor, FAULT, None, Quality.FAULT, detail=detail))
+    def fail(self, sensor: str, why: str = "unplugged") -> list[str]:
+        return self.take(self.reading(sensor, FAULT, None, Quality.FAULT, trouble(why)))
 
     def take(self, *readings: Reading) -> list[str]:
         return self._note(self.tent.apply(readings, self.now()))

@@ -21,8 +21,11 @@ from publisher.rules.power import Source
 from publisher.rules.tent import Tent
 from publisher.store.file import FILE
 from publisher.store.store import Store
+from sensors.ina219 import CLIPPED
 from sensors.reading import FAULT, Quality, Reading
+from sensors.trouble import Trouble
 from tests import contract
+from tests.tents import trouble
 
 Message = dict[str, Any]
 Steps = tuple[str | int, ...]
@@ -110,12 +113,12 @@ def heard(second: float, **values: float | bool | None) -> list[Reading]:
 
 def failed(second: float) -> list[Reading]:
     at_s = at(second).monotonic_s
-    return [Reading(s, FAULT, None, Quality.FAULT, at_s, "does not answer") for s in FITTED]
+    return [Reading(s, FAULT, None, Quality.FAULT, at_s, trouble("silent")) for s in FITTED]
 
 
 def clipped(second: float) -> list[Reading]:
     """An INA219 whose current is out of range still tells the voltage."""
-    at_s, why = at(second).monotonic_s, "the current is more than 53.3 A"
+    at_s, why = at(second).monotonic_s, Trouble(CLIPPED, amperes=53.3)
     return [
         Reading("generator", "current_a", None, Quality.FAULT, at_s, why),
         Reading("generator", "voltage_v", 13.1, Quality.OK, at_s),
@@ -407,7 +410,7 @@ OPTIONAL = {
     *(f"power.generator.{key}" for key in ("state", "starts_total", "hours_since_service")),
     *(f"power.battery.{key}" for key in ("capacity_ah", "synchronised", "since_full_h", "gap")),
     "detail.by", "detail.passed", "detail.blind_s", "detail.estimated", "detail.again",
-    "detail.outages",
+    "detail.outages", "detail.code",
     "unit", *(f"sensors.{i}.{key}" for i in range(len(FITTED)) for key in READS),
 }  # fmt: skip
 #: Values that may be null although the sensors are well and the clock is set.
@@ -641,6 +644,14 @@ def test_an_estimated_time_says_so_and_no_other_does() -> None:
     assert is_refused("state", replaced(message, ("clock",), "synced"))
 
 
+FAILURE = {
+    "sensor": "door",
+    "quality": "fault",
+    "error": "the beam is broken",
+    "code": "door.blocked",
+}
+
+
 @pytest.mark.parametrize(
     ("name", "detail"),
     [
@@ -650,8 +661,9 @@ def test_an_estimated_time_says_so_and_no_other_does() -> None:
         ("battery_low", {"charge_pct": 120}),
         ("battery_low", {"charge_pct": -1}),
         ("alert_raised", {"alert": "Battery low!"}),
-        ("sensor_failed", {"sensor": "door", "quality": "ok", "error": "?"}),
-        ("sensor_failed", {"sensor": "door", "quality": "fault", "error": ""}),
+        ("sensor_failed", {**FAILURE, "quality": "ok"}),
+        ("sensor_failed", {**FAILURE, "error": ""}),
+        ("sensor_failed", {**FAILURE, "code": "no code"}),
         ("headcount_set", {"people": -1, "counted": 0, "correction": -1}),
         ("headcount_set", {"people": 0, "counted": -1, "correction": 1}),
         ("store_quarantined", {"file": ""}),

@@ -155,7 +155,7 @@ def test_a_lamp_that_cannot_be_had_is_one_warning(
             panel.tell(WORKING, float(second))
             panel.tend(float(second))
     assert len(caplog.records) == 1
-    assert f"lamp on GPIO {LAMP_GPIO} cannot be used" in caplog.text
+    assert f"the lamp: GPIO {LAMP_GPIO} cannot be used" in caplog.text
     assert panel.pattern is None
     panel.close()
 

@@ -14,7 +14,7 @@ from publisher.config.door import DoorSettings
 from publisher.rules.occupancy import Occupancy
 from publisher.rules.totals import Totals
 from sensors.reading import ERRORS, FAULT, READ_DURATION_S, READS, Quality, Value
-from tests.tents import ALL_WELL, NOON, SENSORS, STALE_S, Unit, alive, config
+from tests.tents import ALL_WELL, NOON, SENSORS, STALE_S, Unit, alive, config, trouble
 
 
 @pytest.fixture
@@ -140,7 +140,10 @@ def test_a_sensor_starts_is_heard_goes_stale_and_recovers(sensor: str) -> None:
     # Nobody knows who has passed a door that was not heard.
     assert seen() == ("estimated" if sensor == "door" else "ok", True)
     (detail,) = unit.details("sensor_failed")
-    assert detail == {"sensor": sensor, "quality": "stale", "error": "nothing heard for 15 s"}
+    assert detail["error"].startswith("nothing was heard for 15 s: check its supply")
+    assert {key: value for key, value in detail.items() if key != "error"} == {
+        "sensor": sensor, "quality": "stale", "code": "sensor.unheard",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("sensor", list(SENSORS))
@@ -155,7 +158,12 @@ def test_a_fault_and_a_recovery_are_one_event_each(sensor: str, well: Unit) -> N
     assert set(readings_of(block).values()) == {None}
     assert well.hear(sensor, **ALL_WELL[sensor]) == ["sensor_recovered"]
     assert well.details("sensor_failed") == [
-        {"sensor": sensor, "quality": "fault", "error": "no answer"}
+        {
+            "sensor": sensor,
+            "quality": "fault",
+            "error": "it is no answer: mend it",
+            "code": "test.trouble",
+        }
     ]
     assert well.details("sensor_recovered") == [{"sensor": sensor}]
 
@@ -168,15 +176,15 @@ def test_a_sensor_that_was_never_heard_fails_once(unit: Unit) -> None:
 
 def test_a_sensor_with_one_value_at_fault_shows_none(well: Unit) -> None:
     events = well.take(
-        well.reading("generator", "current_a", None, Quality.FAULT, detail="out of range"),
+        well.reading("generator", "current_a", None, Quality.FAULT, trouble("too large")),
         well.reading("generator", "voltage_v", 13.0),
-        well.reading("generator", "power_w", None, Quality.FAULT, detail="out of range"),
+        well.reading("generator", "power_w", None, Quality.FAULT, trouble("too large")),
     )
     assert events == ["sensor_failed"]
     block = well.snapshot()["power"]["generator"]
     assert block["quality"] == "fault"
     assert set(readings_of(block).values()) == {None}
-    assert well.details("sensor_failed")[0]["error"] == "out of range"
+    assert well.details("sensor_failed")[0]["error"] == "it is too large: mend it"
     assert well.hear("generator", **ALL_WELL["generator"]) == ["sensor_recovered"]
 
 
@@ -215,11 +223,18 @@ def test_a_door_that_hands_over_less_than_nobody_changes_nothing(well: Unit) -> 
 def test_what_a_driver_says_of_its_failure_is_kept_short_and_writable(well: Unit) -> None:
     well.fail("mains", "x" * 100_000)
     well.fail("door", "bad \udcff byte")
-    well.fail("battery", "")
-    well.snapshot()
     errors = [detail["error"] for detail in well.details("sensor_failed")]
-    assert len(errors[0]) <= 300
-    assert errors[1:] == ["bad ? byte", "failed"]
+    assert (len(errors[0]), errors[1]) == (300, "it is bad ? byte: mend it")
+    troubles = {sensor["name"]: sensor["trouble"] for sensor in well.tent.sensors(well.now())}
+    assert troubles["mains"] == {"code": "test.trouble", "values": {"why": "x" * 100}}
+    assert troubles["door"] == {"code": "test.trouble", "values": {"why": "bad ? byte"}}
+
+
+def test_a_driver_that_does_not_say_why_has_failed_all_the_same(well: Unit) -> None:
+    well.take(well.reading("battery", FAULT, None, Quality.FAULT))
+    well.take(well.reading("generator", "current_a", None, Quality.FAULT))
+    assert [failed["code"] for failed in well.details("sensor_failed")] == 2 * ["sensor.failed"]
+    assert well.snapshot()["power"]["battery"]["quality"] == "fault"
 
 
 def test_people_see_how_each_sensor_does(well: Unit) -> None:
@@ -230,7 +245,7 @@ def test_people_see_how_each_sensor_does(well: Unit) -> None:
         well.reading("mains", READ_DURATION_S, 0.25),
     )
     well.wait(3)
-    well.fail("door", "GPIO 5 is taken")
+    well.fail("door", "taken")
     found = {sensor["name"]: sensor for sensor in well.tent.sensors(well.now())}
     assert found["mains"] == {
         "name": "mains",
@@ -238,6 +253,7 @@ def test_people_see_how_each_sensor_does(well: Unit) -> None:
         "quality": "ok",
         "age_s": 3.0,
         "error": None,
+        "trouble": None,
         "reads": 7,
         "errors": 2,
         "read_duration_s": 0.25,
@@ -245,7 +261,7 @@ def test_people_see_how_each_sensor_does(well: Unit) -> None:
         "read_duration_max_s": 0.75,
         "values": {"present": True},
     }
-    assert (found["door"]["quality"], found["door"]["error"]) == ("fault", "GPIO 5 is taken")
+    assert (found["door"]["quality"], found["door"]["error"]) == ("fault", "it is taken: mend it")
     assert Unit(config()).tent.sensors(well.now())[0]["age_s"] is None
 
 

@@ -10,7 +10,7 @@ from publisher.config.door import DoorSettings
 from publisher.config.load import Config, ConfigError, parse
 from publisher.rules.occupancy import Occupancy
 from sensors.reading import Quality, Value
-from tests.tents import ALL_WELL, NOON, STALE_S, Unit
+from tests.tents import ALL_WELL, NOON, STALE_S, Unit, trouble
 
 HEAD = '[tent]\nid = "t"\nseats = 10\n[broker]\nhost = "b"\n'
 METER = '[sensors.{0}]\ndriver = "pzem004t"\nport = "/dev/ttyUSB-{0}"\n'
@@ -33,9 +33,7 @@ def tent(*parts: str) -> Config:
 
 def hush(unit: Unit, sensor: str) -> list[str]:
     """Let a meter fall silent on a port that works: it says that it knows nothing."""
-    return unit.take(
-        *(unit.reading(sensor, q, None, Quality.FAULT, detail="does not answer") for q in AC)
-    )
+    return unit.take(*(unit.reading(sensor, q, None, Quality.FAULT, trouble("silent")) for q in AC))
 
 
 def generator(unit: Unit) -> dict[str, Any]:
@@ -504,11 +502,11 @@ def test_a_failed_beam_is_a_failed_sensor_with_its_advice() -> None:
     unit = Unit(tent(BEAMS))
     unit.hear("door", obstructed=False, entered=3)
     why = "the inner beam is blocked: clean and align it"
-    assert unit.take(unit.reading("door", "obstructed", None, Quality.FAULT, detail=why)) == [
+    assert unit.take(unit.reading("door", "obstructed", None, Quality.FAULT, trouble(why))) == [
         "sensor_failed"
     ]
     assert unit.snapshot()["capacity"]["quality"] == "fault"
-    assert unit.details("sensor_failed")[0]["error"] == why
+    assert unit.details("sensor_failed")[0]["error"] == f"it is {why}: mend it"
 
 
 # How far the count can be believed

@@ -22,9 +22,11 @@ from sensors.reading import (
     Reading,
     SensorError,
 )
-from sensors.sensor import TOLERATED_FAILURES, Sensor
+from sensors.sensor import TOLERATED_FAILURES, UNEXPECTED, Sensor
+from sensors.serial_port import BUSY, UNUSABLE
 from sensors.simulated.hardware import MAINS_GPIO, SimulatedHardware
-from technician.doctor.diagnoses import OF_DRIVERS, diagnose
+from sensors.trouble import BUS, SENSOR
+from technician.words import kinds
 from tests.devices import (
     DEVICES,
     PATIENCE_S,
@@ -134,9 +136,9 @@ def test_a_device_that_is_not_there_is_named_and_nothing_stays_open(
     device = make(name)
     driver = device.build()
     device.unplug()
-    said = refusal(driver)
-    assert device.name in said
-    assert "check" in said, "the message says what to do"
+    refused = refusal(driver)
+    assert device.name in str(refused)
+    assert refused.kind.cure, "it says what to do"
     device.plug()
     assert is_released(device), "without a close"
     driver.close()
@@ -231,14 +233,14 @@ def test_a_failing_device_raises_or_tells_and_no_value_is_made_up(
             while len(said) < 5:
                 try:
                     found = driver.read()
-                except (SensorError, OSError) as error:
+                except SensorError as error:
                     said.append(str(error))
                     continue
                 unknown = [m for m in found if m.quality is Quality.FAULT]
                 if not unknown:
                     made_up.extend(found if said else ())  # some may still have been on the way
                     continue
-                said.extend({m.detail for m in unknown})
+                said.extend({str(m.trouble) for m in unknown})
                 told.extend(found)
 
         within_patience(read)
@@ -286,9 +288,11 @@ def test_a_sensor_tells_of_a_failure_and_recovers_when_the_device_does(
             told = listener.until(is_fault)[-1]
             assert (told.value, told.quality) == (None, Quality.FAULT)
             assert (told.quantity == FAULT) == (fault not in device.told_by_values)
-            assert device.name in told.detail
-            assert "please report" not in told.detail
-            assert diagnose(told.detail, OF_DRIVERS) is not None, "doctor has a cure for it"
+            assert device.name in str(told.trouble)
+            assert told.trouble is not None
+            assert told.trouble.kind is not UNEXPECTED
+            assert kinds()[told.trouble.code].cure, "doctor has a cure for it"
+            assert told.trouble.kind.concerns in (SENSOR, BUS)
             meanwhile = listener.until(is_fault)
             assert not list(filter(is_value, meanwhile)), "no value is made up"
             device.mend()
@@ -304,7 +308,7 @@ def test_a_sensor_starts_without_its_device_and_finds_it_later(name: str, make: 
     sensor = at_work(device, listener)
     for expected in (1, 2, 3):
         before = listener.until(is_fault)
-        assert device.name in before[-1].detail
+        assert device.name in str(before[-1].trouble)
         assert listener.until(lambda r: r.quantity == ERRORS)[-1].value == expected
     device.plug()
     with speaking(device):
@@ -383,11 +387,14 @@ def test_an_unexpected_exception_is_contained_and_asks_to_be_reported(tmp_path: 
     device, listener = DEVICES["contact"](hardware, clock), Listener()
     sensor = at_work(device, listener)
     told = listener.until(is_fault)[-1]
-    assert told.detail == "RuntimeError: the library is broken (please report this)"
+    assert told.trouble is not None
+    assert told.trouble.kind is UNEXPECTED
+    assert told.trouble.values == {"error": "RuntimeError: the library is broken"}
+    assert told.trouble.__traceback__ is None, "it would keep the device's objects alive"
     hardware.failure = None
     listener.until(is_value)
     hardware.pins.failure = ZeroDivisionError("while it reads")
-    assert "ZeroDivisionError" in listener.until(is_fault)[-1].detail
+    assert "ZeroDivisionError" in str(listener.until(is_fault)[-1].trouble)
     hardware.pins.failure = None
     listener.until(is_value)
     assert ended(sensor)
@@ -403,9 +410,8 @@ def test_a_serial_port_in_use_is_refused_each_time_and_its_user_goes_on(make: Ma
     first.open()
     before = descriptors()
     for _ in range(2):
-        said = refusal(second)
-        assert device.name in said
-        assert "nothing else uses it" in said
+        refused = refusal(second)
+        assert (refused.kind, refused.values) == (BUSY, {"port": device.name})
         second.close()
     assert descriptors() == before
     assert heard(first, device, "voltage_v")
@@ -424,7 +430,9 @@ def test_a_port_that_is_no_serial_port_is_refused(
     config = registry.config_class("vedirect")(port=str(port[kind]))
     driver = registry.build("vedirect", config, device.hardware, device.clock)
     before = descriptors()
-    assert str(port[kind]) in refusal(driver)
+    refused = refusal(driver)
+    assert refused.kind is UNUSABLE
+    assert refused.values["port"] == str(port[kind])
     assert descriptors() == before
 
 
@@ -435,7 +443,7 @@ def test_a_line_in_use_is_refused_and_the_other_line_given_back(make: MakeDevice
     user = DEVICES["contact"](device.hardware, device.clock).build()
     user.open()
     for _ in range(2):
-        assert f"GPIO {MAINS_GPIO}" in refusal(beams)
+        assert refusal(beams).values["gpio"] == MAINS_GPIO
     config = registry.config_class("contact")(gpio=5)
     other = registry.build("contact", config, device.hardware, device.clock)
     other.open()

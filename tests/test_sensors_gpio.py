@@ -17,10 +17,10 @@ from sensors.beam import Config as BeamConfig
 from sensors.beams import Beams
 from sensors.beams import Config as BeamsConfig
 from sensors.clock import Monotonic
+from sensors.contact import RESTLESS, Contact
 from sensors.contact import Config as ContactConfig
-from sensors.contact import Contact
-from sensors.doorway import Doorway
-from sensors.gpio import Edge, Inputs, Lamp
+from sensors.doorway import BLOCKED, OTHER_SEES_NOTHING, Doorway
+from sensors.gpio import NO_LIBRARY, UNUSABLE, Edge, Inputs, Lamp
 from sensors.hardware import Hardware
 from sensors.passage import FAILED_TIMES
 from sensors.reading import Driver, Measurement, Quality, SensorError
@@ -32,7 +32,7 @@ from sensors.simulated.hardware import (
     SimulatedHardware,
 )
 from sensors.simulated.pins import Pins
-from tests.devices import PATIENCE_S, simulated, walk, within_patience
+from tests.devices import PATIENCE_S, raises, simulated, walk, within_patience
 
 BEAMS = BeamsConfig(outer_gpio=OUTER_GPIO, inner_gpio=INNER_GPIO)
 
@@ -194,7 +194,7 @@ def test_closed_lines_send_nothing_and_can_be_taken_again(tent: Tent) -> None:
     first.close()
     tent.hardware.pins.set_cable(5, False)
     assert first.next_edge(0.0) is None
-    with pytest.raises(SensorError):
+    with pytest.raises(AssertionError):
         first.now_s()
     second = tent.inputs(5)
     tent.hardware.pins.set_cable(5, True)
@@ -237,7 +237,7 @@ def test_what_lgpio_raises_is_told_as_a_line_that_cannot_be_used(
         lambda: inputs.is_high(5),
         lambda: inputs.lost_edges(1.0),
     ):
-        with pytest.raises(SensorError, match=r"GPIO [567] .*GPIO busy.*group gpio"):
+        with raises(UNUSABLE, why="GPIO busy"):
             use()
     tent.hardware.pins.failure = None
     lamp.close()
@@ -276,7 +276,7 @@ def test_two_sensors_that_open_at_once_share_one_pin_factory(
 def test_off_a_pi_a_line_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpiozero.Device, "pin_factory", None)
     monkeypatch.setenv("GPIOZERO_PIN_FACTORY", "none-such")
-    with pytest.raises(SensorError, match=r"GPIO 5 cannot be used .*python3-lgpio"):
+    with raises(NO_LIBRARY):
         Inputs((5,), Hardware())
 
 
@@ -353,21 +353,21 @@ def test_a_contact_that_never_settles_is_a_fault_and_no_value(
 
     thread = threading.Thread(target=chatter)
     thread.start()
-    said: list[str] = []
+    said: list[SensorError] = []
 
     def read() -> None:
         try:
             contact.read()
         except SensorError as error:
-            said.append(str(error))
+            said.append(error)
 
     try:
         within_patience(read)
     finally:
         over.set()
         thread.join()
-    [message] = said
-    assert f"GPIO {MAINS_GPIO} does not come to rest" in message
+    [error] = said
+    assert (error.kind, error.values) == (RESTLESS, {"gpio": MAINS_GPIO})
     tent.hardware.set_mains(True)
     assert present(contact) is True
 
@@ -460,11 +460,11 @@ def test_a_cut_cable_is_an_obstruction_then_a_failure_and_never_a_person(
     tent.hardware.pins.set_cable(gpio, None, at_s)
     found = until(beams, is_obstructed)
     found += until(beams, is_failed)
-    [_, value, _, detail] = found[-1]
-    assert value is None
-    assert f"{'outer' if gpio == OUTER_GPIO else 'inner'} beam (GPIO {gpio})" in detail
-    assert "check" in detail
-    assert len(detail) < 200
+    assert found[-1].value is None
+    trouble, name = found[-1].trouble, "the outer beam" if gpio == OUTER_GPIO else "the inner beam"
+    assert trouble is not None
+    assert (trouble.kind, trouble.values) == (BLOCKED, {"beam": name, "gpio": gpio, "minutes": 5.0})
+    assert len(str(trouble)) < 300
     mended_s = tent.clock.now_s()
     tent.hardware.pins.set_cable(gpio, False, mended_s)
     found += until(beams, is_free)
@@ -485,9 +485,10 @@ def test_a_beam_broken_again_and_again_without_the_other_is_told_until_both_see(
         for blocked in (True, False):
             edge_s = at_s + number + (0.0 if blocked else 0.5)
             tent.hardware.set_beam(inner=True, blocked=blocked, at_s=edge_s)
-    failed = until(beams, is_failed)[-1]
-    assert f"the inner beam (GPIO {INNER_GPIO})" in failed.detail
-    assert "check" in failed.detail
+    trouble = until(beams, is_failed)[-1].trouble
+    assert trouble is not None
+    assert trouble.kind is OTHER_SEES_NOTHING
+    assert trouble.values == {"beam": "the inner beam", "gpio": INNER_GPIO}
     walk(tent.hardware, at_s + 50.0, inward=False)
     found = {m.quantity: m.value for m in until(beams, is_free)}
     assert found == {"obstructed": False, "left": 1, "blind_s": pytest.approx(50.4, abs=1.0)}
@@ -524,7 +525,7 @@ def test_people_counted_before_the_lines_fail_are_not_lost(tent: Tent) -> None:
     tent.hardware.pins.failure = OSError("gone")
     found = {m.quantity: m.value for m in beams.read()}
     assert found["entered"] == 1, "the second may still turn out to be a flicker"
-    with pytest.raises(SensorError, match="gone"):
+    with raises(UNUSABLE, why="gone"):
         beams.read()
     tent.hardware.pins.failure = None
     assert people(beams) == {"entered": 1}
@@ -546,7 +547,9 @@ def test_one_beam_that_stays_broken_is_obstructed_and_then_failed(
     beam.read()
     tent.hardware.set_beam(inner=False, blocked=True)
     found = until(beam, is_obstructed) + until(beam, is_failed)
-    assert f"the beam (GPIO {OUTER_GPIO})" in found[-1].detail
+    trouble = found[-1].trouble
+    assert trouble is not None
+    assert (trouble.kind, trouble.values["beam"]) == (BLOCKED, "the beam")
     tent.hardware.set_beam(inner=False, blocked=False)
     found += until(beam, is_free)
     assert {m.quantity for m in found} == {"obstructed", "blind_s"}

@@ -8,10 +8,11 @@ import pytest
 
 from sensors import shunt
 from sensors.clock import Monotonic
-from sensors.hardware import Hardware, I2CBus
-from sensors.ina219 import Config, Ina219, decode
+from sensors.hardware import NO_BUS, Hardware, I2CBus
+from sensors.ina219 import CLIPPED, RESTARTED, SILENT, Config, Ina219, decode
 from sensors.reading import Quality, SensorError, Value
 from sensors.simulated.ina219 import Bus, Chip
+from tests.devices import raises
 
 #: A shunt of 50 A and 75 mV, the usual one on a tent's charger.
 OHMS = 0.0015
@@ -159,7 +160,9 @@ def test_a_clipped_current_is_no_value_but_a_fault(bench: Bench, current_a: floa
     for quantity in ("current_a", "power_w"):
         assert found[quantity].value is None
         assert found[quantity].quality is Quality.FAULT
-        assert "53.3 A" in found[quantity].detail
+        trouble = found[quantity].trouble
+        assert trouble is not None
+        assert (trouble.kind, trouble.values) == (CLIPPED, {"amperes": 53.3})
     assert (found["voltage_v"].value, found["voltage_v"].quality) == (13.2, Quality.OK)
     bench.flow(10.0)
     assert number(values(driver)["current_a"]) == pytest.approx(10.0, abs=LSB_A)
@@ -181,7 +184,7 @@ def test_a_brown_out_is_told_and_none_of_its_values_is_used(bench: Bench) -> Non
     assert number(values(driver)["current_a"]) == pytest.approx(40.0, abs=LSB_A)
     bench.chip.brown_out()
     bench.now_s += 1.0  # long enough for a value in the power-on settings
-    with pytest.raises(SensorError, match=r"0x40.*0x399F.*supply"):
+    with raises(RESTARTED, address="0x40", found="0x399F"):
         driver.read()
     assert values(driver) == {}, "set up anew, and the conversion takes its time"
     bench.now_s += 1.0
@@ -202,7 +205,7 @@ def test_a_single_nak_costs_one_reading(bench: Bench) -> None:
     bench.flow(5.0)
     for _ in range(3):
         bench.bus.naks = 1
-        with pytest.raises(SensorError, match="0x40"):
+        with raises(SILENT, address="0x40"):
             driver.read()
         assert bench.bus.naks == 0
         assert number(values(driver)["current_a"]) == pytest.approx(5.0, abs=LSB_A)
@@ -221,13 +224,13 @@ def test_a_stuck_bus_gives_no_values(bench: Bench, stuck: bool) -> None:
 def test_an_absent_chip_is_named_and_the_bus_is_closed_again(bench: Bench) -> None:
     bench.bus.chips.clear()
     driver = Ina219(EXACT, bench, Monotonic())
-    with pytest.raises(SensorError, match="INA219 at 0x40 on I2C bus 1"):
+    with raises(SILENT, address="0x40", bus=1):
         driver.open()
     assert bench.bus.users == 0
 
 
 def test_a_wrong_address_is_named(bench: Bench) -> None:
-    with pytest.raises(SensorError, match="0x41"):
+    with raises(SILENT, address="0x41"):
         Ina219(replace(EXACT, address=0x41), bench, Monotonic()).open()
 
 
@@ -318,5 +321,5 @@ def test_a_capture_means_what_the_driver_said(bench: Bench) -> None:
 
 
 def test_without_a_bus_the_real_hardware_says_what_to_do() -> None:
-    with pytest.raises(SensorError, match=r"I2C bus 250 cannot be opened.*raspi-config"):
+    with raises(NO_BUS, bus=250):
         Ina219(replace(EXACT, bus=250), Hardware(), Monotonic()).open()

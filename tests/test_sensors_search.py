@@ -14,7 +14,7 @@ from sensors import jbd_frames, pzem004t_frames
 from sensors.clock import Monotonic
 from sensors.finding import search
 from sensors.finding.search import Heard, State
-from sensors.serial_port import SerialPort
+from sensors.serial_port import GONE, MISSING, SerialPort
 from sensors.simulated.jbd import Bms
 from sensors.simulated.pzem004t import Line, Meter
 from sensors.simulated.serial_cable import Cable
@@ -177,8 +177,8 @@ def test_what_is_no_known_device_is_told_apart(tmp_path: Path) -> None:
         State.SILENT, State.GARBLED, State.GARBLED, State.BUSY, State.FAILED, State.GARBLED,
         State.FAILED,
     ]  # fmt: skip
-    assert "is gone" in found[4].detail
-    assert str(tmp_path / "none") in found[6].detail
+    assert found[4].trouble is not None and found[4].trouble.kind is GONE
+    assert found[6].trouble is not None and found[6].trouble.kind is MISSING
     # Requests to read, and nothing else: a meter has commands that spoil its calibration.
     meter, bms = pzem004t_frames.request(0xF8), jbd_frames.request(jbd_frames.STATE)
     assert heard == search.ROUNDS * (meter + bms)

@@ -10,8 +10,8 @@ import pytest
 
 from sensors.framing import FrameError
 from sensors.line_trust import TOLERATED, WINDOW
-from sensors.reading import Driver, SensorError
-from sensors.vedirect import decode
+from sensors.reading import Driver
+from sensors.vedirect import GARBLED, decode
 from sensors.vedirect_frames import (
     HISTORY,
     LONGEST_BLOCK,
@@ -26,6 +26,7 @@ from tests.devices import (
     block_ending_with,
     figures,
     flipped,
+    raises,
     shunt_fields,
     simulated,
 )
@@ -590,7 +591,7 @@ def test_what_is_wrong_with_the_line_is_told(tmp_path: Path) -> None:
         driver = device.build()
         driver.open()
         device.fail("impossible figures")
-        with pytest.raises(SensorError, match=r"SOC is 1001, out of range in 5 s\): check"):
+        with raises(GARBLED, flaw="SOC is 1001, out of range"):
             while True:
                 device.speak()
                 driver.read()

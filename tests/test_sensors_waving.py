@@ -9,10 +9,10 @@ import pytest
 
 from sensors.clock import Monotonic
 from sensors.finding.waving import GPIOS, Line, free_lines, wait_for_wave
-from sensors.gpio import Inputs
-from sensors.reading import SensorError
+from sensors.gpio import UNUSABLE, Inputs
 from sensors.simulated.hardware import INNER_GPIO, MAINS_GPIO, OUTER_GPIO, SimulatedHardware
 from tests.conftest import wait_for
+from tests.devices import raises
 
 #: Seconds of a simulation that runs a hundred times as fast as life.
 LIMIT_S = 2000.0
@@ -99,5 +99,5 @@ def test_lines_that_others_use_are_left_to_them(hardware: SimulatedHardware) -> 
 
 def test_without_gpio_it_is_told_why(hardware: SimulatedHardware) -> None:
     hardware.pins.failure = OSError("no chip")
-    with pytest.raises(SensorError, match="no chip"):
+    with raises(UNUSABLE, why="no chip"):
         free_lines(hardware)

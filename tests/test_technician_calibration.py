@@ -342,7 +342,7 @@ def test_what_cannot_be_says_why(
         assert why in capsys.readouterr().err
     technician.unit.hardware.bus.naks = 100
     assert technician.do("zero", "generator") == FAILED
-    assert "does not answer" in capsys.readouterr().err
+    assert "no INA219 answers" in capsys.readouterr().err
     technician.path.write_text("seats = ")
     assert technician.do("zero", "generator") == USAGE
 

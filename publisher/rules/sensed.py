@@ -9,11 +9,32 @@ from typing import Any
 from publisher.config.load import SensorSettings
 from publisher.rules.happening import Happening
 from sensors.reading import ERRORS, FAULT, READ_DURATION_S, READS, Quality, Reading, Value
+from sensors.trouble import SENSOR, Trouble, TroubleJson, declare, marked
+
+IMPOSSIBLE = declare(
+    "sensor.impossible",
+    marked("{quantity} has a value that cannot be ({value})"),
+    marked("check the wiring of the sensor, and report this with a capture (tentwatch record)"),
+    concerns=SENSOR,
+)
+UNHEARD = declare(
+    "sensor.unheard",
+    marked("nothing was heard for {seconds:g} s"),
+    marked("check its supply and its cable; sudo journalctl -u tentwatch -n 50 shows more"),
+    concerns=SENSOR,
+)
+#: A driver should say why.
+FAILED = declare(
+    "sensor.failed",
+    marked("it has failed"),
+    marked("check its supply and its cable; sudo journalctl -u tentwatch -n 50 shows more"),
+    concerns=SENSOR,
+)
 
 #: No quantity comes near this. A driver that hands over more, or NaN, has measured nothing.
 LARGEST_VALUE = 1e9
-#: Characters of a driver's failure that are reported, so that records stay small.
-LONGEST_DETAIL = 300
+#: Characters of a trouble's sentence and of each of its values, so that records stay small.
+LONGEST_SENTENCE, LONGEST_VALUE = 300, 100
 #: Time in which a meter answers at the latest after the line that it lives on has come alive.
 METER_WAKES_S = 10.0
 #: A meter that measures for this long after the contact beside it went dead is right, and the contact
@@ -28,7 +49,7 @@ KNOWN = (Quality.OK, Quality.ESTIMATED)
 
 @dataclass(slots=True)
 class Sensed:
-    """One sensor: its newest readings, its fault and its quality. Times are monotonic seconds."""
+    """One sensor: its newest readings, its trouble and its quality. Times are monotonic seconds."""
 
     driver: str
     stale_after_s: float
@@ -37,7 +58,7 @@ class Sensed:
     failed: bool = False  # it has been reported as failed
     heard_s: float | None = None
     readings: int = 0
-    fault: str = ""
+    trouble: Trouble | None = None
     silent: bool = False  # its port works, and the device itself says nothing
     values: dict[str, Reading] = field(default_factory=dict)
     #: When the line that a meter lives on was last dead, and when it was last not dead.
@@ -52,23 +73,23 @@ class Sensed:
     def take(self, reading: Reading) -> Reading | None:
         """Take a reading; return it as far as it can be believed, or None if nothing was measured."""
         if reading.value is not None and not abs(reading.value) <= LARGEST_VALUE:
-            detail = f"{reading.quantity} is {reading.value}, which cannot be: please report this"
-            reading = replace(reading, value=None, quality=Quality.FAULT, detail=detail)
+            trouble = Trouble(IMPOSSIBLE, quantity=reading.quantity, value=str(reading.value))
+            reading = replace(reading, value=None, quality=Quality.FAULT, trouble=trouble)
         quantity = reading.quantity
         if quantity in (READS, ERRORS, READ_DURATION_S):
             self._take_health(quantity, float(reading.value or 0))
             return None
         if quantity == FAULT:
-            self.fault, self.silent = _why(reading), False
+            self.trouble, self.silent = reading.trouble or Trouble(FAILED), False
             self.values.clear()
             self.uncorrected.clear()
             return None
         self.heard_s = reading.at_s
         self.readings += 1
         self.values[quantity] = reading
-        if self.fault or reading.quality is Quality.FAULT:
+        if self.trouble or reading.quality is Quality.FAULT:
             failed = [r for r in self.values.values() if r.quality is Quality.FAULT]
-            self.fault = _why(failed[0]) if failed else ""
+            self.trouble = (failed[0].trouble or Trouble(FAILED)) if failed else None
             self.silent = len(failed) == len(self.values)
         if quantity == "uncorrected_a":
             self.uncorrected.append(reading)
@@ -83,7 +104,7 @@ class Sensed:
 
     def judge(self, now_s: float) -> Quality:
         """Set and return the quality as of `now_s`."""
-        if self.fault and not (self.silent and now_s - self.line_dead_s <= METER_WAKES_S):
+        if self.trouble and not (self.silent and now_s - self.line_dead_s <= METER_WAKES_S):
             self.quality = Quality.FAULT
         elif self.heard_s is None:
             late = now_s - self.fitted_s > self.stale_after_s
@@ -122,7 +143,8 @@ class Sensed:
             "driver": self.driver,
             "quality": self.quality.value,
             "age_s": None if self.heard_s is None else round(max(0.0, now_s - self.heard_s), 1),
-            "error": self.fault or None,
+            "error": self.trouble and _sentence(self.trouble),
+            "trouble": self.trouble and _as_json(self.trouble),
             "reads": int(self.health.get(READS, 0)),
             "errors": int(self.health.get(ERRORS, 0)),
             "read_duration_s": self.health.get(READ_DURATION_S),
@@ -153,8 +175,13 @@ class Sensors(dict[str, Sensed]):
             quality = sensor.quality
             failed = quality in (Quality.FAULT, Quality.STALE)
             if failed and not sensor.failed:
-                why = sensor.fault or f"nothing heard for {self._stale_after_s:g} s"
-                detail = {"sensor": name, "quality": quality.value, "error": why}
+                trouble = sensor.trouble or Trouble(UNHEARD, seconds=self._stale_after_s)
+                detail = {
+                    "sensor": name,
+                    "quality": quality.value,
+                    "error": _sentence(trouble),
+                    "code": trouble.code,
+                }
                 happened.append(Happening("sensor_failed", detail))
             elif sensor.failed and quality is Quality.OK:
                 happened.append(Happening("sensor_recovered", {"sensor": name}))
@@ -195,6 +222,19 @@ class Sensors(dict[str, Sensed]):
         return None if reading.value is None else bool(reading.value)
 
 
-def _why(reading: Reading) -> str:
-    """Return what a driver says of its failure: never empty, not long, and fit for UTF-8."""
-    return (reading.detail or "failed")[:LONGEST_DETAIL].encode(errors="replace").decode()
+def _sentence(trouble: Trouble) -> str:
+    """Return a trouble in English, not long, and fit for UTF-8."""
+    return _fit(str(trouble), LONGEST_SENTENCE)
+
+
+def _as_json(trouble: Trouble) -> TroubleJson:
+    """Return a trouble's code and its values, none of them long, and fit for UTF-8."""
+    values = {
+        name: _fit(value, LONGEST_VALUE) if isinstance(value, str) else value
+        for name, value in trouble.values.items()
+    }
+    return {"code": trouble.code, "values": values}
+
+
+def _fit(text: str, most: int) -> str:
+    return text[:most].encode(errors="replace").decode()

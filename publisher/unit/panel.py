@@ -55,7 +55,7 @@ class Panel:
             try:
                 self._show(self._clock.now_s())
             except SensorError as error:
-                log.warning("%s", error)
+                log.warning("the lamp: %s", error)
 
     def identify(self, seconds: int, now_s: float) -> None:
         """Have the lamp show where it is. Raises ValueError without a lamp, SensorError where it fails."""
@@ -84,7 +84,7 @@ class Panel:
             try:
                 self._show(now_s)
             except SensorError as error:
-                log.warning("%s", error)
+                log.warning("the lamp: %s", error)
 
     def _show(self, now_s: float) -> None:
         if self.identify_until_s is not None and now_s >= self.identify_until_s:

@@ -12,6 +12,14 @@ from typing import NamedTuple
 from sensors.hardware import I2CBus
 from sensors.reading import SensorError
 from sensors.shunt import FULL_SCALE_V, configuration
+from sensors.trouble import BUS, declare, marked
+
+DISTURBED = declare(
+    "i2c.disturbed",
+    marked("I2C bus {bus} is disturbed, every address answers"),
+    marked("check that SDA and SCL are not exchanged and touch nothing else"),
+    concerns=BUS,
+)
 
 #: The addresses that an INA219 can have.
 ADDRESSES = range(0x40, 0x50)
@@ -57,10 +65,7 @@ def search(number: int, bus: I2CBus) -> list[Found]:
             if _word(bus, address, _CONFIGURATION) is not None
         ]
     if len(found) == len(ADDRESSES):
-        raise SensorError(
-            f"I2C bus {number} is disturbed, every address answers: check that SDA and SCL are not "
-            f"exchanged and touch nothing else"
-        )
+        raise SensorError(DISTURBED, bus=number)
     return found
 
 

@@ -3,7 +3,6 @@
 Nothing is sent but the requests to read that the drivers send, too.
 """
 
-import errno
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +14,16 @@ from sensors.clock import Monotonic
 from sensors.pzem004t_frames import GENERAL_ADDRESS
 from sensors.reading import SensorError
 from sensors.registry import DRIVERS, SENSORS
-from sensors.serial_port import SerialPort
+from sensors.serial_port import BUSY, SerialPort
+from sensors.trouble import BUS, Trouble, declare, marked
 from sensors.vedirect_frames import HISTORY, Blocks, Figures
+
+HANGS = declare(
+    "serial.hangs",
+    marked("{port} hangs"),
+    marked("pull its plug for a moment"),
+    concerns=BUS,
+)
 
 #: A monitor speaks once a second, and we may have come in the middle of a block.
 LISTEN_S = 2.5
@@ -28,8 +35,6 @@ ROUNDS = 2
 LONGEST_S = 12.0
 #: How often a search looks whether it has been given up.
 _LOOK_S = 0.1
-
-_BUSY = (errno.EAGAIN, errno.EBUSY)
 
 
 class State(Enum):
@@ -46,7 +51,7 @@ class State(Enum):
 class Heard:
     """What was found on a port: by which driver it can be read, and as which sensors.
 
-    `figures` are some of those that the device gave; `detail` says why a port failed.
+    `figures` are some of those that the device gave; `trouble` says why a port failed.
     """
 
     port: str
@@ -54,7 +59,7 @@ class Heard:
     driver: str = ""
     serves: tuple[str, ...] = ()
     figures: Figures = field(default_factory=dict)
-    detail: str = ""
+    trouble: Trouble | None = None
 
 
 def search(
@@ -88,9 +93,7 @@ def search(
             thread.join(2 * _LOOK_S)
     for port in ports:
         if port not in found:
-            found[port] = Heard(
-                port, State.FAILED, detail=f"{port} hangs: pull its plug for a moment"
-            )
+            found[port] = Heard(port, State.FAILED, trouble=Trouble(HANGS, port=port))
             tell(found[port])
     return [found[port] for port in ports]
 
@@ -102,10 +105,9 @@ def recognise(port: str, clock: Monotonic, over: threading.Event) -> Heard:
         if found.state is State.RECOGNISED or over.is_set():
             return found
         return _ask(port, clock, over, found.state)
-    except (SensorError, OSError) as error:
-        cause = error.__cause__ or error
-        is_busy = isinstance(cause, OSError) and cause.errno in _BUSY
-        return Heard(port, State.BUSY if is_busy else State.FAILED, detail=str(error))
+    except SensorError as error:
+        state = State.BUSY if error.kind == BUSY else State.FAILED
+        return Heard(port, state, trouble=error)
 
 
 def _listen(name: str, clock: Monotonic, over: threading.Event) -> Heard:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from sensors.clock import Monotonic
-from sensors.hardware import Hardware, I2CBus
+from sensors.hardware import NO_BUS, Hardware, I2CBus
 from sensors.reading import SensorError
 from sensors.simulated.ina219 import Bus, Chip
 from sensors.simulated.pins import Pins
@@ -32,7 +32,7 @@ class SimulatedHardware(Hardware):
     def i2c(self, bus: int) -> I2CBus:
         """Return the simulated bus. Raises SensorError for another number."""
         if bus != I2C_BUS:
-            raise SensorError(f"I2C bus {bus} cannot be opened: only bus {I2C_BUS} is simulated")
+            raise SensorError(NO_BUS, bus=bus)
         return self.bus.open()
 
     def pin_factory(self) -> Any:

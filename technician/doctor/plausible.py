@@ -12,9 +12,13 @@ from publisher.config.load import Config, SensorSettings
 from publisher.rules.calibration import LARGEST_ZERO_V
 from publisher.rules.occupancy import Occupancy
 from publisher.rules.tent import AC_METERS
-from technician.doctor.diagnoses import BLOCKED, BUS, OF_DRIVERS, diagnose, unknown
-from technician.doctor.findings import Finding, Text, failure, not_tried, warning, well
-from technician.words import marked
+from sensors.contact import RESTLESS
+from sensors.doorway import BLOCKED_CURE
+from sensors.ina219 import SILENT as NO_CHIP
+from sensors.pzem004t import SILENT as METER_SILENT
+from sensors.trouble import BUS
+from technician.doctor.findings import Finding, Text, failure, not_tried, of_trouble, warning, well
+from technician.words import kinds, marked
 
 #: Reads of which more than this share fails come over a loose wire.
 LARGEST_ERROR_SHARE, LEAST_ERRORS = 0.05, 3
@@ -83,15 +87,15 @@ def sensors(
     *,
     looked_s: float | None = None,
     before: Mapping[str, int] | None = None,
-    broken: tuple[str, ...] = (),
+    broken: tuple[tuple[str, int], ...] = (),
     answering: Mapping[int, tuple[int, ...]] = {},
 ) -> tuple[list[Finding], list[Finding]]:
     """Return what is found of the buses and ports that have failed, and of each sensor.
 
     `status` is what the running unit says; with `looked_s` it comes from a look of so many seconds at
     devices that nobody else uses. `before` is how many reads of each had failed some seconds ago, `broken`
-    are beams that were broken during all of that, and
-    `answering` the addresses at which chips answer that could be INA219s, by bus.
+    are beams (name and GPIO number) that were broken during all of that, and `answering` the addresses
+    at which chips answer that could be INA219s, by bus.
     """
     of_buses: list[Finding] = []
     of_sensors: list[Finding] = []
@@ -110,10 +114,9 @@ def sensors(
                 )
             )
             continue
-        error = said.get("error")
-        if error and not _is_asleep(sensor, told):
-            check, found = _explained(sensor, str(error), told, answering)
-            if check == BUS:
+        if said.get("error") and not _is_asleep(sensor, told):
+            concerns, found = _explained(sensor, told, answering)
+            if concerns == BUS:
                 of_buses.append(found._replace(key=bus_key(sensor)))
                 of_sensors.append(
                     not_tried(key, marked("{bus} does not work"), bus=bus_key(sensor))
@@ -140,17 +143,18 @@ def bus_key(sensor: SensorSettings) -> str:
 
 
 def _explained(
-    sensor: SensorSettings,
-    error: str,
-    told: Mapping[str, Any],
-    answering: Mapping[int, tuple[int, ...]],
+    sensor: SensorSettings, told: Mapping[str, Any], answering: Mapping[int, tuple[int, ...]]
 ) -> tuple[str, Finding]:
-    key = f"sensor.{sensor.name}"
-    check, found = diagnose(error, OF_DRIVERS, key) or ("", unknown(key, error))
-    if sensor.driver in AC_METERS and "has not answered" in error:
+    """Return what a sensor's trouble concerns (SENSOR or BUS), and the finding."""
+    key, trouble = f"sensor.{sensor.name}", told[sensor.name].get("trouble") or {}
+    kind = kinds().get(trouble.get("code", ""))
+    if kind is None:  # of a unit that runs another version
+        seen, cure = "{error}", marked("journalctl -u tentwatch -n 50 shows more")
+        return "", failure(key, seen, cure, error=told[sensor.name]["error"])
+    if kind == METER_SILENT:
         line = _line(sensor, told)
         if line is None:
-            return check, warning(
+            return kind.concerns, warning(
                 key,
                 marked("the meter on {port} does not answer: there is no AC, or its cable is cut"),
                 marked(
@@ -159,7 +163,7 @@ def _explained(
                 ),
                 port=sensor.config.port,
             )
-        return check, failure(
+        return kind.concerns, failure(
             key,
             marked("the meter on {port} does not answer, and its line is alive"),
             marked("check TX, RX, 5 V and ground of its serial side, its address and its fuse"),
@@ -170,8 +174,8 @@ def _explained(
         for address in answering.get(getattr(sensor.config, "bus", -1), ())
         if address != sensor.config.address
     ]
-    if others and "does not answer" in error:
-        return check, failure(
+    if others and kind == NO_CHIP:
+        return kind.concerns, failure(
             key,
             marked("no INA219 answers at {address}, but a chip does at {others}"),
             marked(
@@ -182,7 +186,7 @@ def _explained(
             first=f"0x{others[0]:02X}",
             name=sensor.name,
         )
-    return check, found
+    return kind.concerns, of_trouble(key, kind, trouble["values"])
 
 
 def _line(sensor: SensorSettings, told: Mapping[str, Any]) -> bool | None:
@@ -196,7 +200,8 @@ def _line(sensor: SensorSettings, told: Mapping[str, Any]) -> bool | None:
 
 def _is_asleep(sensor: SensorSettings, told: Mapping[str, Any]) -> bool:
     """Say whether a meter is silent because its line is dead, as it should be."""
-    return sensor.driver in AC_METERS and _line(sensor, told) is False
+    trouble = told[sensor.name].get("trouble") or {}
+    return trouble.get("code") == METER_SILENT.code and _line(sensor, told) is False
 
 
 def _unheard(
@@ -231,7 +236,7 @@ def _implausible(
     config: Config,
     status: Mapping[str, Any],
     told: Mapping[str, Any],
-    broken: tuple[str, ...],
+    broken: tuple[tuple[str, int], ...],
     before: Mapping[str, int],
 ) -> Iterator[Finding]:
     said = told[sensor.name]
@@ -261,8 +266,7 @@ def _implausible(
     ):
         return
     if sensor.driver == "contact":  # it fails in no other way that lets it be read in between
-        seen, cure = next((d.seen, d.cure) for d in OF_DRIVERS if "come to rest" in d.shape)
-        yield failure(key, seen, cure, gpio=sensor.config.gpio)
+        yield of_trouble(key, RESTLESS, {"gpio": sensor.config.gpio})
     else:
         yield warning(
             key,
@@ -447,21 +451,21 @@ def _door(
     config: Config,
     status: Mapping[str, Any],
     said: Mapping[str, Any],
-    broken: tuple[str, ...],
+    broken: tuple[tuple[str, int], ...],
 ) -> Iterator[Finding]:
     capacity, since = status.get("capacity", {}), status.get("since_headcount")
     if said["values"].get("obstructed") is True:
         yield failure(
             key,
             marked("a beam has been broken for more than half a minute: nothing is counted"),
-            BLOCKED,
+            BLOCKED_CURE,
         )
     elif broken:
         yield warning(
             key,
             marked("{which} was broken all the time of this look"),
-            BLOCKED,
-            which=_and(broken),
+            BLOCKED_CURE,
+            which=_names(broken),
         )
     entered, left = capacity.get("entered_total"), capacity.get("left_total")
     since = since or {"entered": entered or 0, "left": left or 0}
@@ -495,8 +499,13 @@ def _runs_backwards(entered: int, left: int, config: Config) -> bool:
     return left - entered > max(LEAST_BACKWARDS, drift)
 
 
-def _and(names: tuple[str, ...]) -> str:
-    return " + ".join(names)
+def _names(beams: tuple[tuple[str, int], ...]) -> Text:
+    """Return the names of one or two beams, with their lines."""
+    values: dict[str, object] = {}
+    for number, (beam, gpio) in enumerate(beams):
+        values |= {f"beam{number}": beam, f"gpio{number}": gpio}
+    one = "{{beam{0}}} (GPIO {{gpio{0}}})"
+    return Text(" + ".join(one.format(number) for number in range(len(beams))), values)
 
 
 _Shown = Callable[[Any], str]

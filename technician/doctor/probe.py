@@ -15,6 +15,7 @@ from publisher.rules.tent import Tent
 from sensors import registry
 from sensors.capture import lines
 from sensors.hardware import Hardware
+from sensors.ina219 import SILENT
 from sensors.reading import Reading, SensorError
 from sensors.sensor import Sensor
 
@@ -36,7 +37,7 @@ class Looked(NamedTuple):
 
     status: dict[str, Any]
     seconds: float
-    broken: tuple[str, ...]
+    broken: tuple[tuple[str, int], ...]
     answering: dict[int, tuple[int, ...]]
 
 
@@ -94,9 +95,9 @@ def look(config: Config, hardware: Hardware, clock: Clock, saved: dict[str, Any]
     )
 
 
-def _broken(capture: bytes) -> tuple[str, ...]:
-    """Return the beams that were broken from the beginning of a capture to its end."""
-    found: dict[int, str] = {}
+def _broken(capture: bytes) -> tuple[tuple[str, int], ...]:
+    """Return the beams (name and GPIO number) that were broken from the beginning of a capture to its end."""
+    found: dict[int, tuple[str, int]] = {}
     blocked = True
     for said in lines(capture):
         if not said:
@@ -105,7 +106,7 @@ def _broken(capture: bytes) -> tuple[str, ...]:
             blocked = said["blocked_level"] == "high"
             named = {said[key]: name for key, name in _BEAMS.items() if key in said}
             found = {
-                int(gpio): f"{named.get(int(gpio))} (GPIO {gpio})"
+                int(gpio): (named[int(gpio)], int(gpio))
                 for gpio, high in said["high"].items()
                 if high == blocked
             }
@@ -118,7 +119,9 @@ def _answering(
     config: Config, hardware: Hardware, status: dict[str, Any]
 ) -> dict[int, tuple[int, ...]]:
     """Return which addresses answer on the buses of INA219s that do not, their own sensors' excepted."""
-    silent = {s["name"] for s in status["sensors"] if "does not answer" in (s["error"] or "")}
+    silent = {
+        s["name"] for s in status["sensors"] if s["trouble"] and s["trouble"]["code"] == SILENT.code
+    }
     used = {
         (s.config.bus, s.config.address)
         for s in config.sensors

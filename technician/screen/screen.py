@@ -109,7 +109,9 @@ def faults(status: dict[str, Any]) -> Group:
 
 def fault_texts(status: dict[str, Any]) -> list[Text]:
     """Return what is wrong, a text a fault."""
-    found = [(s["name"], said(s["error"])) for s in status["sensors"] if s["error"]]
+    found = [
+        (s["name"], in_words(s.get("trouble"), s["error"])) for s in status["sensors"] if s["error"]
+    ]
     if error := status["link"]["error"]:
         found.append((_("link"), in_words(status["link"].get("trouble"), error)))
     if status["store"]["error"]:

@@ -20,7 +20,7 @@ from technician.screen import graph, screen
 from technician.screen.live import Live, cells, has_ascii_only, rendered
 from technician.screen.screen import word
 from technician.terminal import DONE, FAILED, complain
-from technician.words import _, counted
+from technician.words import _, counted, outline
 from technician.words.printable import all_printable
 from technician.words.said import said
 
@@ -363,11 +363,14 @@ class Page:
                 return screen.shown(value)
             return word(value) if value.replace(" ", "_").isidentifier() else said(value)
 
+        detail = event["detail"]
+        if "code" in detail:
+            detail = {**detail, "error": outline(detail["code"], detail["error"])}
         at = str(event["ts"])[11:19] if event["ts"] else _up(event["uptime_s"])
         details = [
             told(value) if key in ("alert", "sensor") else f"{word(key)} {told(value)}"
-            for key, value in event["detail"].items()
-            if value is not None and not isinstance(value, (dict, list))
+            for key, value in detail.items()
+            if key != "code" and value is not None and not isinstance(value, (dict, list))
         ]
         text = Text.assemble((f"{at} ", "dim"), (word(event["event"]), "bold"), no_wrap=True)
         text.append(f": {', '.join(details)}" if details else "")

@@ -22,7 +22,8 @@ from publisher.store.at_rest import AtRest, Unreadable
 from sensors import registry
 from sensors.clock import Monotonic
 from sensors.hardware import Hardware
-from sensors.reading import Quality, SensorError
+from sensors.reading import Quality
+from sensors.trouble import Trouble
 from technician.service import NAME, Service
 from technician.setup import config_file
 from technician.terminal import (
@@ -35,7 +36,7 @@ from technician.terminal import (
     prose,
     say,
 )
-from technician.words import _, marked
+from technician.words import _, marked, told
 from technician.words.printable import printable
 
 #: How often the unit is asked for its newest readings, and for somebody in the door.
@@ -115,7 +116,9 @@ def calibrate(options: argparse.Namespace, bench: Bench) -> int:
         complain(_("{file} may not be written: use sudo").format(file=error.filename))
     except OSError as error:
         complain(str(error))
-    except (CannotBe, control.ControlError, SensorError) as error:
+    except Trouble as trouble:
+        complain(told(trouble))
+    except (CannotBe, control.ControlError) as error:
         complain(str(error))
     return FAILED
 
@@ -247,8 +250,8 @@ def _read_device(config: Config, name: str, hardware: Hardware) -> list[float]:
                 raise CannotBe(text.format(sensor=name, why="–"))
             waiting.wait(driver.period_s)
             for measured in driver.read():
-                if measured.quality is Quality.FAULT:
-                    raise SensorError(measured.detail)
+                if measured.trouble is not None:
+                    raise measured.trouble
                 if measured.quantity == "uncorrected_a" and measured.value is not None:
                     found.append(float(measured.value))
     finally:

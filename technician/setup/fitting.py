@@ -104,7 +104,7 @@ class Fitting:
                 finally:
                     bus.deinit()
             except SensorError as error:
-                tell(str(error), "  ")
+                tell(told(error), "  ")
         for chip in found:
             where = _("{name} at 0x{address:02X} on I2C bus {bus}").format(
                 name=chip.name or _("a chip that is not known"), address=chip.address, bus=chip.bus
@@ -349,13 +349,13 @@ class Fitting:
             gpios = [gpio for gpio in waving.GPIOS if gpio not in {*self._lines, *taken}]
             inputs = Inputs(waving.free_lines(self._hardware, gpios), self._hardware)
         except SensorError as error:
-            tell(str(error), "  ")
+            tell(told(error), "  ")
             return []
         try:
             tell(_("{hint} Waiting for {seconds:.0f} s …").format(hint=hint, seconds=limit_s))
             found = waving.wait_for_wave(inputs, self._clock, limit_s)
         except SensorError as error:
-            tell(str(error), "  ")
+            tell(told(error), "  ")
             return []
         finally:
             inputs.close()
@@ -397,8 +397,8 @@ def _result(heard: Heard) -> str:
         State.GARBLED: marked("{port}: something speaks there that Tentwatch does not know."),
         State.BUSY: marked("{port}: another program is using it."),
     }
-    if heard.state is State.FAILED:
-        return heard.detail
+    if heard.state is State.FAILED and heard.trouble is not None:
+        return told(heard.trouble)
     if heard.state is not State.RECOGNISED:
         return _(text[heard.state]).format(port=_short(heard.port))
     figures = [

@@ -4,6 +4,7 @@
 """
 
 import gettext
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
@@ -13,7 +14,17 @@ from typing import Any
 from sensors.registry import DRIVERS
 from sensors.trouble import KINDS, Kind, Trouble, marked
 
-__all__ = ["_", "counted", "in_words", "kinds", "marked", "told", "what_happened", "what_to_do"]
+__all__ = [
+    "_",
+    "counted",
+    "in_words",
+    "kinds",
+    "marked",
+    "outline",
+    "told",
+    "what_happened",
+    "what_to_do",
+]
 
 DOMAIN = "tentwatch"
 CATALOGUES = Path(__file__).with_name("locale")
@@ -25,6 +36,14 @@ DECLARING: tuple[str, ...] = (
     "publisher.link.troubles",
     "publisher.config.faults",
     "technician.secrets",
+    "publisher.rules.sensed",
+    "sensors.doorway",
+    "sensors.finding.chips",
+    "sensors.finding.search",
+    "sensors.gpio",
+    "sensors.hardware",
+    "sensors.sensor",
+    "sensors.serial_port",
 )
 
 
@@ -83,6 +102,12 @@ def in_words(trouble: Mapping[str, Any] | None, english: str) -> str:
         return told(Trouble(kind, **trouble["values"]))
     except (KeyError, ValueError, TypeError):
         return english
+
+
+def outline(code: str, english: str) -> str:
+    """Return what happens in a kind of trouble, `…` for each value; `english` where it is not known."""
+    kind = kinds().get(code)
+    return english if kind is None else re.sub(r"\{[^}]*\}", "…", _(kind.text))
 
 
 def _translated(values: Mapping[str, object]) -> dict[str, object]:
