@@ -1,14 +1,14 @@
-"""Builds what a Pi is installed from without internet: `make bundle` puts the archives into dist/.
+"""Builds the bundles that install a Pi without internet: `make bundle` puts the archives into dist/.
 
 `tentwatch-<version>-<arch>-<python>.tar.gz` unpacks into a folder of that name:
 
-- `wheels/`: the project and all that it depends on, as systemd/requirements.lock pins it. Debian's lgpio
-  is not among them: it comes with the system.
+- `wheels/`: the project and its dependencies, as pinned by systemd/requirements.lock, without lgpio, which
+  is Debian's.
 - `systemd/`: units, user, udev rules, journald's limits, sample configuration
 - `docs/`: installation with its drawings, symptoms and cures, the card to print
-- `install.sh`, `made-for` (what the bundle fits, as shell variables), `SHA256SUMS` (of all other files)
+- `install.sh`, `made-for` (the bundle's target, as shell variables), `SHA256SUMS` (of all other files)
 
-Built from the same commit and on the same release of Python it is the same to the byte.
+Two builds from one commit on one release of Python are identical to the byte.
 """
 
 import argparse
@@ -30,22 +30,22 @@ from typing import NamedTuple
 ROOT = Path(__file__).parent.parent
 SYSTEMD = ROOT / "systemd"
 BUILD_LOCK, LOCK = SYSTEMD / "build.lock", SYSTEMD / "requirements.lock"
-#: Comes as its source only, which is pure Python: its wheel is built here and fits everywhere.
+#: Published as source only, in pure Python: its wheel is built here and fits everywhere.
 SOURCE_ONLY = "adafruit-extended-bus"
-#: What a unit's systemd/ is made of, by the ends of the names.
+#: Endings of the files in systemd/ that go into a bundle.
 SHIPPED = (".service", ".sysusers", ".rules", ".toml", ".conf")
-#: What a technician may want to read without internet.
+#: Pages for a technician without internet.
 PAGES = ("install.md", "symptoms.md", "card.html", "wiring")
-#: Where there is no commit: zip knows no time before 1980.
+#: Time of files where there is no commit: zip cannot store a time before 1980.
 EARLIEST_S = 315532800
-#: The C libraries that wheels may be built for: Debian 12 has 2.36.
+#: C library versions that a wheel may require: Debian 12 has 2.36.
 GLIBC = ("2014", *(f"_2_{minor}" for minor in range(17, 37)))
 
 
 class Target(NamedTuple):
-    """What a bundle is for."""
+    """The target of a bundle."""
 
-    arch: str  # as `uname -m` and the tags of wheels say it
+    arch: str  # as in `uname -m` and in the tags of wheels
     python: str  # such as 3.11
 
     @property
@@ -108,7 +108,7 @@ def version() -> str:
 
 
 def made_s() -> int:
-    """Return the time that files in the bundle bear, in seconds since 1970: that of the commit."""
+    """Return the time of the files in the bundle, in seconds since 1970: that of the commit."""
     command = ["git", "-C", str(ROOT), "log", "-1", "--format=%ct"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return int(done.stdout) if done.returncode == 0 else EARLIEST_S
@@ -121,7 +121,7 @@ Pip = Callable[..., None]
 
 @contextmanager
 def tools() -> Iterator[Pip]:
-    """Give a pip that has what builds wheels beside it, as systemd/build.lock pins it."""
+    """Yield a pip with the build tools that systemd/build.lock pins."""
     with tempfile.TemporaryDirectory() as scratch:
         subprocess.run([sys.executable, "-m", "venv", scratch], check=True)
         environment = {**os.environ, "SOURCE_DATE_EPOCH": str(made_s())}
@@ -141,7 +141,7 @@ def locked() -> dict[str, str]:
     return {name: name + rest for name, rest in found}
 
 
-#: Everything has the hash of the lock file, or is not taken.
+#: pip accepts only files with a hash of the lock file.
 HASHED = ("--no-deps", "--require-hashes")
 
 
@@ -156,7 +156,7 @@ def build_wheels(folder: Path, pip: Pip) -> None:
 
 
 def copied_source(folder: Path) -> Path:
-    """Return a copy of this checkout: setuptools leaves a folder behind, and takes old files from it."""
+    """Return a copy of this checkout: setuptools leaves a folder there and reuses old files from it."""
     copy = folder / "source"
     left_out = (".*", "build", "dist", "tests", "*.egg-info", "__pycache__")
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*left_out))
@@ -164,7 +164,7 @@ def copied_source(folder: Path) -> Path:
 
 
 def fetch_wheels(folder: Path, target: Target, pip: Pip) -> None:
-    """Put the other wheels of the lock file into a folder, as they fit the target."""
+    """Put the other wheels of the lock file into a folder, those that fit the target."""
     entries = locked()
     del entries[SOURCE_ONLY]
     fits = [f"--platform={platform}" for platform in target.platforms]
@@ -201,7 +201,7 @@ def add_files(folder: Path, target: Target) -> None:
 
 
 def add_sums(folder: Path) -> None:
-    """Write down what each file must hash to, as `sha256sum -c` reads it."""
+    """Write each file's hash in the format of `sha256sum -c`."""
     sums = folder / "SHA256SUMS"
     sums.unlink(missing_ok=True)
     lines = [

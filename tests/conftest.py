@@ -1,4 +1,4 @@
-"""What the tests share: real brokers, subscribers that check every message, whole units."""
+"""Fixtures of all tests: real brokers, subscribers that check every message, whole units."""
 
 import json
 import os
@@ -34,10 +34,10 @@ from technician.words import _catalogue
 from technician.words.said import _patterns
 from tests import contract
 
-#: No wait in a test is expected to come near it; it only ends a test that has failed.
+#: Longest wait in seconds; only a failed test reaches it.
 PATIENCE_S = 20.0
 
-# The same inputs each time, unless `make fuzz` asks for more; no input is held to a time.
+# The same inputs each time, unless `make fuzz` asks for more; no deadline per input.
 hypothesis.settings.register_profile("test", derandomize=True, deadline=None, database=None)
 hypothesis.settings.register_profile("fuzz", max_examples=20_000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "test"))
@@ -57,7 +57,7 @@ class Broker:
         assert program is not None, "mosquitto is not installed"
         config = self.directory / "mosquitto.conf"
         config.write_text(
-            # It keeps the subscribers' sessions over a restart: they miss nothing.
+            # It keeps the subscribers' sessions across a restart, so they miss nothing.
             f"user root\nlistener {self.port} 127.0.0.1\nmax_queued_messages 0\n"
             f"persistence true\npersistence_location {self.directory}/\n{self.settings}\n"
         )
@@ -90,9 +90,9 @@ class Message(NamedTuple):
 
 
 class Subscriber:
-    """A dashboard: gets everything, and finds fault with whatever breaks the contract.
+    """A dashboard: receives every message, and records each one that breaks the contract.
 
-    Its session lives on while it or the broker is away.
+    Its session persists while it or the broker is down.
     """
 
     def __init__(self, port: int, topic: str = "tents/v1/#", **login: Any) -> None:
@@ -111,7 +111,7 @@ class Subscriber:
         self.client.on_message = self._take
         self.client.reconnect_delay_set(1, 1)
         session: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        session.SessionExpiryInterval = 0xFFFFFFFF  # for ever
+        session.SessionExpiryInterval = 0xFFFFFFFF  # never expires
         self.client.connect("127.0.0.1", port, clean_start=False, properties=session)
         self.client.loop_start()
         assert self._subscribed.wait(PATIENCE_S), "no subscription"
@@ -130,7 +130,7 @@ class Subscriber:
             return
         found = Message(message.topic, content, message.retain, message.properties)
         if not message.retain:
-            # QoS 1 may deliver twice, most of all around a restart of the broker.
+            # QoS 1 may deliver twice, mostly around a restart of the broker.
             if "seq" in content and (content["boot"], content["seq"]) in self._seen:
                 return
             self._seen.add((content.get("boot"), content.get("seq")))
@@ -144,9 +144,9 @@ class Subscriber:
         *,
         retained: bool = False,
     ) -> Message:
-        """Return the next message of a kind that fits; those before it are passed over.
+        """Return the next message of a kind that fits; those before it are skipped.
 
-        `retained` asks for one that the broker had kept; otherwise it must have been sent just now.
+        With `retained` the broker must have retained it; otherwise it must be live.
         """
         limit_s = time.monotonic() + PATIENCE_S
         while True:
@@ -163,10 +163,10 @@ class Subscriber:
                 return message
 
     def received(self) -> list[Message]:
-        """Return every message so far, with all that the broker has confirmed to its senders by now.
+        """Return every message so far, including all that the broker has confirmed by now.
 
-        A PUBACK may reach the unit before the message itself reaches us; a mark of our own comes
-        behind it.
+        A PUBACK may reach the unit before the message reaches us, so this waits for a mark of our own,
+        which arrives after it.
         """
         self._mark_came.clear()
         self._marks += 1
@@ -236,12 +236,12 @@ class Unit:
         return self
 
     def _monitor(self) -> None:
-        """Let the battery monitor speak once a second, as the real one does."""
+        """Make the battery monitor send once a second, as the real one does."""
         while not self._talking.wait(self.clock.real_s(1.0)):
             self.hardware.monitor.report(13.1, -5.0, self.charge_pct, 600)
 
     def walk(self, *, inward: bool) -> None:
-        """Let one person pass the door, in the simulated time that it takes."""
+        """Simulate one person passing the door, in simulated time."""
         first, second = (False, True) if inward else (True, False)
         at_s = self.clock.now_s()
         for offset_s, inner, blocked in (
@@ -272,7 +272,7 @@ class Unit:
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
-    """Wait until `condition` holds; for what cannot be waited upon in any better way."""
+    """Poll until `condition` holds, where no event can be waited for."""
     pause = threading.Event()
     limit_s = time.monotonic() + PATIENCE_S
     while not condition():
@@ -311,7 +311,7 @@ def backlog_event(boot: int, seq: int) -> str:
 
 
 def fill(unit: Unit, records: int) -> None:
-    """Leave a backlog in a unit's store."""
+    """Put a backlog into a unit's store."""
     store = Store(unit.state_dir, 100_000, 1 << 30)
     now = unit.clock.now()
     store.open(boot_id(), now)
@@ -327,7 +327,7 @@ def all_well(state: dict[str, Any]) -> bool:
 
 
 def recorded(subscriber: Subscriber, event: str) -> dict[str, Any]:
-    """Return an event, whether it came live, before something else, or as history."""
+    """Return an event, whether it came live or in `history`."""
 
     def found() -> list[dict[str, Any]]:
         return [r for r in subscriber.records() if r.get("event") == event]
@@ -341,7 +341,7 @@ def command(name: str, cid: str, minutes: float = 5, **argument: Any) -> tuple[s
     return f"tents/v1/demo/cmd/{name}", json.dumps({"cid": cid, "expires": expires, **argument})
 
 
-#: What the product goes by, and whoever starts the tests may have set.
+#: Environment variables that change the program's behaviour and may be set where the tests are started.
 ENVIRONMENT = (
     "COLUMNS", "GPIOZERO_PIN_FACTORY", "INVOCATION_ID", "JOURNAL_STREAM", "LANG", "LANGUAGE", "LC_ALL",
     "LC_MESSAGES", "LINES", "NOTIFY_SOCKET", "NO_COLOR", "PYTHONUTF8", "STATE_DIRECTORY",
@@ -350,10 +350,10 @@ ENVIRONMENT = (
 
 @pytest.fixture(scope="session", autouse=True)
 def surroundings() -> None:
-    """Have the same environment and signals wherever the tests are started.
+    """Give all tests the same environment and signals, wherever they are started.
 
-    `nohup` and a shell's `&` have signals ignored, which every process that a test starts would inherit.
-    One that is caught instead, by a handler that does nothing, a new program does not inherit.
+    `nohup` and a shell's `&` ignore signals, and every process that a test starts would inherit that. A
+    handler that does nothing is not inherited by a new program.
     """
     for name in ENVIRONMENT:
         os.environ.pop(name, None)
@@ -365,7 +365,7 @@ def surroundings() -> None:
 
 @pytest.fixture(autouse=True)
 def alone() -> Iterator[None]:
-    """Leave the next test nothing of what is the whole process's: environment, language, pins."""
+    """Restore the process-wide state after each test: environment, language, pins."""
     before = dict(os.environ)
     yield
     os.environ.clear()
@@ -392,7 +392,7 @@ def subscriber(broker: Broker) -> Iterator[Subscriber]:
 
 @pytest.fixture
 def make_unit(tmp_path: Path) -> Iterator[Callable[..., Unit]]:
-    """Makes units, as `Unit` does, and takes them down again."""
+    """Makes units as `Unit` does, and stops them afterwards."""
     units: list[Unit] = []
 
     def make(port: int, **settings: Any) -> Unit:

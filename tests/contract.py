@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
 KINDS = ("link", "about", "state", "event", "history", "command", "answer")
-#: Every schema file; `common` holds what several kinds share.
+#: Every schema file; `common` holds shared definitions.
 SCHEMAS = ("common", *KINDS)
 
 
@@ -23,7 +23,7 @@ def schema(name: str) -> dict[str, Any]:
 
 @cache
 def validator(kind: str) -> Draft202012Validator:
-    """Return what checks a kind; a command by its name as well, as in `command/headcount`."""
+    """Return the validator of a kind; a command's kind has its name too, as in `command/headcount`."""
     name, _, part = kind.partition("/")
     reference = schema(name)["$id"] + (f"#/$defs/{part}" if part else "")
     registry: Registry[Any] = Registry().with_resources(
@@ -35,7 +35,7 @@ def validator(kind: str) -> Draft202012Validator:
 
 
 def kind_of(topic: str) -> str:
-    """Return which schema the payloads of a topic follow; the topic may have any prefix."""
+    """Return the name of the schema for a topic's payloads; the topic may have any prefix."""
     levels = topic.split("/")
     if levels[-2] == "res":
         return "answer"
@@ -45,13 +45,13 @@ def kind_of(topic: str) -> str:
 
 
 def faults(kind: str, message: object) -> Iterator[str]:
-    """Yield what is wrong with a message: where, and why."""
+    """Yield each fault of a message: where, and why."""
     for error in validator(kind).iter_errors(message):
         yield f"{error.json_path}: {error.message}"
 
 
 def check(topic: str, payload: str | bytes) -> dict[str, Any]:
-    """Return a tent's message; AssertionError where it breaks the contract."""
+    """Return a tent's message as an object. Raises AssertionError if it breaks the contract."""
     message = json.loads(payload, parse_constant=_no_constant)
     found = list(faults(kind_of(topic), message))
     assert not found, f"{topic}: {found}\n{message}"

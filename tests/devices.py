@@ -27,7 +27,7 @@ from sensors.simulated.jbd import Bms, Pack
 from sensors.simulated.pzem004t import Line, Meter
 from sensors.trouble import Kind
 
-#: No wait in a test is expected to come near it; it only ends a test that has failed.
+#: Longest wait in seconds; only a failed test reaches it.
 PATIENCE_S = 20.0
 
 # Bytes of a battery monitor
@@ -45,7 +45,7 @@ def block(fields: Fields) -> bytes:
 def block_ending_with(checksum: int) -> bytes:
     """Return a block of V and some filler whose checksum byte is `checksum`."""
     for length in range(512):
-        # Each 'a' takes 97 off the checksum, and 97 has no factor in common with 256.
+        # Each 'a' lowers the checksum by 97, which is coprime to 256, so every value can be reached.
         found = block({"V": 12_800, "FILL": "a" * length})
         if found[-1] == checksum:
             return found
@@ -53,7 +53,7 @@ def block_ending_with(checksum: int) -> bytes:
 
 
 def shunt_fields(dice: random.Random) -> Fields:
-    """Return the fields of a SmartShunt's first block with figures that fit each other."""
+    """Return the fields of a SmartShunt's first block with consistent random figures."""
     volts, amperes = dice.randint(11_500, 14_600), dice.randint(-60_000, 40_000)
     return {
         "PID": "0xA389",
@@ -73,7 +73,7 @@ def shunt_fields(dice: random.Random) -> Fields:
 
 
 def figures(fields: Fields) -> dict[str, float | bool | None]:
-    """Return what the fields of a SmartShunt's first block mean."""
+    """Return the meaning of the fields of a SmartShunt's first block."""
     minutes = float(fields["TTG"])
     return {
         "voltage_v": round(float(fields["V"]) * 0.001, 3),
@@ -101,16 +101,16 @@ def flipped(dice: random.Random, data: bytes) -> bytes:
 
 
 class Device:
-    """One driver's device on simulated hardware: healthy at first, and failing as it is told."""
+    """One driver's device on simulated hardware: working at first, failing on request."""
 
     driver: ClassVar[str]
-    #: What the driver measures and of which type each value is.
+    #: The quantities that the driver measures, with the type of each value.
     quantities: ClassVar[Mapping[str, type]]
-    #: How the device can fail under a driver that has opened it.
+    #: The ways in which the device can fail while a driver has it open.
     faults: ClassVar[Sequence[str]] = ("unplugged",)
-    #: Those that the driver tells as values of quality `fault`; it raises for the others.
+    #: Faults that the driver reports as values of quality `fault`; for the others it raises.
     told_by_values: ClassVar[Sequence[str]] = ()
-    #: How messages name the device, for whoever has to find it.
+    #: The device's name in messages, for the person who must find it.
     name: str
 
     def __init__(self, hardware: SimulatedHardware, clock: Monotonic) -> None:
@@ -126,7 +126,7 @@ class Device:
         return registry.build(self.driver, config, self.hardware, self.clock)
 
     def speak(self) -> None:
-        """Do what the device does by itself once a second."""
+        """Do what the device does once a second by itself."""
 
     def fail(self, fault: str) -> None:
         assert fault in self.faults
@@ -146,11 +146,11 @@ class Device:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Take away what the device has brought to the hardware."""
+        """Remove the device from the hardware."""
 
 
 class _Lines(Device):
-    """A device on GPIO lines; unplugged is the whole GPIO chip, since a cut cable is no fault."""
+    """A device on GPIO lines. `unplugged` fails the whole GPIO chip, because a cut cable is no fault."""
 
     def unplug(self) -> None:
         self.hardware.pins.failure = OSError("the GPIO chip is gone")
@@ -279,7 +279,7 @@ class VeDirectDevice(Device):
 
 
 class _Asked(Device):
-    """A device on a serial line of its own that speaks when it is asked."""
+    """A device on a serial line of its own that answers requests."""
 
     cable: Meter | Bms
     _IMPOSSIBLE = "impossible figures"
@@ -385,7 +385,7 @@ DEVICES = {
 
 
 def walk(hardware: SimulatedHardware, at_s: float, *, inward: bool) -> None:
-    """Let one person pass the door: 1.2 m/s, 15 cm from beam to beam, 30 cm of body."""
+    """Simulate one person passing the door: 1.2 m/s, 15 cm from beam to beam, 30 cm of body."""
     for offset_s, second, blocked in (
         (0.0, False, True),
         (0.125, True, True),
@@ -407,7 +407,7 @@ def simulated(directory: Path, speed: float = 1.0) -> Iterator[tuple[SimulatedHa
 
 @contextmanager
 def speaking(device: Device) -> Iterator[None]:
-    """Let a device speak once a second of its clock."""
+    """Make a device send once a second of its clock."""
     over = threading.Event()
 
     def run() -> None:
@@ -424,7 +424,7 @@ def speaking(device: Device) -> Iterator[None]:
 
 
 class Listener:
-    """Takes what a Sensor delivers."""
+    """Receives the readings of a Sensor."""
 
     def __init__(self) -> None:
         self._readings: SimpleQueue[Reading] = SimpleQueue()
@@ -434,7 +434,7 @@ class Listener:
             self._readings.put(reading)
 
     def until(self, wanted: Callable[[Reading], bool]) -> list[Reading]:
-        """Return the readings up to the first that is wanted, which comes last."""
+        """Return the readings up to and including the first wanted one."""
         passed: list[Reading] = []
         limit_s = time.monotonic() + PATIENCE_S
         with suppress(Empty):
@@ -454,9 +454,9 @@ def within_patience(work: Callable[[], Any]) -> None:
 
 
 def refusal(driver: Driver) -> SensorError:
-    """Return what a driver raises that cannot open its device.
+    """Return the error of a driver that cannot open its device.
 
-    It is a new one: what was raised keeps the device's objects alive by its traceback.
+    It is a copy: the traceback of the original would keep the device's objects alive.
     """
     try:
         driver.open()

@@ -1,4 +1,4 @@
-"""A tent for the tests of its rules: plain values in and out, and clocks that the test moves by hand."""
+"""A tent for the tests of its rules: plain values in and out, and clocks that the test moves."""
 
 import json
 from collections.abc import Iterable
@@ -34,7 +34,7 @@ def config(*sensors: str, rules: str = "[generator]\nrated_w = 1000") -> Config:
 
 
 class Kernel(Clock):
-    """The clock on a kernel that says what the test has it say."""
+    """The unit's clock on a simulated kernel."""
 
     def __init__(self, says: Now) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ def trouble(why: str) -> Trouble:
 
 
 class Unit:
-    """A tent and the clocks around it, which the test moves by hand."""
+    """A tent and its clocks, which the test moves."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class Unit:
         return self._note(self.tent.headcount(people, self.now()))
 
     def wait(self, seconds: float, **heard: dict[str, Value]) -> list[str]:
-        """Let time pass as the agent does: a tick a second, and each sensor in `heard` speaks."""
+        """Let time pass as the agent does: a tick a second, with readings of each sensor in `heard`."""
         events = []
         left = seconds
         while left > 0:
@@ -122,7 +122,7 @@ class Unit:
         return [happening.detail for happening in self.happened if happening.event == event]
 
     def snapshot(self) -> dict[str, Any]:
-        """Return what the state would say, checked against the contract."""
+        """Return the tent's part of a state, checked against the contract."""
         buffer = {"rows": 0, "oldest_s": 0, "dropped": 0}
         body = messages.state(self.config, 1, 1, self.now(), self.tent.snapshot(), buffer)
         for happening in self._unchecked:
@@ -132,7 +132,7 @@ class Unit:
         return contract.check("tents/v1/t/state", body)
 
     def restart(self, *, sensors: Config | None = None) -> "Unit":
-        """Return the unit after a power cut: what was saved has been through JSON."""
+        """Return the unit after a power cut, with the totals read back from JSON."""
         self.log |= self.tent.take_lines()
         saved = json.loads(json.dumps(self.tent.totals.as_dict()))
         again = Unit(

@@ -19,7 +19,7 @@ PROGRAM = Path(sys.executable).parent / "tentwatch"
 
 
 class Terminal:
-    """A terminal of a size in which `tentwatch` runs, as its session's own."""
+    """A terminal of a given size that `tentwatch` runs in, as its controlling terminal."""
 
     def __init__(self, columns: int, lines: int, *arguments: str, **environment: str) -> None:
         self.screen = pyte.Screen(columns, lines)
@@ -75,9 +75,9 @@ class Terminal:
         return self.process.wait(PATIENCE_S)
 
     def is_in_order(self) -> bool:
-        """Say whether the terminal is as it was: its line's settings, cursor, wrapping, letters."""
+        """Say whether the terminal is restored: line settings, cursor, wrapping, character set."""
         wait_for(lambda: self.raw.endswith(b"\x1b[?1049l"), "the page to be left")
-        # The line's settings come after what is written.
+        # The program restores the line's settings after its last output.
         wait_for(lambda: termios.tcgetattr(self.line) == self.settings, "the line's settings")
         modes = self.screen.mode
         return pyte.modes.DECTCEM in modes and pyte.modes.DECAWM in modes
@@ -87,7 +87,7 @@ class Terminal:
         os.close(self.line)
         keyboard, self.keyboard = self.keyboard, -1
         self.line = -1
-        # The reader's `read` goes on holding the master: a signal is what the kernel would send.
+        # The reader's `read` still holds the master open, so this sends the kernel's signal itself.
         os.close(keyboard)
 
     def close(self) -> None:
@@ -97,7 +97,7 @@ class Terminal:
             self.process.wait()
         if self.line >= 0:
             os.close(self.line)
-        # It ends when nobody holds the line. Before that its number must not become another's.
+        # The reader ends when nobody holds the line open. Until then its descriptor must not be reused.
         self._reader.join(PATIENCE_S)
         assert not self._reader.is_alive(), "somebody still holds the terminal"
         if self.keyboard >= 0:

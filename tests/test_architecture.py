@@ -1,4 +1,4 @@
-"""Who may know whom: the rules of docs/architecture.md, read off the source."""
+"""The import rules of docs/architecture.md, checked against the source."""
 
 import ast
 import importlib
@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 SHIPPED = ("sensors", "publisher", "technician")
 FILES = sorted(f for package in SHIPPED for f in (ROOT / package).rglob("*.py"))
 
-#: A room → the rooms and modules that it may know besides its own. A room includes those inside it.
+#: A room → the other rooms and modules that it may import. A room includes those inside it.
 MAY_KNOW: dict[str, set[str]] = {
     "sensors": set(),
     "publisher": {"sensors"},
@@ -37,7 +37,7 @@ MAY_KNOW: dict[str, set[str]] = {
         for room in ("doctor", "records", "screen", "setup")
     },
 }  # fmt: skip
-#: A library → where it is imported: modules, or a room. Simulated devices stand on the devices' side.
+#: A library → the modules or the room that may import it. Simulated devices may use the devices' libraries.
 ONE_PLACE = {
     "adafruit_extended_bus": {"sensors.hardware"},
     "adafruit_ina219": {"sensors.ina219"},
@@ -49,7 +49,7 @@ ONE_PLACE = {
     "sqlite3": {"publisher.store"},
     "tomlkit": {"technician.setup.config_file"},
 }
-#: Imported only when they are needed: they cost a unit's memory and start-up time.
+#: Imported only where they are used: they cost memory and start-up time.
 LATE = {
     "adafruit_extended_bus",
     "adafruit_ina219",
@@ -58,7 +58,7 @@ LATE = {
     "serial",
     "tomlkit",
 }
-#: Modules that compute: no clock, no thread, no file, no socket. The tent's rules are so by their place.
+#: Pure modules: no clock, no thread, no file, no socket. The tent's rules are pure by their room.
 PURE = (
     "publisher.rules", "publisher.commands", "publisher.messages", "publisher.unit.hour",
     "publisher.unit.lamp", "sensors.framing", "sensors.jbd_frames", "sensors.line_trust",
@@ -75,7 +75,7 @@ def name_of(file: Path) -> str:
 
 
 def is_in(name: str, place: str) -> bool:
-    """Say whether a module is `place`, or lies in that room."""
+    """Say whether a module is `place`, or is in that room."""
     return f"{name}.".startswith(f"{place}.")
 
 
@@ -91,7 +91,7 @@ def imports(tree: ast.AST) -> Iterator[str]:
 
 
 def modules_known(tree: ast.Module, trees: dict[str, ast.Module]) -> set[str]:
-    """Return the modules of the house that a module imports, wherever in it; rooms are none."""
+    """Return the project's modules that a module imports anywhere in it, without packages."""
     return {name for name in imports(tree) if name in trees and len(trees[name].body) > 1}
 
 
@@ -174,7 +174,7 @@ def test_broad_excepts_stand_only_where_a_thread_must_survive(trees: dict[str, a
 
 
 def test_the_agents_modules_load_no_heavy_library() -> None:
-    """What the source promises holds for what is loaded, in a process of its own."""
+    """The rule holds for the modules that a new process has loaded, too."""
     import subprocess
     import sys
 

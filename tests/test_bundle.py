@@ -1,4 +1,4 @@
-"""What of the bundle needs no network, and install.sh as it lies there; tests/install does the rest."""
+"""The parts of the bundle that need no network, and the source of install.sh; tests/install has the rest."""
 
 import hashlib
 import os
@@ -28,7 +28,7 @@ def install(folder: Path, *options: str, **environment: str) -> subprocess.Compl
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return a bundle's folder, with a file in the place of the wheels."""
+    """Return a bundle's folder, with one file in place of the wheels."""
     folder = tmp_path / TARGET.name
     (folder / "wheels").mkdir(parents=True)
     (folder / "wheels" / "any.whl").write_bytes(b"a wheel")
@@ -43,7 +43,7 @@ def test_every_requirement_of_the_program_is_locked_with_a_hash() -> None:
     for name, entry in locked.items():
         assert entry.startswith(f"{name}==")
         assert "--hash=sha256:" in entry
-    assert "\n".join(locked.values()) in bundle.LOCK.read_text()  # and no line is left out
+    assert "\n".join(locked.values()) in bundle.LOCK.read_text()  # every line is part of an entry
 
 
 def test_the_bundle_has_what_is_in_systemd_but_the_locks(folder: Path) -> None:

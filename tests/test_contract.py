@@ -1,4 +1,4 @@
-"""The contract as files: they say what the unit sends, and refuse what the contract rules out."""
+"""The schemas: they accept what the unit sends, and refuse what the contract forbids."""
 
 import json
 import re
@@ -33,7 +33,7 @@ Steps = tuple[str | int, ...]
 ROOT = Path(__file__).parent.parent
 PREFIX = "tents/v1/UA-32-0417"
 
-#: The contract's table: topic below the tent's, retained, who sends, schema.
+#: The contract's table: schema → topic below the tent's, retained, direction.
 TOPICS = {
     "link": ("link", True, "send"),
     "about": ("about", True, "send"),
@@ -117,7 +117,7 @@ def failed(second: float) -> list[Reading]:
 
 
 def clipped(second: float) -> list[Reading]:
-    """An INA219 whose current is out of range still tells the voltage."""
+    """An INA219 whose current is out of range still measures the voltage."""
     at_s, why = at(second).monotonic_s, Trouble(CLIPPED, amperes=53.3)
     return [
         Reading("generator", "current_a", None, Quality.FAULT, at_s, why),
@@ -127,13 +127,13 @@ def clipped(second: float) -> list[Reading]:
 
 
 def working(second: float = 0, saved: dict[str, Any] | None = None) -> Tent:
-    """Return a tent in which every sensor is well and 43 people are."""
+    """Return a tent with 43 people in which every sensor works."""
     tent = Tent(CONFIG, at(second), saved)
     tent.apply(heard(second, door_entered=320, door_left=277), at(second))
     return tent
 
 
-#: How the unit itself does, in `state`, and what it has counted, in `about`.
+#: The block `unit` of `state`, and its counts in `about`.
 UNIT = {
     "undervoltage": False, "throttled": False, "cpu_c": 48.7, "disk_free_mb": 24310,
     "disk_written_mb": 812, "queue": 0, "reconnects": 2,
@@ -162,7 +162,7 @@ def event(happening: Happening, now: Now | None = None) -> Message:
 
 
 def as_sent(topic: str, payload: str) -> Message:
-    """Return a message of the unit; AssertionError where it breaks the contract."""
+    """Return a message of the unit. Raises AssertionError if it breaks the contract."""
     return contract.check(f"{PREFIX}/{topic}", payload)
 
 
@@ -180,7 +180,7 @@ def qualities(message: Message) -> dict[str, str]:
     return {name: block["quality"] for name, block in blocks.items()}
 
 
-# What the unit sends
+# Messages of the unit
 
 
 def starting() -> Message:
@@ -297,7 +297,7 @@ def test_nothing_but_json_is_sent() -> None:
 
 @pytest.fixture(scope="module")
 def happenings(tmp_path_factory: pytest.TempPathFactory) -> list[Happening]:
-    """What tent and store report in the course of a bad day."""
+    """Return the events of tent and store in the course of a bad day."""
     tent = working()
     found = [
         *tent.apply(
@@ -337,7 +337,7 @@ def test_every_event_follows_its_schema(happenings: list[Happening]) -> None:
     assert {h.event for h in happenings} == set(known)
 
 
-# What the schemas refuse
+# Refusals of the schemas
 
 
 def places(message: Any, path: Steps = ()) -> Iterator[Steps]:
@@ -355,7 +355,7 @@ def dotted(path: Steps) -> str:
 
 
 def changed(message: Message, path: Steps, change: Callable[[Any, Any], object]) -> Message:
-    """Return a copy in which `change` was called with the holder of `path` and its last step."""
+    """Return a copy that `change` has edited; it gets the holder of `path` and its last step."""
     copy = deepcopy(message)
     holder: Any = copy
     for step in path[:-1]:
@@ -384,7 +384,7 @@ def to_another_kind(holder: Any, key: Any) -> None:
 
 
 def examples(happenings: list[Happening]) -> list[tuple[str, Message]]:
-    """Return good messages of every kind, as the unit makes them; the usual one of a kind last."""
+    """Return valid messages of every kind, made by the unit; the usual one of a kind is the last."""
     return [
         ("link", as_sent("link", messages.link(True, 412, 7, at(0)))),
         ("about", as_sent("about", messages.about(BARE, "1.0.0"))),
@@ -401,10 +401,10 @@ def examples(happenings: list[Happening]) -> list[tuple[str, Message]]:
     ]
 
 
-#: Keys that may be left out: blocks of sensors that are not fitted, and what a command has set.
+#: Keys that may be absent: blocks of sensors that are not fitted, and results of commands.
 OPTIONAL = {
     "capacity", "power.mains", "power.generator", "power.battery", "people", "seconds",
-    # … and keys that have come since the contract's first text, which all units of this version send.
+    # … and keys added since the contract's first text, which all units of this version send.
     "capacity.passed_today", "capacity.passed_total",
     *(f"power.mains.{key}" for key in ("voltage_v", "current_a", "power_w", "frequency_hz")),
     *(f"power.generator.{key}" for key in ("state", "starts_total", "hours_since_service")),
@@ -413,7 +413,7 @@ OPTIONAL = {
     "detail.outages", "detail.code",
     "unit", *(f"sensors.{i}.{key}" for i in range(len(FITTED)) for key in READS),
 }  # fmt: skip
-#: Values that may be null although the sensors are well and the clock is set.
+#: Values that may be null although the sensors work and the clock is set.
 NULLABLE = {
     "about.region",
     "state.capacity.entered_today",
@@ -475,7 +475,7 @@ def test_only_what_may_be_unknown_may_be_null(happenings: list[Happening]) -> No
             name = f"{kind}.{dotted(path)}".replace("history.records.0", "state")
             copy = replaced(message, path, None)
             nullable = name in NULLABLE or (
-                # A door with one beam: it tells neither the way nor the number of people inside.
+                # A door with one beam: neither the direction nor the number of people inside is known.
                 name in ("state.capacity.entered_total", "state.capacity.left_total")
                 and "capacity" in message
                 and message["capacity"]["people"] is None
@@ -714,7 +714,7 @@ def test_keys_of_later_versions_are_no_fault(happenings: list[Happening]) -> Non
         assert not is_refused(topic, {**message, "new": {"x": 1}})
 
 
-# Commands: what the schema lets through is what the unit carries out
+# Commands: the unit carries out exactly those that the schema accepts
 
 GOOD: dict[str, Message] = {
     "headcount": {"people": 43},
@@ -813,7 +813,7 @@ def document(name: str) -> dict[str, Any]:
 
 
 def resolved(reference: str, file: str) -> Any:
-    """Return what a `$ref` in `file` names; KeyError where there is nothing."""
+    """Return the target of a `$ref` in `file`. Raises KeyError if there is none."""
     name, _, pointer = reference.partition("#")
     found: Any = document(name.removeprefix("./") or file)
     for step in pointer.split("/")[1:]:

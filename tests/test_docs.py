@@ -1,4 +1,4 @@
-"""What the documentation names exists, and what exists is named."""
+"""The documentation names what exists, and nothing else."""
 
 import ast
 import re
@@ -68,7 +68,7 @@ def page(name: str) -> str:
     return (ROOT / "docs" / name).read_text(encoding="utf-8")
 
 
-#: Commands of the contract that the card may name before they are there.
+#: Commands of the contract that the card may name before they exist.
 COMING = {"calibrate", "doctor", "export", "log", "setup", "watch"}
 
 
@@ -124,7 +124,7 @@ def test_the_page_of_topics_has_every_alert_and_no_other(tmp_path: Path) -> None
 
 
 def keys(value: Any, path: str = "") -> set[str]:
-    """Return the paths of a status; what the contract or a driver names is left whole."""
+    """Return the paths of a status; blocks named by the contract or a driver are not taken apart."""
     is_whole = path in ("capacity", "power", "sensors[].values") or path.endswith("trouble")
     if isinstance(value, dict) and not is_whole:
         start = f"{path}." if path else ""
@@ -141,7 +141,7 @@ def test_the_page_of_the_status_has_every_key_and_no_other(unit: Unit) -> None:
     assert set(re.findall(r"`([^`]+)`", " ".join(rows))) == keys(unit.status())
 
 
-# What doctor says
+# Doctor's texts
 
 
 DOCTOR = ("machine", "plausible", "diagnoses", "broker_check", "doctor")

@@ -1,8 +1,7 @@
-"""Arbitrary input: no parser raises but what it documents, loops, or grows.
+"""Arbitrary input: no parser loops, grows, or raises anything but its documented errors.
 
-`make test` tries a few hundred inputs, the same ones each time; `make fuzz` tries many more, and new
-ones each time. What is parsed byte by byte is also given real captures with damage in them, which gets
-further in than noise does.
+`make test` tries a few hundred inputs, the same ones each time. `make fuzz` tries many more, and new
+ones each time. Byte parsers also get real captures with damage, which reach more code than noise.
 """
 
 import json
@@ -28,7 +27,7 @@ CAPTURES = {
     driver: [path.read_bytes() for path in sorted(CASES.glob(f"{driver}/*/input.bin"))]
     for driver in sorted(DRIVERS)
 }
-#: What a parser may keep between two reads, as it is pickled: a frame or two and its counters.
+#: Largest pickled size of a parser between two reads, in bytes: a frame or two and its counters.
 MOST_KEPT = 8192
 
 
@@ -99,7 +98,7 @@ def test_any_lines_can_be_decoded(driver: str) -> None:
     check()
 
 
-# Streams, in pieces, for ever
+# Streams in pieces without end
 
 
 PARSERS: dict[str, Any] = {
@@ -110,7 +109,7 @@ PARSERS: dict[str, Any] = {
 
 
 def kept(parser: Any) -> int:
-    """Return how much a parser holds."""
+    """Return the pickled size of a parser in bytes."""
     return len(pickle.dumps(vars(parser)))
 
 
@@ -154,7 +153,7 @@ def test_a_stream_means_the_same_in_any_pieces(driver: str) -> None:
     check()
 
 
-# What comes from outside and is text
+# Text from outside
 
 
 @given(st.one_of(st.binary(max_size=600), st.text(max_size=200).map(str.encode)), st.booleans())

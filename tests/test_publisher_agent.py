@@ -36,7 +36,7 @@ def test_people_who_pass_the_door_are_reported(unit: Unit, subscriber: Subscribe
 def test_a_power_cut_takes_back_nothing_that_status_has_shown(
     make_unit: Callable[..., Unit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("publisher.agent.CHANGE_PAUSE_S", 3600.0)  # the next record is far away
+    monkeypatch.setattr("publisher.agent.CHANGE_PAUSE_S", 3600.0)  # so that no other record comes
     unit = make_unit(free_port()).start()
     wait_for(lambda: all_well(unit.status()), "all sensors")
     for _ in range(3):
@@ -260,7 +260,7 @@ def test_a_zero_is_found_at_work_and_kept(unit: Unit) -> None:
 
         return is_read
 
-    unit.hardware.set_generator(0.3, 13.2)  # what an amplifier with an offset sees in no current
+    unit.hardware.set_generator(0.3, 13.2)  # an amplifier with an offset
     unit.start()
     wait_for(reads(0.3), "the offset")
     wait_for(lambda: reads_of(unit, "generator") > ZERO_READINGS, "readings enough for a zero")
@@ -361,7 +361,7 @@ def test_nobody_to_ask_is_said_plainly(tmp_path: Path) -> None:
     with pytest.raises(control.ControlError, match="not running"):
         control.ask(tmp_path, {"command": "status"})
     stale = control.Control(tmp_path, lambda _: {})
-    stale._socket.close()  # as a power cut leaves it: a file that nobody listens on
+    stale._socket.close()  # as after a power cut: a file without a listener
     with pytest.raises(control.ControlError, match="does not answer"):
         control.ask(tmp_path, {"command": "status"})
     control.Control(tmp_path, lambda _: {}).close()
@@ -371,7 +371,7 @@ def test_nobody_to_ask_is_said_plainly(tmp_path: Path) -> None:
 
 
 def refuse_writes(unit: Unit) -> None:
-    """Do to the open file what a card does that has gone read-only."""
+    """Make the open file fail as on a card that has become read-only."""
     assert unit.agent is not None
     with unit.agent._store._lock:
         connection(unit.agent._store).execute("PRAGMA query_only = ON")
@@ -414,7 +414,7 @@ def test_a_state_directory_that_cannot_be_used_stops_nothing(
     (tmp_path / "in-the-way").write_text("a file where a directory should be")
     unit.start()
     subscriber.next(
-        "state",  # estimated, because earlier counts are out of reach
+        "state",  # estimated, because earlier counts cannot be read
         lambda m: m["alerts"] == ["store_failed"] and m["capacity"]["quality"] == "estimated",
     )
     unit.walk(inward=True)

@@ -1,4 +1,4 @@
-"""What a unit tells of its own computer: the kernel's files are simulated, what reads them is not."""
+"""The unit's own computer: the kernel's files are simulated, the code that reads them is real."""
 
 import os
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from tests.conftest import Broker, Subscriber, Unit, wait_for
 
 
 class Pi:
-    """The files in which a Raspberry Pi's kernel tells of the computer, below a directory."""
+    """The kernel's files of a Raspberry Pi, below a directory."""
 
     FIRMWARE = "sys/devices/platform/soc/soc:firmware/get_throttled"
 
@@ -74,13 +74,13 @@ class Pi:
         (self.card / "stat").write_text(stat(written=1_585_938))
 
     def sags(self) -> None:
-        """Do as the kernel does when the voltage has dropped: the firmware throttles as well."""
+        """Simulate a drop of the voltage: the firmware throttles as well."""
         self.alarm.write_text("1\n")
         self.firmware.write_text("50005\n")
 
 
 def stat(written: int) -> str:
-    """Return a block device's `stat` with so many sectors written, padded as the kernel pads it."""
+    """Return a block device's `stat` with a number of written sectors, padded as by the kernel."""
     fields = 70967, 10741, 3587121, 61790, 86848, 38456, written, 145, 0, 12903, 7980
     return " ".join(f"{field:8d}" for field in fields) + "\n"
 
@@ -121,7 +121,7 @@ def test_a_pi_that_is_well(board: Board) -> None:
         ("8", False, True),
         ("50005", True, True),
         ("0x50005", True, True),
-        ("e0000", False, False),  # it was slowed down, and is no longer
+        ("e0000", False, False),  # throttled before, but no longer
     ],
 )
 def test_the_firmwares_bits(
@@ -191,13 +191,13 @@ def vanish(file: Path) -> None:
 
 
 def become_a_directory(file: Path) -> None:
-    """Reading it fails as a device does: open works, read does not."""
+    """Make reading fail as with a failing device: open works, read does not."""
     file.unlink()
     file.mkdir()
 
 
 def become_a_fifo(file: Path) -> None:
-    """Whoever opened it as usual would wait for ever."""
+    """A plain open of a FIFO would wait for ever."""
     file.unlink()
     os.mkfifo(file)
 
@@ -272,7 +272,7 @@ def test_undervoltage_alerts_at_once_and_until_all_has_been_well_for_a_minute(
     pi: Pi, board: Board
 ) -> None:
     look(board, 0.0)
-    for now_s in (2.0, 30.0):  # it comes and goes with the load
+    for now_s in (2.0, 30.0):  # it changes with the load
         pi.sags()
         look(board, now_s)
         assert board.alerts[UNDERVOLTAGE]
@@ -314,7 +314,7 @@ def test_heat_alerts_from_80_degrees_until_it_is_below_75(pi: Pi, board: Board) 
 def test_a_disk_that_fills_up_alerts(
     pi: Pi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file system of a size that a test can choose: the kernel's answer is all that is replaced."""
+    """Only the kernel's answer about the file system is replaced."""
     board = Board(tmp_path, pi.root)
     real, free_mb = os.statvfs(tmp_path), 0
 
@@ -377,7 +377,7 @@ def test_alerts_that_last_over_a_restart_are_neither_cleared_nor_raised_again(
 
 
 class Leaping(DemoClock):
-    """A clock that the test moves on."""
+    """A clock that the test advances."""
 
     leap_s = 0.0
 

@@ -1,4 +1,4 @@
-"""The centre's broker as docs/broker.md sets it up: who may say and hear what, tried on a real one."""
+"""The centre's broker as docs/broker.md sets it up: who may publish and read what, on a real broker."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ from tests.conftest import PATIENCE_S, Unit, command, wait_for
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "broker.md"
 SETTINGS = ROOT / "systemd" / "mosquitto" / "tentwatch.conf"
-#: The page's example, under the name that the simulated unit has.
+#: The tent of the page's example has the name of the simulated unit.
 TENT, OTHER = "demo", "UA-32-0418"
 REFUSED = "Not authorized"
 
@@ -51,7 +51,7 @@ class Centre:
             (directory / folder).mkdir(parents=True)
         if os.geteuid() == 0:
             shutil.chown(directory / "data", "mosquitto", "mosquitto")
-        # As Debian's, with other places; the log is where everybody may write it.
+        # As Debian's, with other paths; the log is where everybody may write it.
         self.log = directory / "mosquitto.log"
         (directory / "etc/mosquitto/mosquitto.conf").write_text(
             f"persistence true\npersistence_location {directory}/data/\nlog_dest stderr\n"
@@ -59,13 +59,13 @@ class Centre:
         )
 
     def follow(self, block: str, *, tent: str = TENT) -> None:
-        """Run a block of the page's commands with this machine's paths, names and port."""
+        """Run a block of the page's commands with this test's paths, names and port."""
         here = block.replace("/etc/", f"{self.directory}/etc/").replace("UA-32-0417", tent)
         here = here.replace("broker.example.org", "localhost").replace("8883", str(self.port))
         here = re.sub(r"\bca/", f"{self.directory}/ca/", here).replace(" ca\n", " $ca\n", 1)
         if os.geteuid() != 0:
             here = here.replace("-o mosquitto -g mosquitto ", "")
-        # In place of the system's manager; all else is run as it is.
+        # Only systemctl is replaced; all other commands run unchanged.
         around = f"""
             ca={self.directory}/ca log={self.log} pid={self.process and self.process.pid}
             sudo() {{ "$@"; }}
@@ -112,7 +112,7 @@ class Centre:
 
 
 class Peer:
-    """A client of the broker; what it hears is in `heard`, in order, as topic and payload."""
+    """A client of the broker; `heard` has the topics and payloads that it received, in order."""
 
     def __init__(self, centre: Centre, user: str, **how: Any) -> None:
         self.heard: list[tuple[str, str]] = []
@@ -149,7 +149,7 @@ class Peer:
         self._done[mid] = said
 
     def publish(self, topic: str, payload: str = "x", *, retain: bool = False) -> str:
-        """Return what the broker says to it."""
+        """Publish, and return the broker's reason."""
         mid = self.client.publish(topic, payload, qos=1, retain=retain).mid
         wait_for(lambda: mid in self._done, f"an answer to {topic}")
         return self._done[mid]
@@ -160,7 +160,7 @@ class Peer:
         wait_for(lambda: mid in self._done, f"a subscription to {topic}")
 
     def vanish(self) -> None:
-        """Break the connection as a power cut does, and stay away."""
+        """Break the connection as a power cut does, and do not reconnect."""
         sock: Any = self.client.socket()
         self.client.on_disconnect = lambda client, *_: client.disconnect()
         sock.shutdown(socket.SHUT_RDWR)
@@ -203,7 +203,7 @@ def meet(centre: Centre) -> Iterator[Meet]:
 
 
 def fence(listener: Peer, sender: Peer, topic: str) -> list[tuple[str, str]]:
-    """Return all that `listener` heard before a last message that it may hear: the order is kept."""
+    """Return all that `listener` received before a last message that it may read: order is kept."""
     assert sender.publish(topic, "fence") != REFUSED
     wait_for(lambda: (topic, "fence") in listener.heard, "the fence")
     return listener.heard[: listener.heard.index((topic, "fence"))]
@@ -329,7 +329,7 @@ def test_another_tents_password_does_not_serve(centre: Centre, meet: Meet) -> No
 
 def handshake(centre: Centre, version: ssl.TLSVersion) -> str | None:
     context = ssl.create_default_context(cafile=str(centre.ca_file))
-    context.set_ciphers("DEFAULT:@SECLEVEL=0")  # else this side would refuse the old ones
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")  # otherwise this side would refuse old versions
     context.minimum_version = context.maximum_version = version
     with socket.create_connection(("localhost", centre.port), PATIENCE_S) as plain:
         try:
@@ -345,7 +345,7 @@ def test_tls_is_1_2_at_least(centre: Centre) -> None:
     assert handshake(centre, ssl.TLSVersion.TLSv1_3) == "TLSv1.3"
     assert handshake(centre, ssl.TLSVersion.TLSv1_1) is None
     with socket.create_connection(("localhost", centre.port), PATIENCE_S) as plain:
-        plain.sendall(b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00")  # CONNECT, in the clear
+        plain.sendall(b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00")  # CONNECT without TLS
         said = b""
         with contextlib.suppress(ConnectionError):
             said = plain.recv(4)
@@ -419,7 +419,7 @@ def test_a_tent_that_is_given_up_is_thrown_off_and_forgotten(centre: Centre, mee
 
 
 def test_another_prefix_is_a_matter_of_the_rules_alone() -> None:
-    """The page's command changes every rule, and leaves none for the old prefix."""
+    """The page's command changes every rule and leaves none for the old prefix."""
     rules = (ROOT / "systemd" / "mosquitto" / "tentwatch.acl").read_text()
     command_line = re.search(r"sed -i '(s\|[^']*)'", PAGE.read_text())
     assert command_line is not None

@@ -22,7 +22,7 @@ BOTH = pytest.mark.parametrize("battery", [LIFEPO4, LEAD], ids=lambda b: b.chemi
 def known(
     battery: BatterySettings, level: float, sigma: float = 0.01, capacity_ah: float = 100.0
 ) -> Charge:
-    """Return what is saved of a battery with a charge that is known."""
+    """Return the saved state of a battery with a known charge."""
     return Charge(
         battery=f"{battery.chemistry} {battery.capacity_ah:g} Ah",
         level=level,
@@ -33,7 +33,7 @@ def known(
 
 
 class Bench:
-    """A battery of which the test says what is measured."""
+    """A battery whose measurements the test sets."""
 
     def __init__(self, battery: BatterySettings = LIFEPO4, charge: Charge | None = None) -> None:
         self.battery = battery
@@ -50,7 +50,7 @@ class Bench:
         step_s: float = 10.0,
         cell_v: float | None = None,
     ) -> "Bench":
-        """Measure the same for so many seconds; once where there are none."""
+        """Measure the same values for some seconds; once for 0 s."""
         for _ in range(max(1, round(seconds / step_s))):
             if seconds:
                 self.at_s += step_s
@@ -58,7 +58,7 @@ class Bench:
         return self
 
     def restart(self, off_s: float | None) -> "Bench":
-        """Lose power, and wake up with what was saved, as JSON keeps it."""
+        """Lose power, and start again with the saved state, read back from JSON."""
         self.charge = Charge(**json.loads(json.dumps(asdict(self.charge))))
         self.estimator = Estimator(self.battery, self.charge)
         self.at_s = 50.0
@@ -86,7 +86,7 @@ class Bench:
 
 
 def at(level: float, battery: BatterySettings = LIFEPO4, sigma: float = 0.01) -> Bench:
-    """Return a battery of 100 Ah with a charge that is known, and no current."""
+    """Return a battery of 100 Ah with a known charge and no current."""
     return Bench(battery, known(battery, level, sigma)).run(0.0)
 
 
@@ -221,14 +221,14 @@ def test_a_charge_that_is_interrupted_for_moments_is_not_cut_off() -> None:
 
 
 def not_full() -> dict[str, Bench]:
-    """Return batteries that look a little as if they were full."""
+    """Return batteries that could be mistaken for full ones."""
     spike = at(0.5).run(30.0, 13.5, 600.0, step_s=1.0)
     spike.run(30.0, 14.8, 1.0, step_s=1.0, cell_v=3.9).run(0.0, 13.3, 600.0, step_s=1.0)
     refused, stopped, absorbing = at(0.5), at(0.5), at(0.7, LEAD)
     stopped.run(20.0, 13.5, HOUR_S).run(20.0, 14.1, 10.0)
     fading = at(0.5).run(20.0, 13.9, 600.0).run(1.0, 13.9, 600.0)
     absorbing.run(15.0, 14.4, HOUR_S)
-    for n in range(60):  # what a charger leaves behind goes away
+    for n in range(60):  # the voltage decays after the charger
         absorbing.run(0.0, 14.2 - min(1.2, n * 0.1), 10.0)
     return {
         "a spike of the voltage": spike,
@@ -257,7 +257,7 @@ def test_a_tail_that_a_restart_interrupts_is_seen_after_it() -> None:
 
 @pytest.mark.parametrize(("level", "full"), [(0.8, True), (0.3, False)])
 def test_a_battery_may_have_become_full_in_a_gap(level: float, full: bool) -> None:
-    """Where the charger holds it high and nothing flows, and there was the time for it."""
+    """The charger holds the voltage high, no current flows, and the gap was long enough."""
     bench = at(level).run(20.0, 13.5, HOUR_S / 2).run(-5.0, 13.2, 600.0)
     bench.restart(HOUR_S).run(0.0, 14.4, 300.0)
     assert bench.estimator.synchronised is full
@@ -276,7 +276,7 @@ def test_voltages_are_those_of_the_battery() -> None:
     assert not at(0.7, half).run(1.0, 14.4, HOUR_S).estimator.synchronised
 
 
-# Nearly full, low, and what else a voltage says
+# Nearly full, low, and other conclusions from the voltage
 
 
 @BOTH
@@ -387,12 +387,12 @@ def test_an_unknown_battery_that_takes_much_was_empty_and_is_no_longer() -> None
 
 
 def empty_after(bench: Bench, ampere_hours: float) -> Bench:
-    """Take so many ampere-hours at 10 A, until the floor."""
+    """Discharge some ampere-hours at 10 A, down to the floor."""
     return bench.run(-10.0, None, ampere_hours * 360 - 120.0).run(-10.0, 11.9, 240.0)
 
 
 def full_after(bench: Bench, ampere_hours: float) -> Bench:
-    """Give so many ampere-hours at 10 A, until it is full."""
+    """Charge some ampere-hours at 10 A, until full."""
     return bench.run(10.0, None, ampere_hours / 9.9 * HOUR_S).fill()
 
 
@@ -470,7 +470,7 @@ def test_it_grows_since_the_last_full_charge() -> None:
 
 
 def test_it_grows_with_time_alone() -> None:
-    """What a sensor with an offset does not see: up to 0.1 A."""
+    """A sensor with an offset misses up to 0.1 A."""
     bench = at(0.5).run(0.0, 13.2, 5 * DAY_S, step_s=60.0)
     assert bench.pct == 50
     assert 10 < bench.around < 15
@@ -495,7 +495,7 @@ def test_it_never_reaches_beyond_full_and_empty() -> None:
     assert bench.around == 90
 
 
-# Holes and power cuts
+# Gaps and power cuts
 
 
 def test_a_short_hole_loses_nothing() -> None:
@@ -651,7 +651,7 @@ def test_full_through_a_power_cut_is_still_nearly_full() -> None:
     assert bench.around < 4
 
 
-# What is saved
+# The saved state
 
 
 def saved_values(charge: Charge) -> list[float]:
@@ -660,7 +660,7 @@ def saved_values(charge: Charge) -> list[float]:
 
 @BOTH
 def test_what_is_saved_can_always_be_saved(battery: BatterySettings) -> None:
-    """No number is negative, infinite or none at all, whatever has happened."""
+    """No number is ever negative, infinite or NaN."""
     dice = random.Random(1)
     bench = Bench(battery)
     for _ in range(400):
@@ -798,7 +798,7 @@ def test_a_sound_configuration_has_none(battery: BatterySettings) -> None:
 
 @pytest.mark.parametrize("chemistry", CHEMISTRIES)
 def test_a_week_of_irregular_cycles(chemistry: str) -> None:
-    """The bars of `make accuracy` on one of its weeks, with a shunt that reads too low in every way."""
+    """The bars of `make accuracy` on one of its weeks, with a shunt that reads too low in gain and offset."""
     found = week(chemistry, random.Random(f"1 {chemistry} 0 (-1, -1) {chemistry}"), (-1, -1))
     assert math.sqrt(found.squares / found.judged) <= 5
     assert found.inside / found.judged >= 0.95

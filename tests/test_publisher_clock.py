@@ -1,4 +1,4 @@
-"""The time of day: what is believed, and what it is called before it is known."""
+"""The time of day: when it is trusted, and how it is reported before."""
 
 import ctypes
 import time
@@ -27,14 +27,14 @@ def test_it_never_goes_back() -> None:
 
 
 def test_the_status_word_is_read_where_the_kernel_writes_it() -> None:
-    """The kernel sums it up in what adjtimex(2) returns: TIME_ERROR, or -1 where it has none."""
+    """adjtimex(2) returns the kernel's summary: TIME_ERROR, or -1 where it has none."""
     state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(1024))
     assert kernel_is_synced() is (state not in (-1, 5))
 
 
 @pytest.fixture(params=[True, False])
 def synced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """A kernel whose clock is synchronised, or not; the test machine's is as it is."""
+    """Set whether the kernel's clock is synchronised, in place of the test machine's."""
     is_synced: bool = request.param
     monkeypatch.setattr(clock, "kernel_is_synced", lambda: is_synced)
     return is_synced
@@ -74,7 +74,7 @@ def test_the_demonstrations_clock_runs_faster_from_the_present_on() -> None:
 
 
 class SetKernel(Kernel):
-    """One that begins unsynchronised, and is then set."""
+    """A kernel that begins unsynchronised; its clock is set later."""
 
     def __init__(self) -> None:
         super().__init__(Now(3.0, 100.0, NOON, synced=False))
@@ -94,7 +94,7 @@ def test_a_clock_that_is_no_longer_synchronised_counts_on_whatever_it_is_set_to(
         assert (now.synced, now.held, now.is_certain) == (False, True, True)
         assert now.wall == NOON + timedelta(hours=5, minutes=1)
         assert now.began == NOON + timedelta(hours=5, seconds=-200)
-    now = kernel.at(300.0, NOON - timedelta(days=30), synced=True)  # its word is what counts
+    now = kernel.at(300.0, NOON - timedelta(days=30), synced=True)  # its status counts
     assert (now.wall, now.held) == (NOON - timedelta(days=30), False)
     assert kernel.at(301.0, NOON, synced=False).wall == NOON - timedelta(days=30, seconds=-1)
 

@@ -1,4 +1,4 @@
-"""Days by a clock that may be wrong, late or not there: what is counted finds its day, once."""
+"""Days by a clock that may be wrong, late or missing: each count goes to its day, once."""
 
 import json
 import random
@@ -30,7 +30,7 @@ def boot(unit: Unit, wall: datetime | None = None, *, synced: bool = False) -> U
 
 
 def counted(unit: Unit) -> tuple[int, int]:
-    """Return who came in: by the days with today, and by the totals."""
+    """Return how many people entered: by the days including today, and by the totals."""
     log = unit.log | dict(unit.tent.take_lines())
     unit.log = log
     lines = [json.loads(body) for date, body in log.items() if date != unit.tent.totals.day.date]
@@ -53,15 +53,15 @@ def days(unit: Unit) -> list[tuple[str, int, bool]]:
         ("Europe/Kyiv", "2026-10-25", 25),
         ("Australia/Lord_Howe", "2026-04-05", 24.5),
         ("Australia/Lord_Howe", "2026-10-04", 23.5),
-        ("Asia/Beirut", "2026-03-29", 23),  # has no midnight: the day begins at one
+        ("Asia/Beirut", "2026-03-29", 23),  # no midnight: the day begins at one
         ("Asia/Beirut", "2026-10-24", 25),  # the hour before midnight comes twice
-        ("America/Havana", "2026-11-01", 25),  # the hour after midnight does
+        ("America/Havana", "2026-11-01", 25),  # the hour after midnight comes twice
         (
             "America/St_Johns",
             "2006-10-29",
             25,
         ),  # a minute after midnight it is the day before again
-        ("Pacific/Apia", "2011-12-30", 0),  # was left out
+        ("Pacific/Apia", "2011-12-30", 0),  # a skipped day
     ],
 )
 def test_a_day_has_the_hours_that_its_zone_gives_it(zone: str, on: str, hours: float) -> None:
@@ -84,7 +84,7 @@ def test_the_line_of_a_long_day_has_its_hours() -> None:
     assert [d["mains_h"] for d in unit.details("day_closed")] == []
     unit = Unit(config("mains"), wall=kyiv("2026-10-25T00:00:00"))
     unit.take()
-    unit.tent.totals.day.mains_s = 26 * 3600.0  # too much, however it came about
+    unit.tent.totals.day.mains_s = 26 * 3600.0  # more than a day has
     unit.now_s += 25 * 3600
     assert unit.wall is not None
     unit.wall += timedelta(hours=25)
@@ -262,7 +262,7 @@ def test_a_part_and_the_rest_are_the_whole() -> None:
     assert (taken.entered, taken.mains_s, taken.peak, whole.peak) == (2, 30.0, 5, 5)
 
 
-# A clock that is set anew
+# A clock that is set again
 
 
 def test_what_comes_after_a_step_back_over_midnight_is_added_to_the_days_line() -> None:
@@ -381,7 +381,7 @@ def test_whatever_the_clocks_do_each_passage_is_on_one_day(seed: int) -> None:
     assert len(first) == len(set(first)) > 2
 
 
-# Since when
+# `since`
 
 
 def test_since_survives_a_restart_of_the_agent_before_the_clock_is_set() -> None:
@@ -428,7 +428,7 @@ def test_since_is_never_later_than_now() -> None:
     assert power["since_estimated"] is True
 
 
-# Totals that were out of reach
+# Totals that could not be read
 
 
 def test_an_open_day_that_is_read_late_is_closed_not_lost() -> None:
@@ -458,7 +458,7 @@ def test_what_was_known_of_an_earlier_run_is_not_added_again(dated: str) -> None
     earlier = Unit(config("door"), wall=None if dated == "undated" else NOON)
     earlier.synced = dated != "undated"
     earlier.hear("door", entered=5)
-    known = json.loads(json.dumps(earlier.tent.totals.as_dict()))  # in the second place
+    known = json.loads(json.dumps(earlier.tent.totals.as_dict()))  # from the second place
     earlier.wait(1)
     earlier.hear("door", entered=20)
     unit = Unit(config("door"), known, wall=NOON, boot=2)

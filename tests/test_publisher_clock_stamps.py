@@ -1,4 +1,4 @@
-"""Which time a record goes out with, when its clock was set late, in part of its boots, or never."""
+"""The time of a record whose clock was set late, in some boots, or never."""
 
 import json
 from collections.abc import Iterator
@@ -21,14 +21,14 @@ from tests.test_publisher_store import connection
 
 
 class Boots:
-    """A store and the boots that use it: each has a record at 10 s, and is cut at 20 s."""
+    """A store and the boots that use it: each has a record at 10 s and loses power at 20 s."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.number = 0
 
     def boot(self, guess: datetime | None, right: datetime | None) -> None:
-        """Begin a boot whose clock says `guess`, and is set at 20 s: it began at `right` then."""
+        """Begin a boot whose clock shows `guess`, and is set at 20 s: the boot then began at `right`."""
         self.number += 1
         self.clock = Kernel(self.at(5.0, guess))
         self.store = Store(self.directory, 1000, 1 << 20)
@@ -57,7 +57,7 @@ class Boots:
         connection(self.store).close()
 
     def sent(self) -> list[dict[str, Any]]:
-        """Return what would be sent now, checked against the contract."""
+        """Return the records that would be sent now, checked against the contract."""
         stamps = Stamps(self.store, self.clock)
         rows = self.store.backlog(0, self.store.last_id(), 1 << 20)
         return [contract.check("tents/v1/t/event", stamps.stamp(row)) for row in rows]
@@ -154,11 +154,11 @@ def test_the_last_sign_of_life_is_of_the_boot_that_was_cut_or_not_known(boots: B
 
 
 class Shifted(DemoClock):
-    """A kernel whose time is moved, and whose time service comes and goes."""
+    """A kernel whose time the test shifts, and whose time service the test stops and starts."""
 
     def __init__(self) -> None:
         super().__init__(speed=1.0)
-        self._wall = NOON  # whatever the hour of the test: none of its days may end by itself
+        self._wall = NOON  # a fixed hour, so that no day ends during the test
         self.shift = timedelta()
         self.synced = True
 
@@ -184,7 +184,7 @@ def test_a_closed_day_is_stored_as_it_is_told(
         unit.stop()
         assert closed["detail"]["entered"] == 1
         clock.synced = False
-        clock.shift = timedelta(days=-9000)  # and the agent is started again in the same boot
+        clock.shift = timedelta(days=-9000)  # and the agent is restarted in the same boot
         unit.start()
         state = subscriber.next(
             "state", lambda m: m["clock"] == "unsynced" and m["capacity"]["quality"] != "starting"

@@ -1,4 +1,4 @@
-"""A year of boots without a clock chip, and what must be true at its end (`tests/years.py`)."""
+"""Boots without a clock chip, and the promises at their end (`tests/years.py`)."""
 
 import pytest
 

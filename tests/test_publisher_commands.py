@@ -1,4 +1,4 @@
-"""Commands: what is carried out, what is refused, and who is told why."""
+"""Commands: which are carried out, which are refused, and where the answer goes."""
 
 import json
 import random
@@ -35,7 +35,7 @@ def refusal(name: str = "report", payload: bytes | None = None, **how: Any) -> R
     return caught.value
 
 
-# What is carried out
+# Accepted commands
 
 
 def test_each_command_is_taken_with_its_argument() -> None:
@@ -86,7 +86,7 @@ def test_a_command_that_nobody_knows_is_refused(name: str) -> None:
     refused.error.encode()
 
 
-# Whom to answer
+# Where the answer goes
 
 
 def test_a_retained_command_is_refused_and_answered() -> None:
@@ -217,7 +217,7 @@ def test_an_estimated_time_of_day_judges_expiry_as_well_as_it_can() -> None:
     assert refusal("report", now=late).error == "expired"
 
 
-# Whatever else
+# Random input
 
 
 def test_whatever_bytes_come_they_are_carried_out_or_refused() -> None:

@@ -1,4 +1,4 @@
-"""The configuration file: everything that is wrong with it is named at once, with its key and fix."""
+"""The configuration file: all faults are named at once, each with its key and fix."""
 
 import random
 import sys
@@ -72,7 +72,7 @@ inner_gpio = 6
 """
 
 
-#: The drivers that the text above does not show.
+#: Sections with the drivers that the text above lacks.
 OTHER = """\
 [tent]
 id = "t"
@@ -95,7 +95,7 @@ gpio = 5
 
 
 def faults(text: str) -> dict[str, str]:
-    """Return key → fix of what is wrong; empty where nothing is."""
+    """Return key → fix of each fault."""
     try:
         parse(text)
     except ConfigError as error:
@@ -105,7 +105,7 @@ def faults(text: str) -> dict[str, str]:
 
 
 def with_line(line: str, after: str, text: str = FULL) -> str:
-    """Return a text with a line put in, or one of the same key replaced, below a section's head."""
+    """Return a text with a line inserted below a section's head, or its key's line replaced."""
     head, _, tail = text.partition(f"[{after}]\n")
     own, bracket, rest = tail.partition("\n[")
     key = line.partition("=")[0].strip()
@@ -113,7 +113,7 @@ def with_line(line: str, after: str, text: str = FULL) -> str:
     return f"{head}[{after}]\n{line}\n{own}{bracket}{rest}"
 
 
-# What is right
+# Valid files
 
 
 def test_the_least_that_is_needed_is_an_id_seats_and_a_broker(tmp_path: Path) -> None:
@@ -349,11 +349,11 @@ def test_a_key_that_resembles_none_is_answered_with_those_there_are() -> None:
     assert "max_rows, max_mib" in fix
 
 
-# Types and ranges, of every key there is
+# Types and ranges of every key
 
 
 class Key(NamedTuple):
-    """A key, and a text in which it has its section."""
+    """A key, and a configuration with its section."""
 
     section: str
     name: str
@@ -362,7 +362,7 @@ class Key(NamedTuple):
     text: str
 
     def faults(self, value: str) -> str:
-        """Return what is wrong with this key where it has a value."""
+        """Return the fault of this key with a value."""
         line = f"{self.name} = {value}"
         found = faults(with_line(line, self.section, self.text))
         return found.get(f"{self.section}.{self.name}", "")
@@ -558,7 +558,7 @@ def test_a_password_goes_with_a_user() -> None:
     assert list(found) == ["broker.username"]
 
 
-# Whatever else
+# Random input
 
 
 def test_a_damaged_text_is_a_configuration_error_or_a_configuration() -> None:
@@ -602,7 +602,7 @@ def test_a_damaged_file_is_a_configuration_error_or_a_configuration(tmp_path: Pa
             assert error.faults
 
 
-# What goes together
+# Combinations
 
 
 def test_what_is_said_of_the_generator_can_be_printed() -> None:
@@ -651,7 +651,7 @@ def test_a_meter_that_is_read_too_seldom_for_the_rules_is_refused() -> None:
 def test_a_system_without_time_zones_is_told_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "tzdata", None)  # the package that could stand in
+    monkeypatch.setitem(sys.modules, "tzdata", None)  # the package that could replace it
     zoneinfo.reset_tzpath(to=[str(tmp_path)])
     zoneinfo.ZoneInfo.clear_cache()
     try:

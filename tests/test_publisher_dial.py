@@ -1,4 +1,4 @@
-"""The way to the broker: names that are not found, addresses that are dead, certificates out of date."""
+"""Connecting to the broker: names that are not found, dead addresses, expired certificates."""
 
 import contextlib
 import errno
@@ -74,7 +74,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def tls_broker(
     tmp_path_factory: pytest.TempPathFactory, authority: Authority
 ) -> Iterator[Callable[[datetime, datetime], Broker]]:
-    """Starts a broker whose certificate holds from one time until another."""
+    """Starts a broker whose certificate is valid from one time until another."""
     broker = Broker(
         tmp_path_factory.mktemp("tls"),
         f"allow_anonymous true\ncertfile {authority.path('broker.crt')}\n"
@@ -149,7 +149,7 @@ def test_the_dates_of_a_certificate(authority: Authority) -> None:
 def test_a_broker_that_never_ends_its_sentence_does_not_hold_the_thread(
     make_unit: Callable[..., Unit], authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each TLS record ends in the middle of a packet: there is always something left to read."""
+    """Each TLS record ends in the middle of a packet, so more data is always pending."""
     monkeypatch.setattr(session, "PUBACK_LIMIT_S", 0.5)
     authority.sign(NOW - DAY, NOW + DAY)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -186,7 +186,7 @@ def test_a_broker_that_never_ends_its_sentence_does_not_hold_the_thread(
 
 @pytest.fixture
 def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
-    """The network's resolver: its first item is a list of addresses, an error, or a wait for an event."""
+    """A simulated resolver: its first item is a list of addresses, an error, or an event to wait for."""
     real = socket.getaddrinfo
     answers: list[Any] = []
 
@@ -257,7 +257,7 @@ def test_a_name_that_was_known_serves_while_no_resolver_answers(
 
 @pytest.fixture
 def black_hole() -> Iterator[int]:
-    """A port that answers nobody: its queue of connections is full."""
+    """A port that never answers: its queue of connections is full."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen(0)
@@ -280,7 +280,7 @@ def test_of_several_addresses_dead_ones_are_passed_over(
         resolver.append([at(black_hole), at(nobody.getsockname()[1]), at(broker.port)])
         unit = make_unit(broker.port, host="broker.test").start()
         wait_for(lambda: is_connected(unit), "the connection")
-        # From now on the good one is the first.
+        # From now on the working address comes first.
         resolver.insert(0, [at(black_hole), at(broker.port)])
         broker.stop()
         wait_for(lambda: not is_connected(unit), "the loss of the link")

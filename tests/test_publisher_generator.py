@@ -1,4 +1,4 @@
-"""The generator: walks through time, an engine that obeys physics, and random readings."""
+"""The generator's rules: sequences of readings, a physical engine model, and random readings."""
 
 import math
 import random
@@ -26,7 +26,7 @@ NOTHING = Metered()
 
 
 class Walk:
-    """An engine that is walked through time, a second a step."""
+    """An engine in simulated time, in steps of a second."""
 
     def __init__(
         self, rules: GeneratorSettings = RULES, raised: tuple[str, ...] = (), *, ac: bool = True
@@ -36,7 +36,7 @@ class Walk:
         self.seen = NOTHING
 
     def reads(self, seconds: float = 1.0, step_s: float = 1.0, **values: Any) -> "Walk":
-        """Let so many seconds pass, with a new reading every `step_s`, the last one at their end."""
+        """Let some seconds pass with a new reading every `step_s`, the last one at their end."""
         for _ in range(round(seconds / step_s)):
             self.now_s += step_s
             self.seen = Metered(self.now_s, **values)
@@ -44,7 +44,7 @@ class Walk:
         return self
 
     def ac(self, seconds: float = 1.0, hz: float | None = 50.0, **values: Any) -> "Walk":
-        """An AC meter that reads a healthy generator, but for what is named."""
+        """Let an AC meter read a healthy generator, except for the given values."""
         healthy = {"voltage_v": 230.0, "current_a": 10.0, "power_w": 2300.0, "frequency_hz": hz}
         return self.reads(seconds, **{**healthy, **values})
 
@@ -52,7 +52,7 @@ class Walk:
         return self.reads(seconds, current_a=current_a, **values)
 
     def silent(self, seconds: float, line: bool | None = None, *, failed: bool = False) -> "Walk":
-        """No new reading: the last one stands, or nothing where the sensor has failed."""
+        """Let time pass without a new reading: the last one remains, or none if the sensor has failed."""
         self.seen = Metered(line=line) if failed else self.seen._replace(line=line)
         for _ in range(round(seconds)):
             self.now_s += 1.0
@@ -69,7 +69,7 @@ class Walk:
 
 
 def running(rules: GeneratorSettings = RULES, raised: tuple[str, ...] = ()) -> Walk:
-    """An AC generator that has run for long enough to be judged."""
+    """An AC generator that has run past the settling time."""
     walk = Walk(rules, raised).ac(3)
     assert walk.state is State.RUNNING
     return walk.ac(rules.settle_s)
@@ -79,7 +79,7 @@ def running(rules: GeneratorSettings = RULES, raised: tuple[str, ...] = ()) -> W
 
 
 def held(enter_s: float, leave_s: float, *steps: tuple[float, int], on: bool = False) -> bool:
-    """Take steps (when, 1 for enters, -1 for leaves, 0 for neither)."""
+    """Take steps (time, 1 to enter, -1 to leave, 0 for neither)."""
     condition = Held(enter_s, leave_s, on)
     for at_s, what in steps:
         condition.apply(what > 0, what < 0, at_s)
@@ -223,7 +223,7 @@ def test_odd_readings_after_a_restart_start_nothing() -> None:
         assert walk.state is State.UNKNOWN
     assert walk.ac(3).state is State.RUNNING
     assert Walk().ac(2).reads(1, voltage_v=20.0).ac(2).state is State.UNKNOWN
-    assert Walk().ac(1).silent(60).ac(2).state is State.UNKNOWN  # two and two are not in a row
+    assert Walk().ac(1).silent(60).ac(2).state is State.UNKNOWN  # not in a row
 
 
 def test_readings_that_cannot_be_judged_leave_it_unknown() -> None:
@@ -368,7 +368,7 @@ def test_a_unit_that_starts_beside_a_dead_line_knows_it_after_three_seconds() ->
 @pytest.mark.parametrize("line", [None, True])
 def test_a_live_line_alone_is_no_running_generator(line: bool | None) -> None:
     walk = running().silent(60, line=False).silent(9, line)
-    assert walk.state is State.STOPPED  # the meter has just got its power
+    assert walk.state is State.STOPPED  # the meter has just been powered
     assert walk.silent(1, line).state is State.UNKNOWN
     assert walk.silent(3600, line).state is State.UNKNOWN
     assert Walk().silent(3600, line=True).state is State.UNKNOWN
@@ -503,7 +503,7 @@ def test_an_alert_stands_while_the_state_is_unknown(alert: str) -> None:
     walk = running(raised=(alert,)).ac(10)
     assert walk.silent(3600).state is State.UNKNOWN
     assert walk.alerts == {alert}
-    assert walk.ac(30).alerts == {alert}  # it was well for ten seconds before, which do not count
+    assert walk.ac(30).alerts == {alert}  # the ten good seconds before do not count
 
 
 def test_alerts_of_others_are_none_of_its_business() -> None:
@@ -594,12 +594,12 @@ def test_an_inverter_generator_is_not_judged_by_its_frequency() -> None:
         assert walk.ac(2, hz=hz).alerts == set()
 
 
-# Fuel, by hand
+# Fuel, with given readings
 
 
 def test_a_frequency_that_falls_under_the_same_load_suggests_a_lack_of_fuel() -> None:
     walk = running().ac(60)
-    for step in range(1, 12):  # a fifth of a hertz a second: 2 Hz after ten
+    for step in range(1, 12):  # 0.2 Hz a second: 2 Hz after ten
         walk.ac(hz=50.0 - 0.2 * step)
     assert walk.alerts == set()
     assert walk.ac(2, hz=47.6).alerts == set()
@@ -638,7 +638,7 @@ def test_the_suspicion_goes_after_a_minute_of_steadiness() -> None:
     walk = swings(running(), 30, 48.2, 51.8).ac(2)
     for _ in range(3):
         assert walk.ac(40).alerts == {FUEL_SUSPECTED}
-        swings(walk, 8, 49.2, 51.2)  # less than 2 Hz, and yet not steady
+        swings(walk, 8, 49.2, 51.2)  # a swing below 2 Hz, but not steady
     assert walk.ac(58).alerts == {FUEL_SUSPECTED}
     assert walk.ac(30).alerts == set()
 
@@ -697,7 +697,7 @@ def test_a_meter_that_reads_often_is_judged_alike_and_remembers_no_more() -> Non
     assert len(walk.engine._sinking._past) <= 121
 
 
-# Fuel and load, by physics
+# Fuel and load, with the engine model
 
 
 class Set:
@@ -711,17 +711,17 @@ class Set:
 
     def __init__(self, load: float, seed: int = 1) -> None:
         self.load = load  # demand at rated voltage, as a share of the rated power
-        self.fuel = 1.25  # the most power, friction included, that the fuel allows for
+        self.fuel = 1.25  # largest power, friction included, that the fuel allows
         self.speed = 1.0 + self.DROOP * (1 - load)
         self._drive = load + self.FRICTION
         self._noise = random.Random(seed)
 
     def second(self) -> dict[str, float]:
-        """Let a second pass and return its means, as a meter gives them."""
+        """Let a second pass and return the mean values, as a meter does."""
         steps = round(1 / self.STEP_S)
         hz = volts = watts = 0.0
         for _ in range(steps):
-            voltage = min(1.0, self.speed / 0.95)  # the regulator gives way below 47.5 Hz
+            voltage = min(1.0, self.speed / 0.95)  # the regulator lowers the voltage below 47.5 Hz
             power = self.load * voltage**2
             wanted = self.FRICTION + (1 + self.DROOP - self.speed) / self.DROOP
             wanted = max(0.0, min(wanted, self.fuel))
@@ -741,7 +741,7 @@ class Set:
 
 
 def runs(walk: Walk, machine: Set, seconds: float) -> set[str]:
-    """Let the machine run, and return every alert that stood meanwhile."""
+    """Run the engine, and return every alert that occurred."""
     stood: set[str] = set()
     for _ in range(round(seconds)):
         stood |= walk.reads(1, **machine.second()).alerts
@@ -839,7 +839,7 @@ def random_rules(chance: random.Random) -> GeneratorSettings:
 
 
 def random_readings(chance: random.Random, number: int) -> Iterator[tuple[Metered, float]]:
-    """Yield what is seen and when: spells of a mood each, values missing at any time."""
+    """Yield readings with their times: periods of one kind each, with values missing at random."""
     at_s, seen, line = 0.0, NOTHING, None
     while number:
         volts, watts, hz = (
@@ -882,7 +882,7 @@ def test_whatever_comes_in_what_goes_out_makes_sense(seed: int, ac: bool) -> Non
     for seen, at_s in random_readings(chance, 3000):
         before, alerts_before = engine.state, engine.alerts
         engine.apply(seen, at_s)
-        for _ in range(3):  # the same once more changes nothing
+        for _ in range(3):  # repeating it changes nothing
             twice.apply(seen, at_s)
         assert (engine.state, engine.alerts) == (twice.state, twice.alerts)
 

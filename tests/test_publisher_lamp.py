@@ -1,4 +1,4 @@
-"""The lamp and the button: which pattern stands for what, and what a unit does with its lines."""
+"""The lamp and the button: the meaning of each pattern, and the unit's use of their lines."""
 
 import logging
 from collections.abc import Callable
@@ -66,7 +66,7 @@ def test_the_page_has_every_pattern() -> None:
 
 
 class Witness(Monotonic):
-    """A clock a thousand times as fast that notes how the lamp is while somebody waits."""
+    """A clock a thousand times as fast that notes the lamp's level during each wait."""
 
     def __init__(self) -> None:
         super().__init__(1000.0)

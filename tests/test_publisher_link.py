@@ -1,4 +1,4 @@
-"""The link against a real broker: nothing lost, nothing late called new, every failure named."""
+"""The link with a real broker: nothing lost, nothing late sent as new, every failure named."""
 
 import json
 import socket
@@ -42,7 +42,7 @@ def test_who_subscribes_late_gets_link_about_and_state(unit: Unit, broker: Broke
     wait_for(lambda: any(topic.endswith("/state") for topic, _ in unit.sent), "a state")
     late = Subscriber(broker.port)
     unit.stop()
-    late.next("link", lambda m: not m["online"])  # behind all that was retained
+    late.next("link", lambda m: not m["online"])  # after all retained messages
     kinds = {m.topic.rpartition("/")[2] for m in late.received() if m.retained}
     assert kinds == {"link", "about", "state"}
     late.close()
@@ -130,7 +130,7 @@ def test_the_newest_state_overtakes_a_long_backlog(
 def test_no_history_message_is_larger_than_the_contract_allows(
     unit: Unit, subscriber: Subscriber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # They grow to it while the broker is quick, which beside other load it may not be.
+    # They grow to it only while the broker is quick, which a loaded machine may prevent.
     monkeypatch.setattr(session, "FIRST_ROOM", HISTORY_MAX_BYTES)
     fill(unit, 1000)
     unit.start()
@@ -193,7 +193,7 @@ def test_an_unknown_host_is_named(
 
 @pytest.fixture
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """A broker with one user, `demo`, who may do what the contract says."""
+    """A broker with one user, `demo`, who has the rights of the contract."""
     directory = tmp_path_factory.mktemp("guarded")
     passwords, rights = directory / "passwords", directory / "rights"
     subprocess.run(
@@ -209,7 +209,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     broker = Broker(
         directory,
         f"allow_anonymous false\npassword_file {passwords}\nacl_file {rights}\n"
-        # With 0, which means no limit, mosquitto 2.0.11 hangs up after each message that it refuses.
+        # With 0 (no limit) mosquitto 2.0.11 disconnects after each message that it refuses.
         "max_queued_messages 100000",
     )
     yield broker.start()
@@ -315,7 +315,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 def tls_broker(
     tmp_path_factory: pytest.TempPathFactory, certificates: Certificates
 ) -> Iterator[Broker]:
-    """A broker that speaks TLS only and knows units by their certificates."""
+    """A broker that accepts only TLS and identifies units by their certificates."""
     broker = Broker(
         tmp_path_factory.mktemp("tls"),
         f"cafile {certificates.path('ca.crt')}\ncertfile {certificates.path('broker.crt')}\n"

@@ -1,4 +1,4 @@
-"""What can happen to a link: brokers that refuse, twins, narrow wires, threads that die."""
+"""Faults of a link: refusals, twins, narrow wires, dead threads."""
 
 import contextlib
 import ctypes
@@ -47,7 +47,7 @@ def make_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[
 
     def make(settings: str) -> Broker:
         directory = tmp_path_factory.mktemp("own")
-        # With 0, no limit, mosquitto 2.0.11 hangs up after each message that it refuses.
+        # With 0 (no limit) mosquitto 2.0.11 disconnects after each message that it refuses.
         own = f"max_queued_messages 100000\nallow_anonymous true\n{settings}"
         brokers.append(Broker(directory, own))
         return brokers[-1].start()
@@ -195,7 +195,7 @@ def test_a_broker_that_hangs_up_at_the_login_is_named(
 # Sizes
 
 
-#: Mosquitto confirms what is above its message_size_limit to MQTT 3.1.1, and drops it: nobody can tell.
+#: With MQTT 3.1.1 mosquitto confirms messages above its message_size_limit and drops them silently.
 @pytest.mark.parametrize(
     ("protocol", "limit"),
     [("5", "max_packet_size"), ("3.1.1", "max_packet_size"), ("5", "message_size_limit")],
@@ -219,7 +219,7 @@ def test_the_backlog_fits_what_the_broker_takes(
 def test_a_record_that_never_fits_is_told_and_stays(
     make_unit: Callable[..., Unit], make_broker: Callable[[str], Broker], limit: str
 ) -> None:
-    """States are larger than this limit, and everything else is not."""
+    """Only states are larger than this limit."""
     broker = make_broker(f"{limit} 950")
     subscriber = Subscriber(broker.port)
     unit = make_unit(broker.port)
@@ -248,7 +248,7 @@ def test_a_record_that_never_fits_is_told_and_stays(
 def test_a_broker_that_takes_one_message_at_a_time_gets_one_at_a_time(
     make_unit: Callable[..., Unit], make_broker: Callable[[str], Broker]
 ) -> None:
-    """It hangs up on whoever has more under way than its ReceiveMaximum."""
+    """It disconnects a client with more messages in flight than its ReceiveMaximum."""
     broker = make_broker("max_inflight_messages 1")
     subscriber = Subscriber(broker.port)
     unit = make_unit(broker.port)
@@ -262,7 +262,7 @@ def test_a_broker_that_takes_one_message_at_a_time_gets_one_at_a_time(
 def test_a_command_larger_than_any_does_not_silence_a_unit_with_mqtt_3(
     make_unit: Callable[..., Unit], broker: Broker, subscriber: Subscriber
 ) -> None:
-    """The broker would hand it over again at each login."""
+    """The broker would deliver it again at each login."""
     subscriber.send("tents/v1/demo/cmd/report", b"x" * 200_000, retain=True)
     unit = make_unit(broker.port, protocol="3.1.1").start()
     wait_for(lambda: trouble_of(unit) == "link.deaf", "the error")
@@ -305,7 +305,7 @@ def test_a_flood_of_commands_ends_no_session(
 def test_faulty_commands_do_not_silence_a_unit_on_a_slow_wire(
     make_unit: Callable[..., Unit], wire: Wire, subscriber: Subscriber
 ) -> None:
-    """There, more answers wait for their PUBACK than a window has room for."""
+    """On it more answers wait for their PUBACK than a window holds."""
     unit = make_unit(wire.port).reporting(interval_s=1.0, ttl_s=10).start()
     subscriber.next("state", lambda m: m["capacity"]["quality"] == "ok")
     wire.delay_s = 0.2
@@ -330,7 +330,7 @@ def test_faulty_commands_do_not_silence_a_unit_on_a_slow_wire(
     wire.delay_s = 0.0
 
 
-# Brokers that mean harm
+# Hostile brokers
 
 
 def qos_2(number: int) -> bytes:
@@ -412,7 +412,7 @@ def test_refused_answers_are_told_once_and_their_topics_hold_nothing_for_a_termi
 def test_a_narrow_wire_shows_the_present_first(
     make_unit: Callable[..., Unit], wire: Wire, subscriber: Subscriber
 ) -> None:
-    """The whole backlog would take longer than a PUBACK may: 29 s and not 20."""
+    """The whole backlog would take 29 s, longer than the 20 s allowed for a PUBACK."""
     unit = make_unit(wire.port)
     fill(unit, 1000)
     wire.bytes_per_s = 8000
@@ -574,10 +574,10 @@ def test_a_thread_that_stands_still_is_replaced_once_and_then_left_to_the_watchd
     agent = unit.agent
     assert agent is not None
     wait_for(lambda: len(stuck) == 1, "a thread to stand still")
-    monkeypatch.setattr(link, "STUCK_S", 0.5)  # not before: one that only waits looks the same
+    monkeypatch.setattr(link, "STUCK_S", 0.5)  # not before: a thread that only waits looks the same
     wait_for(lambda: unit.status()["link"]["restarts"] == 1, "the restart")
     wait_for(lambda: len(stuck) == 2, "the next one to stand still as well")
-    # Now it is the watchdog's turn.
+    # Then the watchdog must act.
     wait_for(lambda: not agent._link.tend(), "the link to give up")
     told.clear()
     waited_s = unit.clock.now_s() + 3 * agent_module.WATCHDOG_S
@@ -593,7 +593,7 @@ def test_a_thread_that_stands_still_is_replaced_once_and_then_left_to_the_watchd
 def test_a_keepalive_named_by_the_broker_is_kept(
     make_unit: Callable[..., Unit], wire: Wire
 ) -> None:
-    """The wire has the broker ask for a ping a second: CONNACK with ServerKeepAlive, 0x13."""
+    """The wire changes the broker's CONNACK to request a ping a second: ServerKeepAlive, 0x13."""
     pings: list[bytes] = []
 
     def edit(from_unit: bool, packet: bytes) -> bytes:
@@ -605,7 +605,7 @@ def test_a_keepalive_named_by_the_broker_is_kept(
 
     wire.edit = edit
     make_unit(wire.port, keepalive_s=14).start()
-    # Three would take 42 s with the unit's own, which is more than `wait_for` has.
+    # With the unit's own keepalive three would take 42 s, longer than `wait_for` waits.
     wait_for(lambda: len(pings) >= 3, "three pings")
 
 

@@ -1,4 +1,4 @@
-"""What a broker's refusals mean: each reason code, as paho hears it, and what is right to do."""
+"""A broker's refusals: each reason code as paho reports it, and the right cure."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from publisher.store.store import Store
 from tests.conftest import Broker, Subscriber, Unit, is_connected, trouble_of, values_of, wait_for
 from tests.wires import Refuser, Wire, refusing
 
-#: CONNACK, MQTT 5, table 3.2.2.2: the name there, and what the cure must say.
+#: CONNACK, MQTT 5, table 3.2.2.2: the name there, and the word that the cure must have.
 LOGIN = {
     0x80: ("Unspecified error", "link.login_failed", "ask the centre"),
     0x81: ("Malformed packet", "link.protocol_unknown", 'protocol = "3.1.1"'),
@@ -45,7 +45,7 @@ LOGIN_3 = {
     4: ("link.login_refused", "password_file"),
     5: ("link.login_refused", "password_file"),
 }
-#: PUBACK, MQTT 5, table 3.4.2.1, but for what is too large.
+#: PUBACK, MQTT 5, table 3.4.2.1, without the one for too large packets.
 MESSAGE = {
     0x80: "link.message_refused",
     0x83: "link.message_refused",
@@ -61,7 +61,7 @@ Refused = Callable[..., Any]
 
 @pytest.fixture
 def refused(tmp_path: Path) -> Iterator[Refused]:
-    """Has a link log in where it is refused; returns how it does then."""
+    """Let a link log in where it is refused; return its condition."""
     store = Store(tmp_path, 10, 1 << 20)
     clock = Clock()
     store.open(boot_id(), clock.now())

@@ -1,4 +1,4 @@
-"""A short form of the hours of faults that `make bench` lets a unit go through."""
+"""A short form of the hours of faults in `make bench`."""
 
 from pathlib import Path
 

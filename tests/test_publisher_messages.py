@@ -1,4 +1,4 @@
-"""Messages: the shapes of the contract, as text."""
+"""Messages in the contract's format."""
 
 import json
 import math
@@ -161,7 +161,7 @@ def test_a_history_holds_its_records_as_they_are() -> None:
 
 
 def test_a_history_adds_little_to_its_records() -> None:
-    """What the link sets aside for it, even for the longest id."""
+    """The link reserves enough space for it, even for the longest id."""
     assert len(messages.history("i" * 64, []).encode()) <= 200
     assert len(messages.history("t", ["{}"] * 50)) == len(messages.history("t", [])) + 50 * 3 - 1
 

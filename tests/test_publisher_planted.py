@@ -1,4 +1,4 @@
-"""Values in the state directory that no program of ours has written: damage, and never a stop."""
+"""Foreign values in the state directory count as damage and never stop the unit."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -203,7 +203,7 @@ def test_what_the_file_says_of_itself_goes_into_no_log_as_it_is(
 
 
 def odd_file(directory: Path) -> None:
-    """One whose fault nobody has foreseen: SQLite's own column holds what is no number."""
+    """A file with an unforeseen fault: SQLite's own column does not hold a number."""
     sql(directory, "DROP TABLE outbox")
     sql(directory, "CREATE TABLE outbox (id, kind, boot, uptime_s, stamped, body, crc)")
     sql(directory, "INSERT INTO outbox VALUES ('x', 1, 2, 3, 4, 5, 6)")

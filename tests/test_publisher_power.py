@@ -1,4 +1,4 @@
-"""Which source feeds the tent, and whether mains is there by its voltage."""
+"""The source that feeds the tent, and mains present by its voltage."""
 
 from itertools import product
 

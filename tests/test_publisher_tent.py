@@ -1,4 +1,4 @@
-"""The fold: readings and time in, what happened and the snapshot out. Plain values only."""
+"""The tent's fold: readings and time in, happenings and snapshots out. Plain values only."""
 
 import json
 import math
@@ -24,7 +24,7 @@ def unit() -> Unit:
 
 @pytest.fixture
 def well() -> Unit:
-    """A unit whose sensors have all been heard, on mains."""
+    """A unit on mains with readings of every sensor."""
     unit = Unit(config())
     for sensor, values in ALL_WELL.items():
         unit.hear(sensor, **values)
@@ -32,7 +32,7 @@ def well() -> Unit:
 
 
 def readings_of(block: dict[str, Any]) -> dict[str, Any]:
-    """Return what of a block is measured: all but counters, names and quality."""
+    """Return the measured values of a block: without counters, names and quality."""
     kept = "quality seats method hours_today hours_total entered_today left_today entered_total"
     kept += " left_total passed_today passed_total state starts_total hours_since_service"
     return {key: value for key, value in block.items() if key not in kept.split()}
@@ -76,7 +76,7 @@ def test_a_headcount_corrects_the_people_and_never_the_totals(well: Unit) -> Non
 def test_the_uncertainty_grows_with_passages_until_somebody_counts(well: Unit) -> None:
     assert well.snapshot()["capacity"]["uncertainty"] == 0
     well.hear("door", entered=50, left=51)
-    # Of 5.3 missed passages in 106 the difference is 0.05 on average, with a deviation of 2.4.
+    # With 5.3 missed passages in 106 the mean difference is 0.05, with a deviation of 2.4.
     assert well.snapshot()["capacity"]["uncertainty"] == 5
     well.headcount(0)
     assert well.snapshot()["capacity"]["uncertainty"] == 0
@@ -137,7 +137,7 @@ def test_a_sensor_starts_is_heard_goes_stale_and_recovers(sensor: str) -> None:
     assert seen() == ("stale", False)
     assert unit.wait(60) == []
     assert unit.hear(sensor, **ALL_WELL[sensor]) == ["sensor_recovered"]
-    # Nobody knows who has passed a door that was not heard.
+    # People may have passed while the door gave no readings.
     assert seen() == ("estimated" if sensor == "door" else "ok", True)
     (detail,) = unit.details("sensor_failed")
     assert detail["error"].startswith("nothing was heard for 15 s: check its supply")
@@ -356,7 +356,7 @@ def test_since_is_told_when_the_clock_is_set_and_follows_it() -> None:
     unit.wall, unit.synced = NOON, True
     unit.hear("mains", present=True)
     assert unit.snapshot()["power"]["since"] == "2026-11-22T09:59:40.000Z"
-    unit.wall = NOON + timedelta(hours=5)  # it steps: what is known is that it was 20 s ago
+    unit.wall = NOON + timedelta(hours=5)  # the clock steps: the event was 20 s ago
     unit.hear("mains", present=True)
     assert unit.snapshot()["power"]["since"] == "2026-11-22T14:59:40.000Z"
 
@@ -712,7 +712,7 @@ def test_others_may_raise_alerts_which_are_told_once(well: Unit) -> None:
     assert store_failed(False) == ["alert_cleared"]
 
 
-# What makes a snapshot due
+# When a snapshot is due
 
 
 def test_whatever_the_contract_calls_a_change_shows_in_the_fingerprint(well: Unit) -> None:
@@ -840,7 +840,7 @@ def test_another_days_figures_are_not_added_to_today() -> None:
     assert unit.snapshot()["capacity"]["entered_total"] == 8
 
 
-# Everything at once
+# Random sequences
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -876,7 +876,7 @@ def test_whatever_comes_the_state_keeps_to_the_contract(seed: int) -> None:
             quantity = chance.choice(of_sensor[sensor])
             value = chance.choice(sane[quantity] if chance.random() < 0.95 else insane)
             if quantity != "present" and chance.random() < 0.05:
-                value = None  # a monitor that says `---`; a contact has no such answer
+                value = None  # a monitor that sends `---`; a contact has no such value
             if chance.random() < 0.05:
                 quantity, value = chance.choice(((FAULT, None), (READS, 5.0), (ERRORS, math.nan)))
             reading = unit.reading(sensor, quantity, value)

@@ -1,4 +1,4 @@
-"""The tent with meters beside contacts, a counted battery, one beam, a charger: what each one adds."""
+"""The tent with meters beside contacts, a counted battery, one beam, and a charger."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -32,7 +32,7 @@ def tent(*parts: str) -> Config:
 
 
 def hush(unit: Unit, sensor: str) -> list[str]:
-    """Let a meter fall silent on a port that works: it says that it knows nothing."""
+    """Deliver the readings of a silent meter on a working port: None with quality `fault`."""
     return unit.take(*(unit.reading(sensor, q, None, Quality.FAULT, trouble("silent")) for q in AC))
 
 
@@ -88,7 +88,7 @@ def test_a_silent_meter_on_a_dead_line_is_a_generator_that_stands() -> None:
     assert (block["running"], block["state"], block["quality"]) == (False, "stopped", "ok")
     assert block["power_w"] is None, "nobody has measured that it is 0"
     assert events == ["generator_stopped"], "a generator that stands is no fault of its meter"
-    # The meter takes a moment to wake up on a line that comes alive.
+    # The meter takes a moment to start after its line becomes live.
     assert unit.hear("generator_line", present=True) + hush(unit, "generator") + unit.wait(2) == []
     assert run(unit, 10, True) == ["generator_started"]
     assert generator(unit)["starts_total"] == 1
@@ -218,7 +218,7 @@ def test_a_contact_whose_cable_is_cut_is_not_believed_against_its_meter() -> Non
     assert (mains["present"], mains["voltage_v"], mains["quality"]) == (True, 230.0, "ok")
 
 
-# A battery whose charge is counted
+# A battery with a counted charge
 
 
 def counted() -> Unit:
@@ -509,7 +509,7 @@ def test_a_failed_beam_is_a_failed_sensor_with_its_advice() -> None:
     assert unit.details("sensor_failed")[0]["error"] == f"it is {why}: mend it"
 
 
-# How far the count can be believed
+# Uncertainty of the count
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Totals that were out of reach come back: once, and whatever has been counted meanwhile."""
+"""Totals that could not be read come back: once, plus the counts made meanwhile."""
 
 from publisher.rules.day import Day, Span
 from publisher.rules.occupancy import Occupancy
@@ -6,7 +6,7 @@ from publisher.rules.totals import Totals
 
 
 def earlier(**more: int) -> Totals:
-    """The totals of a run that ended, `more` of each counted than when they were last copied."""
+    """Return the totals at the end of a run: `more` of each than at the last copy."""
     entered, generator_s, starts = (more.get(k, 0) for k in ("entered", "generator_s", "starts"))
     return Totals(
         occupancy=Occupancy(

@@ -1,4 +1,4 @@
-"""Commands as an enemy sends them: nothing is changed by what is refused, and nothing run twice."""
+"""Hostile commands: a refused one changes nothing, and none is carried out twice."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ from tests.tents import config as plain_config
 
 SEATS = 60
 
-# What no person writes. Text, since JSON's own writer would refuse some of it, and tidy up the rest.
+# Odd payloads. As text, because a JSON writer would refuse some of them and clean up the others.
 ODD = [
     "null", "true", "[]", "{}", "0", "-0", "-1", "1e0", "4.0", "0.5", "1e400", "-1e400", "NaN", "Infinity",
     "43", "600", "601", "1795371000", "9" * 25, "-" + "9" * 200, "9" * 3900,
@@ -58,7 +58,7 @@ PAIRS = st.one_of(
     st.builds('"{}":{}'.format, st.sampled_from(KEYS), st.sampled_from(ODD)),
 )
 TEXTS = st.one_of(
-    # Keys come twice, too: of each the last holds, for cid and argument alike.
+    # Duplicate keys, too: the last one counts, for cid and argument alike.
     st.lists(PAIRS, max_size=8).map(lambda pairs: "{" + ",".join([*GOOD, *pairs]) + "}"),
     st.lists(PAIRS, max_size=8).map(lambda pairs: "{" + ",".join(pairs) + "}"),
     st.sampled_from(ODD),
@@ -132,7 +132,7 @@ def test_a_number_beyond_all_bounds_keeps_nobody_from_an_answer() -> None:
 
 
 class Idle:
-    """An agent that is asked by hand; its link has been given nothing to connect to."""
+    """An agent that gets commands from the test; its link has no broker."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir()
@@ -142,13 +142,13 @@ class Idle:
         )
         self.now_s = 1000.0
         self.said: list[tuple[Request, str, str]] = []
-        # It would tell the broker, where there was one.
+        # With a broker it would publish the answer.
         self.agent._link.respond = (  # type: ignore[method-assign]
             lambda request, cid, answer: self.said.append((request, cid, answer))
         )
 
     def serve(self, name: str, payload: bytes, **how: Any) -> list[tuple[Request, str, str]]:
-        """Let a minute pass, hand a command to the agent, and return what it answers."""
+        """Let a minute pass, pass a command to the agent, and return its answer."""
         self.now_s += 60
         now = replace(self.agent._clock.now(), monotonic_s=self.now_s, wall=NOON, synced=True)
         request = Request(name, payload, how.pop("retained", False), None, how.pop("data", None))
@@ -318,7 +318,7 @@ def test_a_command_is_not_run_again_after_a_restart(unit: Unit, subscriber: Subs
 def test_a_command_and_its_answer_are_one_transaction(
     unit: Unit, subscriber: Subscriber, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Whoever has had the answer finds both on the card, whenever the power fails."""
+    """Once the answer has been received, both are on the card, whenever the power fails."""
     unit.start()
     subscriber.next("state", all_well)
     subscriber.send(*command("headcount", "c1", people=23))
@@ -354,7 +354,7 @@ def test_a_flood_of_commands_drowns_nobody(unit: Unit, subscriber: Subscriber) -
     status = unit.status()
     assert status["commands"]["refused"] > 0
     assert (status["link"]["sessions"], status["link"]["connected"]) == (1, True)
-    # Some happen to be made for other reasons.
+    # Other records may have come in between.
     last = max(record["seq"] for record in subscriber.records())
     assert last - seq < 2 * MOST_COMMANDS
 

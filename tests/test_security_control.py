@@ -1,4 +1,4 @@
-"""The control socket: who may use it, and what peers do who mean ill or do nothing at all."""
+"""The control socket: who may use it, and peers that are hostile or idle."""
 
 import json
 import os
@@ -22,7 +22,7 @@ STRANGERS_GROUP = 64_321
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Path]:
-    """A directory with a control socket that repeats what it was asked."""
+    """A directory with a control socket that returns each request."""
     served = Control(tmp_path, lambda request: {"ok": True, "asked": request})
     served.start()
     yield tmp_path
@@ -49,7 +49,7 @@ def ask(directory: Path) -> Any:
 
 
 def test_idle_peers_delay_nobody(served: Path) -> None:
-    """Each would have been waited for, for seconds; a queue of them would have shut others out."""
+    """Waiting for each of them would take seconds, and a queue of them would shut others out."""
     idle = [peer_of(served) for _ in range(MOST_PEERS)]
     for peer in idle[::2]:
         peer.sendall(b'{"command": "sta')
@@ -97,7 +97,7 @@ def test_nonsense_is_answered_or_hung_up_on(served: Path, line: bytes) -> None:
         peer.sendall(line)
         try:
             said = said_by(peer)
-        except ConnectionResetError:  # it had more to say than anybody listens to
+        except ConnectionResetError:  # it sent more than the server reads
             said = b""
     if said:
         json.loads(said)
@@ -147,7 +147,7 @@ def test_an_agent_that_hangs_is_named_as_such(
     served.close()
 
 
-# Who may
+# Permissions
 
 
 ASK = """
@@ -166,7 +166,7 @@ except control.ControlError as error:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="NOT TRIED: only root can act as another user")
 def test_the_group_may_ask_and_nobody_else() -> None:
-    """As the unit has it: StateDirectoryMode=0750, group of the service; peers are user nobody."""
+    """With the unit's modes: StateDirectoryMode=0750, group of the service; peers are user nobody."""
     with tempfile.TemporaryDirectory(prefix="tentwatch-control-") as name:
         directory = Path(name)
         directory.chmod(0o755)
@@ -187,7 +187,7 @@ def test_the_group_may_ask_and_nobody_else() -> None:
         try:
             assert ask_as(str(STRANGERS_GROUP)) == "{'ok': True}\n"
             assert "use sudo, or join group tentwatch" in ask_as("")
-            state.chmod(0o755)  # and where somebody has opened the directory, the socket's own mode
+            state.chmod(0o755)  # with the directory open to all, the socket's own mode protects it
             assert "use sudo, or join group tentwatch" in ask_as("")
         finally:
             served.close()
@@ -205,7 +205,7 @@ def test_a_directory_in_the_sockets_place_is_set_aside(tmp_path: Path) -> None:
 
 
 def test_an_answer_of_any_length_arrives_whole(tmp_path: Path) -> None:
-    """It is sent as the peer reads; one that does not read delays nobody."""
+    """It is sent as fast as the peer reads; a peer that does not read delays nobody."""
     served = Control(tmp_path, lambda request: {"asked": "x" * 3_000_000})
     served.start()
     deaf = peer_of(tmp_path)

@@ -1,4 +1,4 @@
-"""The lock files: what a Pi installs is named, with its version and its hashes."""
+"""The lock files: they name every package that a Pi installs, with its version and hashes."""
 
 import re
 from configparser import ConfigParser
@@ -10,7 +10,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 LOCKS = [ROOT / "systemd" / name for name in ("requirements.lock", "build.lock")]
-#: How another processor, system or Python is told from a Pi's: none of these makes a pin void.
+#: Environment markers of a Pi: none of them may exclude a pin.
 PIS = [
     {"python_version": python, "sys_platform": "linux", "platform_machine": "aarch64"}
     for python in ("3.11", "3.13")

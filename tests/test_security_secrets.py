@@ -1,4 +1,4 @@
-"""Secrets: whatever goes wrong, none of them is told to anybody."""
+"""Secrets: no fault reveals one of them."""
 
 import contextlib
 import json
@@ -217,7 +217,7 @@ def openssl(*arguments: str | Path) -> None:
     subprocess.run(["openssl", *arguments], check=True, capture_output=True)
 
 
-#: What is wrong: the settings of a unit, made in a directory.
+#: Mistake → the settings of a unit with it, made in a directory.
 MISTAKES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "wrong password": lambda d: {"password_file": write(d / "p", PASSWORD + "!")},
     "a password of several lines": lambda d: {"password_file": write(d / "p", f"{PASSWORD}\nx\n")},

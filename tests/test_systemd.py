@@ -1,4 +1,4 @@
-"""What stands in systemd/ and docs/install.md, held against systemd and against the code."""
+"""The files in systemd/ and docs/install.md, checked against systemd and against the code."""
 
 import ast
 import ctypes
@@ -43,7 +43,7 @@ def run(*command: str | Path, **how: Any) -> subprocess.CompletedProcess[str]:
 
 
 def unit_here(directory: Path, text: str) -> Path:
-    """Write a unit that starts the program of this machine instead of the one in /opt."""
+    """Write a unit that starts this machine's program instead of the one in /opt."""
     text, changed = re.subn(
         r"^ExecStart=/opt/tentwatch/bin/tentwatch run$",
         f"ExecStart={PROGRAM} run",
@@ -57,7 +57,7 @@ def unit_here(directory: Path, text: str) -> Path:
 
 
 def complaints(unit: Path) -> str:
-    """Return what systemd has against a unit; it ends with 0 although it ignores a key."""
+    """Return systemd's complaints about a unit; it ends with 0 although it ignores a key."""
     done = run("systemd-analyze", "verify", unit)
     return done.stderr or (f"exit code {done.returncode}" if done.returncode else "")
 
@@ -99,7 +99,7 @@ def settings(unit: Path = UNIT) -> Settings:
     return found
 
 
-# The sandbox: the unit's system call filter and its memory protection, as systemd puts them up
+# The sandbox: the unit's system call filter and its memory protection, set up as by systemd
 
 
 @cache
@@ -132,7 +132,7 @@ def allowed_calls(unit: Settings) -> set[str]:
 
 
 def sandbox(unit: Settings) -> Callable[[], None]:
-    """Return what puts a new process (`preexec_fn`) under the unit's restrictions for good."""
+    """Return a `preexec_fn` that puts a new process under the unit's restrictions for good."""
     seccomp, libc = ctypes.CDLL("libseccomp.so.2"), ctypes.CDLL(None)
     seccomp.seccomp_init.restype = ctypes.c_void_p
     permit, refuse, refused_by_number = 0x7FFF0000, 0x00050000, 1  # ALLOW, ERRNO, EPERM
@@ -196,9 +196,9 @@ def test_the_agent_works_under_the_units_restrictions(tmp_path: Path, broker: Br
             assert manager.recv(64) == b"WATCHDOG=1"
 
             wait_for(lambda: bool(status()["link"]["connected"]), "the link")
-            # There are no devices here, and each driver has come far enough to say so.
+            # There are no devices here, so each driver must have reported that.
             wait_for(lambda: all(s["error"] for s in status()["sensors"]), "the sensors")
-            # The files are the agent's own; the socket alone is its group's as well.
+            # Only the agent may open the files; the socket is open to its group as well.
             modes = {f.name: f.stat().st_mode & 0o777 for f in state.iterdir()}
             assert modes.pop(control.FILE) == 0o660
             assert modes
@@ -344,7 +344,7 @@ def test_the_sample_says_what_is_usual_for_each_kind_of_battery() -> None:
 
 
 def comment_above(section: str, key: str) -> str:
-    """Return the comment that a key stands under, perhaps with a neighbour."""
+    """Return the comment above a key, or above a group of keys."""
     above = re.split(rf"^#?{key} = ", blocks()[section], flags=re.M)[0]
     above = re.sub(r"(?m)(^#?\w+ = .*\n)+\Z", "", above)
     comment = re.search(r"((?:^# .*\n)+)\Z", above, re.M)
@@ -387,12 +387,12 @@ def test_the_instructions_name_sections_and_keys_that_exist() -> None:
 
 
 def test_the_instructions_explain_messages_that_the_code_has() -> None:
-    """In the table of symptoms `…` stands for what the code fills in."""
+    """In the table of symptoms `…` stands for a value."""
     rows = re.findall(r"^\| `([^`]+)`[^|]* \|", SYMPTOMS.read_text(), re.M)
     assert len(rows) > 100
     written = set(messages_of_the_code())
     for row in rows:
-        said = row.removeprefix("alert ").strip("… ")  # the log puts the alert's name there
+        said = row.removeprefix("alert ").strip("… ")  # the log has the alert's name there
         assert any(said in message for message in written), row
 
 

@@ -1,4 +1,4 @@
-"""What judges power cuts (`tests/vm`, `make vm-test`), on small logs that need no machine."""
+"""The checks of the power-cut test (`tests/vm`, `make vm-test`), on small logs without a machine."""
 
 import io
 import random
@@ -73,7 +73,7 @@ def test_a_discard_is_refused_and_not_taken_for_a_write() -> None:
 
 
 def outcomes(entries: list[Entry], after: int, first: str = "....") -> set[str]:
-    """Return all that 200 cuts leave."""
+    """Return all disks that 200 cuts leave."""
     found = set()
     for seed in range(200):
         left = Disk(sectors(first), entries).cut(after, random.Random(seed))
@@ -122,7 +122,7 @@ def test_a_cut_is_tried_just_before_each_change() -> None:
     assert cut_log.moments(entries, 4 * SECTOR) == [1, 4, 6]
 
 
-# What was shown
+# Shown data
 
 
 def test_a_mark_is_read_as_it_was_written() -> None:
@@ -141,7 +141,7 @@ def found(**changes: Any) -> Found:
 
 
 def shown(*marks: dict[str, Any]) -> Shown:
-    """Return what was shown by second 10 of boot 7."""
+    """Return the data shown by second 10 of boot 7."""
     known = Shown()
     for mark in ({"what": "up", "boot": 7, "entered": 0, "left": 0}, *marks, {"what": "time"}):
         known.take({"t": 10.0, "cuts": [], "totals": {}, **mark})

@@ -24,13 +24,13 @@ BOARDS = (0xA020D3, 0xC03111, 0xC04170, 0x902120)
 
 every_drawing = pytest.mark.parametrize("file", DRAWINGS, ids=lambda file: file.stem)
 
-#: What each pin is, by its number and in gpiozero's words: GPIO17, GND, 3V3.
+#: Pins by number and function, in gpiozero's names: GPIO17, GND, 3V3.
 Pins = set[tuple[int, str]]
 
 
 @dataclass(frozen=True)
 class Wire:
-    """A pin in a drawing: what its data say, what is written at it, and where its circle is."""
+    """A pin in a drawing: its data attributes, its label, and the place of its circle."""
 
     pin: int
     name: str
@@ -58,7 +58,7 @@ def pins(file: Path) -> Pins:
 
 
 def words(file: Path) -> str:
-    """Return all that can be read in a drawing, its description included."""
+    """Return all text of a drawing, its description included."""
     root = ElementTree.parse(file).getroot()
     tags = (f"{SVG}text", f"{SVG}title", f"{SVG}desc")
     return "\n".join(node.text or "" for node in root.iter() if node.tag in tags)
@@ -69,7 +69,7 @@ def in_words(name: str) -> str:
 
 
 def named(text: str) -> Pins:
-    """Return the pins that a text names, as in "14 and 20 (ground)"."""
+    """Return the pins in a text such as "14 and 20 (ground)"."""
     found = set()
     for numbers, what in re.findall(
         r"((?:\d+(?:, | and ))*\d+) \((ground|3\.3 V|GPIO \d+)\)", text
@@ -138,7 +138,7 @@ def test_the_words_name_pins_that_are_drawn(file: Path) -> None:
 
 
 def sample() -> Iterator[tuple[str, str]]:
-    """Return each key of the sample configuration, with its section, and its value."""
+    """Yield each key of the sample configuration with its section, and its value."""
     section = ""
     text = (ROOT / "systemd" / "tentwatch.toml").read_text(encoding="utf-8")
     for line in text.splitlines():

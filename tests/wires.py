@@ -8,28 +8,28 @@ import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
 
-#: Gets (from the unit?, bytes) and returns what is to be passed on instead: a piece of the stream as it
-#: came for `Wire.tamper`, a whole MQTT packet for `Wire.edit`.
+#: Takes (whether from the unit, bytes) and returns the bytes to pass on instead. `Wire.tamper` gets pieces
+#: of the stream as they come, `Wire.edit` whole MQTT packets.
 Tamper = Callable[[bool, bytes], bytes]
 
 CHUNK = 4096
 
 
 class Wire:
-    """Passes every connection to its port on to another port of this machine.
+    """Forwards every connection to its port to another port of this machine.
 
-    What it does to them follows from its attributes, which may be changed at any time.
+    Its attributes say what it does to the connections; they may change at any time.
     """
 
     def __init__(self, to_port: int) -> None:
         self.to_port = to_port
-        self.refuses = False  # hangs up on whoever comes
-        self.frozen = False  # takes no more bytes, and passes none on
-        self.swallows = False  # takes bytes and passes none on
+        self.refuses = False  # closes each new connection at once
+        self.frozen = False  # accepts no more bytes, and passes none on
+        self.swallows = False  # accepts bytes and drops them
         self.delay_s = 0.0
         self.bytes_per_s = 0.0  # in each direction; 0 is no limit
         self.tamper: Tamper | None = None
-        self.edit: Tamper | None = None  # of connections that begin from now on, which are no TLS
+        self.edit: Tamper | None = None  # for connections that begin from now on, without TLS
         self._pairs: list[_Pair] = []
         self._lock = threading.Lock()
         self._server = socket.create_server(("127.0.0.1", 0))
@@ -50,7 +50,7 @@ class Wire:
         self.close()
 
     def close(self) -> None:
-        """Cut everything and listen no more."""
+        """Close all connections and the listener."""
         with contextlib.suppress(OSError):
             self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
@@ -65,14 +65,14 @@ class Wire:
             pair.end(reset=reset)
 
     def freeze(self, timeout_s: float) -> bool:
-        """Freeze, and wait until nothing is on its way any more; return whether that came true."""
+        """Freeze, and wait until nothing is in transit; return whether that was reached."""
         self.frozen = True
         with self._lock:
             pairs = [*self._pairs]
         return all(pair.await_still(timeout_s) for pair in pairs)
 
     def half_close(self) -> None:
-        """End one direction only: the unit hears that the broker has no more to say."""
+        """Close one direction only: for the unit the broker has ended its stream."""
         with self._lock:
             for pair in self._pairs:
                 with contextlib.suppress(OSError):
@@ -175,7 +175,7 @@ class _Pair:
 
     @contextlib.contextmanager
     def _ending(self, still: threading.Event) -> Iterator[None]:
-        """Let nobody wait for a direction that has ended, by whatever."""
+        """Release all waits for a direction that has ended, for any reason."""
         try:
             yield
         finally:
@@ -183,12 +183,12 @@ class _Pair:
             self.ended.set()
 
     def await_still(self, timeout_s: float) -> bool:
-        """Wait until a frozen wire passes on nothing that it had taken before."""
+        """Wait until a frozen wire has passed on everything that it had accepted before."""
         return all(still.wait(timeout_s) for still in self._still.values())
 
 
 def packets(stream: bytes) -> tuple[list[bytes], bytes]:
-    """Return the whole MQTT packets at the beginning of a stream, and the rest of it."""
+    """Return the complete MQTT packets at the beginning of a stream, and the rest of it."""
     found: list[bytes] = []
     at = 0
     while True:
@@ -206,7 +206,7 @@ def packets(stream: bytes) -> tuple[list[bytes], bytes]:
 
 
 def refusing(code: int, condition: Callable[[], bool] = lambda: True) -> Tamper:
-    """Turn the broker's PUBACKs of success into ones with an error, for MQTT 5, while `condition`."""
+    """Return an edit that turns successful PUBACKs into errors (MQTT 5) while `condition` holds."""
 
     def edit(from_unit: bool, packet: bytes) -> bytes:
         if from_unit or packet[0] != 0x40 or not condition():
@@ -217,7 +217,7 @@ def refusing(code: int, condition: Callable[[], bool] = lambda: True) -> Tamper:
 
 
 class Refuser:
-    """A broker that answers each login with the same packet, whoever comes."""
+    """A broker that answers every login with the same packet."""
 
     def __init__(self, connack: bytes) -> None:
         self._connack = connack
@@ -249,4 +249,4 @@ class Refuser:
             with unit, contextlib.suppress(OSError):
                 unit.recv(CHUNK)
                 unit.sendall(self._connack)
-                unit.recv(CHUNK)  # until the unit hangs up
+                unit.recv(CHUNK)  # until the unit disconnects

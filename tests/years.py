@@ -1,9 +1,9 @@
-"""A year of boots without a clock chip: the unit's clock, tent, store and stamps under a world's truth.
+"""A year of boots without a clock chip: the unit's clock, tent, store and stamps in a simulated world.
 
     python -m tests.years [--seeds N] [--first N] [--days N]
 
-prints one JSON object a year and exits 1 where one breaks a promise. What is simulated is time
-itself and what the kernel says of it; the rest is the unit's own code, wired as the agent wires it.
+prints one JSON object a year and exits with 1 if a promise is broken. Only time and the kernel's clock
+status are simulated; the rest is the unit's own code, connected as in the agent.
 """
 
 import argparse
@@ -36,14 +36,14 @@ from tests import contract
 from tests.test_publisher_store import connection
 
 START = datetime(2026, 1, 7, 9, 30, tzinfo=UTC)
-#: Summer time by an hour and by half of one, at midnight and at night, and rules that change.
+#: Zones with summer time of an hour and of half an hour, at midnight and at night, and with changing rules.
 ZONES = (
     "Europe/Kyiv", "Australia/Lord_Howe", "Africa/Casablanca", "Asia/Beirut", "America/Havana",
     "Africa/Cairo",
 )  # fmt: skip
-#: Longest time between two steps of the unit, and for how long it believes a contact.
+#: Longest time between two steps of the unit, and the age from which a contact's reading is stale.
 STEP_S, STALE_S = 1800.0, 3600.0
-#: What a synchronised clock may be off in this world, and a stamp (and a date) therefore.
+#: Largest error of a synchronised clock in this world, and of a stamp (and a date) in consequence.
 OFF_S, STAMP_S = 0.3, 1.0
 
 CONFIG = """
@@ -69,20 +69,20 @@ inner_gpio = 6
 
 @dataclass(frozen=True)
 class Boot:
-    """One boot in true time (s since START): when, what its clock says, and when that is set."""
+    """One boot: its time in true seconds since START, the error of its clock, and when the clock is set."""
 
     at_s: float
     until_s: float
-    guess_s: float  # what the kernel takes for the time at uptime 0, less the truth
+    guess_s: float  # the kernel's time at uptime 0, minus the true time
     right_s: float  # uptime from which its time is right
-    synced_s: float  # … and from which it says so
-    unsynced_s: float  # … and from which it no longer says so, with a time that somebody has set
-    off_s: float  # by which a synchronised time is off
-    lie_s: float  # by which it is off until `lie_until_s`, because its time service is wrong
+    synced_s: float  # uptime from which it says so
+    unsynced_s: float  # uptime from which it no longer says so, with a time that somebody has set
+    off_s: float  # error of a synchronised time
+    lie_s: float  # error until `lie_until_s`, because its time service is wrong
     lie_until_s: float
     linked: bool  # whether records can be sent
     restart_s: float  # uptime at which the agent alone is restarted
-    clean: bool  # shut down, not cut
+    clean: bool  # shut down, no power cut
 
 
 class WorldClock(Clock):
@@ -110,7 +110,7 @@ class WorldClock(Clock):
 
 @dataclass
 class World:
-    """What really happens."""
+    """What truly happens."""
 
     chance: random.Random
     days: int
@@ -160,7 +160,7 @@ class World:
             at_s += on_s + off_s
 
     def moments(self, boot: Boot, zone: ZoneInfo) -> list[tuple[float, str]]:
-        """Return what happens in a boot: (true second, what), in order."""
+        """Return the happenings of a boot in order: (true second, what)."""
         chance, found = self.chance, []
         at_s = boot.at_s + 2.0
         while at_s < boot.until_s:
@@ -185,14 +185,14 @@ class World:
 
 @dataclass
 class Truth:
-    """What a visitor log by a clock that is always right would say."""
+    """The visitor log by a clock that is always right."""
 
     zone: ZoneInfo
     people: dict[str, list[int]] = field(default_factory=dict)  # entered, left by date
     mains_s: dict[str, float] = field(default_factory=dict)
     passages: list[tuple[float, int, int]] = field(default_factory=list)
     records: dict[tuple[int, int], float] = field(default_factory=dict)  # when each was made
-    #: (from, to) in true seconds: no time of day was certain in between.
+    #: Periods (from, to) in true seconds without a certain time of day.
     unknown: list[tuple[float, float]] = field(default_factory=list)
 
     def date(self, at_s: float) -> str:
@@ -229,13 +229,13 @@ class Year:
         self.closed: list[dict[str, Any]] = []
         self.figures: Counter[str] = Counter()
         self.mains = True
-        self.changed_s: float | None = None  # when the unit has first seen mains as it is
+        self.changed_s: float | None = None  # when the unit first saw mains in its present state
         self.certain_s = 0.0  # the last true time at which the time of day was certain
         self.was_certain = False
         self.timed: set[int] = set()  # boots whose clock was set
 
     def run(self) -> dict[str, Any]:
-        """Live through the year, and return what came of it."""
+        """Simulate the year, and return its figures."""
         for number, boot in enumerate(self.world.boots()):
             self.figures["boots"] += 1
             self._live(boot, f"boot-{number}")
@@ -300,7 +300,7 @@ class Year:
         if clean:
             self.store.close(self.clock.now(), self.tent.totals.as_dict())
         else:
-            connection(self.store).close()  # the power is gone: what is not committed is not there
+            connection(self.store).close()  # the power is gone, and so is every uncommitted change
 
     def _step(self, now: Now, readings: list[Reading]) -> None:
         self.happened += self.tent.apply(readings, now)
@@ -345,7 +345,7 @@ class Year:
             self.sent.append(message)
         self.store.confirm(row.id for row in rows)
 
-    # What was promised
+    # The promises
 
     def _blame(self, fault: str) -> None:
         self.faults.append(fault)
@@ -485,7 +485,7 @@ class Year:
                 self._blame(f"{date} has {line}, in truth {really}, and is not marked")
             elif date in days and abs(line.mains_s - truth.mains_s.get(date, 0.0)) > 30:
                 self._blame(f"{date} has {line}, in truth {truth.mains_s.get(date)} s of mains")
-            # What may stand on the wrong side of midnight: what passed while nobody knew the time.
+            # Only passages during unknown time may be on the wrong side of midnight.
             excess += line.entered + line.left - sum(really)
             end_s = (bounds(calendar.fromisoformat(date), self.zone).ends - START).total_seconds()
             room = sum(
@@ -500,13 +500,13 @@ class Year:
 
 
 def last_boot(at_s: float) -> Boot:
-    """Return a last boot, in which all is well and all is sent."""
+    """Return a last boot without faults, in which everything is sent."""
     never = float("inf")
     return Boot(at_s, at_s + 6000.0, 0.0, 5.0, 5.0, never, 0.0, 0.0, 0.0, True, never, True)
 
 
 def live(seed: int, *, days: int = 365, lies: bool = False) -> dict[str, Any]:
-    """Live through a year on a disk in memory, where there is one; return its figures and faults."""
+    """Simulate a year on a disk in memory, where there is one; return its figures and faults."""
     memory = Path("/dev/shm")
     where = memory if memory.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="tentwatch-year-", dir=where) as directory:
