@@ -1,20 +1,58 @@
-"""Commands: bytes from the broker or the control socket in, a checked command or a refusal out."""
+"""Commands: bytes from the broker or the control socket in, a checked command or a refusal out. Pure."""
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from publisher.clock import Now
+from publisher.config.load import Config
 from sensors.json_in import parsed
+from sensors.trouble import Kind, Trouble, declare, marked
 
-NAMES = ("headcount", "report", "identify", "zero", "serviced")
-#: A larger payload is refused (contract, Commands); it is still read for its cid, up to a limit.
+#: A larger payload is refused (contract, Commands). Up to the second size it is still read for its cid.
 MAX_BYTES = 4096
-MOST_READ_BYTES = 64 * 1024
+READABLE_BYTES = 64 * 1024
 #: An answer's topic ends with the cid, so a cid must be one topic level.
 MAX_CID = 64
+#: Digits of a whole number that are read: enough to see that it is out of all bounds.
+DIGITS = 30
 _SENSOR = re.compile(r"[a-z][a-z0-9_]{0,39}")
+#: A date as ISO writes it, or its beginning. An empty text comes before all dates.
+_SINCE = re.compile(r"[0-9-]{0,10}", re.ASCII)
+
+TOO_LARGE = declare("command.too_large", marked("the command is larger than {bytes} bytes"))
+NOT_JSON = declare("command.not_json", marked("the command is not JSON"))
+NOT_AN_OBJECT = declare("command.not_an_object", marked("the command is not a JSON object"))
+NO_CID = declare("command.no_cid", marked("no cid (1 to 64 printable characters without / + #)"))
+RETAINED = declare(
+    "command.retained",
+    marked("retained commands are refused"),
+    marked("publish it without the retain flag"),
+)
+NO_EXPIRY = declare(
+    "command.no_expiry", marked("expires must be a time such as 2026-11-22T18:10:00Z")
+)
+CLOCK_NOT_SET = declare(
+    "command.clock_not_set",
+    marked("the unit's clock is not set yet"),
+    marked("send it again in a minute"),
+)
+EXPIRED = declare("command.expired", marked("expired"))
+UNKNOWN = declare("command.unknown", marked("unknown command {name}"), marked("known are {known}"))
+OUT_OF_RANGE = declare(
+    "command.out_of_range", marked("{key} must be a whole number from {low} to {high}")
+)
+NO_SENSOR_NAME = declare(
+    "command.no_sensor_name",
+    marked("sensor must be the name of a sensor, such as generator"),
+)
+NO_DATE = declare("command.no_date", marked("since must be a date such as 2026-11-22"))
+NO_RECORD_IDS = declare("command.no_record_ids", marked("after and until must be ids of records"))
+
+#: Checks the arguments of a command and returns them. Raises Refused.
+Check = Callable[[Mapping[str, Any], Config], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,96 +61,137 @@ class Command:
 
     name: str
     cid: str
-    argument: int | str | None = None
+    argument: Any = None
 
 
-class Refused(Exception):
+class Refused(Trouble):
     """A command that changes nothing; `cid` is None where there is nobody to answer."""
 
-    def __init__(self, cid: str | None, error: str) -> None:
+    def __init__(self, kind: Kind, cid: str | None = None, **values: str | float | None) -> None:
+        super().__init__(kind, **values)
         self.cid = cid
-        self.error = error
-        super().__init__(error)
 
 
 def from_broker(
     name: str,
     payload: bytes,
+    checks: Mapping[str, Check],
+    config: Config,
     *,
     retained: bool,
-    seats: int,
     now: Now,
     is_large: bool = False,
 ) -> Command:
-    """Check a command that came over MQTT; `is_large` where what came with it is too large.
+    """Check a command that came over MQTT.
 
-    Raises Refused.
+    `checks` are those of all commands that the broker may give, by name. `is_large` says that something
+    that came with the payload is too large. Raises Refused.
     """
-    if len(payload) > MOST_READ_BYTES:
-        raise Refused(None, f"larger than {MAX_BYTES} bytes")
-    try:
-        message = parsed(payload, parse_int=_int)
-    except ValueError:
-        raise Refused(None, "not JSON") from None
-    if not isinstance(message, dict):
-        raise Refused(None, "not a JSON object")
+    message = _object(payload)
     cid = message.get("cid")
-    if not isinstance(cid, str) or not _is_level(cid):
-        raise Refused(None, "no cid (1 to 64 printable characters without / + #)")
-    if is_large or len(payload) > MAX_BYTES:
-        raise Refused(cid, f"larger than {MAX_BYTES} bytes")
-    if retained:
-        raise Refused(cid, "retained commands are refused: publish it without the retain flag")
-    _check_expiry(cid, message.get("expires"), now)
-    return _checked(name, cid, message, seats)
+    if not isinstance(cid, str) or not _is_topic_level(cid):
+        raise Refused(NO_CID)
+    try:
+        if is_large or len(payload) > MAX_BYTES:
+            raise Refused(TOO_LARGE, bytes=MAX_BYTES)
+        if retained:
+            raise Refused(RETAINED)
+        _check_expiry(message.get("expires"), now)
+        return Command(name, cid, _checked(name, checks, message, config))
+    except Refused as refusal:
+        refusal.cid = cid
+        raise
 
 
-def from_unit(message: object, *, seats: int) -> Command:
+def from_unit(message: object, checks: Mapping[str, Check], config: Config) -> Command:
     """Check a command that came over the control socket. Raises Refused."""
     if not isinstance(message, dict) or not isinstance(message.get("command"), str):
-        raise Refused("", "not a command")
-    return _checked(message["command"], "", message, seats)
+        raise Refused(NOT_AN_OBJECT)
+    name = message["command"]
+    return Command(name, "", _checked(name, checks, message, config))
 
 
-def _check_expiry(cid: str, expires: object, now: Now) -> None:
+def _object(payload: bytes) -> dict[str, Any]:
+    if len(payload) > READABLE_BYTES:
+        raise Refused(TOO_LARGE, bytes=MAX_BYTES)
+    try:
+        message = parsed(payload, parse_int=lambda digits: int(digits[:DIGITS]))
+    except ValueError:
+        raise Refused(NOT_JSON) from None
+    if not isinstance(message, dict):
+        raise Refused(NOT_AN_OBJECT)
+    return message
+
+
+def _is_topic_level(cid: str) -> bool:
+    return 0 < len(cid) <= MAX_CID and cid.isprintable() and not set(cid) & set("/+#")
+
+
+def _check_expiry(expires: object, now: Now) -> None:
     try:
         at = datetime.fromisoformat(expires) if isinstance(expires, str) else None
     except ValueError:
         at = None
     if at is None or at.tzinfo is None:
-        raise Refused(cid, "expires must be a time such as 2026-11-22T18:10:00Z")
+        raise Refused(NO_EXPIRY)
     if now.wall is None:
-        raise Refused(cid, "the unit's clock is not set yet: send it again in a minute")
+        raise Refused(CLOCK_NOT_SET)
     if at <= now.wall:
-        raise Refused(cid, "expired")
+        raise Refused(EXPIRED)
 
 
-def _checked(name: str, cid: str, message: dict[str, Any], seats: int) -> Command:
-    if name == "headcount":
-        return Command(name, cid, _whole_number(cid, message, "people", 0, 10 * seats))
-    if name == "identify":
-        return Command(name, cid, _whole_number(cid, message, "seconds", 1, 600))
-    if name == "zero":
-        sensor = message.get("sensor")
-        if not isinstance(sensor, str) or not _SENSOR.fullmatch(sensor):
-            raise Refused(cid, "sensor must be the name of a sensor, such as generator")
-        return Command(name, cid, sensor)
-    if name in ("report", "serviced"):
-        return Command(name, cid)
-    raise Refused(cid, f"unknown command {name[:40]!r}: known are {', '.join(NAMES)}")
+def _checked(
+    name: str, checks: Mapping[str, Check], message: Mapping[str, Any], config: Config
+) -> Any:
+    check = checks.get(name)
+    if check is None:
+        raise Refused(UNKNOWN, name=repr(name[:40]), known=", ".join(checks))
+    return check(message, config)
 
 
-def _whole_number(cid: str, message: dict[str, Any], key: str, low: int, high: int) -> int:
+# Arguments
+
+
+def nothing(message: Mapping[str, Any], config: Config) -> None:
+    """Take no argument."""
+
+
+def people(message: Mapping[str, Any], config: Config) -> int:
+    """Return a number of people that may be in this tent. Raises Refused."""
+    return _whole_number(message, "people", 0, 10 * config.tent.seats)
+
+
+def seconds(message: Mapping[str, Any], config: Config) -> int:
+    """Return for how many seconds. Raises Refused."""
+    return _whole_number(message, "seconds", 1, 600)
+
+
+def sensor(message: Mapping[str, Any], config: Config) -> str:
+    """Return what may be a sensor's name. Raises Refused."""
+    name = message.get("sensor")
+    if not isinstance(name, str) or not _SENSOR.fullmatch(name):
+        raise Refused(NO_SENSOR_NAME)
+    return name
+
+
+def since(message: Mapping[str, Any], config: Config) -> str:
+    """Return from which day on (ISO); empty for all days. Raises Refused."""
+    text = message.get("since")
+    if not isinstance(text, str) or not _SINCE.fullmatch(text):
+        raise Refused(NO_DATE)
+    return text
+
+
+def record_ids(message: Mapping[str, Any], config: Config) -> tuple[int, int | None]:
+    """Return after which record and until which, the newest one where it is None. Raises Refused."""
+    after, until = message.get("after"), message.get("until")
+    if type(after) is not int or not (until is None or type(until) is int):
+        raise Refused(NO_RECORD_IDS)
+    return after, until
+
+
+def _whole_number(message: Mapping[str, Any], key: str, low: int, high: int) -> int:
     value = message.get(key)
     if type(value) is not int or not low <= value <= high:
-        raise Refused(cid, f"{key} must be a whole number from {low} to {high}")
+        raise Refused(OUT_OF_RANGE, key=key, low=low, high=high)
     return value
-
-
-def _int(digits: str) -> int:
-    """Return a JSON integer; of one that is out of all bounds no more than shows that it is."""
-    return int(digits[:30])
-
-
-def _is_level(cid: str) -> bool:
-    return 0 < len(cid) <= MAX_CID and cid.isprintable() and not set(cid) & set("/+#")

@@ -4,38 +4,115 @@ import contextlib
 import json
 import selectors
 import socket
+import stat
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+from publisher.files import make_way
 from sensors.json_in import parsed
+from sensors.trouble import Trouble, declare, marked
 
 FILE = "control.sock"
-#: A longer request is answered as no command.
+#: A longer request is answered as if it were no command.
 MAX_BYTES = 4096
-#: Time that a peer has to say what it wants, and that one who asks waits for an answer.
+#: How long a peer may take to send its request, and how long a client waits for the answer.
 TIMEOUT_S = 5.0
-#: Time that a stop waits for an answer that is being made.
+#: How long a stop waits for an answer that is being made.
 STOP_S = 1.0
-#: Peers that may hesitate at a time; for one more the one who has done so longest is hung up on.
-MOST_PEERS = 16
+#: Peers at a time; one more, and the connection that is open the longest is closed.
+MAX_PEERS = 16
 
 
-class ControlError(Exception):
-    """The agent cannot be asked; the message says what to do."""
+class HeadcountAnswer(TypedDict):
+    """The answer to `headcount`."""
+
+    people: int
+
+
+class ZeroAnswer(TypedDict):
+    """The answer to `zero`."""
+
+    zero_a: float
+
+
+class ServicedAnswer(TypedDict):
+    """The answer to `serviced`."""
+
+    hours_total: float
+
+
+class LogPage(TypedDict):
+    """The answer to `log`: lines of the visitor log, each with its date, as JSON."""
+
+    id: str
+    name: str
+    timezone: str
+    days: list[tuple[str, str]]
+    more: bool  # there are more days than these
+    today: dict[str, Any] | None
+    undated: dict[str, Any] | None
+
+
+class BacklogPage(TypedDict):
+    """The answer to `backlog`: records as JSON, and between which ids the next ones are."""
+
+    records: list[str]
+    after: int
+    until: int
+
+
+class ControlError(Trouble):
+    """The agent cannot be asked."""
 
 
 class NotRunning(ControlError):
     """No agent listens there."""
 
 
-class Control:
-    """Listens in the state directory; whoever may open the socket (owner, group) may ask.
+NO_SOCKET = declare(
+    "service.no_socket",
+    marked("{path} does not exist"),
+    marked("tentwatch is not running, or --state-dir is another"),
+)
+FORBIDDEN = declare(
+    "service.forbidden",
+    marked("{path} may not be opened"),
+    marked("use sudo, or join group tentwatch"),
+)
+NO_ANSWER = declare(
+    "service.no_answer",
+    marked("tentwatch runs and has not answered for {seconds:.0f} s"),
+    marked(
+        "if it hangs, it is started again within a minute; journalctl -u tentwatch says where it hung"
+    ),
+)
+DEAF = declare(
+    "service.deaf", marked("{path} does not answer ({error})"), marked("is tentwatch running?")
+)
+STOPPING = declare(
+    "service.stopping", marked("tentwatch is stopping"), marked("try again in a minute")
+)
+BUSY = declare("service.busy", marked("the agent is busy"), marked("try again in a minute"))
+NONSENSE = declare(
+    "service.nonsense",
+    marked("what {path} answers makes no sense ({flaw})"),
+    marked("the service may be of another version: sudo systemctl restart tentwatch"),
+)
 
-    One thread, which waits for all peers at once: one that says nothing, or half a line, or never
-    reads its answer, delays nobody.
+
+def refusal(trouble: Trouble) -> dict[str, Any]:
+    """Return the answer to a request that is not carried out."""
+    return {"ok": False, "error": str(trouble), "trouble": trouble.as_dict()}
+
+
+class Control:
+    """Listens in the state directory. Whoever may open the socket (owner, group) may ask.
+
+    One thread waits for all peers at once. A peer that sends nothing, or half a line, or never reads
+    its answer delays nobody.
     """
 
     def __init__(self, directory: Path, handle: Callable[[Any], dict[str, Any]]) -> None:
@@ -46,9 +123,10 @@ class Control:
         self._path = directory / FILE
         self._handle = handle
         self._closing = False
-        self._peers: dict[socket.socket, tuple[float, bytearray]] = {}  # limit, what was said
-        self._unsent: dict[socket.socket, bytes] = {}  # what is left of a long answer
-        _make_way(self._path)
+        self._peers: dict[socket.socket, tuple[float, bytearray]] = {}  # time limit, bytes so far
+        self._unsent: dict[socket.socket, bytes] = {}  # the rest of a long answer
+        make_way(self._path, stat.S_ISSOCK)
+        self._path.unlink(missing_ok=True)  # a power cut has left it
         self._socket = socket.socket(socket.AF_UNIX)
         try:
             self._socket.bind(str(self._path))
@@ -72,7 +150,7 @@ class Control:
         if self._thread.is_alive():
             self._thread.join(STOP_S)
         self._socket.close()
-        with contextlib.suppress(OSError):  # on a card gone read-only it stays, and is replaced
+        with contextlib.suppress(OSError):  # on a read-only card it stays, and is replaced later
             self._path.unlink()
 
     def _run(self) -> None:
@@ -85,43 +163,43 @@ class Control:
                     sock = key.fileobj
                     assert isinstance(sock, socket.socket)
                     if sock is self._socket:
-                        self._greet(selector)
+                        self._accept(selector)
                     elif sock in self._unsent:
-                        self._say(selector, sock, self._unsent[sock])
+                        self._send(selector, sock, self._unsent[sock])
                     elif sock in self._peers:
-                        self._hear(selector, sock)
+                        self._receive(selector, sock)
                 now_s = time.monotonic()
                 for peer in [p for p, (at_s, _) in self._peers.items() if at_s <= now_s]:
-                    self._leave(selector, peer)
+                    self._hang_up(selector, peer)
             for peer in list(self._peers):
-                self._leave(selector, peer)
+                self._hang_up(selector, peer)
 
-    def _greet(self, selector: selectors.BaseSelector) -> None:
+    def _accept(self, selector: selectors.BaseSelector) -> None:
         try:
             peer, _ = self._socket.accept()
         except OSError:
             return
         peer.setblocking(False)
-        if len(self._peers) >= MOST_PEERS:
-            self._leave(selector, next(iter(self._peers)))
+        if len(self._peers) >= MAX_PEERS:
+            self._hang_up(selector, next(iter(self._peers)))
         self._peers[peer] = (time.monotonic() + TIMEOUT_S, bytearray())
         selector.register(peer, selectors.EVENT_READ)
 
-    def _hear(self, selector: selectors.BaseSelector, peer: socket.socket) -> None:
-        said = self._peers[peer][1]
+    def _receive(self, selector: selectors.BaseSelector, peer: socket.socket) -> None:
+        received = self._peers[peer][1]
         with contextlib.suppress(OSError):
             piece = peer.recv(MAX_BYTES)
-            said += piece
-            if piece and b"\n" not in said and len(said) < MAX_BYTES:
+            received += piece
+            if piece and b"\n" not in received and len(received) < MAX_BYTES:
                 return  # there is more to come
-            line = bytes(said[:MAX_BYTES]).partition(b"\n")[0]
+            line = bytes(received[:MAX_BYTES]).partition(b"\n")[0]
             if line:
                 answer = json.dumps(self._handle(_request(line))).encode() + b"\n"
-                self._say(selector, peer, answer)
+                self._send(selector, peer, answer)
                 return
-        self._leave(selector, peer)
+        self._hang_up(selector, peer)
 
-    def _say(self, selector: selectors.BaseSelector, peer: socket.socket, answer: bytes) -> None:
+    def _send(self, selector: selectors.BaseSelector, peer: socket.socket, answer: bytes) -> None:
         """Send what the socket's buffer takes, nearly always all; the rest when the peer has read."""
         with contextlib.suppress(OSError):
             rest = answer[peer.send(answer) :]
@@ -129,27 +207,13 @@ class Control:
                 self._unsent[peer] = rest
                 selector.modify(peer, selectors.EVENT_WRITE)
                 return
-        self._leave(selector, peer)
+        self._hang_up(selector, peer)
 
-    def _leave(self, selector: selectors.BaseSelector, peer: socket.socket) -> None:
+    def _hang_up(self, selector: selectors.BaseSelector, peer: socket.socket) -> None:
         del self._peers[peer]
         self._unsent.pop(peer, None)
         selector.unregister(peer)
         peer.close()
-
-
-def _make_way(path: Path) -> None:
-    """Remove a socket that a power cut left; what is none, and in its way, is set aside.
-
-    Raises OSError.
-    """
-    if not path.is_dir() or path.is_symlink():
-        path.unlink(missing_ok=True)
-        return
-    number = 1
-    while (aside := path.with_name(f"{path.name}.aside-{number}")).exists():
-        number += 1
-    path.rename(aside)
 
 
 def _request(line: bytes) -> Any:
@@ -159,7 +223,7 @@ def _request(line: bytes) -> Any:
         return None
 
 
-def ask(directory: Path, request: dict[str, Any]) -> dict[str, Any]:
+def ask(directory: Path, request: Mapping[str, Any]) -> dict[str, Any]:
     """Ask the agent whose state is in `directory`. Raises ControlError where it does not answer."""
     path = directory / FILE
     try:
@@ -171,19 +235,16 @@ def ask(directory: Path, request: dict[str, Any]) -> dict[str, Any]:
                 stream.flush()
                 answer = parsed(stream.readline())
     except FileNotFoundError:
-        raise NotRunning(
-            f"{path} does not exist: tentwatch is not running, or --state-dir is another"
-        ) from None
+        raise NotRunning(NO_SOCKET, path=str(path)) from None
     except PermissionError:
-        raise ControlError(f"{path} may not be opened: use sudo, or join group tentwatch") from None
+        raise ControlError(FORBIDDEN, path=str(path)) from None
     except (TimeoutError, BlockingIOError):
-        raise ControlError(
-            f"tentwatch runs and has not answered for {TIMEOUT_S:.0f} s: if it hangs, it is started "
-            f"again within a minute; journalctl -u tentwatch says where it hung"
-        ) from None
-    except (OSError, ValueError) as error:
+        raise ControlError(NO_ANSWER, seconds=TIMEOUT_S) from None
+    except ValueError:
+        raise ControlError(NONSENSE, path=str(path), flaw="it is not JSON") from None
+    except OSError as error:
         kind = NotRunning if isinstance(error, ConnectionRefusedError) else ControlError
-        raise kind(f"{path} does not answer ({error}): is tentwatch running?") from error
+        raise kind(DEAF, path=str(path), error=str(error)) from error
     if not isinstance(answer, dict):
-        raise ControlError(f"{path} gave no answer that makes sense")
+        raise ControlError(NONSENSE, path=str(path), flaw="it is not a JSON object")
     return answer

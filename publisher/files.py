@@ -10,16 +10,16 @@ from pathlib import Path
 log = logging.getLogger("tentwatch.files")
 
 
-def make_way(path: Path) -> None:
-    """Rename what lies in the place of a file of ours and is none: a directory, a pipe, a device.
+def make_way(path: Path, is_ours: Callable[[int], bool] = stat.S_ISREG) -> None:
+    """Rename whatever lies in a file's place and is of another kind: a directory, a pipe, a device.
 
-    Raises OSError.
+    `is_ours` says of a file's mode (`stat`) whether it is of our kind. Raises OSError.
     """
     try:
         mode = path.stat().st_mode
     except OSError:
         return
-    if not stat.S_ISREG(mode):
+    if not is_ours(mode):
         move_away(path)
 
 

@@ -10,6 +10,7 @@ from publisher.clock import Now, timestamp
 from publisher.config.load import Config
 from publisher.rules.happening import Happening
 from sensors.json_in import parsed
+from sensors.trouble import Trouble
 
 VERSION = 1
 #: No history message is larger (contract, `history`).
@@ -93,10 +94,15 @@ def history(tent_id: str, records: Iterable[str]) -> str:
     return f'{{"v":{VERSION},"id":"{tent_id}","records":[{",".join(records)}]}}'
 
 
-def answer(cid: str, error: str | None = None, **result: Any) -> str:
-    """Return the answer to a command: ok with results, or not ok with an error."""
-    message: dict[str, Any] = {"v": VERSION, "cid": cid, "ok": error is None}
-    return encode(message | result if error is None else message | {"error": error})
+def answer(cid: str, **result: Any) -> str:
+    """Return the answer to a command that was carried out."""
+    return encode({"v": VERSION, "cid": cid, "ok": True} | result)
+
+
+def refusal(cid: str, trouble: Trouble) -> str:
+    """Return the answer to a command that was not carried out."""
+    message = {"v": VERSION, "cid": cid, "ok": False, "error": str(trouble), "code": trouble.code}
+    return encode(message)
 
 
 def stamped(body: str, at: str) -> str:

@@ -4,16 +4,19 @@
 """
 
 from dataclasses import dataclass
-from typing import Any, NotRequired, TypedDict, cast
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
 from publisher.clock import Now, timestamp
-from publisher.config.load import Config
-from publisher.link.link import Link
-from publisher.rules.tent import Tent
-from publisher.store.store import Store
-from publisher.unit.board import Board
-from publisher.unit.panel import Panel
 from sensors.trouble import TroubleJson
+
+if TYPE_CHECKING:  # whoever only reads a status needs none of them
+    from publisher.config.load import Config
+    from publisher.inbox import Inbox
+    from publisher.link.link import Link
+    from publisher.rules.tent import Tent
+    from publisher.store.store import Store
+    from publisher.unit.board import Board
+    from publisher.unit.panel import Panel
 
 
 class LinkStatus(TypedDict):
@@ -81,6 +84,21 @@ class StoreStatus(TypedDict):
     second_place: str | None
 
 
+class Buffer(TypedDict):
+    """Records that wait for the broker, and those given up, as in the topic `state`."""
+
+    rows: int
+    oldest_s: int
+    dropped: int
+
+
+class SinceHeadcount(TypedDict):
+    """People who came in and went out since the last headcount."""
+
+    entered: int
+    left: int
+
+
 class SensorStatus(TypedDict):
     """How a sensor does (`Tent.sensors`). `trouble` says the same as `error`, in code and values."""
 
@@ -95,13 +113,95 @@ class SensorStatus(TypedDict):
     read_duration_s: float | None
     read_duration_mean_s: float | None
     read_duration_max_s: float | None
-    values: dict[str, float | None]
+    values: dict[str, float | bool | None]
+
+
+class Capacity(TypedDict):
+    """The block `capacity`, as in the topic `state`."""
+
+    people: int | None
+    seats: int
+    free: int | None
+    entered_today: int | None
+    left_today: int | None
+    passed_today: int | None
+    entered_total: int | None
+    left_total: int | None
+    passed_total: int
+    uncertainty: int | None
+    quality: str
+
+
+class Mains(TypedDict):
+    """The block `power.mains`."""
+
+    present: bool | None
+    voltage_v: float | None
+    current_a: float | None
+    power_w: float | None
+    frequency_hz: float | None
+    hours_today: float | None
+    quality: str
+
+
+class Generator(TypedDict):
+    """The block `power.generator`."""
+
+    running: bool | None
+    state: str
+    current_a: float | None
+    voltage_v: float | None
+    power_w: float | None
+    frequency_hz: float | None
+    load_pct: float | None
+    hours_total: float
+    hours_since_service: float
+    starts_total: int
+    quality: str
+
+
+class Battery(TypedDict):
+    """The block `power.battery`."""
+
+    charge_pct: float | None
+    uncertainty_pct: float | None
+    voltage_v: float | None
+    current_a: float | None
+    power_w: float | None
+    time_to_empty_min: float | None
+    capacity_ah: float | None
+    synchronised: bool | None
+    since_full_h: float | None
+    gap: dict[str, Any] | None
+    method: str
+    quality: str
+
+
+class Charger(TypedDict):
+    """The block `power.charger`."""
+
+    voltage_v: float | None
+    current_a: float | None
+    panel_power_w: float | None
+    quality: str
+
+
+class Power(TypedDict):
+    """The block `power`; a block only of what is fitted."""
+
+    source: str
+    since: str | None
+    since_estimated: NotRequired[bool]
+    quality: str
+    mains: NotRequired[Mains]
+    generator: NotRequired[Generator]
+    battery: NotRequired[Battery]
+    charger: NotRequired[Charger]
 
 
 class Status(TypedDict):
-    """The answer to `tentwatch status`."""
+    """What `tentwatch status` shows."""
 
-    ok: bool
     id: str
     name: str
     software: str
@@ -115,39 +215,30 @@ class Status(TypedDict):
     link: LinkStatus
     unit: UnitStatus
     commands: CommandsStatus
-    buffer: dict[str, int]
+    buffer: Buffer
     store: StoreStatus
     sensors: list[SensorStatus]
-    since_headcount: dict[str, int]
-    capacity: NotRequired[dict[str, Any]]
-    power: dict[str, Any]
+    since_headcount: SinceHeadcount
+    capacity: NotRequired[Capacity]
+    power: Power
     alerts: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What the agent has counted of its own work."""
-
-    inbox: int  # news that waits now, and the most that was taken in at once
-    inbox_most: int
-    refused: int  # commands from the broker
-    dropped: int
 
 
 @dataclass(frozen=True, slots=True)
 class Reporter:
     """Puts together what the unit's parts say of themselves."""
 
-    config: Config
+    config: "Config"
     software: str
-    tent: Tent
-    store: Store
-    link: Link
-    board: Board
-    panel: Panel
+    inbox: "Inbox"
+    tent: "Tent"
+    store: "Store"
+    link: "Link"
+    board: "Board"
+    panel: "Panel"
 
-    def state(self, inbox: int) -> UnitState:
-        """Return the block `unit` of `state`; `inbox` is how much news waits for the agent."""
+    def state(self) -> UnitState:
+        """Return the block `unit` of `state`."""
         seen, health = self.board.seen, self.link.health()
         return {
             "undervoltage": seen.undervoltage,
@@ -155,11 +246,11 @@ class Reporter:
             "cpu_c": seen.cpu_c,
             "disk_free_mb": seen.disk_free_mb,
             "disk_written_mb": seen.disk_written_mb,
-            "queue": inbox + health.queued + health.in_flight,
+            "queue": len(self.inbox) + health.queued + health.in_flight,
             "reconnects": max(0, health.sessions - 1),
         }
 
-    def counts(self, inbox_most: int, now: Now) -> UnitCounts:
+    def counts(self, now: Now) -> UnitCounts:
         """Return the block `unit` of `about`."""
         board, health = self.board, self.link.health()
         return {
@@ -168,26 +259,25 @@ class Reporter:
             "undervoltages": board.undervoltages,
             "throttlings": board.throttlings,
             "own_written_mb": board.own_written_mb(),
-            "inbox_most": inbox_most,
+            "inbox_most": self.inbox.most,
             "connections": health.sessions,
             "failures": health.failures,
         }
 
-    def about(self, inbox_most: int, now: Now) -> dict[str, Any]:
+    def about(self, now: Now) -> dict[str, Any]:
         """Return what `about` reports of the work since the agent's start."""
         counted = (
             "name", "driver", "reads", "errors", "read_duration_mean_s", "read_duration_max_s",
         )  # fmt: skip
         return {
             "sensors": [{key: s[key] for key in counted} for s in self.tent.sensors(now)],
-            "unit": self.counts(inbox_most, now),
+            "unit": self.counts(now),
         }
 
-    def status(self, work: Work, now: Now) -> Status:
+    def status(self, commands: CommandsStatus, now: Now) -> Status:
         """Return what `tentwatch status` shows."""
         tent = self.config.tent
         status = {
-            "ok": True,
             "id": tent.id,
             "name": tent.name,
             "software": self.software,
@@ -199,12 +289,8 @@ class Reporter:
             "topics": f"{self.config.broker.prefix}/{tent.id}/#",
             "lamp": self.panel.pattern,
             "link": self._link(),
-            "unit": {
-                **self.state(work.inbox),
-                **self.counts(work.inbox_most, now),
-                "inbox": work.inbox,
-            },
-            "commands": CommandsStatus(refused=work.refused, dropped=work.dropped),
+            "unit": {**self.state(), **self.counts(now), "inbox": len(self.inbox)},
+            "commands": commands,
             "buffer": self.store.buffer(now),
             "store": self._store(),
             "sensors": self.tent.sensors(now),

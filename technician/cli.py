@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from sensors.registry import DRIVERS
+from sensors.trouble import Trouble
 from technician.terminal import (
     DEFAULT_CONFIG,
     DEFAULT_STATE_DIR,
     DONE,
     FAILED,
     USAGE,
-    ask,
     complain,
     complain_of,
     say,
@@ -72,6 +72,9 @@ def main(argv: list[str] | None = None) -> int:
         return FAILED
     except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Trouble as trouble:
+        complain(trouble)
         return FAILED
     except OSError as error:
         named = error.filename is not None and error.strerror
@@ -303,15 +306,11 @@ def _run(options: argparse.Namespace) -> int:
     if goes_in_the_clear(config.broker):
         log.warning("broker.tls: whoever listens in can read the password: set tls = true")
     os.umask(os.umask(0) | 0o027)  # what the tent counts is for its user and group at most
-    from publisher.agent import Agent, StartError
+    from publisher.agent import Agent
     from publisher.clock import Clock
     from sensors.hardware import Hardware
 
-    try:
-        agent = Agent(config, options.state_dir, Hardware(), Clock())
-    except StartError as error:
-        complain(str(error))
-        return FAILED
+    agent = Agent(config, options.state_dir, Hardware(), Clock())
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: agent.stop())
     agent.run()
@@ -336,7 +335,6 @@ def _wait_for_change(file: Path) -> None:
 def _demo(options: argparse.Namespace) -> int:
     import tempfile
 
-    from publisher.agent import StartError
     from technician.demo import demo
     from technician.demo.mosquitto import BrokerError, Mosquitto
     from technician.demo.options import Options
@@ -359,7 +357,7 @@ def _demo(options: argparse.Namespace) -> int:
                     truth=options.truth,
                 )
             )
-    except (BrokerError, StartError) as error:
+    except BrokerError as error:
         complain(str(error))
         return FAILED
     except OSError as error:
@@ -369,17 +367,17 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    answer = ask(options.state_dir, {"command": "status"})
-    if answer is None:
-        return FAILED
+    from technician import client
+
+    status = client.status(options.state_dir)
     if options.json:
-        say(json.dumps(answer, ensure_ascii=False, indent=2))
+        say(json.dumps(status, ensure_ascii=False, indent=2))
         return DONE
     from rich.console import Console
 
     from technician.screen.screen import status_screen
 
-    Console(width=None if sys.stdout.isatty() else 100).print(status_screen(answer))
+    Console(width=None if sys.stdout.isatty() else 100).print(status_screen(status))
     return DONE
 
 
@@ -397,41 +395,41 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _headcount(options: argparse.Namespace) -> int:
-    answer = ask(options.state_dir, {"command": "headcount", "people": options.people})
-    if answer is None:
-        return FAILED
-    say(_("{people} people inside: noted").format(people=answer["people"]))
+    from technician import client
+
+    people = client.headcount(options.state_dir, options.people)
+    say(_("{people} people inside: noted").format(people=people))
     return DONE
 
 
 def _report(options: argparse.Namespace) -> int:
-    if ask(options.state_dir, {"command": "report"}) is None:
-        return FAILED
+    from technician import client
+
+    client.ask(options.state_dir, "report")
     say(_("a snapshot is on its way"))
     return DONE
 
 
 def _identify(options: argparse.Namespace) -> int:
-    if ask(options.state_dir, {"command": "identify", "seconds": options.seconds}) is None:
-        return FAILED
+    from technician import client
+
+    client.ask(options.state_dir, "identify", seconds=options.seconds)
     say(_("the lamp flashes fast for {seconds} s").format(seconds=options.seconds))
     return DONE
 
 
 def _zero(options: argparse.Namespace) -> int:
-    answer = ask(options.state_dir, {"command": "zero", "sensor": options.sensor})
-    if answer is None:
-        return FAILED
-    zero_a = f"{answer['zero_a']:g}"
+    from technician import client
+
+    zero_a = f"{client.zero(options.state_dir, options.sensor):g}"
     say(_("the zero of {sensor} is {zero} A now").format(sensor=options.sensor, zero=zero_a))
     return DONE
 
 
 def _serviced(options: argparse.Namespace) -> int:
-    answer = ask(options.state_dir, {"command": "serviced"})
-    if answer is None:
-        return FAILED
-    hours = f"{answer['hours_total']:g}"
+    from technician import client
+
+    hours = f"{client.serviced(options.state_dir):g}"
     say(_("noted: the generator was serviced after {hours} hours").format(hours=hours))
     return DONE
 

@@ -1,11 +1,12 @@
-"""What all commands do alike in a terminal: speak, complain, ask the running unit. And exit codes."""
+"""What all commands do alike in a terminal: speak and complain. And exit codes."""
 
 import os
 import sys
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from sensors.trouble import Trouble
 from technician.words.printable import printable
 
 if TYPE_CHECKING:
@@ -22,10 +23,12 @@ def say(text: str) -> None:
     print(text)  # noqa: T201
 
 
-def complain(text: str) -> None:
+def complain(what: str | Exception) -> None:
     """Print to standard error what went wrong, line by line, and nothing that commands a terminal."""
+    from technician.words import told
     from technician.words.said import said
 
+    text = told(what) if isinstance(what, Trouble) else str(what)
     lines = "\n".join(printable(said(line)) for line in text.split("\n"))
     print(f"tentwatch: {lines}", file=sys.stderr)  # noqa: T201
 
@@ -35,21 +38,6 @@ def complain_of(error: "ConfigError") -> None:
     from technician.words import told
 
     complain("\n".join(f"{error.where}: {key}: {told(fault)}" for key, fault in error.faults))
-
-
-def ask(state_dir: Path, request: dict[str, Any]) -> dict[str, Any] | None:
-    """Ask the running unit; complain and return None where it gives no good answer."""
-    from publisher import control
-
-    try:
-        answer = control.ask(state_dir, request)
-    except control.ControlError as error:
-        complain(str(error))
-        return None
-    if not answer.get("ok"):
-        complain(str(answer.get("error")))
-        return None
-    return answer
 
 
 def prose(text: str) -> None:

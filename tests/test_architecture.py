@@ -27,12 +27,14 @@ MAY_KNOW: dict[str, set[str]] = {
     "publisher.unit": {
         "sensors", "publisher.clock", "publisher.config", "publisher.rules.happening",
     },
+    "publisher.commands": {"sensors", "publisher.clock", "publisher.config"},
+    "publisher.control": {"sensors", "publisher.files"},
     "technician": {"sensors", "publisher"},
     "technician.words": {"sensors", "publisher"},
     **{
         f"technician.{room}": {
-            "sensors", "publisher", "technician.words", "technician.terminal", "technician.service",
-            "technician.secrets",
+            "sensors", "publisher", "technician.words", "technician.client", "technician.terminal",
+            "technician.service", "technician.secrets",
         }
         for room in ("doctor", "records", "screen", "setup")
     },

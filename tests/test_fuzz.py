@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from publisher import commands, messages
+from publisher.commanding import COMMANDS, REMOTE_CHECKS
 from publisher.config.load import ConfigError, parse
 from publisher.rules.charge_state import Charge
 from publisher.rules.totals import Totals
@@ -159,11 +160,11 @@ def test_a_stream_means_the_same_in_any_pieces(driver: str) -> None:
 @given(st.one_of(st.binary(max_size=600), st.text(max_size=200).map(str.encode)), st.booleans())
 def test_any_payload_is_a_command_or_a_refusal(payload: bytes, retained: bool) -> None:
     now = Unit(config()).now()
-    for name in (*commands.NAMES, "nonsense"):
+    for name in (*COMMANDS, "nonsense"):
         try:
-            commands.from_broker(name, payload, retained=retained, seats=60, now=now)
+            commands.from_broker(name, payload, REMOTE_CHECKS, config(), retained=retained, now=now)
         except commands.Refused as refusal:
-            assert refusal.error
+            assert str(refusal)
 
 
 JSON = st.recursive(
@@ -178,13 +179,18 @@ def test_any_object_is_a_command_or_a_refusal(message: dict[str, Any]) -> None:
     now = Unit(config()).now()
     message.setdefault("cid", "a1")
     message.setdefault("expires", (NOON.replace(year=2027)).isoformat())
-    for name in commands.NAMES:
+    for name in COMMANDS:
         try:
             taken = commands.from_broker(
-                name, json.dumps(message).encode(), retained=False, seats=60, now=now
+                name,
+                json.dumps(message).encode(),
+                REMOTE_CHECKS,
+                config(),
+                retained=False,
+                now=now,
             )
         except commands.Refused as refusal:
-            assert refusal.error
+            assert str(refusal)
         else:
             json.loads(messages.answer(taken.cid))
 

@@ -36,7 +36,9 @@ def test_people_who_pass_the_door_are_reported(unit: Unit, subscriber: Subscribe
 def test_a_power_cut_takes_back_nothing_that_status_has_shown(
     make_unit: Callable[..., Unit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("publisher.agent.CHANGE_PAUSE_S", 3600.0)  # so that no other record comes
+    monkeypatch.setattr(
+        "publisher.recording.CHANGE_PAUSE_S", 3600.0
+    )  # so that no other record comes
     unit = make_unit(free_port()).start()
     wait_for(lambda: all_well(unit.status()), "all sensors")
     for _ in range(3):

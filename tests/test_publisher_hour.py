@@ -41,7 +41,7 @@ def test_a_minute_gives_one_point_and_what_is_unknown_is_a_gap() -> None:
         assert hour.is_due(now)
         hour.look(snapshot(people, "unknown" if people is None else "mains"), now)
         assert not hour.is_due(now)
-    points = hour.told(later(200))["points"]
+    points = hour.report(later(200))["points"]
     assert points["people"] == [4, None, 0]
     assert points["source"] == ["mains", None, "mains"]
     assert points["generator_w"] == [0.0] * 3
@@ -53,22 +53,22 @@ def test_minutes_that_nobody_looked_at_are_gaps() -> None:
     hour = Hour(START)
     hour.look(snapshot(1), later(20))
     hour.look(snapshot(2), later(20 + 180))
-    assert hour.told(later(200))["points"]["people"] == [1, None, None, 2]
+    assert hour.report(later(200))["points"]["people"] == [1, None, None, 2]
 
 
 def test_it_holds_an_hour_however_long_it_lasts() -> None:
     hour = Hour(START)
     for number in range(3 * POINTS):
         hour.look(snapshot(number), later(20 + 60 * number))
-    assert hour.told(later(0))["points"]["people"] == list(range(2 * POINTS, 3 * POINTS))
+    assert hour.report(later(0))["points"]["people"] == list(range(2 * POINTS, 3 * POINTS))
     hour.look(snapshot(7), later(1e7))
-    assert hour.told(later(0))["points"]["people"] == [None] * (POINTS - 1) + [7]
+    assert hour.report(later(0))["points"]["people"] == [None] * (POINTS - 1) + [7]
 
 
 def test_what_is_not_fitted_is_a_gap() -> None:
     hour = Hour(START)
     hour.look({"power": {"source": "none"}}, later(20))
-    assert {n: p for n, p in hour.told(later(20))["points"].items() if p != [None]} == {
+    assert {n: p for n, p in hour.report(later(20))["points"].items() if p != [None]} == {
         "source": ["none"]
     }
 
@@ -76,10 +76,10 @@ def test_what_is_not_fitted_is_a_gap() -> None:
 def test_events_have_the_time_that_is_known_by_now() -> None:
     hour = Hour(replace(START, wall=None, synced=False))
     hour.add([Happening("mains_lost", {"source": "battery"})], replace(later(10), wall=None))
-    told = hour.told(replace(later(20), wall=None, synced=False))
+    told = hour.report(replace(later(20), wall=None, synced=False))
     assert (told["since"], told["events"][0]["ts"]) == (None, None)
     assert told["events"][0]["uptime_s"] == 100.0
-    told = hour.told(later(30))
+    told = hour.report(later(30))
     assert told["since"] == "2026-11-22T18:00:00.000Z"
     assert told["events"] == [
         {
@@ -92,7 +92,7 @@ def test_events_have_the_time_that_is_known_by_now() -> None:
 def test_the_last_events_are_kept() -> None:
     hour = Hour(START)
     hour.add([Happening("headcount_set", {"people": n}) for n in range(MOST_EVENTS + 5)], START)
-    kept = [event["detail"]["people"] for event in hour.told(START)["events"]]
+    kept = [event["detail"]["people"] for event in hour.report(START)["events"]]
     assert kept == list(range(5, MOST_EVENTS + 5))
 
 

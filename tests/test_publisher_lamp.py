@@ -119,10 +119,10 @@ def test_commands_come_before_the_state_and_end(unit: Unit) -> None:
     panel = make_panel(unit, unit.hardware, unit.clock)
     panel.start()
     assert panel.pattern == STARTING
-    panel.tell(WORKING, 10.0)
+    panel.show_state(WORKING, 10.0)
     assert panel.pattern == WORKING
     panel.identify(5, 10.0)
-    panel.tell(NO_LINK, 12.0)
+    panel.show_state(NO_LINK, 12.0)
     assert panel.pattern == IDENTIFY
     panel.note(13.0)
     assert panel.pattern == NOTED
@@ -135,7 +135,7 @@ def test_commands_come_before_the_state_and_end(unit: Unit) -> None:
 def test_a_lamp_for_identify_only_is_dark_otherwise(unit: Unit) -> None:
     panel = make_panel(unit, unit.hardware, unit.clock, lamp="identify")
     panel.start()
-    panel.tell(SENSOR_FAULT, 10.0)
+    panel.show_state(SENSOR_FAULT, 10.0)
     assert panel.pattern == DARK
     panel.identify(5, 10.0)
     assert panel.pattern == IDENTIFY
@@ -152,7 +152,7 @@ def test_a_lamp_that_cannot_be_had_is_one_warning(
     with caplog.at_level(logging.WARNING):
         panel.start()
         for second in range(10):
-            panel.tell(WORKING, float(second))
+            panel.show_state(WORKING, float(second))
             panel.tend(float(second))
     assert len(caplog.records) == 1
     assert f"the lamp: GPIO {LAMP_GPIO} cannot be used" in caplog.text

@@ -9,6 +9,7 @@ import pytest
 
 from publisher import messages
 from publisher.clock import Now
+from publisher.commands import EXPIRED, Refused
 from publisher.config.load import parse
 from publisher.messages import Topics
 from publisher.rules.happening import Happening
@@ -134,8 +135,10 @@ def test_an_event() -> None:
 def test_answers() -> None:
     good = checked("res/a1", messages.answer("a1", people=43))
     assert good == {"v": 1, "cid": "a1", "ok": True, "people": 43}
-    bad = checked("res/a1", messages.answer("a1", "expired", people=43))
-    assert bad == {"v": 1, "cid": "a1", "ok": False, "error": "expired"}
+    bad = checked("res/a1", messages.refusal("a1", Refused(EXPIRED)))
+    assert bad == {
+        "v": 1, "cid": "a1", "ok": False, "error": "expired", "code": "command.expired",
+    }  # fmt: skip
 
 
 def test_text_is_compact_and_as_people_write_it() -> None:

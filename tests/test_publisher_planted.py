@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from publisher.agent import usable
 from publisher.rules.totals import Totals
+from publisher.rules.usable import usable
 from publisher.store.faults import Damaged
 from publisher.store.ledger import FILE as LEDGER
 from publisher.store.ledger import Ledger

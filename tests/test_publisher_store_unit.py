@@ -159,7 +159,7 @@ def test_who_asks_for_the_status_again_and_again_does_not_wear_the_card(
 def test_a_power_cut_takes_back_no_hour_that_status_has_shown(
     make_unit: Callable[..., Unit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("publisher.agent.CHANGE_PAUSE_S", 1e9)  # no record but the first
+    monkeypatch.setattr("publisher.recording.CHANGE_PAUSE_S", 1e9)  # no record but the first
     unit = make_unit(free_port(), speed=60).reporting(interval_s=1e9).start()
     unit.hardware.set_generator(12.0, 13.8)
 
@@ -167,13 +167,13 @@ def test_a_power_cut_takes_back_no_hour_that_status_has_shown(
         block: dict[str, Any] = unit.status()["power"]["generator"]
         return block
 
-    monkeypatch.setattr("publisher.agent.Agent._has_changed", lambda _: False)
+    monkeypatch.setattr("publisher.recording.Recorder.has_changed", lambda _: False)
     wait_for(lambda: generator()["hours_total"] >= 0.03, "the generator to run")
     left = tmp_path / "left"
     left.mkdir()
     assert unit.agent is not None
     with unit.agent._store._lock:
-        shown = unit.agent._recorded["power"]["generator"]["hours_total"]
+        shown = unit.agent._recorder._recorded["power"]["generator"]["hours_total"]
         for part in (FILE, f"{FILE}-wal"):
             shutil.copy(tmp_path / part, left)
     opened = Store(left, 1000, 1 << 20).open("the boot after the cut", unit.clock.now())

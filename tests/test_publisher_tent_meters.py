@@ -10,6 +10,7 @@ from publisher.config.door import DoorSettings
 from publisher.config.load import Config, ConfigError, parse
 from publisher.rules.occupancy import Occupancy
 from sensors.reading import Quality, Value
+from sensors.trouble import Trouble
 from tests.tents import ALL_WELL, NOON, STALE_S, Unit, trouble
 
 HEAD = '[tent]\nid = "t"\nseats = 10\n[broker]\nhost = "b"\n'
@@ -152,7 +153,7 @@ def test_hours_starts_and_service_survive_power_cuts() -> None:
 
 
 def test_a_service_without_a_generator_is_refused() -> None:
-    with pytest.raises(ValueError, match="no generator"):
+    with pytest.raises(Trouble, match="no generator"):
         Unit(tent(CONTACT)).tent.serviced(Unit(tent(CONTACT)).now())
 
 
@@ -415,7 +416,7 @@ def test_a_zero_that_cannot_be_is_refused(
     shunt: Unit, sensor: str, raws_a: list[float], why: str
 ) -> None:
     offset(shunt, *raws_a)
-    with pytest.raises(ValueError, match=why):
+    with pytest.raises(Trouble, match=why):
         shunt.tent.zero(sensor)
     assert shunt.tent.zeros() == {}
 
@@ -423,12 +424,12 @@ def test_a_zero_that_cannot_be_is_refused(
 def test_old_readings_make_no_zero(shunt: Unit) -> None:
     offset(shunt, *[0.08] * 5)
     shunt.wait(60)
-    with pytest.raises(ValueError, match="not been read well"):
+    with pytest.raises(Trouble, match="not been read well"):
         shunt.tent.zero("generator")
     offset(shunt, *[0.08] * 5)
     shunt.fail("generator")
     offset(shunt, *[0.08] * 4)
-    with pytest.raises(ValueError, match="not been read well"):
+    with pytest.raises(Trouble, match="not been read well"):
         shunt.tent.zero("generator")
     offset(shunt, 0.08)
     assert shunt.tent.zero("generator") == 0.08

@@ -14,8 +14,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from publisher import commands, control, messages
-from publisher.agent import COMMAND_SPAN_S, MOST_COMMANDS, Agent
+from publisher.agent import Agent
 from publisher.clock import Clock
+from publisher.commanding import CHECKS, COMMAND_SPAN_S, COMMANDS, MAX_COMMANDS, REMOTE_CHECKS
 from publisher.commands import MAX_BYTES, Refused, from_broker, from_unit
 from publisher.link.session import Request
 from publisher.store.store import Store
@@ -27,7 +28,8 @@ from tests.tents import NOON
 from tests.tents import Unit as Values
 from tests.tents import config as plain_config
 
-SEATS = 60
+CONFIG = plain_config()
+SEATS = CONFIG.tent.seats
 
 # Odd payloads. As text, because a JSON writer would refuse some of them and clean up the others.
 ODD = [
@@ -70,16 +72,14 @@ PAYLOADS = st.one_of(
     st.tuples(TEXTS, st.integers(0, 70_000)).map(lambda t: t[0].encode() + b" " * t[1]),
     st.binary(max_size=300),
 )
-NAMES = st.sampled_from(
-    [*commands.NAMES, "", "restart", "x" * 3000, "\u202e", "a\nb", "cmd", "%s%n"]
-)
+NAMES = st.sampled_from([*COMMANDS, "", "restart", "x" * 3000, "\u202e", "a\nb", "cmd", "%s%n"])
 
 
 def check_refusal(refusal: Refused) -> None:
-    assert 0 < len(refusal.error) < 200
-    assert refusal.error.isprintable()
+    assert 0 < len(str(refusal)) < 200
+    assert str(refusal).isprintable()
     if refusal.cid:
-        contract.check(f"tents/v1/t/res/{refusal.cid}", messages.answer(refusal.cid, refusal.error))
+        contract.check(f"tents/v1/t/res/{refusal.cid}", messages.refusal(refusal.cid, refusal))
 
 
 def check_taken(command: commands.Command) -> None:
@@ -89,7 +89,7 @@ def check_taken(command: commands.Command) -> None:
         assert type(command.argument) is int
         assert low <= command.argument <= high
     else:
-        assert (command.argument is None) == (command.name != "zero")
+        assert (command.argument is None) == (command.name not in ("zero", "log", "backlog"))
 
 
 @given(NAMES, PAYLOADS, st.booleans())
@@ -98,7 +98,7 @@ def test_whatever_the_broker_sends_is_a_command_or_a_refusal(
 ) -> None:
     now = Values(plain_config()).now()
     try:
-        taken = from_broker(name, payload, retained=retained, seats=SEATS, now=now)
+        taken = from_broker(name, payload, REMOTE_CHECKS, CONFIG, retained=retained, now=now)
     except Refused as refusal:
         check_refusal(refusal)
     else:
@@ -112,7 +112,7 @@ def test_whatever_the_broker_sends_is_a_command_or_a_refusal(
 def test_whatever_the_control_socket_brings_is_a_command_or_a_refusal(text: str) -> None:
     request = control._request(text.encode("utf-8", "surrogatepass"))
     try:
-        taken = from_unit(request, seats=SEATS)
+        taken = from_unit(request, CHECKS, CONFIG)
     except Refused as refusal:
         check_refusal(refusal)
     else:
@@ -124,7 +124,7 @@ def test_a_number_beyond_all_bounds_keeps_nobody_from_an_answer() -> None:
     for digits in ("9" * 3000, "-" + "9" * 3000, "9" * 20_000):
         with pytest.raises(Refused) as caught:
             payload = f'{{"cid":"a1","expires":"2027-11-22T18:10:00Z","people":{digits}}}'.encode()
-            from_broker("headcount", payload, retained=False, seats=SEATS, now=now)
+            from_broker("headcount", payload, REMOTE_CHECKS, CONFIG, retained=False, now=now)
         assert caught.value.cid == "a1"
 
 
@@ -152,7 +152,7 @@ class Idle:
         self.now_s += 60
         now = replace(self.agent._clock.now(), monotonic_s=self.now_s, wall=NOON, synced=True)
         request = Request(name, payload, how.pop("retained", False), None, how.pop("data", None))
-        self.agent._serve(request, now)
+        self.agent._commands.serve(request, now)
         return self.answers()
 
     def answers(self) -> list[tuple[Request, str, str]]:
@@ -178,19 +178,24 @@ def test_what_is_refused_changes_nothing(idle: Idle) -> None:
     def check(name: str, payload: bytes, retained: bool) -> None:
         nonlocal carried_out
         before, rows = idle.totals(), idle.agent._store.last_id()
-        lamp_until_s, known = idle.agent._panel.identify_until_s, dict(idle.agent._answers)
+        lamp_until_s, known = (
+            idle.agent._panel.identify_until_s,
+            dict(idle.agent._commands._answers),
+        )
         answers = idle.serve(name, payload, retained=retained)
         assert len(answers) <= 1
         for _, cid, text in answers:
             answer = contract.check(f"tents/v1/demo/res/{cid}", text)
             if answer["ok"] and not retained:
                 carried_out += 1
-                assert idle.agent._answers[cid] == text
+                assert idle.agent._commands._answers[cid] == text
                 return
         assert idle.totals() == before
         assert idle.agent._store.last_id() == rows
         assert idle.agent._panel.identify_until_s == lamp_until_s
-        assert {c for c in idle.agent._answers if c not in known} <= {c for _, c, _ in answers}
+        assert {c for c in idle.agent._commands._answers if c not in known} <= {
+            c for _, c, _ in answers
+        }
 
     check()
     assert carried_out > 5
@@ -201,15 +206,15 @@ def test_more_commands_than_a_card_should_bear_are_refused_and_may_come_again(id
         body = {"cid": f"c{number}", "expires": "2027-11-22T18:10:00Z", "people": number}
         now = replace(idle.agent._clock.now(), monotonic_s=later_s, wall=NOON, synced=True)
         request = Request("headcount", json.dumps(body).encode(), False, None, None)
-        idle.agent._serve(request, now)
+        idle.agent._commands.serve(request, now)
         return contract.check(f"tents/v1/demo/res/c{number}", idle.answers()[0][2])
 
-    said = [send(n, 5000 + n / 100) for n in range(MOST_COMMANDS + 5)]
-    assert [answer["ok"] for answer in said] == [True] * MOST_COMMANDS + [False] * 5
+    said = [send(n, 5000 + n / 100) for n in range(MAX_COMMANDS + 5)]
+    assert [answer["ok"] for answer in said] == [True] * MAX_COMMANDS + [False] * 5
     assert "again in two minutes" in said[-1]["error"]
-    assert idle.agent.tent.totals.occupancy.people == MOST_COMMANDS - 1
+    assert idle.agent.tent.totals.occupancy.people == MAX_COMMANDS - 1
     assert send(3, 5001)["people"] == 3, "what was carried out is answered all the same"
-    assert send(MOST_COMMANDS, 5000 + COMMAND_SPAN_S)["people"] == MOST_COMMANDS
+    assert send(MAX_COMMANDS, 5000 + COMMAND_SPAN_S)["people"] == MAX_COMMANDS
 
 
 def test_a_flood_on_the_unit_itself_wears_no_card_either(idle: Idle) -> None:
@@ -217,13 +222,13 @@ def test_a_flood_on_the_unit_itself_wears_no_card_either(idle: Idle) -> None:
 
     def send(people: int, second: float) -> dict[str, Any]:
         request = {"command": "headcount", "people": people}
-        return idle.agent._answer_unit(request, replace(now, monotonic_s=second))
+        return idle.agent._commands.answer(request, replace(now, monotonic_s=second))
 
-    said = [send(n, 5000 + n / 100) for n in range(MOST_COMMANDS + 5)]
-    assert [answer["ok"] for answer in said] == [True] * MOST_COMMANDS + [False] * 5
+    said = [send(n, 5000 + n / 100) for n in range(MAX_COMMANDS + 5)]
+    assert [answer["ok"] for answer in said] == [True] * MAX_COMMANDS + [False] * 5
     assert "again in two minutes" in said[-1]["error"]
-    assert idle.agent.tent.totals.occupancy.people == MOST_COMMANDS - 1
-    assert idle.agent._answer_unit({"command": "status"}, now)["ok"]
+    assert idle.agent.tent.totals.occupancy.people == MAX_COMMANDS - 1
+    assert idle.agent._commands.answer({"command": "status"}, now)["ok"]
     body = json.dumps({"cid": "a1", "expires": "2027-11-22T18:10:00Z", "people": 9}).encode()
     [(_, _, answer)] = idle.serve("headcount", body)
     assert json.loads(answer)["ok"], "the broker's commands count apart"
@@ -248,11 +253,13 @@ def test_a_flood_on_the_unit_itself_wears_no_card_either(idle: Idle) -> None:
 def test_what_no_store_can_be_asked_is_refused_and_no_fault_of_the_store(
     idle: Idle, request_: dict[str, Any]
 ) -> None:
-    answer = idle.agent._answer_unit(request_, idle.agent._clock.now())
+    answer = idle.agent._commands.answer(request_, idle.agent._clock.now())
     assert not answer["ok"]
     assert "must be" in answer["error"]
     assert idle.agent._store.failure is None
-    assert idle.agent._answer_unit({"command": "log", "since": ""}, idle.agent._clock.now())["ok"]
+    assert idle.agent._commands.answer({"command": "log", "since": ""}, idle.agent._clock.now())[
+        "ok"
+    ]
 
 
 def test_large_correlation_data_is_refused_and_not_sent_back(idle: Idle) -> None:
@@ -356,7 +363,7 @@ def test_a_flood_of_commands_drowns_nobody(unit: Unit, subscriber: Subscriber) -
     assert (status["link"]["sessions"], status["link"]["connected"]) == (1, True)
     # Other records may have come in between.
     last = max(record["seq"] for record in subscriber.records())
-    assert last - seq < 2 * MOST_COMMANDS
+    assert last - seq < 2 * MAX_COMMANDS
 
 
 def test_faulty_commands_keep_no_good_one_from_its_answer(

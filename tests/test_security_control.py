@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from publisher import control
-from publisher.control import MAX_BYTES, MOST_PEERS, Control, ControlError
+from publisher.control import MAX_BYTES, MAX_PEERS, Control, ControlError
 from tests.conftest import PATIENCE_S, wait_for
 
 STRANGERS_GROUP = 64_321
@@ -50,7 +50,7 @@ def ask(directory: Path) -> Any:
 
 def test_idle_peers_delay_nobody(served: Path) -> None:
     """Waiting for each of them would take seconds, and a queue of them would shut others out."""
-    idle = [peer_of(served) for _ in range(MOST_PEERS)]
+    idle = [peer_of(served) for _ in range(MAX_PEERS)]
     for peer in idle[::2]:
         peer.sendall(b'{"command": "sta')
     for _ in range(3):
@@ -126,7 +126,7 @@ def test_a_hundred_at_once_are_all_served_or_told(served: Path) -> None:
     for thread in threads:
         thread.join(PATIENCE_S)
     assert len(found) == 100
-    assert found.count("status") > MOST_PEERS
+    assert found.count("status") > MAX_PEERS
 
 
 def test_an_agent_that_hangs_is_named_as_such(
@@ -201,7 +201,7 @@ def test_a_directory_in_the_sockets_place_is_set_aside(tmp_path: Path) -> None:
         served.start()
         assert ask(tmp_path) == {"command": "status"}
         served.close()
-        assert (tmp_path / f"{control.FILE}.aside-{number}" / "x").is_dir()
+        assert (tmp_path / f"{control.FILE}.odd-{number}" / "x").is_dir()
 
 
 def test_an_answer_of_any_length_arrives_whole(tmp_path: Path) -> None:

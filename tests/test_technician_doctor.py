@@ -28,6 +28,14 @@ from publisher.agent import Agent
 from publisher.clock import Clock, DemoClock, Now, boot_id
 from publisher.config.load import load
 from publisher.config.sections import BrokerSettings
+from publisher.control import (
+    FORBIDDEN,
+    NO_ANSWER,
+    NO_SOCKET,
+    NONSENSE,
+    ControlError,
+    NotRunning,
+)
 from publisher.store.file import FILE
 from publisher.store.store import Store
 from sensors.simulated.hardware import I2C_ADDRESS, SHUNT_OHMS, SimulatedHardware
@@ -622,7 +630,8 @@ WELL = {
     "ActiveState": "active",
     "NRestarts": "0",
 }
-GONE = "/var/lib/tentwatch/control.sock does not exist: tentwatch is not running"
+SOCKET = "/var/lib/tentwatch/control.sock"
+GONE = NotRunning(NO_SOCKET, path=SOCKET)
 RUNNING = {"software": "1.0"}
 
 
@@ -640,16 +649,19 @@ RUNNING = {"software": "1.0"}
         ({"NRestarts": "9"}, RUNNING, None, {"service.running": ("warning", "journalctl -u tentwatch")}),
         ({}, {"software": "0.9"}, None,
          {"service.version": ("fail", "sudo systemctl restart tentwatch")}),
-        ({}, None, "it may not be opened: use sudo", {"service.running": ("not_tried", "use sudo")}),
-        ({}, None, "tentwatch runs and has not answered for 5 s",
+        ({}, None, ControlError(FORBIDDEN, path=SOCKET),
+         {"service.running": ("not_tried", "use sudo")}),
+        ({}, None, ControlError(NO_ANSWER, seconds=5.0),
          {"service.running": ("fail", "it is started again by itself")}),
+        ({}, None, ControlError(NONSENSE, path=SOCKET, flaw="unit"),
+         {"service.running": ("fail", "of another version: sudo systemctl restart tentwatch")}),
     ],
 )  # fmt: skip
 def test_the_service(
     systemd: Callable[..., Path],
     said: dict[str, str],
     status: Any,
-    why: str | None,
+    why: ControlError | None,
     expected: Found,
 ) -> None:
     state = Service(systemd(**{**WELL, **said})).state()

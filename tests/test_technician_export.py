@@ -103,7 +103,7 @@ def test_the_stick_and_the_network_bring_the_same_records(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("publisher.agent.BACKLOG_BYTES", 3000)  # several answers
+    monkeypatch.setattr("publisher.commanding.BACKLOG_BYTES", 3000)  # several answers
     broker.stop()
     target = tmp_path / "stick"
     target.mkdir()

@@ -250,7 +250,7 @@ def test_a_pipe_in_the_place_of_the_store_is_not_waited_for(tmp_path: Path, name
 def test_the_running_unit_tells_today_and_keeps_what_it_told(
     make_unit: Callable[..., Unit], show: Print, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("publisher.agent.MOST_DAYS", 2)
+    monkeypatch.setattr("publisher.commanding.LOG_DAYS", 2)
     unit = make_unit(free_port())
     store = Store(unit.state_dir, 1000, 1 << 20)
     now = unit.clock.now()

@@ -17,6 +17,7 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 
+from publisher.control import DEAF, ControlError
 from technician.screen.live import cells, update
 from technician.screen.screen import word
 from technician.screen.watch import NO_LIMIT, Line, Page, Seen
@@ -24,6 +25,7 @@ from tests.conftest import Broker, Unit, wait_for
 from tests.terminals import PROGRAM, Terminal
 
 ERROR = ("GPIO 17 cannot be used: check its number, that nothing else uses it, and " * 3)[:200]
+SILENT = ControlError(DEAF, path="/var/lib/tentwatch/control.sock", error=ERROR)
 LONG_NAME = "Пункт незламності, спортивний центр імені Олександра Довженка, другий поверх" * 2
 ALERTS = [
     "battery_alarm", "battery_low", "door_obstructed", "generator_frequency",
@@ -394,12 +396,12 @@ def test_every_page_fits_its_terminal(seen: Seen, tent: str) -> None:
     status = TENTS[tent](seen.status)
     for columns, lines in SIZES:
         for recent in (seen.recent, None):
-            for error, age_s in ((None, 0.0), (ERROR, 1e5)):
-                page = Page(columns, lines, blocks=error is None, keys="q ends")
-                told = shown(page.lines(Seen(0.0, status, recent, error), age_s))
+            for trouble, age_s in ((None, 0.0), (SILENT, 1e5)):
+                page = Page(columns, lines, blocks=trouble is None, keys="q ends")
+                told = shown(page.lines(Seen(0.0, status, recent, trouble), age_s))
                 assert len(told) <= lines
                 assert max(map(cell_len, told)) <= columns, (columns, lines)
-                unknown = shown(page.lines(Seen(0.0, None, None, error), age_s))
+                unknown = shown(page.lines(Seen(0.0, None, None, trouble), age_s))
                 assert len(unknown) <= lines
                 assert max(map(cell_len, unknown)) <= columns
 

@@ -30,6 +30,7 @@ from publisher.rules.sensed import Sensors
 from publisher.rules.totals import Totals
 from publisher.rules.zero import Zeros
 from sensors.reading import Quality, Reading
+from sensors.trouble import Trouble, declare, marked
 
 AC_METERS = {"pzem004t"}
 #: Drivers that see people pass and not which way.
@@ -42,6 +43,8 @@ BATTERY_QUANTITIES = ("voltage_v", "current_a", "power_w", "time_to_empty_min")
 CHARGER_QUANTITIES = ("voltage_v", "charger_current_a", "panel_power_w")
 
 DOOR_RECOVERED = Happening("sensor_recovered", {"sensor": "door"})
+
+NO_GENERATOR = declare("command.no_generator", marked("this unit has no generator sensor"))
 
 
 class Tent:
@@ -126,9 +129,9 @@ class Tent:
         return [*happened, self._door.set_people(people, "person"), *self._run_rules(now)]
 
     def serviced(self, now: Now) -> list[Happening]:
-        """Take note that the generator has been serviced now. Raises ValueError without one."""
+        """Take note that the generator has been serviced now. Raises Trouble without one."""
         if "generator" not in self._sensors:
-            raise ValueError("this unit has no generator sensor")
+            raise Trouble(NO_GENERATOR)
         happened = self._pass_time(now)
         self.totals.serviced_s = self.totals.generator_s
         return [*happened, *self._run_rules(now)]
@@ -148,7 +151,7 @@ class Tent:
     def zero(self, name: str) -> float:
         """Find the zero of a current sensor, in amperes, while no current flows, and keep it.
 
-        Raises ValueError with what to do where that is not possible.
+        Raises Trouble where that is not possible.
         """
         return self._zeros.find(name, self._sensors.get(name))
 

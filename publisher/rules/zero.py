@@ -8,6 +8,21 @@ from publisher.rules import calibration
 from publisher.rules.sensed import ZERO_READINGS, Sensed
 from publisher.rules.totals import Totals
 from sensors.reading import Quality
+from sensors.trouble import Trouble, declare, marked
+
+NO_ZERO = declare(
+    "command.no_zero", marked("{sensor} is no sensor of this unit whose zero can be set")
+)
+TOO_FEW_READINGS = declare(
+    "command.too_few_readings",
+    marked("{sensor} has not been read well for long enough"),
+    marked("try again in a minute"),
+)
+CURRENT_FLOWS = declare(
+    "command.current_flows",
+    marked("{sensor} reads {a:g} A, so a current flows"),
+    marked("disconnect all loads and sources first"),
+)
 
 
 class Zeros:
@@ -21,23 +36,18 @@ class Zeros:
     def find(self, name: str, sensor: Sensed | None) -> float:
         """Find the zero of a sensor in amperes from its last readings, and keep it.
 
-        Raises ValueError with what to do where that is not possible.
+        Raises Trouble where that is not possible.
         """
         settings = self._shunts.get(name)
         if sensor is None or settings is None:
-            raise ValueError(f"{name!r} is no sensor of this unit whose zero can be set")
+            raise Trouble(NO_ZERO, sensor=name)
         found = [float(r.value) for r in sensor.uncorrected if r.value is not None]
         if sensor.quality is not Quality.OK or len(found) < ZERO_READINGS:
-            raise ValueError(
-                f"{name} has not been read well for long enough: try again in a minute"
-            )
+            raise Trouble(TOO_FEW_READINGS, sensor=name)
         try:
             zero_a = calibration.zero(found, settings.shunt_ohms)
         except calibration.UnfitReadings as refusal:
-            raise ValueError(
-                f"{name} reads {refusal.values['a']:g} A: a current flows; disconnect it from the "
-                f"shunt first"
-            ) from refusal
+            raise Trouble(CURRENT_FLOWS, sensor=name, a=refusal.values["a"]) from refusal
         self._totals.zeros[name] = [zero_a, _checksum(settings)]
         return zero_a
 

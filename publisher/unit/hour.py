@@ -6,7 +6,7 @@ It lives in memory only and begins anew with the agent.
 from collections import deque
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from publisher.clock import Now, timestamp
 from publisher.rules.happening import Happening
@@ -21,6 +21,35 @@ _SHOWN = {
     "generator_a": ("generator", "current_a"),
     "battery_pct": ("battery", "charge_pct"),
 }
+
+
+class Points(TypedDict):
+    """The points by what they hold, the newest last."""
+
+    people: list[int | None]
+    source: list[str | None]
+    generator_w: list[float | None]
+    generator_a: list[float | None]
+    battery_pct: list[float | None]
+
+
+class Event(TypedDict):
+    """Something that happened, and when it was recorded."""
+
+    ts: str | None
+    uptime_s: float
+    event: str
+    detail: dict[str, Any]
+
+
+class LastHour(TypedDict):
+    """Since when there are points, one every `step_s`, and the last events."""
+
+    since: str | None
+    since_uptime_s: float
+    step_s: float
+    points: Points
+    events: list[Event]
 
 
 class Hour:
@@ -51,21 +80,20 @@ class Hour:
         """Take note of what happened, with the time at which it was recorded."""
         self._events.extend((now.uptime_s, happening) for happening in happened)
 
-    def told(self, now: Now) -> dict[str, Any]:
-        """Return all of it as JSON has it; times of day are told by what the clock says by now."""
+    def report(self, now: Now) -> LastHour:
+        """Return all of it; the clock as it is now gives the times of day."""
 
         def at(uptime_s: float) -> str | None:
             if now.wall is None:
                 return None
             return timestamp(now.wall - timedelta(seconds=now.uptime_s - uptime_s))
 
+        columns = {name: [p[i] for p in self._points] for i, name in enumerate(_SHOWN)}
         return {
             "since": at(self._since_s),
             "since_uptime_s": round(self._since_s, 1),
             "step_s": STEP_S,
-            "points": {
-                name: [point[place] for point in self._points] for place, name in enumerate(_SHOWN)
-            },
+            "points": cast(Points, columns),
             "events": [
                 {"ts": at(s), "uptime_s": round(s, 1), "event": h.event, "detail": h.detail}
                 for s, h in self._events

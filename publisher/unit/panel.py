@@ -1,4 +1,4 @@
-"""The unit's lamp and button: what it tells, and hears, without a terminal. Both are optional."""
+"""The unit's lamp and button: how it is seen and operated without a terminal. Both are optional."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -11,14 +11,19 @@ from sensors.clock import Monotonic
 from sensors.hardware import Hardware
 from sensors.reading import Reading, SensorError
 from sensors.sensor import Sensor
+from sensors.trouble import Trouble, declare, marked
 
 if TYPE_CHECKING:
     from sensors.gpio import Lamp
 
 log = logging.getLogger("tentwatch.panel")
 
-#: Time that a stop waits for the button's thread.
+#: How long a stop waits for the button's thread.
 STOP_S = 0.2
+
+NO_LAMP = declare(
+    "command.no_lamp", marked("this unit has no lamp (lamp_gpio in [tent] is not set)")
+)
 
 
 class Panel:
@@ -58,9 +63,9 @@ class Panel:
                 log.warning("the lamp: %s", error)
 
     def identify(self, seconds: int, now_s: float) -> None:
-        """Have the lamp show where it is. Raises ValueError without a lamp, SensorError where it fails."""
+        """Have the lamp show which unit this is. Raises Trouble without a lamp, or where it fails."""
         if self._tent.lamp_gpio is None:
-            raise ValueError("this unit has no lamp (lamp_gpio in [tent] is not set)")
+            raise Trouble(NO_LAMP)
         before, self.identify_until_s = self.identify_until_s, now_s + seconds
         try:
             self._show(now_s)
@@ -73,8 +78,8 @@ class Panel:
         self._noted_until_s = now_s + lamp.NOTED_S
         self.tend(now_s)
 
-    def tell(self, state: str, now_s: float) -> None:
-        """Take note of how the unit does (`publisher.unit.lamp`)."""
+    def show_state(self, state: str, now_s: float) -> None:
+        """Take note of the pattern for how the unit does (`publisher.unit.lamp`)."""
         self._state = state
         self.tend(now_s)
 

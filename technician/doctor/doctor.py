@@ -15,12 +15,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from publisher import control
 from publisher.clock import Clock
 from publisher.config.load import Config, ConfigError, load
+from publisher.control import FORBIDDEN, ControlError, NotRunning
 from sensors.hardware import Hardware
+from technician import client
 from technician.doctor import machine, plausible
 from technician.doctor.findings import Finding, Text, Verdict, failure, not_tried
 from technician.service import Service
@@ -165,7 +166,7 @@ def _way(config: Config | None, clock: Clock, unit: "_Unit") -> list[Finding]:
 
     if config is None:
         return untried(marked("the configuration cannot be used"))
-    return Way(config, clock, unit.now, lambda: unit.ask("report")).walk()
+    return Way(config, clock, unit.now, unit.report).walk()
 
 
 class _Unit:
@@ -175,19 +176,19 @@ class _Unit:
         self._state_dir = state_dir
         self._first: dict[str, Any] | None = None
         self._lock = threading.Lock()  # the way to the broker wants to know as well
-        self.why: str | None = None
+        #: Why it did not answer, where it did not.
+        self.why: ControlError | None = None
 
     def status(self) -> dict[str, Any] | None:
-        """Return what it said when it was asked first; None where it did not, and `why` then."""
+        """Return its first answer; None where there was none."""
         with self._lock:
             if self._first is None and self.why is None:
-                self._first = self.ask("status")
+                self._first = self._ask()
             return self._first
 
     def is_gone(self) -> bool:
         """Say whether no agent has the devices and the store: no lock, no socket that answers."""
-        why = self.why or ""
-        if "does not exist" not in why and "refused" not in why:
+        if not isinstance(self.why, NotRunning):
             return False
         try:
             number = os.open(self._state_dir / "lock", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -205,19 +206,23 @@ class _Unit:
 
     def now(self) -> dict[str, Any] | None:
         """Return how it does now."""
-        return None if self.status() is None else self.ask("status")
+        return None if self.status() is None else self._ask()
 
-    def ask(self, command: str) -> dict[str, Any] | None:
-        """Ask it. What it does not answer is None."""
+    def report(self) -> bool:
+        """Have it publish a snapshot; return whether it does."""
         try:
-            answer = control.ask(self._state_dir, {"command": command})
-        except control.ControlError as error:
-            self.why = str(error)
+            client.ask(self._state_dir, "report")
+        except ControlError as trouble:
+            self.why = trouble
+            return False
+        return True
+
+    def _ask(self) -> dict[str, Any] | None:
+        try:
+            return cast(dict[str, Any], client.status(self._state_dir))
+        except ControlError as trouble:
+            self.why = trouble
             return None
-        if not answer.get("ok"):
-            self.why = str(answer.get("error"))
-            return None
-        return answer
 
 
 class _Aside:
@@ -292,7 +297,7 @@ def _sensors(
         )
     else:
         seen, cure = marked("the service has the devices, and does not answer"), None
-        if unit.why is not None and "may not be opened" in unit.why:
+        if unit.why is not None and unit.why.kind == FORBIDDEN:
             seen, cure = marked("this user may not ask the service"), marked("use sudo")
         for sensor in config.sensors:
             yield not_tried(f"sensor.{sensor.name}", seen, cure)

@@ -5,13 +5,13 @@ What a running unit knows better is taken from its status.
 
 import os
 import pwd
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from publisher.clock import Clock
 from publisher.config.sections import BrokerSettings
+from publisher.control import BUSY, FORBIDDEN, NO_ANSWER, NONSENSE, STOPPING, ControlError
 from publisher.store.ledger import SecondPlace
 from publisher.unit.board import HOT_C, LOW_DISK_MB, Board, Look
 from technician.doctor.diagnoses import OF_THE_STORE, diagnose
@@ -326,7 +326,7 @@ def secrets(broker: BrokerSettings) -> Iterator[Finding]:
 
 
 def service(
-    state: ServiceState | None, status: Status, why: str | None, installed: str
+    state: ServiceState | None, status: Status, why: ControlError | None, installed: str
 ) -> Iterator[Finding]:
     """Judge the service; `why` the running unit could not be asked, `installed` is this version."""
     key = "service.enabled"
@@ -355,7 +355,7 @@ def service(
     yield _version(status, installed)
 
 
-def _running(state: ServiceState | None, status: Status, why: str | None) -> Finding:
+def _running(state: ServiceState | None, status: Status, why: ControlError | None) -> Finding:
     key = "service.running"
     restarts = 0 if state is None else state.restarts
     if status is not None:
@@ -367,9 +367,11 @@ def _running(state: ServiceState | None, status: Status, why: str | None) -> Fin
                 times=restarts,
             )
         return well(key, marked("it runs and answers"))
-    if why is not None and "may not be opened" in why:
+    if why is not None and why.kind == FORBIDDEN:
         return not_tried(key, marked("this user may not ask it"), marked("use sudo"))
-    if why is not None and re.match("tentwatch (runs and has|is stopping)|the agent is busy", why):
+    if why is not None and why.kind == NONSENSE:
+        return of_trouble(key, why.kind, why.values)
+    if why is not None and why.kind in (NO_ANSWER, STOPPING, BUSY):
         return failure(
             key,
             marked("it runs and does not answer"),

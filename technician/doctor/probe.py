@@ -43,7 +43,7 @@ class Looked(NamedTuple):
 
 def look(config: Config, hardware: Hardware, clock: Clock, saved: dict[str, Any] | None) -> Looked:
     """Open every sensor, hear it and close it again; `saved` are the totals of an earlier run."""
-    from publisher.agent import usable
+    from publisher.rules.usable import usable
 
     began_s, now = time.monotonic(), clock.now()
     tent = Tent(config, now, usable(saved, config, now, boot=0))

@@ -2,12 +2,12 @@
 
 import argparse
 import contextlib
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC
 
-from publisher.clock import Clock
+from publisher.clock import Clock, instant
 from publisher.config.load import Config
 from publisher.control import ControlError
+from publisher.status import Status
 from publisher.store.at_rest import Unreadable
 from technician.records import kept, visitor_log
 from technician.records import support_bundle as diagnosis
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
                 unit = stack.enter_context(kept.reading(state_dir, config))
             except (Unreadable, ControlError) as error:
                 unreadable = True
-                complain(str(error))
+                complain(error)
                 missing += [f"visitors.csv, visitors.json, backlog.jsonl: {error}"]
             name = _name(unit, config, status)
             folder = stack.enter_context(new_folder(stick, name))
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
                     folder.write(f"diagnosis/{part.name}", part.lines)
             folder.write("diagnosis/missing.txt", missing)
     except (StickError, ControlError, Unreadable) as error:
-        complain(str(error))
+        complain(error)
         return FAILED
     megabytes = f"{folder.size_bytes / 1e6:.1f}"
     text = _("{folder}: {megabytes} MB, and its checksums in SHA256SUMS")
@@ -82,12 +82,12 @@ def _write_kept(folder: Folder, unit: Kept) -> None:
     )
 
 
-def _name(unit: Kept | None, config: Config | None, status: dict[str, Any] | None) -> str:
+def _name(unit: Kept | None, config: Config | None, status: Status | None) -> str:
     """Return a name that any file system takes; without a clock that is set it has no date."""
     if status is not None:
-        tent_id, is_set = str(status["id"]), status["clock"] == "synced"
-        at = datetime.fromisoformat(status["ts"]) if is_set else None
-        boot, uptime_s = int(status["boot"]), float(status["uptime_s"])
+        tent_id, ts = status["id"], status["ts"]
+        at = instant(ts) if ts is not None and status["clock"] == "synced" else None
+        boot, uptime_s = status["boot"], status["uptime_s"]
     else:
         now = Clock().now()
         tent_id = "unit" if config is None else config.tent.id

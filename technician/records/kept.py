@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
-from publisher import control
 from publisher.clock import Clock
 from publisher.config.load import Config
 from publisher.config.sections import TentSettings
+from publisher.control import NotRunning
 from publisher.link.stamps import Stamps
 from publisher.rules import day
 from publisher.rules.tent import ONE_BEAM
 from publisher.rules.totals import Totals
 from publisher.store.at_rest import AtRest
+from technician import client
 
 #: Later than any day: asks for none of the closed ones.
 NO_DAYS = "9999"
@@ -60,7 +61,7 @@ def reading(state_dir: Path, config: Config | None) -> Iterator[Kept]:
     asked = Asked(state_dir)
     try:
         asked.log(NO_DAYS)
-    except control.NotRunning:
+    except NotRunning:
         with contextlib.closing(AtRest(state_dir)) as store:
             yield Read(store, config)
     else:
@@ -79,7 +80,7 @@ class Asked:
         """Return the visitor log. Raises ControlError."""
         lines: dict[str, dict[str, Any]] = {}
         while True:
-            answer = self._ask({"command": "log", "since": since})
+            answer = client.log_page(self._state_dir, since)
             lines |= _lines(answer["days"])
             if not answer["more"]:
                 break
@@ -90,20 +91,14 @@ class Asked:
 
     def records(self) -> Iterator[str]:
         """Yield the backlog as it is now. Raises ControlError."""
-        after, until = 0, None
+        after: int = 0
+        until: int | None = None
         while True:
-            request = {"command": "backlog", "after": after, "until": until}
-            answer = self._ask(request)
+            answer = client.backlog_page(self._state_dir, after, until)
             if not answer["records"]:
                 return
             yield from answer["records"]
             after, until = answer["after"], answer["until"]
-
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        answer = control.ask(self._state_dir, request)
-        if not answer.get("ok"):
-            raise control.ControlError(str(answer.get("error")))
-        return answer
 
 
 class Read:

@@ -12,12 +12,14 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from publisher import control
 from publisher.config.faults import fault_json
 from publisher.config.load import ConfigError, keys_of, load
 from publisher.config.sections import SECTIONS
+from publisher.control import ControlError
+from publisher.status import Status
 from sensors.registry import DRIVERS, config_class
 from sensors.settings import Rule
+from technician import client
 from technician.secrets import Redactor, exposed, known_secrets
 from technician.service import NAME
 
@@ -41,7 +43,7 @@ class Part(NamedTuple):
     missing: str = ""
 
 
-def parts(state_dir: Path, config: Path, status: Mapping[str, Any] | None) -> Iterator[Part]:
+def parts(state_dir: Path, config: Path, status: Status | None) -> Iterator[Part]:
     """Yield all parts; `status` is what the running unit says, None where there is none."""
     text = _text_of(config)
     redactor = Redactor(known_secrets(text))
@@ -60,16 +62,15 @@ def parts(state_dir: Path, config: Path, status: Mapping[str, Any] | None) -> It
         yield part._replace(lines=redactor.lines(part.lines), missing=redactor.text(part.missing))
 
 
-def ask_status(state_dir: Path) -> dict[str, Any] | None:
+def ask_status(state_dir: Path) -> Status | None:
     """Return what the running unit says of itself; None where it says nothing."""
     try:
-        answer = control.ask(state_dir, {"command": "status"})
-    except control.ControlError:
+        return client.status(state_dir)
+    except ControlError:
         return None
-    return answer if answer.get("ok") else None
 
 
-def _status(status: Mapping[str, Any] | None) -> Part:
+def _status(status: Status | None) -> Part:
     if status is None:
         return Part("status.json", missing="the service does not answer")
     return Part("status.json", _json(status))

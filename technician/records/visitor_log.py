@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
             if not unit.is_running:
                 complain(_("the service does not run: this is what it had stored last"))
     except (ControlError, Unreadable) as error:
-        complain(str(error))
+        complain(error)
         return FAILED
     if options.json:
         say(as_json(log))

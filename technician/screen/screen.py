@@ -1,5 +1,6 @@
 """What `tentwatch status` shows: the tables of people, power, sensors and link."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Group
@@ -44,15 +45,17 @@ _WORDS = (
 )  # fmt: skip
 
 
-def status_screen(status: dict[str, Any]) -> Group:
+def status_screen(said: Mapping[str, Any]) -> Group:
     """Return what `tentwatch status` shows: what matters most comes last, next to the prompt."""
-    status = all_printable(status)
+    status = all_printable(said)
     name = f"{status['name']} ({status['id']})" if status["name"] else status["id"]
-    parts: list[Any] = [Text(f"{name} · {clock_text(status)}")]
-    if "unit" in status:  # an agent that is older than this command does not tell
-        parts.append(unit_panel(status))
-    parts += [sensors_and_link(status), faults(status), people_and_power(status)]
-    return Group(*parts)
+    return Group(
+        Text(f"{name} · {clock_text(status)}"),
+        unit_panel(status),
+        sensors_and_link(status),
+        faults(status),
+        people_and_power(status),
+    )
 
 
 def clock_text(status: dict[str, Any]) -> str:
@@ -116,7 +119,7 @@ def fault_texts(status: dict[str, Any]) -> list[Text]:
         found.append((_("link"), in_words(status["link"].get("trouble"), error)))
     if status["store"]["error"]:
         found.append((_("store"), said(status["store"]["error"])))
-    if second := status["store"].get("second_place"):  # an older agent does not tell
+    if second := status["store"]["second_place"]:
         found.append((_("second place"), _("cannot be written: {why}").format(why=second)))
     return [Text.assemble((f"{name}: ", "red"), error, overflow="fold") for name, error in found]
 

@@ -15,12 +15,13 @@ from rich.console import Console, Group, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from publisher import control
+from publisher.control import ControlError
+from technician import client
 from technician.screen import graph, screen
 from technician.screen.live import Live, cells, has_ascii_only, rendered
 from technician.screen.screen import word
 from technician.terminal import DONE, FAILED, complain
-from technician.words import _, counted, outline
+from technician.words import _, counted, outline, told
 from technician.words.printable import all_printable
 from technician.words.said import said
 
@@ -38,12 +39,12 @@ Form = list[Line]
 
 
 class Seen(NamedTuple):
-    """What the unit has said last, and when (monotonic seconds); an error where it says nothing now."""
+    """The unit's last answers, and when it gave them (monotonic seconds); why it gives none now."""
 
     at_s: float
     status: dict[str, Any] | None
     recent: dict[str, Any] | None
-    error: str | None
+    trouble: ControlError | None
 
 
 def run(options: argparse.Namespace) -> int:
@@ -56,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     if options.once or not sys.stdout.isatty() or console.is_dumb_terminal:
         seen = _ask(options.state_dir, None)
         if seen.status is None:
-            complain(str(seen.error))
+            complain(seen.trouble or "")
             return FAILED
         width = console.width if sys.stdout.isatty() else PRINTED_COLUMNS
         for line in Page(width, NO_LIMIT, blocks=blocks).lines(seen, 0.0):
@@ -79,17 +80,12 @@ def run(options: argparse.Namespace) -> int:
 
 def _ask(state_dir: Path, before: Seen | None) -> Seen:
     try:
-        status = control.ask(state_dir, {"command": "status"})
-        if status.get("ok"):
-            recent = control.ask(state_dir, {"command": "recent"})
-            told = all_printable(recent) if recent.get("ok") else None  # an older agent has none
-            return Seen(time.monotonic(), all_printable(status), told, None)
-        error = str(status.get("error"))
-    except control.ControlError as failure:
-        error = str(failure)
-    if before is None:
-        return Seen(time.monotonic(), None, None, error)
-    return before._replace(error=error)
+        status, recent = client.status(state_dir), client.last_hour(state_dir)
+    except ControlError as trouble:
+        if before is None:
+            return Seen(time.monotonic(), None, None, trouble)
+        return before._replace(trouble=trouble)
+    return Seen(time.monotonic(), all_printable(status), all_printable(recent), None)
 
 
 class _Asking(threading.Thread):
@@ -202,11 +198,11 @@ class Page:
 
     def _banner(self, seen: Seen, age_s: float) -> list[Form]:
         """Return what is said where the unit does not answer, or what is shown is old."""
-        why = said(seen.error) if seen.error else _("tentwatch has not answered yet")
+        why = told(seen.trouble) if seen.trouble else _("tentwatch has not answered yet")
         if seen.status is None:
-            text = _("asking the unit …") if seen.error is None and age_s <= OLD_S else why
+            text = _("asking the unit …") if seen.trouble is None and age_s <= OLD_S else why
             return [self._render(Text(text, style="bold reverse", overflow="fold"))]
-        if seen.error is None and age_s <= OLD_S:
+        if seen.trouble is None and age_s <= OLD_S:
             return [[]]
         old = _("OLD: what you see is {age} old").format(age=_age(age_s))
         return [

@@ -13,17 +13,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from publisher import control
 from publisher.config.load import Config, ConfigError, parse
+from publisher.control import ControlError, NotRunning
 from publisher.rules import calibration
 from publisher.rules.totals import Totals
 from publisher.rules.zero import zeros_of
+from publisher.status import Status
 from publisher.store.at_rest import AtRest, Unreadable
 from sensors import registry
 from sensors.clock import Monotonic
 from sensors.hardware import Hardware
 from sensors.reading import Quality
 from sensors.trouble import Trouble
+from technician import client
 from technician.service import NAME, Service
 from technician.setup import config_file
 from technician.terminal import (
@@ -36,7 +38,7 @@ from technician.terminal import (
     prose,
     say,
 )
-from technician.words import _, marked, told
+from technician.words import _, marked
 from technician.words.printable import printable
 
 #: How often the unit is asked for its newest readings, and for somebody in the door.
@@ -116,10 +118,8 @@ def calibrate(options: argparse.Namespace, bench: Bench) -> int:
         complain(_("{file} may not be written: use sudo").format(file=error.filename))
     except OSError as error:
         complain(str(error))
-    except Trouble as trouble:
-        complain(told(trouble))
-    except (CannotBe, control.ControlError) as error:
-        complain(str(error))
+    except (CannotBe, Trouble) as error:
+        complain(error)
     return FAILED
 
 
@@ -139,9 +139,7 @@ def _zero(options: argparse.Namespace, bench: Bench) -> int:
     if zero_a == settings.zero_a:
         if _is_running(bench):
             # One found by `tentwatch zero` earlier counts for as long as the section stays as it is.
-            answer = control.ask(bench.state_dir, {"command": "zero", "sensor": name})
-            if not answer.get("ok"):
-                raise CannotBe(str(answer.get("error")))
+            client.zero(bench.state_dir, name)
         prose(_("The configuration says so already: nothing is changed."))
         return DONE
     return _change(bench, f"sensors.{name}", {"zero_a": zero_a})
@@ -211,14 +209,14 @@ def _ask_readings(config: Config, name: str, bench: Bench) -> Measured:
     zero_a, reads = settings.zero_a, None
     limit_s = time.monotonic() + calibration.READINGS * settings.period_s + PATIENCE_S
     for status in _statuses(bench):
-        if status.get("config", config.digest) != config.digest:
+        if status["config"] != config.digest:
             text = _(
                 "the service runs with another configuration than {file}: restart it first ({how})"
             )
             raise CannotBe(text.format(file=bench.config, how=f"sudo systemctl restart {NAME}"))
         sensor = next((s for s in status["sensors"] if s["name"] == name), None)
         if sensor is None or time.monotonic() > limit_s:
-            why = printable(str((sensor or {}).get("error") or "–"))
+            why = printable((sensor["error"] if sensor else None) or "–")
             text = _("{sensor} has given too few good readings: {why}")
             raise CannotBe(text.format(sensor=name, why=why))
         values = sensor["values"]
@@ -301,12 +299,13 @@ def _walk_in(bench: Bench) -> bool:
     before: tuple[int, int] | None = None
     alone_s: float | None = None
     for status in _statuses(bench):
-        capacity = status.get("capacity") or {}
-        if capacity.get("quality") in (None, "fault", "stale"):
+        capacity = status.get("capacity")
+        quality = None if capacity is None else capacity["quality"]
+        if capacity is None or quality in ("fault", "stale"):
             why = [s["error"] for s in status["sensors"] if s["name"] == "door" and s["error"]]
             text = _("the door is not well: {why}")
-            raise CannotBe(text.format(why=printable(why[0]) if why else capacity.get("quality")))
-        now = capacity["entered_total"], capacity["left_total"]
+            raise CannotBe(text.format(why=printable(why[0]) if why else quality))
+        now = capacity["entered_total"] or 0, capacity["left_total"] or 0
         if before is None:
             before = now
             prose(_("Walk in through the door now: once, alone, from outside. (Ctrl-C ends.)"))
@@ -348,11 +347,10 @@ def _battery(options: argparse.Namespace, bench: Bench) -> int:
 
 def _learned_ah(bench: Bench) -> float | None:
     """Return the capacity that was learned, in ampere-hours; None where none was."""
-    with suppress(Unreadable, control.ControlError):
+    with suppress(Unreadable, ControlError):
         if _is_running(bench):
-            status = control.ask(bench.state_dir, {"command": "status"})
-            found = (status.get("power", {}).get("battery") or {}).get("capacity_ah")
-            return None if found is None else float(found)
+            battery = client.status(bench.state_dir)["power"].get("battery")
+            return None if battery is None else battery["capacity_ah"]
         with closing(AtRest(bench.state_dir)) as store:
             return Totals.restore(store.ledger.totals or {}).charge.capacity_ah
     return None
@@ -433,12 +431,12 @@ def _runs_with(bench: Bench) -> bool:
     limit_s, waiting = time.monotonic() + RESTART_S, threading.Event()
     answered = False
     while time.monotonic() < limit_s:
-        with suppress(control.ControlError):
-            status = control.ask(bench.state_dir, {"command": "status"})
-            if status.get("config") == digest:
-                if (status.get("capacity") or {}).get("quality") in ("ok", "estimated"):
+        with suppress(ControlError):
+            status = client.status(bench.state_dir)
+            if status["config"] == digest:
+                if "capacity" in status and status["capacity"]["quality"] in ("ok", "estimated"):
                     return True
-            elif status.get("ok") and not answered:
+            elif not answered:
                 return False  # it was not restarted
             answered = True
         waiting.wait(ASK_S)
@@ -450,18 +448,15 @@ def _runs_with(bench: Bench) -> bool:
 
 def _is_running(bench: Bench) -> bool:
     try:
-        control.ask(bench.state_dir, {"command": "status"})
-    except control.NotRunning:
+        client.status(bench.state_dir)
+    except NotRunning:
         return False
     return True
 
 
-def _statuses(bench: Bench) -> Iterator[dict[str, Any]]:
+def _statuses(bench: Bench) -> Iterator[Status]:
     """Yield what the running unit says of itself, several times a second. Raises ControlError."""
     waiting = threading.Event()
     while True:
-        status = control.ask(bench.state_dir, {"command": "status"})
-        if not status.get("ok"):
-            raise control.ControlError(str(status.get("error")))
-        yield status
+        yield client.status(bench.state_dir)
         waiting.wait(ASK_S)

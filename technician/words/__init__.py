@@ -31,10 +31,17 @@ CATALOGUES = Path(__file__).with_name("locale")
 
 #: The modules that declare troubles, besides the drivers.
 DECLARING: tuple[str, ...] = (
+    "publisher.agent",
+    "publisher.commanding",
+    "publisher.commands",
+    "publisher.control",
     "publisher.link.dial",
     "publisher.link.refusals",
     "publisher.link.troubles",
     "publisher.config.faults",
+    "publisher.rules.tent",
+    "publisher.rules.zero",
+    "publisher.unit.panel",
     "technician.secrets",
     "publisher.rules.sensed",
     "sensors.doorway",

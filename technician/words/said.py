@@ -12,27 +12,6 @@ from technician.words import _, marked
 
 #: `{name}` stands for any text.
 MESSAGES = (
-    # the unit's commands
-    marked("{path} does not exist: tentwatch is not running, or --state-dir is another"),
-    marked("{path} may not be opened: use sudo, or join group tentwatch"),
-    marked(
-        "tentwatch runs and has not answered for {seconds} s: if it hangs, it is started again within "
-        "a minute; journalctl -u tentwatch says where it hung"
-    ),
-    marked("{path} does not answer ({error}): is tentwatch running?"),
-    marked("{path} gave no answer that makes sense"),
-    marked("tentwatch is stopping: try again in a minute"),
-    marked("the agent is busy: try again in a minute"),
-    marked("too many commands: try again in two minutes"),
-    marked("{key} must be a whole number from {low} to {high}"),
-    marked("this unit has no generator sensor"),
-    marked("{sensor} is no sensor of this unit whose zero can be set"),
-    marked("{sensor} has not been read well for long enough: try again in a minute"),
-    marked("{sensor} reads {current} A: a current flows; disconnect it from the shunt first"),
-    marked("this unit has no lamp (lamp_gpio in [tent] is not set)"),
-    marked(
-        "another tentwatch already uses {path}: stop it first, or choose another --state-dir"
-    ),
     # the store
     marked("another program has {file} open ({error}): stop that program"),
     marked("the disk is full ({error}): free space on it"),

@@ -1,0 +1,271 @@
+"""What each command does, who may give it, and what becomes of it. `COMMANDS` has them all.
+
+A command's effect and its answer are committed together; the answer is sent afterwards. A command that
+is repeated after a power cut is known, or has changed nothing.
+"""
+
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from publisher import commands, messages
+from publisher.clock import Now
+from publisher.commands import Check, Command, Refused
+from publisher.config.load import Config
+from publisher.control import refusal
+from publisher.link.link import Link
+from publisher.link.session import Request
+from publisher.link.stamps import Stamps
+from publisher.recording import Recorder
+from publisher.rules.tent import Tent
+from publisher.status import Status
+from publisher.store.outbox import MAX_ANSWERS
+from publisher.store.rows import ID_LIMIT
+from publisher.store.store import Store
+from publisher.unit.hour import Hour
+from publisher.unit.panel import Panel
+from sensors.reading import Driver
+from sensors.trouble import Trouble, declare, marked
+
+log = logging.getLogger("tentwatch.agent")
+
+#: Commands that are carried out in COMMAND_SPAN_S at most: each is a write to the card, of which
+#: changes may cause one a second as well.
+MAX_COMMANDS = 100
+COMMAND_SPAN_S = 100.0
+#: Refusals are logged at most this often: a flood must not fill the journal.
+REFUSAL_LOG_S = 1.0
+#: Days of the visitor log in one answer, and bytes of the backlog.
+LOG_DAYS, BACKLOG_BYTES = 400, 256 << 10
+
+TOO_MANY = declare(
+    "command.too_many", marked("too many commands"), marked("try again in two minutes")
+)
+
+Result = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What commands work on."""
+
+    config: Config
+    tent: Tent
+    store: Store
+    stamps: Stamps
+    panel: Panel
+    hour: Hour
+    recorder: Recorder
+    drivers: Mapping[str, Driver]
+    status: Callable[[Now], Status]
+
+    def set_zero(self, sensor: str, zero_a: float) -> None:
+        """Have a sensor's driver take `zero_a` off what it reads."""
+        driver: Any = self.drivers[sensor]  # one that has a zero: the tent has looked
+        driver.set_zero(zero_a)
+
+
+# What each does; each returns what its answer says, and raises Trouble where it cannot be done
+
+
+def headcount(unit: Unit, people: int, now: Now) -> Result:
+    """Take a person's count of the people inside."""
+    unit.recorder.note(unit.tent.headcount(people, now))
+    return {"people": unit.tent.totals.occupancy.people}
+
+
+def report(unit: Unit, _: None, now: Now) -> Result:
+    """Do nothing: the record that follows is all."""
+    return {}
+
+
+def identify(unit: Unit, seconds: int, now: Now) -> Result:
+    """Have the lamp show which unit this is."""
+    unit.panel.identify(seconds, now.monotonic_s)
+    return {"seconds": seconds}
+
+
+def zero(unit: Unit, sensor: str, now: Now) -> Result:
+    """Take what a current sensor reads now for its zero."""
+    zero_a = unit.tent.zero(sensor)
+    unit.set_zero(sensor, zero_a)
+    return {"sensor": sensor, "zero_a": zero_a}
+
+
+def serviced(unit: Unit, _: None, now: Now) -> Result:
+    """Take note that the generator has been serviced."""
+    unit.recorder.note(unit.tent.serviced(now))
+    return {"hours_total": unit.tent.snapshot()["power"]["generator"]["hours_total"]}
+
+
+def status(unit: Unit, _: None, now: Now) -> Result:
+    """Return how the unit does."""
+    unit.recorder.store_shown(now)
+    return unit.status(now)
+
+
+def recent(unit: Unit, _: None, now: Now) -> Result:
+    """Return the last hour."""
+    return unit.hour.report(now)
+
+
+def visitor_log(unit: Unit, since: str, now: Now) -> Result:
+    """Return the visitor log from the day `since` on, at most LOG_DAYS of it."""
+    lines = unit.tent.open_lines()
+    unit.recorder.store_lines(lines, now)
+    days = unit.store.days(since)
+    today, undated = lines
+    tent = unit.config.tent
+    return {
+        "id": tent.id,
+        "name": tent.name,
+        "timezone": tent.timezone,
+        "days": days[:LOG_DAYS],
+        "more": len(days) > LOG_DAYS,
+        "today": today,
+        "undated": undated,
+    }
+
+
+def backlog(unit: Unit, ids: tuple[int, int | None], now: Now) -> Result:
+    """Return records that wait for the broker, as they would be sent now: ids in ]after, until].
+
+    Without `until` it is the newest record's id. An answer without records is the last one.
+    """
+    after, until = ids
+    last_id = unit.store.last_id() if until is None else until
+    # What SQLite cannot take would end the loop, or pass for a fault of the store.
+    if not all(-1 <= record_id < ID_LIMIT for record_id in (after, last_id)):
+        raise Refused(commands.NO_RECORD_IDS)
+    rows = unit.store.backlog(after, last_id, BACKLOG_BYTES)
+    return {
+        "records": [unit.stamps.stamp(row) for row in rows],
+        "after": rows[-1].id if rows else after,
+        "until": last_id,
+    }
+
+
+class Task(NamedTuple):
+    """What a command takes and does.
+
+    The broker and the control socket may both give one that is `remote`. The socket alone may give the
+    others, which only ask. `recorded`: it changes what a snapshot says, so that one follows at once.
+    """
+
+    check: Check
+    do: Callable[[Unit, Any, Now], Result]
+    remote: bool = True
+    recorded: bool = True
+
+
+COMMANDS: dict[str, Task] = {
+    "headcount": Task(commands.people, headcount),
+    "report": Task(commands.nothing, report),
+    "identify": Task(commands.seconds, identify, recorded=False),
+    "zero": Task(commands.sensor, zero),
+    "serviced": Task(commands.nothing, serviced),
+    "status": Task(commands.nothing, status, remote=False, recorded=False),
+    "recent": Task(commands.nothing, recent, remote=False, recorded=False),
+    "log": Task(commands.since, visitor_log, remote=False, recorded=False),
+    "backlog": Task(commands.record_ids, backlog, remote=False, recorded=False),
+}
+#: How arguments are checked: of commands that the broker may give, and of all.
+REMOTE_CHECKS = {name: task.check for name, task in COMMANDS.items() if task.remote}
+CHECKS = {name: task.check for name, task in COMMANDS.items()}
+
+
+class Commands:
+    """Carries commands out, each once, and answers them."""
+
+    def __init__(self, unit: Unit, link: Link) -> None:
+        self._unit = unit
+        self._link = link
+        self._answers = OrderedDict(unit.store.answers())  # by cid, the oldest first
+        self._from_broker = _Pace()
+        # Those of the unit itself count apart: nobody shuts out from afar who stands beside it.
+        self._from_unit = _Pace()
+        self._refusal_log_s = 0.0
+        #: Commands from the broker that were refused.
+        self.refused = 0
+
+    def serve(self, request: Request, now: Now) -> None:
+        """Carry out a command from the broker, if it is in order and new, and answer it."""
+        is_large = len(request.correlation or b"") > commands.MAX_BYTES
+        if is_large:
+            request = replace(request, correlation=None)
+        try:
+            command = commands.from_broker(
+                request.command,
+                request.payload,
+                REMOTE_CHECKS,
+                self._unit.config,
+                retained=request.retained,
+                now=now,
+                is_large=is_large,
+            )
+            if command.cid not in self._answers and not self._from_broker.admits(now):
+                raise Refused(TOO_MANY, command.cid)
+        except Refused as refused:
+            self._refuse(request, refused, now)
+            return
+        if command.cid not in self._answers:
+            self._carry_out(command, now)
+        self._link.respond(request, command.cid, self._answers[command.cid])
+
+    def answer(self, message: object, now: Now) -> dict[str, Any]:
+        """Carry out a request of the control socket or the button; return the answer."""
+        try:
+            command = commands.from_unit(message, CHECKS, self._unit.config)
+            task = COMMANDS[command.name]
+            if task.remote and not self._from_unit.admits(now):
+                raise Refused(TOO_MANY)
+            result = task.do(self._unit, command.argument, now)
+        except Trouble as trouble:
+            return refusal(trouble)
+        if task.recorded:
+            self._unit.recorder.record(now)
+        return {"ok": True, **result}
+
+    def _carry_out(self, command: Command, now: Now) -> None:
+        task = COMMANDS[command.name]
+        is_done = False
+        try:
+            result = task.do(self._unit, command.argument, now)
+            answer, is_done = messages.answer(command.cid, **result), True
+        except Trouble as trouble:
+            answer = messages.refusal(command.cid, trouble)
+        self._answers[command.cid] = answer
+        self._unit.recorder.note_answer(command.cid, answer)
+        if len(self._answers) > MAX_ANSWERS:
+            self._answers.popitem(last=False)
+        if is_done and task.recorded:
+            self._unit.recorder.record(now)
+
+    def _refuse(self, request: Request, refused: Refused, now: Now) -> None:
+        self.refused += 1
+        if now.monotonic_s >= self._refusal_log_s:
+            self._refusal_log_s = now.monotonic_s + REFUSAL_LOG_S
+            log.warning("command %r refused: %s", request.command[:40], refused)
+        if refused.cid is None:
+            return
+        # One that was carried out and comes again too late still gets its answer.
+        done = None if request.retained else self._answers.get(refused.cid)
+        answer = done or messages.refusal(refused.cid, refused)
+        self._link.respond(request, refused.cid, answer)
+
+
+class _Pace:
+    """Lets at most MAX_COMMANDS through in COMMAND_SPAN_S."""
+
+    def __init__(self) -> None:
+        self._times_s: deque[float] = deque(maxlen=MAX_COMMANDS)
+
+    def admits(self, now: Now) -> bool:
+        """Say whether one more may come now; if so, it counts."""
+        times_s = self._times_s
+        if len(times_s) == MAX_COMMANDS and now.monotonic_s - times_s[0] < COMMAND_SPAN_S:
+            return False
+        times_s.append(now.monotonic_s)
+        return True

@@ -1,0 +1,74 @@
+"""The agent's inbox: sensors, link, control socket and button put their news in and wait for nothing."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from publisher.link.session import Request
+from sensors.reading import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a sensor has read."""
+
+    readings: Sequence[Reading]
+
+
+@dataclass(frozen=True, slots=True)
+class Pressed:
+    """What was done with the button."""
+
+    readings: Sequence[Reading]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request of the control socket. `answer` wakes whoever waits for it."""
+
+    message: object
+    answer: Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The link is up and wants a fresh snapshot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The agent is to end."""
+
+
+#: A Request is a command from the broker.
+News = Heard | Pressed | Request | Asked | Connected | Stop
+
+
+class Inbox:
+    """News in the order in which it came."""
+
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[News] = SimpleQueue()
+        #: The most that was taken at once.
+        self.most = 0
+
+    def __len__(self) -> int:
+        """Return how much news waits."""
+        return self._queue.qsize()
+
+    def put(self, news: News) -> None:
+        """Add news; may be called from any thread, and from a signal's handler."""
+        self._queue.put(news)
+
+    def take(self, wait_s: float = 0.0) -> list[News]:
+        """Return all that is there; wait up to `wait_s` real seconds for the first."""
+        found: list[News] = []
+        try:
+            if wait_s > 0:
+                found.append(self._queue.get(timeout=wait_s))
+            while True:
+                found.append(self._queue.get_nowait())
+        except Empty:
+            self.most = max(self.most, len(found))
+            return found

@@ -1,0 +1,212 @@
+"""Records: what has happened and snapshots, stored in one transaction and then offered to the link."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from publisher import messages
+from publisher.clock import Now
+from publisher.config.load import Config
+from publisher.link.link import Link
+from publisher.rules.happening import Happening
+from publisher.rules.tent import Tent
+from publisher.rules.usable import usable
+from publisher.status import Reporter
+from publisher.store.store import Store
+from publisher.unit.hour import Hour
+
+log = logging.getLogger("tentwatch.agent")
+
+#: Snapshots for the sake of a change come at most this often (contract, `state`).
+CHANGE_PAUSE_S = 1.0
+STORE_RETRY_S = 60.0
+#: Keys of the blocks of `power` that come from the totals.
+DURABLE_KEYS = (
+    "hours_today",
+    "hours_total",
+    "hours_since_service",
+    "starts_total",
+    "charge_pct",
+    "uncertainty_pct",
+    "capacity_ah",
+    "synchronised",
+    "since_full_h",
+    "gap",
+)
+
+
+class Recorder:
+    """Makes the records of one unit. A snapshot is due every `interval_s`, and soon after a change."""
+
+    def __init__(
+        self,
+        config: Config,
+        tent: Tent,
+        store: Store,
+        link: Link,
+        hour: Hour,
+        reporter: Reporter,
+        now: Now,
+        *,
+        on_file_lost: Callable[[], None],
+    ) -> None:
+        """Begin with nothing to record. `on_file_lost` hears when the store's file was gone."""
+        self._config = config
+        self._tent = tent
+        self._store = store
+        self._link = link
+        self._hour = hour
+        self._reporter = reporter
+        self._on_file_lost = on_file_lost
+        self._pending: list[Happening] = []
+        self._answers: list[tuple[str, str]] = []  # to commands: (cid, JSON), for the next record
+        self._fingerprint, self._recorded = tent.fingerprint(), tent.snapshot()
+        self._lines: object = None  # the visitor log's open lines when they were last shown
+        self._interval_due_s = self._retry_due_s = now.monotonic_s
+        self._change_s = now.monotonic_s - CHANGE_PAUSE_S
+        self._dropped = 0  # rows whose loss was recorded
+        self._was_failed = False
+
+    def note(self, happened: list[Happening]) -> None:
+        """Take what happened into the next record."""
+        self._pending += happened
+        for happening in happened:
+            detail = ", ".join(f"{key} {value}" for key, value in happening.detail.items())
+            log.info("%s%s", happening.event, f": {detail}" if detail else "")
+
+    def note_answer(self, cid: str, answer: str) -> None:
+        """Take the answer to a command into the next record."""
+        self._answers.append((cid, answer))
+
+    def note_losses(self, dropped: int) -> None:
+        """Take note that the loss of so many rows is recorded already."""
+        self._dropped = dropped
+
+    def has_changed(self) -> bool:
+        """Say whether there is something that no record has."""
+        return (
+            bool(self._pending)
+            or self._tent.has_lines()
+            or self._tent.fingerprint() != self._fingerprint
+        )
+
+    def due_s(self) -> float:
+        """Return when the next record is due, in monotonic seconds."""
+        if self.has_changed():
+            return min(self._interval_due_s, self._change_s + CHANGE_PAUSE_S)
+        return self._interval_due_s
+
+    def record_if_due(self, now: Now) -> None:
+        """Make a record where one is due."""
+        if now.monotonic_s >= self._interval_due_s:
+            self.record(now)
+        elif now.monotonic_s >= self._change_s + CHANGE_PAUSE_S and self.has_changed():
+            self._change_s = now.monotonic_s
+            self.record(now)
+
+    def record(self, now: Now) -> None:
+        """Store what has happened and a snapshot in one transaction, and offer them to the link."""
+        tent, config = self._tent, self._config
+        happened, self._pending = self._pending, []
+        answers, self._answers = self._answers, []
+        self._hour.add(happened, now)
+        self._fingerprint, self._recorded = tent.fingerprint(), tent.snapshot()
+        self._interval_due_s = float(round(now.monotonic_s + config.report.interval_s))
+        buffer = self._store.buffer(now)
+        blocks = {**self._recorded, "unit": self._reporter.state()}
+
+        def records(boot: int, seq: int) -> list[tuple[str, str]]:
+            tent_id = config.tent.id
+            made = [
+                ("event", messages.event(tent_id, boot, seq + i, now, happening))
+                for i, happening in enumerate(happened)
+            ]
+            last = seq + len(made)
+            return [*made, ("state", messages.state(config, boot, last, now, blocks, buffer))]
+
+        rows = self._store.append(
+            records, tent.totals.as_dict(), now, days=tent.take_lines(), answers=answers
+        )
+        self._link.offer(rows)
+        self._look_after_store(buffer["dropped"], now)
+
+    def record_rest(self, now: Now) -> None:
+        """Record what no record has yet, before the end."""
+        if self._store.failure is not None:  # what is in memory only would be lost
+            self._retry_store(now)
+        if self.has_changed() or self._answers:
+            self.record(now)
+
+    def store_shown(self, now: Now) -> None:
+        """Store what `status` is about to show, with its events: no power cut may take it back.
+
+        What is stored already is not written again: who asks every second must not wear the card.
+        """
+        if self.has_changed():
+            self.record(now)
+            return
+        shown = self._tent.snapshot()
+        if _durable(shown) != _durable(self._recorded):
+            self._store.append(None, self._tent.totals.as_dict(), now)
+            self._recorded = shown
+
+    def store_lines(self, lines: object, now: Now) -> None:
+        """Store the visitor log's open lines before they are shown, as `store_shown` does."""
+        if self.has_changed():
+            self.record(now)
+        elif lines != self._lines:
+            self._store.append(None, self._tent.totals.as_dict(), now)
+        self._lines = lines
+
+    # The store's file
+
+    def retry_if_due(self, now: Now) -> None:
+        """Try again to write the file, from time to time, while it cannot be written."""
+        if self._store.failure is not None and now.monotonic_s >= self._retry_due_s:
+            self._retry_store(now)
+
+    def note_set_aside(self) -> bool:
+        """Take note of files that were set aside; return whether one was gone."""
+        files = self._store.set_aside()
+        self.note([Happening("store_quarantined", {"file": file}) for file in files])
+        return None in files
+
+    def _retry_store(self, now: Now) -> None:
+        self._retry_due_s = now.monotonic_s + STORE_RETRY_S
+        unread = self._store.retry(now)
+        if unread is not None:
+            boot = self._store.boot
+            saved, counted = (usable(t, self._config, now, boot=boot) or {} for t in unread)
+            self.note(self._tent.add(saved, counted))
+        self._look_after_file()
+        if self._store.failure is None:
+            log.warning("the store can be written again")
+            self.record(now)
+            self._link.look_again()
+
+    def _look_after_store(self, dropped: int, now: Now) -> None:
+        failure = self._store.failure
+        if failure is not None and not self._was_failed:
+            log.error("the store cannot be used: %s; going on in memory meanwhile", failure)
+            self._retry_due_s = now.monotonic_s + STORE_RETRY_S
+        self._was_failed = failure is not None
+        self._look_after_file()
+        self.note(self._tent.alerts({"store_failed": self._was_failed}, now))
+        if dropped > self._dropped:
+            lost, self._dropped = dropped - self._dropped, dropped
+            self.note([Happening("records_dropped", {"records": lost})])
+
+    def _look_after_file(self) -> None:
+        if self.note_set_aside():
+            self._on_file_lost()
+
+
+def _durable(blocks: dict[str, Any]) -> list[Any]:
+    """Return what of a snapshot comes from the totals and must survive a power cut once it is shown."""
+    power = blocks["power"]
+    parts = [power[name] for name in ("mains", "generator", "battery") if name in power]
+    return [
+        blocks.get("capacity"),
+        power["since"],
+        *(part.get(key) for part in parts for key in DURABLE_KEYS),
+    ]
