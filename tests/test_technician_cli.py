@@ -17,8 +17,10 @@ from sensors.registry import DRIVERS
 from sensors.simulated.vedirect import Monitor
 from technician import cli
 from technician.demo.mosquitto import serves
+from technician.terminal import DONE
 from tests import contract
 from tests.conftest import PATIENCE_S, Broker, Subscriber, wait_for
+from tests.terminals import Terminal
 
 TENTWATCH = [str(Path(sys.executable).parent / "tentwatch")]
 
@@ -408,6 +410,21 @@ def test_the_demonstration_ends_soon_after_ctrl_c(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     assert ended(process, log) == 0
     assert not (tmp_path / "state" / "control.sock").exists()
+
+
+def test_the_demonstration_in_a_terminal_leaves_its_last_page(tmp_path: Path) -> None:
+    terminal = Terminal(80, 24, "demo", "--speed", "60", TMPDIR=str(tmp_path))
+    try:
+        terminal.wait_for(r"link +connected")
+        assert terminal.lines()[-1] == "Ctrl-C ends the demonstration."
+        terminal.resize(100, 30)
+        terminal.wait_for(r"(?m)^╭─ Last messages ─{80,}╮$")
+        terminal.type("\x03")
+        assert terminal.wait() == DONE
+        terminal.wait_for("Ctrl-C ends the demonstration")
+        assert b"\x1b[?1049l" in terminal.raw, "the page is left"
+    finally:
+        terminal.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])

@@ -2,12 +2,14 @@
 
 import io
 import json
+import os
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
+from rich.segment import Segment
 
 from publisher.rules import alerts, generator
 from sensors.reading import Quality
@@ -43,6 +45,11 @@ def lines_of(shown: Any) -> list[str]:
     console.print(shown)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().splitlines()
+
+
+def texts(page: list[list[Segment]]) -> list[str]:
+    """Return the lines of a page without their looks."""
+    return ["".join(segment.text for segment in line) for line in page]
 
 
 def joined(lines: list[str]) -> str:
@@ -93,26 +100,18 @@ def test_each_fault_is_told_whole_and_people_and_power_stay_in_sight(
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (100, 30), (200, 60)])
 def test_the_demonstrations_screen_shows_its_last_line(
-    status: dict[str, Any], monkeypatch: pytest.MonkeyPatch, width: int, height: int
+    status: dict[str, Any], width: int, height: int
 ) -> None:
-    monkeypatch.setenv("COLUMNS", str(width))
-    monkeypatch.setenv("LINES", str(height))
+    size = os.terminal_size((width, height))
     screen = Screen(Options(("127.0.0.1", 18830), Path("/tmp/tentwatch-abcdefgh/state"), speed=60))
     for number in range(20):
         screen.sent("tents/v1/demo/link", f'{{"number": {number}}}')
-
-    def shown() -> list[str]:
-        console = Console(width=width, file=io.StringIO())
-        console.print(screen.render(status))
-        assert isinstance(console.file, io.StringIO)
-        return console.file.getvalue().splitlines()
-
-    lines = shown()
+    lines = texts(screen.page(status, size))
     assert len(lines) == min(height, 32), "all of a small terminal is used"
     assert lines[-1].strip() == "Ctrl-C ends the demonstration."
     assert '{"number": 19}' in joined(lines), "the newest message"
     status["sensors"][0].update(quality="fault", error=ERROR)
-    lines = shown()
+    lines = texts(screen.page(status, size))
     assert len(lines) <= height
     assert lines[-1].strip() == "Ctrl-C ends the demonstration."
     assert ERROR in joined(lines)
@@ -125,9 +124,10 @@ def test_no_text_from_outside_commands_the_terminal(status: dict[str, Any]) -> N
         status["store"]["error"] = f"store{control}"
         status["sensors"][0].update(name=f"door{control}", error=f"sensor{control}")
         screen = Screen(Options(("127.0.0.1", 18830), Path("state")))
-        for shown in (status_screen(status), screen.render(status)):
-            assert all(line.isprintable() for line in lines_of(shown)), repr(control)
-            assert "Буча" in joined(lines_of(shown))
+        page = texts(screen.page(status, os.terminal_size((WIDTH, HEIGHT))))
+        for lines in (lines_of(status_screen(status)), page):
+            assert all(line.isprintable() for line in lines), repr(control)
+            assert "Буча" in joined(lines)
 
 
 def test_every_word_of_the_contract_is_marked_for_the_catalogues() -> None:

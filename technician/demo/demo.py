@@ -3,12 +3,12 @@
 import contextlib
 import json
 import signal
-import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from publisher.agent import Agent
@@ -25,8 +25,14 @@ from sensors.simulated.hardware import (
     SimulatedHardware,
 )
 from technician.demo.options import Options
+from technician.terminal import say
+
+if TYPE_CHECKING:
+    from rich.segment import Segment
 
 SEATS = 60
+#: Time between two pages, in seconds.
+REFRESH_S = 0.5
 
 _CONFIG = """\
 [tent]
@@ -96,8 +102,13 @@ def configuration(hardware: SimulatedHardware, host: str, port: int, speed: floa
 
 
 @contextlib.contextmanager
-def demonstration(options: Options, on_sent: Callable[[str, str], None]) -> Iterator[Agent]:
-    """Set up the world and the agent; the world moves while the context is open."""
+def demonstration(
+    options: Options, on_sent: Callable[[str, str], None]
+) -> Iterator[tuple[Agent, Callable[..., None]]]:
+    """Set up the world and the agent; the world moves while the context is open.
+
+    Gives the agent, and what ends both: for a signal or any thread.
+    """
     from sensors.simulated.world import World
 
     clock = DemoClock(options.speed)
@@ -137,36 +148,63 @@ def demonstration(options: Options, on_sent: Callable[[str, str], None]) -> Iter
             world.stop()  # first: what has happened by then is all that is to be reported
             agent.stop()
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, stop)
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup: the terminal may close
-            signal.signal(signal.SIGHUP, stop)
         if options.seconds is not None:
             timer = threading.Timer(options.seconds, stop)
             timer.daemon = True
             timer.start()
             stack.callback(timer.cancel)
-        yield agent
+        yield agent, stop
 
 
 def run(options: Options) -> None:
-    """Run the demonstration until its time is over or Ctrl-C: a screen on a terminal, else lines."""
-    if sys.stdout.isatty():
-        from technician.demo.screen import Screen
+    """Run the demonstration until its time is over or Ctrl-C: a page on a terminal, else lines."""
+    from technician.screen.live import takes_pages
 
-        screen = Screen(options)
-        with demonstration(options, screen.sent) as agent, screen.showing(agent.status):
-            agent.run()
+    if takes_pages():
+        _show_pages(options)
     else:
-        listening: list[Agent] = []
+        _print_messages(options)
 
-        def print_line(topic: str, payload: str) -> None:
+
+def _show_pages(options: Options) -> None:
+    """Show pages until a key or a signal ends it; the last one stays on the terminal."""
+    from technician.demo.screen import Screen
+    from technician.screen.live import Live, looks, printed
+
+    screen, shown = Screen(options), looks()
+    page: Sequence[Sequence[Segment]] = ()
+    with Live(shown) as live, demonstration(options, screen.sent) as (agent, stop):
+        with ThreadPoolExecutor(1, "agent") as pool:
+            running = pool.submit(agent.run)
             try:
-                print(topic, payload, flush=True)  # noqa: T201
-            except OSError:  # nobody reads any more
-                for agent in listening:
-                    agent.stop()
+                while not (running.done() or live.over):
+                    status = agent.status()
+                    if status.get("ok"):
+                        page = screen.page(status, live.size())
+                        live.show(page)
+                    live.wait(REFRESH_S)
+            finally:
+                stop()
+        running.result()
+    for line in page:
+        say(printed(line, shown))
 
-        with demonstration(options, print_line) as agent:
-            listening.append(agent)
-            agent.run()
+
+def _print_messages(options: Options) -> None:
+    """Print each message that the broker has confirmed, until a signal comes."""
+    ends: list[Callable[..., None]] = []
+
+    def print_line(topic: str, payload: str) -> None:
+        try:
+            print(topic, payload, flush=True)  # noqa: T201
+        except OSError:  # nobody reads any more
+            for end in ends:
+                end()
+
+    with demonstration(options, print_line) as (agent, stop):
+        ends.append(stop)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup: the terminal may close
+            signal.signal(signal.SIGHUP, stop)
+        agent.run()

@@ -1,15 +1,13 @@
 """The demonstration's screen: the tent as the agent reports it, and what the broker has confirmed."""
 
-import contextlib
+import os
 import sys
-import threading
 from collections import deque
-from collections.abc import Callable, Iterator
 from typing import Any
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.panel import Panel
+from rich.segment import Segment
 from rich.text import Text
 
 from sensors.json_in import parsed
@@ -24,45 +22,24 @@ from technician.screen.screen import (
 from technician.words import _
 from technician.words.printable import all_printable
 
-REFRESH_S = 0.5
 #: Messages shown, where the rest of the screen leaves them the lines.
 MOST_MESSAGES = 12
 
 
 class Screen:
-    """Redraws itself twice a second from the agent's status."""
+    """Makes pages of the agent's status and of the messages that it has sent."""
 
-    def __init__(self, options: "Options") -> None:
+    def __init__(self, options: Options) -> None:
         self._options = options
-        self._console = Console()
         self._messages: deque[tuple[str, str]] = deque(maxlen=MOST_MESSAGES)
 
     def sent(self, topic: str, payload: str) -> None:
         """Take note of a message that the broker has confirmed."""
         self._messages.append((topic, payload))
 
-    @contextlib.contextmanager
-    def showing(self, status: Callable[[], dict[str, Any]]) -> Iterator[None]:
-        """Show the screen while the context is open; `status` asks the agent."""
-        closing = threading.Event()
-        with Live(Text(_("starting …")), console=self._console, auto_refresh=False) as live:
-
-            def redraw() -> None:
-                while not closing.wait(REFRESH_S):
-                    found = status()
-                    if found.get("ok"):
-                        live.update(self.render(found), refresh=True)
-
-            thread = threading.Thread(target=redraw, name="screen", daemon=True)
-            thread.start()
-            try:
-                yield
-            finally:
-                closing.set()
-                thread.join(1.0)
-
-    def render(self, status: dict[str, Any]) -> Group:
-        """Return the screen for a status, with as many messages as the terminal has lines for."""
+    def page(self, status: dict[str, Any], size: os.terminal_size) -> list[list[Segment]]:
+        """Return the lines for a status, with as many messages as there is room for below it."""
+        console = Console(width=size.columns, height=size.lines, color_system=None)
         status = all_printable(status)
         speed = ""
         if self._options.speed != 1:
@@ -85,14 +62,15 @@ class Screen:
             style="dim",
         )
         above = Group(head, people_and_power(status), sensors_and_link(status), faults(status))
-        others = len(self._console.render_lines(Group(above, where)))
-        room = min(MOST_MESSAGES, self._console.height - others - 2)
+        page = console.render_lines(Group(above, where), pad=False)
+        room = min(MOST_MESSAGES, size.lines - len(page) - 2)
         if room < 1:
-            return Group(above, where)
-        return Group(above, messages_panel(list(self._messages)[-room:], room), where)
+            return page
+        messages = _messages_panel(list(self._messages)[-room:], room)
+        return console.render_lines(Group(above, messages, where), pad=False)
 
 
-def messages_panel(sent: list[tuple[str, str]], lines_shown: int) -> Panel:
+def _messages_panel(sent: list[tuple[str, str]], lines_shown: int) -> Panel:
     """Return the last messages, the newest last, each on one line."""
     lines = Text(no_wrap=True, overflow="ellipsis")
     for topic, payload in sent:

@@ -1,4 +1,4 @@
-"""A terminal that shows a page: only what has changed is sent, and it is left in order, however it ends.
+"""A terminal that shows a page: only what changes is sent, and it is left in order, however it ends.
 
 A slow link takes few bytes: of each line the part that differs from what stands there already.
 """
@@ -17,10 +17,11 @@ from typing import Any, NamedTuple, TextIO
 
 from rich.cells import cell_len
 from rich.color import ColorSystem
+from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
 
-Lines = Sequence[Sequence[Segment]]
+Line = Sequence[Segment]
 #: What a terminal is written in at a time: a signal is heeded in between.
 PIECE_BYTES = 256
 #: Time that a terminal which takes nothing gets to be left in order.
@@ -57,7 +58,31 @@ def has_ascii_only(stream: TextIO) -> bool:
     return codecs.lookup(stream.encoding or "ascii").name != "utf-8"
 
 
-def cells(line: Sequence[Segment], *, ascii_only: bool) -> list[Cell]:
+class Looks(NamedTuple):
+    """What a terminal can show: any codes at all, colours, more letters than ASCII, blocks of ink."""
+
+    codes: bool
+    colours: ColorSystem | None
+    ascii_only: bool
+    blocks: bool
+
+
+def looks() -> Looks:
+    """Return what this process's terminal can show; a file takes no codes."""
+    console = Console()
+    system = console.color_system
+    colours = None if system is None or console.no_color else ColorSystem.STANDARD
+    ascii_only = has_ascii_only(sys.stdout)
+    blocks = not ascii_only and os.environ.get("TERM") != "linux"  # its fonts lack most of them
+    return Looks(system is not None, colours, ascii_only, blocks)
+
+
+def takes_pages() -> bool:
+    """Say whether standard output is a terminal in which lines can be changed."""
+    return sys.stdout.isatty() and not Console().is_dumb_terminal
+
+
+def cells(line: Line, *, ascii_only: bool) -> list[Cell]:
     """Return a line letter by letter."""
     found: list[Cell] = []
     for segment in line:
@@ -88,6 +113,12 @@ def rendered(line: Sequence[Cell], colours: ColorSystem | None) -> str:
         parts.append(text if style is None else style.render(text, color_system=system))
         at = end
     return "".join(parts)
+
+
+def printed(line: Line, seen: Looks) -> str:
+    """Return a line of a page as it is printed once."""
+    letters = cells(line, ascii_only=seen.ascii_only)
+    return rendered(letters, seen.colours) if seen.codes else "".join(c.text for c in letters)
 
 
 def update(old: Sequence[Cell], new: Sequence[Cell], row: int, colours: ColorSystem | None) -> str:
@@ -154,10 +185,10 @@ class Live:
     it meanwhile.
     """
 
-    def __init__(self, *, colours: ColorSystem | None, ascii_only: bool) -> None:
+    def __init__(self, seen: Looks) -> None:
         self.over = False
-        self._colours = colours
-        self._ascii_only = ascii_only
+        self._colours = seen.colours
+        self._ascii_only = seen.ascii_only
         self._screen = sys.stdout.fileno()
         self._keys: int | None = sys.stdin.fileno() if sys.stdin and sys.stdin.isatty() else None
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -228,7 +259,7 @@ class Live:
                 return found
         return USUAL_SIZE
 
-    def show(self, lines: Lines) -> None:
+    def show(self, lines: Sequence[Line]) -> None:
         """Show a page, which must fit the terminal's `size`."""
         if self.over or self._suspended:
             return

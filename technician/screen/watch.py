@@ -1,7 +1,6 @@
 """`tentwatch watch`: the unit live in the terminal, asked once a second."""
 
 import argparse
-import os
 import sys
 import threading
 import time
@@ -10,7 +9,6 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rich.color import ColorSystem
 from rich.console import Console, Group, RenderableType
 from rich.segment import Segment
 from rich.text import Text
@@ -18,9 +16,9 @@ from rich.text import Text
 from publisher.control import ControlError
 from technician import client
 from technician.screen import graph, screen
-from technician.screen.live import Live, cells, has_ascii_only, rendered
+from technician.screen.live import Live, looks, printed, takes_pages
 from technician.screen.screen import word
-from technician.terminal import DONE, FAILED, complain
+from technician.terminal import DONE, FAILED, complain, say
 from technician.words import _, counted, outline, told
 from technician.words.printable import all_printable
 from technician.words.said import said
@@ -28,7 +26,7 @@ from technician.words.said import said
 ASK_S = 1.0
 #: An answer that is older is shown as an old one.
 OLD_S = 3.5
-#: Two columns need so many, and a page of its own length when it is printed is so wide.
+#: Least width in letters for two columns, and the width of a page that is printed to a file.
 TWO_COLUMNS, PRINTED_COLUMNS = 70, 100
 #: Points of an hour that is whole, one a minute.
 HOUR_MIN = 60
@@ -49,29 +47,23 @@ class Seen(NamedTuple):
 
 def run(options: argparse.Namespace) -> int:
     """Show the running unit until q or Ctrl-C; once where asked to, or where there is no terminal."""
-    console = Console()
-    ascii_only = has_ascii_only(sys.stdout)
-    blocks = not ascii_only and os.environ.get("TERM") != "linux"  # its fonts lack most of them
-    system = console.color_system
-    colours = None if system is None or console.no_color else ColorSystem.STANDARD
-    if options.once or not sys.stdout.isatty() or console.is_dumb_terminal:
+    shown = looks()
+    if options.once or not takes_pages():
         seen = _ask(options.state_dir, None)
         if seen.status is None:
             complain(seen.trouble or "")
             return FAILED
-        width = console.width if sys.stdout.isatty() else PRINTED_COLUMNS
-        for line in Page(width, NO_LIMIT, blocks=blocks).lines(seen, 0.0):
-            letters = cells(line, ascii_only=ascii_only)
-            plain = "".join(cell.text for cell in letters)
-            print(rendered(letters, colours) if system is not None else plain)  # noqa: T201
+        width = Console().width if sys.stdout.isatty() else PRINTED_COLUMNS
+        for line in Page(width, NO_LIMIT, blocks=shown.blocks).lines(seen, 0.0):
+            say(printed(line, shown))
         return DONE
-    with Live(colours=colours, ascii_only=ascii_only) as live:
+    with Live(shown) as live:
         asking = _Asking(options.state_dir, live.wake)
         asking.start()
         while not live.over:
             seen, now_s = asking.seen, time.monotonic()
             size = live.size()
-            page = Page(size.columns, size.lines, blocks=blocks, keys=_("q ends"))
+            page = Page(size.columns, size.lines, blocks=shown.blocks, keys=_("q ends"))
             live.show(page.lines(seen, now_s - seen.at_s))
             live.wait(2 * ASK_S)  # until there is an answer, nearly always
         asking.stop()
