@@ -126,7 +126,7 @@ def test_a_cut_is_tried_just_before_each_change() -> None:
 
 
 def test_a_mark_is_read_as_it_was_written() -> None:
-    mark = {"what": "told", "t": 1.5, "records": [[1, 2]], "more": "x" * 600}
+    mark = {"what": "received", "t": 1.5, "records": [[1, 2]], "more": "x" * 600}
     assert len(encode(mark)) == 2 * SECTOR
     assert decode(encode(mark)) == mark
     for other in (b"", bytes(SECTOR), sectors("a"), b"tent"):
@@ -149,7 +149,7 @@ def shown(*marks: dict[str, Any]) -> Shown:
 
 
 def told(*records: tuple[int, int], cuts: tuple[int, ...] = (), **totals: float) -> dict[str, Any]:
-    return {"what": "told", "records": records, "cuts": cuts, "totals": [totals]}
+    return {"what": "received", "records": records, "cuts": cuts, "totals": [totals]}
 
 
 def test_a_total_that_was_shown_may_not_shrink() -> None:

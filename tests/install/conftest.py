@@ -1,4 +1,4 @@
-"""What the tests of the installation share: the bundles, the machines, and the figures."""
+"""Fixtures of the installation's tests: the bundles, the machines, and the figures."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from tests import bundle
 from tests.install.machine import RELEASES, Machine, Release, clean_root, prepare
 from tests.vm.image import Unavailable
 
-#: The short form: one release, and of the other that a bundle installs and the unit reports.
+#: The short form: all of one release; of the other only that a bundle installs and the unit reports.
 QUICK = bool(os.environ.get("QUICK"))
 
 _figures: dict[str, str] = {}
@@ -62,17 +62,17 @@ def machine(root: Path) -> Iterator[Machine]:
 
 
 def only_on(release: Release, number: int) -> None:
-    """What does not depend on the release is tried on one: each installation takes its time."""
+    """Skip a test that does not depend on the release on all others: each installation takes time."""
     if release.number != number:
         pytest.skip(f"is tried on Debian {number}")
 
 
-#: For what the short form leaves out.
+#: Marks tests that the short form leaves out.
 long = pytest.mark.skipif(QUICK, reason="not in the short form")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In the short form, try on Debian 12 only that a bundle installs and the unit reports."""
+    """In the short form, test on Debian 12 only that a bundle installs and the unit reports."""
     for item in items:
         if "bookworm" in item.name and "from_a_clean_debian" not in item.name:
             item.add_marker(long)
@@ -80,7 +80,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def figures() -> dict[str, str]:
-    """What was measured, by name; it is printed at the end."""
+    """The measured figures by name; they are printed at the end."""
     return _figures
 
 

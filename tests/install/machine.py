@@ -1,6 +1,6 @@
-"""A clean Debian that a bundle is installed on: as a chroot, or started with its own systemd.
+"""A clean Debian on which a bundle is installed: as a chroot, or started with its own systemd.
 
-Nothing of it has a network beyond its own loopback. What is kept is in the cache of tests/vm/image.py.
+It has no network beyond its own loopback. The roots are kept in the cache of tests/vm/image.py.
 """
 
 import os
@@ -18,10 +18,10 @@ from typing import IO, Any, NamedTuple
 
 from tests.vm.image import LEFT_OUT, Unavailable, cached, digest, install, run
 
-#: What the host needs: a program and the Debian package that brings it.
+#: Programs that the host needs, with the Debian package of each.
 TOOLS = {"mmdebstrap": "mmdebstrap", "systemd-nspawn": "systemd-container", "ip": "iproute2"}
-#: What Raspberry Pi OS Lite has of what matters here, and a broker for the centre's part. Not lgpio, which
-#: Debian itself does not have.
+#: The packages of Raspberry Pi OS Lite that matter here, and a broker for the centre. Not lgpio, which Debian
+#: does not have.
 PACKAGES = (
     "dbus",
     "iproute2",
@@ -31,7 +31,7 @@ PACKAGES = (
     "systemd-sysv",
     "udev",
 )
-#: Nothing here takes so long unless it has failed.
+#: Longest wait in seconds; only a failed test reaches it.
 PATIENCE_S = 120.0
 CLEAN = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
 
@@ -66,7 +66,7 @@ def prepare() -> None:
 
 
 def kept(release: Release) -> Path:
-    """Return the root that is kept of a release, made if need be. Raises Unavailable."""
+    """Return the kept root of a release, made if need be. Raises Unavailable."""
     key = digest(release.name, *PACKAGES, *LEFT_OUT)
 
     def make(folder: Path) -> None:
@@ -85,7 +85,7 @@ def kept(release: Release) -> Path:
 
 @contextmanager
 def clean_root(release: Release) -> Iterator[Path]:
-    """Give a root that is as clean as the kept one, which stays so. Raises Unavailable."""
+    """Yield an overlay of the kept root, which stays clean. Raises Unavailable."""
     lower = kept(release)
     with tempfile.TemporaryDirectory() as folder:
         merged, upper, work = (Path(folder, name) for name in ("merged", "upper", "work"))
@@ -100,7 +100,7 @@ def clean_root(release: Release) -> Iterator[Path]:
 
 
 def in_chroot(root: Path, *command: str) -> Done:
-    """Run a command in a chroot without a network, with /dev and /proc as a chroot has them."""
+    """Run a command in a chroot without a network, with the usual /dev and /proc."""
     prepared = (
         'mount --bind /dev "$0/dev"; mount -t proc proc "$0/proc"; mount -t tmpfs tmpfs "$0/run"; '
         'exec chroot "$0" "$@"'
@@ -124,12 +124,12 @@ def finished(process: "subprocess.Popen[str]") -> Done:
 
 
 class Machine:
-    """A root that is started: systemd, journal, units and cgroups are real, the kernel is the host's."""
+    """A started root: systemd, journal, units and cgroups are real, the kernel is the host's."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._outermost: subprocess.Popen[bytes] | None = None
-        #: Its cgroups on the host, as long as it is on.
+        #: Its cgroups on the host while it is on.
         self.cgroups: list[Path] = []
 
     def __enter__(self) -> "Machine":
@@ -144,8 +144,8 @@ class Machine:
         self.cgroups = own_cgroups()
         files = " ".join(str(cgroup / "cgroup.procs") for cgroup in self.cgroups)
         with console.open("wb") as output:
-            # In a PID namespace of its own it sees no process of the host, and when its first process
-            # ends, the kernel ends all others.
+            # In a PID namespace of its own it sees no process of the host. When its first process ends,
+            # the kernel ends all others.
             self._outermost = subprocess.Popen(
                 ("sh", "-ec", f'for file in {files}; do echo $$ >$file; done; exec "$@"', "sh",
                  "unshare", "--pid", "--fork", "--kill-child", "--mount-proc",
@@ -154,18 +154,18 @@ class Machine:
                 env={**CLEAN, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             )  # fmt: skip
-        # A service's start waits for systemd to be far enough.
+        # Services can start only after this.
         if not until(lambda: self.attempt("systemctl is-active -q multi-user.target").code == 0):
             said = console.read_text(errors="replace")[-2000:]
             self.cut()
             raise Unavailable(f"systemd does not start in a container here:\n{said}")
 
     def cut(self) -> None:
-        """Pull the plug. What is on its disk by then stays: the host's kernel has it."""
+        """Pull the plug. All its writes so far survive, because the host's kernel has them."""
         outermost, self._outermost = self._outermost, None
         if outermost is not None:
             for nspawn in children(outermost.pid):
-                os.kill(nspawn, signal.SIGKILL)  # the first of its namespace, and so all
+                os.kill(nspawn, signal.SIGKILL)  # and with it its whole namespace
             outermost.wait(PATIENCE_S)
         until(lambda: all(map(removed, self.cgroups)))
 
@@ -177,7 +177,7 @@ class Machine:
         return next(iter(found), None)
 
     def begin(self, command: str, stdin: int | IO[str] = subprocess.DEVNULL) -> Any:
-        """Begin a command of the shell's as root."""
+        """Start a shell command as root."""
         assert self._outermost is not None, "it is off"
         first = self.first()
         if first is None:
@@ -188,23 +188,23 @@ class Machine:
         )
 
     def attempt(self, command: str, stdin: int | IO[str] = subprocess.DEVNULL) -> Done:
-        """Have the shell run a command as root."""
+        """Run a shell command as root."""
         try:
             return finished(self.begin(command, stdin))
         except ProcessLookupError as error:
             return Done(-1, str(error))
 
     def run(self, command: str) -> str:
-        """Have the shell run a command as root, which must end well; return what it printed."""
+        """Run a shell command as root, which must succeed; return its output."""
         done = self.attempt(command)
         assert done.code == 0, f"{command}\nended with {done.code}:\n{done.output}"
         return done.output
 
 
 def own_cgroups() -> list[Path]:
-    """Make a cgroup in each hierarchy that systemd may use: what systemd-nspawn makes goes below it.
+    """Make a cgroup in each hierarchy that systemd may use, for systemd-nspawn's cgroups.
 
-    Else it would put its own below the cgroup of whoever runs the tests, where two machines would share
+    Otherwise systemd-nspawn would put them below the cgroup of the tests, where two machines would share
     them, and leave them there.
     """
     top = Path("/sys/fs/cgroup")
@@ -217,7 +217,7 @@ def own_cgroups() -> list[Path]:
 
 
 def removed(cgroup: Path) -> bool:
-    """Remove a cgroup with those below it; return whether none of them holds a process any more."""
+    """Remove a cgroup with those below it; return whether all were empty."""
     below = [Path(folder) for folder, _folders, _files in os.walk(cgroup, topdown=False)]
     try:
         for folder in below:
@@ -238,7 +238,7 @@ def children(process: int) -> list[int]:
 
 
 def until(condition: Callable[[], bool], patience_s: float = 60.0) -> bool:
-    """Wait until a condition holds; return whether it came to that."""
+    """Wait until a condition holds; return whether it did."""
     deadline_s = time.monotonic() + patience_s
     pause = threading.Event()
     while not condition():

@@ -1,4 +1,4 @@
-"""What is in the bundles: wheels that fit, all of them, and nothing for another processor."""
+"""The bundles hold all wheels, for the right Python and processor, and nothing else."""
 
 import re
 import struct
@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from tests import bundle
 
-#: What an ELF file says of its processor: e_machine, in elf.h.
+#: The processor in an ELF file: e_machine, in elf.h.
 MACHINES = {"aarch64": 183, "x86_64": 62}
 
 
@@ -54,7 +54,7 @@ def test_every_requirement_is_there_in_its_version(wheels: dict[str, bytes]) -> 
 def test_what_is_compiled_is_for_this_processor(
     wheels: dict[str, bytes], target: bundle.Target
 ) -> None:
-    """Blinka carries helpers for many processors, which nothing here calls: its wheel is for any."""
+    """Except Blinka's helpers for many processors, which nothing here calls; its wheel fits all."""
     machines = set()
     for name, content in wheels.items():
         if not name.endswith("-any.whl"):

@@ -1,4 +1,4 @@
-"""`install.sh` in a chroot, where systemd does not run: what it refuses, and that it installs."""
+"""`install.sh` in a chroot without systemd: its refusals, and an installation."""
 
 import shutil
 from pathlib import Path
@@ -78,10 +78,10 @@ def test_only_root_installs(root: Path, folder: Path) -> None:
 
 def test_what_is_missing_of_debian_is_named(root: Path, folder: Path, release: Release) -> None:
     venv, away = root / f"usr/lib/python{release.python}/ensurepip", root / "root/away"
-    shutil.move(venv, away)  # an overlay does not rename what is below it
+    shutil.move(venv, away)  # an overlay cannot rename a directory of its lower layer
     refused(root, folder, "sudo apt-get install python3-venv")
     shutil.move(away, venv)
-    # On a Pi lgpio is needed as well; elsewhere there are no lines to use it on.
+    # On a Pi lgpio is needed as well; other machines have no GPIO lines.
     refused(root, folder, "sudo apt-get install python3-lgpio", before=A_PI)
 
 
@@ -89,9 +89,9 @@ A_PI = (
     "mount -t tmpfs tmpfs /sys; mkdir -p /sys/firmware/devicetree/base;"
     "printf 'Raspberry Pi 4' >/sys/firmware/devicetree/base/model;"
 )
-#: Where Debian's would be.
+#: Creates an lgpio where Debian's would be.
 LGPIO = "touch /usr/lib/python3/dist-packages/lgpio.py;"
-#: What lies about in a folder, or in a root's shell, and must lead nobody astray.
+#: Files in the folder and variables of a root shell that must have no effect.
 ASTRAY = (
     "echo 'raise SystemExit(9)' >{folder}/venv.py; touch {folder}/wheels/old-1-py3-none-any.whl;"
     "export CDPATH=/tmp;"

@@ -1,4 +1,4 @@
-"""A machine that is started leaves the host as it was."""
+"""A started machine leaves nothing behind on the host."""
 
 from pathlib import Path
 

@@ -80,7 +80,7 @@ def cut_short(wheel: Path) -> None:
 
 
 def newest_state(machine: Machine) -> dict[str, Any]:
-    """Return the next state that the centre gets, held against the contract."""
+    """Return the next state that the centre receives, checked against the contract."""
     topic = f"tents/v1/{ID}/state"
     said = machine.run(f"mosquitto_sub -h 127.0.0.1 -t {topic} -R -C 1 -W 60")
     return contract.check(topic, said)
@@ -98,12 +98,12 @@ def process(machine: Machine) -> str:
     return machine.run("systemctl show --value -p MainPID tentwatch")
 
 
-#: What those who add a user leave beside the files that they change.
+#: Files that adding a user leaves beside the changed ones.
 OF_ACCOUNTS = {"etc/.pwd.lock", *(f"etc/{f}-" for f in ("passwd", "shadow", "group", "gshadow"))}
 
 
 def files(root: Path) -> set[str]:
-    """Return what an installation leaves behind, or takes away."""
+    """Return the files that an installation may add or remove."""
     return {
         str(path.relative_to(root))
         for part in ("boot", "etc", "opt", "usr/local", "var/lib/tentwatch")
@@ -146,7 +146,7 @@ def plug_in_a_shunt(machine: Machine) -> None:
 
 
 def failing(machine: Machine) -> set[str]:
-    """Return the checks that fail by `tentwatch doctor`, whose exit code must fit."""
+    """Return the failed checks of `tentwatch doctor`; its exit code must fit."""
     done = machine.attempt("tentwatch doctor --json")
     checks = json.loads(done.output)["checks"]
     found = {check["key"] for check in checks if check["verdict"] == "fail"}
@@ -180,7 +180,7 @@ def test_what_was_installed_by_hand_is_taken_over(
     assert number_of(newest_state(machine)) > before
     assert machine.run(
         "/opt/tentwatch-a/bin/tentwatch status --json"
-    )  # the version before is whole
+    )  # the previous version is complete
 
 
 def test_a_version_that_crashes_at_its_start_is_not_installed(
@@ -196,7 +196,7 @@ def test_a_version_that_crashes_at_its_start_is_not_installed(
     )
     assert done.code == 1, done.output
     assert "does not answer after its start" in done.output
-    assert "this version crashes" in done.output  # of the journal
+    assert "this version crashes" in done.output  # from the journal
     assert "The previous version runs again." in done.output
     assert in_use(machine) == used
     assert number_of(newest_state(machine)) > before
@@ -243,7 +243,7 @@ def test_a_configuration_that_the_new_version_refuses_keeps_the_version_before(
 def test_an_installation_that_is_cut_off_leaves_a_unit_that_reports(
     machine: Machine, folder: Path, release: Release, at: str, cut: bool
 ) -> None:
-    """Be it by a kill, or with the machine's power."""
+    """Cut off by a kill, or by a power cut."""
     only_on(release, 13)
     before = number_of(newest_state(machine))
     at_work = machine.begin(f"exec {folder}/install.sh --offline")
@@ -274,7 +274,7 @@ def test_after_all_that_an_upgrade_succeeds(
     assert {in_use(machine), used} == {"tentwatch-a", "tentwatch-b"}
     assert number_of(newest_state(machine)) > before
     machine.run("! test -e /run/systemd/system.control/tentwatch.service")
-    # As it is told to start from now on, it starts.
+    # It also starts from the installed unit.
     machine.run("systemctl restart tentwatch && tentwatch status --json")
 
 

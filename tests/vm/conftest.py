@@ -1,4 +1,4 @@
-"""What the tests in the virtual machine share: its image, the tent in it, and the figures."""
+"""Fixtures of the tests in the virtual machine: its image, the tent in it, and the figures."""
 
 import os
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import pytest
 from tests.vm.image import Image, Unavailable, prepare
 from tests.vm.tent import Tent
 
-#: The short form leaves out what takes long and is seldom broken.
+#: The short form leaves out tests that take long and seldom fail.
 QUICK = bool(os.environ.get("QUICK"))
 
 _figures: dict[str, str] = {}
@@ -17,7 +17,7 @@ _not_tested: list[str] = []
 
 @pytest.fixture(scope="session")
 def image() -> Image:
-    """Return the image of this checkout; without one nothing here is tested, and that is told."""
+    """Return the image of this checkout; without one all tests here are skipped, with the reason."""
     try:
         return prepare()
     except Unavailable as reason:
@@ -38,7 +38,7 @@ def tent(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ten
 
 @pytest.fixture(scope="session")
 def figures() -> dict[str, str]:
-    """What was measured, by name; it is printed at the end."""
+    """The measured figures by name; they are printed at the end."""
     return _figures
 
 

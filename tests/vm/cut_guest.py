@@ -1,8 +1,8 @@
-"""What runs in the virtual machine while the writes of its disk are logged.
+"""Runs in the virtual machine while the writes of its disk are logged.
 
 `python -m tests.vm.cut_guest STATE_DIR DEVICE OFFSET SECONDS SEED`: a broker that comes and goes, a
-subscriber, somebody who asks `status`, and the unit, again and again. All but the unit's state lies
-in memory.
+subscriber, repeated `status` requests, and the unit, again and again. Everything but the unit's state
+is in memory.
 """
 
 import json
@@ -26,14 +26,14 @@ from tests.vm.cut_witness import ROOM, Marks, names_of, records_in, totals_of
 
 TIME_EVERY_S = 0.03
 STATUS_EVERY_S = 2.0
-#: Records in a burst, so that there are checkpoints of the WAL as well.
+#: Number of records in a burst, so that there are checkpoints of the WAL as well.
 REPORTS = 40
 BROKER_UP_S, BROKER_DOWN_S = (6.0, 15.0), (1.0, 5.0)
 UNIT_S = (5.0, 18.0)
 
 
 class Witness:
-    """Threads that note what can be seen of the unit, until it is closed."""
+    """Threads that note everything that the unit shows, until it is closed."""
 
     def __init__(self, marks: Marks, port: int, state_dir: Path, seed: int) -> None:
         self._marks = marks
@@ -71,7 +71,7 @@ class Witness:
                 self._marks.write("checkpoint")
 
     def _database_written(self) -> int | None:
-        """Return when the database itself was written: at checkpoints; else its WAL is."""
+        """Return when the database itself was last written, which happens only at checkpoints of its WAL."""
         try:
             return (self._state_dir / FILE).stat().st_mtime_ns
         except OSError:
@@ -92,7 +92,7 @@ class Witness:
         try:
             answer = control.ask(self._state_dir, request)
         except control.ControlError:
-            return  # the unit is being started again
+            return  # the unit is restarting
         if "capacity" in answer:
             self._marks.write("status", boot=answer["boot"], totals=totals_of(answer))
 
@@ -111,7 +111,7 @@ class Witness:
         records = records_in(content)
         if records:
             shown = [totals_of(record) for record in records if "capacity" in record]
-            self._marks.write("told", **names_of(records), totals=shown)
+            self._marks.write("received", **names_of(records), totals=shown)
 
     def _upset_broker(self) -> None:
         with tempfile.TemporaryDirectory(dir="/run") as directory:

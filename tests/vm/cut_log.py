@@ -1,4 +1,4 @@
-"""What a power cut leaves of a disk, from the log of its writes and flushes.
+"""The content of a disk after a power cut, from the log of its writes and flushes.
 
 The log's format is that of Linux's dm-log-writes (Documentation/admin-guide/device-mapper/
 log-writes.rst), which QEMU's `blklogwrites` writes too: a sector with the header, then for each
@@ -10,7 +10,7 @@ import struct
 from collections.abc import Sequence
 from typing import IO, NamedTuple
 
-#: What a disk writes whole or not at all.
+#: Bytes that a disk writes completely or not at all.
 SECTOR = 512
 _MAGIC = 0x6A736677736872
 _HEADER = struct.Struct("<QQQI")  # magic, version, entries at the last flush, bytes of a sector
@@ -28,9 +28,9 @@ class Entry(NamedTuple):
 
 
 def read(log: IO[bytes]) -> list[Entry]:
-    """Return what a log holds; one that was cut off in an entry ends before that entry.
+    """Return the entries of a log; if it was cut off within an entry, it ends before that entry.
 
-    Raises ValueError where it is no such log, or holds what this module knows nothing of.
+    Raises ValueError if it is not such a log, or has an entry of an unknown kind.
     """
     head = log.read(_HEADER.size)
     if len(head) < _HEADER.size:
@@ -54,19 +54,19 @@ def read(log: IO[bytes]) -> list[Entry]:
 
 
 class Disk:
-    """A disk under power cuts, which must be asked for in rising order."""
+    """A disk under power cuts; they must be requested in ascending order."""
 
     def __init__(self, first: bytes, entries: Sequence[Entry]) -> None:
-        """Begin with the contents `first`, before any of the entries; what lies behind is left out."""
+        """Begin with the contents `first`, before all entries; writes beyond its end are ignored."""
         self._entries = entries
-        self._flushed = bytearray(first)  # as it is for certain
-        self._until = 0  # entries that are in it
+        self._flushed = bytearray(first)  # the flushed content
+        self._until = 0  # number of entries in it
 
     def cut(self, after: int, chance: random.Random) -> bytearray:
-        """Return what a cut leaves after so many entries.
+        """Return the disk's content after a cut behind a number of entries.
 
-        Everything up to the last flush is there. Of what was written since, each sector is there or
-        is not, by chance: a disk keeps it in its cache and writes it in any order.
+        Everything up to the last flush is there. Each sector written since is there at random: a disk
+        keeps it in its cache and writes it in any order.
         """
         entries = self._entries
         for i in range(after - 1, self._until - 1, -1):
@@ -85,10 +85,10 @@ class Disk:
 
 
 def moments(entries: Sequence[Entry], size: int) -> list[int]:
-    """Return the numbers of entries after which a cut is worth a try.
+    """Return the numbers of entries after which a cut is worth testing.
 
-    That is where the next entry changes the first `size` bytes of the disk or flushes it: between
-    two such entries every cut leaves the same, and the last one has the most to be held to.
+    There the next entry changes the first `size` bytes of the disk or flushes it. Between two such
+    entries every cut leaves the same, and after the last one most data has been shown.
     """
     found = [
         i

@@ -1,8 +1,8 @@
-"""The unit under power cuts: the real agent in a busy tent, and the marks of what truly happens.
+"""The unit under power cuts: the real agent in a busy tent, and marks of what truly happens.
 
 Runs in the virtual machine: `python -m tests.vm.cut_unit STATE_DIR PORT DEVICE OFFSET SECONDS END SEED`.
-It ends by `stop`, as the service is stopped, or by `kill`, in a quiet moment in which nothing is
-left to be stored; so the totals must be exactly what happened.
+It ends by `stop`, as the service does, or by `kill`, at a quiet moment in which everything is stored.
+So the totals must match exactly what happened.
 """
 
 import json
@@ -23,13 +23,13 @@ from sensors.simulated.hardware import SimulatedHardware
 from technician.demo.demo import configuration
 from tests.vm.cut_witness import Marks, names_of, records_in, totals_of
 
-#: How long somebody takes to each edge of the beams: outer blocked, inner, outer free, inner.
+#: Seconds between the edges of a passage: outer blocked, inner blocked, outer free, inner free.
 STRIDES_S = (0.09, 0.1, 0.09)
 SETTLE_LIMIT_S = 60.0
 
 
 class Tent:
-    """The world around the unit: far busier than any tent, so that no moment is without a change."""
+    """The world around the unit: far busier than any tent, so that something changes all the time."""
 
     def __init__(
         self, hardware: SimulatedHardware, marks: Marks, seed: int, now_s: Callable[[], float]
@@ -63,7 +63,7 @@ class Tent:
             edges = ((not inward, True), (inward, True), (not inward, False), (inward, False))
             step_s = self._now_s()
             for (inner, blocked), stride_s in zip(edges, (*STRIDES_S, 0.0), strict=True):
-                # By the plan, however late a busy emulator is: nobody stands still in the door.
+                # The planned time, even if a busy emulator is late: nobody stands still in the door.
                 self._hardware.set_beam(inner=inner, blocked=blocked, at_s=step_s)
                 at_s = time.monotonic()
                 step_s += stride_s
@@ -123,7 +123,7 @@ def main() -> None:
 
 
 def settle(agent: Agent, expected: dict[str, int]) -> None:
-    """Wait until everybody is counted, and until that is stored: `status` shows what is."""
+    """Wait until everybody is counted and stored, as `status` shows."""
     limit_s = time.monotonic() + SETTLE_LIMIT_S
     while True:
         counted = totals_of(agent.status())

@@ -1,8 +1,8 @@
-"""What the world had been shown by the moment of a power cut, and what the unit must still know.
+"""The data that the unit had shown by the moment of a power cut, and must still know afterwards.
 
-Whoever sees something of the unit (a subscriber, `status`, the broker's PUBACK, a person in the door)
-writes a mark of it to the unit's own disk, behind the file system. Nobody flushes it: all that
-counts is its place in the log of the disk's writes, between the writes of the unit.
+Every observer of the unit (a subscriber, `status`, the broker's PUBACK, a person in the door) writes a
+mark to the unit's own disk, behind the file system. It is not flushed: only its place in the log of the
+disk's writes matters, between the writes of the unit.
 """
 
 import json
@@ -20,9 +20,9 @@ from typing import Any
 _MAGIC = b"tentmark"
 _HEADER = struct.Struct("<8sI")
 _BLOCK = 512
-#: Each witness has so many bytes behind the file system.
+#: Bytes behind the file system for each witness.
 ROOM = 1 << 20
-#: How old a passage may be that a cut takes with it.
+#: Greatest age in seconds of a passage that a cut may lose.
 LONGEST_LOSS_S = 1.0
 
 Name = tuple[int, int]  # a record's boot and seq
@@ -32,10 +32,10 @@ class Marks:
     """Writes marks to a disk, past all caches of the machine."""
 
     def __init__(self, device: Path, offset: int) -> None:
-        """Write to `device` at byte `offset`, always there."""
+        """Write all marks to `device` at byte `offset`."""
         self._file = os.open(device, os.O_RDWR | os.O_DIRECT)
         self._offset = offset
-        self._memory = mmap.mmap(-1, ROOM)  # O_DIRECT wants whole pages
+        self._memory = mmap.mmap(-1, ROOM)  # O_DIRECT needs whole pages
         self._lock = threading.Lock()
 
     def write(self, what: str, **details: Any) -> None:
@@ -55,7 +55,7 @@ def encode(mark: dict[str, Any]) -> bytes:
 
 
 def decode(data: bytes) -> dict[str, Any] | None:
-    """Return the mark that was written, or None where it is none."""
+    """Return the mark in a block, or None if there is none."""
     if len(data) < _HEADER.size or not data.startswith(_MAGIC):
         return None
     _, size = _HEADER.unpack_from(data)
@@ -64,12 +64,12 @@ def decode(data: bytes) -> dict[str, Any] | None:
 
 
 def records_in(content: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the records that a message brings."""
+    """Return the records in a message."""
     return [record for record in content.get("records", [content]) if "seq" in record]
 
 
 def names_of(records: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return which records they are, and the boots whose end by a power cut they report."""
+    """Return the names of records, and the boots whose power cut they report."""
     return {
         "records": [(record["boot"], record["seq"]) for record in records],
         "cuts": [r["detail"]["boot"] for r in records if r.get("event") == "power_cut"],
@@ -77,7 +77,7 @@ def names_of(records: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def totals_of(shown: dict[str, Any]) -> dict[str, float]:
-    """Return the totals since installation that a state or an answer of `status` shows."""
+    """Return the totals since installation in a state or an answer of `status`."""
     capacity, generator = shown["capacity"], shown["power"]["generator"]
     return {
         "entered": capacity["entered_total"],
@@ -99,43 +99,43 @@ def totals_in(saved: dict[str, Any]) -> dict[str, float]:
 
 @dataclass
 class Found:
-    """What the unit knows when it comes back."""
+    """The unit's data after a restart."""
 
-    boot: int  # its new one
+    boot: int  # the new boot
     totals: dict[str, float]
     waiting: set[Name]  # records in its outbox
     reported: set[int]  # boots whose power cut they report
-    power_cut: dict[str, Any] | None  # what it is about to report itself
+    power_cut: dict[str, Any] | None  # the cut that it is about to report itself
 
 
 @dataclass
 class Shown:
-    """What had been shown by a moment; `take` moves it on by a mark."""
+    """The data shown by a moment; `take` advances it by one mark."""
 
     t: float = 0.0  # of the newest mark
     boot: int = 0  # of the unit that runs, or ran last
     is_running: bool = False  # from when its store was open until it was asked to stop
-    is_waking: bool = False  # it comes back from a cut: its next boot may have begun
-    told: set[Name] = field(default_factory=set)  # records that a subscriber got
-    kept: set[Name] = field(default_factory=set)  # records that the broker has confirmed
+    is_waking: bool = False  # it restarts after a cut: its next boot may have begun
+    received: set[Name] = field(default_factory=set)  # records that a subscriber has received
+    confirmed: set[Name] = field(default_factory=set)  # records that the broker has confirmed
     totals: dict[str, float] = field(default_factory=dict)
-    #: When people had passed the door, each way, oldest first.
+    #: Times of passages in each direction, oldest first.
     passages: dict[str, list[float]] = field(default_factory=lambda: {"entered": [], "left": []})
     owed: set[int] = field(default_factory=set)  # boots that ended by a cut before this run
-    reported: set[int] = field(default_factory=set)  # boots whose power cut somebody was told of
+    reported: set[int] = field(default_factory=set)  # boots whose power cut a subscriber has seen
     is_over: bool = False
 
     def take(self, mark: dict[str, Any]) -> None:
-        """Learn from a mark. Raises ValueError where a restart has lost passages."""
+        """Update from a mark. Raises ValueError if a restart has lost passages."""
         self.t = mark["t"]
         what = mark["what"]
-        if what in ("told", "confirmed"):
+        if what in ("received", "confirmed"):
             self.reported.update(mark["cuts"])
-        if what == "told":
-            self.told.update(map(_name, mark["records"]))
+        if what == "received":
+            self.received.update(map(_name, mark["records"]))
             self._raise_totals(mark["totals"])
         elif what == "confirmed":
-            self.kept.update(map(_name, mark["records"]))
+            self.confirmed.update(map(_name, mark["records"]))
         elif what == "status":
             self._raise_totals([mark["totals"]])
         elif what == "passed":
@@ -160,17 +160,17 @@ class Shown:
         self.is_running, self.is_waking = True, False
 
     def wake(self, found: Found) -> "Shown":
-        """Return what is shown to begin with in the boot after a cut that left `found`.
+        """Return the shown data at the beginning of the boot after a cut that left `found`.
 
-        What that cut may have taken is given up; what is left must never go.
+        Data that the cut was allowed to lose is dropped; the rest must never be lost.
         """
-        kept = {way: [-math.inf] * int(found.totals[way]) for way in self.passages}
+        passages = {way: [-math.inf] * int(found.totals[way]) for way in self.passages}
         return replace(
             self,
-            told=set(self.told),
-            kept=set(self.kept),
+            received=set(self.received),
+            confirmed=set(self.confirmed),
             totals=dict(self.totals),
-            passages=kept,
+            passages=passages,
             owed=self.owed | ({self.boot} if self.is_running else set()),
             reported=set(self.reported),
             is_waking=self.is_running,
@@ -178,7 +178,7 @@ class Shown:
         )
 
     def lost(self, found: Found) -> list[str]:
-        """Return what had been shown and is not known any more, in words; nothing is lost if none."""
+        """Describe each piece of shown data that is lost."""
         faults = []
         for name, value in self.totals.items():
             if found.totals.get(name, 0) < value:
@@ -186,13 +186,13 @@ class Shown:
         missing = self._missing(found.waiting)
         if missing:
             faults.append(f"records {missing[:5]} (of {len(missing)}) are nowhere")
-        if self.told and found.boot <= max(self.told)[0]:
+        if self.received and found.boot <= max(self.received)[0]:
             faults.append(f"boot {found.boot} has been before")
         return faults
 
     def _missing(self, waiting: set[Name]) -> list[Name]:
-        """Return records that must exist, as later ones of their boot do, and that nobody has."""
-        have = self.told | self.kept | waiting
+        """Return records that are missing everywhere although later ones of their boot exist."""
+        have = self.received | self.confirmed | waiting
         newest: dict[int, int] = {}
         for boot, seq in have:
             newest[boot] = max(seq, newest.get(boot, 0))
@@ -204,7 +204,7 @@ class Shown:
         ]
 
     def lost_passages(self, found: Found) -> tuple[int, float]:
-        """Return how many passages are lost, and how long before the cut the first of them was (s)."""
+        """Return the number of lost passages, and the seconds from the first of them to the cut."""
         count, longest_s = 0, 0.0
         for way, times in self.passages.items():
             gone = times[int(found.totals.get(way, 0)) :]
@@ -214,11 +214,11 @@ class Shown:
         return count, longest_s
 
     def power_cut_fault(self, found: Found) -> str | None:
-        """Return what is wrong with the report of this cut or an earlier one; None: nothing is."""
+        """Return the fault of the report of this cut or an earlier one, or None."""
         ended = None if found.power_cut is None else found.power_cut["boot"]
         forgotten = self.owed - self.reported - found.reported - {ended}
         if forgotten:
-            return f"nobody is ever told of the power cut that ended boot {min(forgotten)}"
+            return f"no report of the power cut that ended boot {min(forgotten)}"
         if not self.is_running:
             return None
         if ended is None:

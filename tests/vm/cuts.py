@@ -1,9 +1,9 @@
-"""Power cuts: what the unit's disk holds after one, at hundreds of moments.
+"""Power cuts at hundreds of moments, and the data that survives them.
 
 A virtual machine runs the unit in a busy tent while each write and flush of its disk is logged
-(`cut_guest`, `cut_unit`). Afterwards the disk is built as a cut at some moment leaves it (`cut_log`),
-mounted, and opened by the agent's own store; what it still knows is held against what had been
-shown by then (`cut_witness`).
+(`cut_guest`, `cut_unit`). Afterwards the disk is rebuilt as after a cut at some moment (`cut_log`),
+mounted, and opened by the agent's own store. The store's data is compared with the data shown by then
+(`cut_witness`).
 """
 
 import contextlib
@@ -40,20 +40,20 @@ from tests.vm.image import Image
 from tests.vm.machine import Machine
 
 ROOT = Path(__file__).parents[2]
-#: The file system, and behind it room for two witnesses.
+#: Size of the file system; behind it is space for two witnesses.
 FS_BYTES = 32 << 20
 DISK_BYTES = FS_BYTES + 2 * ROOM
-#: How large the log may grow; it is a file with holes.
+#: Largest size of the log, a sparse file.
 LOG_BYTES = 4 << 30
 #: The unit's state directory on that disk.
 STATE = "tentwatch"
-#: One cut of so many is also taken up by a whole agent, with a broker and a subscriber.
+#: After one cut in this many a whole agent is started too, with a broker and a subscriber.
 AGENT_EVERY = 40
-#: What a record takes at most in the emulator, besides the second that it may have to wait.
+#: Longest write of a record in the emulator, in seconds, after the second that it may have to wait.
 EMULATED_S = 0.5
-#: Entries of the log before the mark of a checkpoint that may be part of it.
+#: Number of entries before the mark of a checkpoint that may be part of the checkpoint.
 CHECKPOINT_ENTRIES = 30
-#: What runs in the machine, beside the unit's own package.
+#: Modules that run in the machine beside the unit's own packages.
 GUEST_FILES = ("__init__.py", "cut_guest.py", "cut_unit.py", "cut_witness.py")
 GUEST_PATIENCE_S = 300.0
 JOB = """
@@ -72,7 +72,7 @@ PYTHONPATH=/run/unit /opt/tentwatch/bin/python -m tests.vm.cut_guest \\
 
 
 class Recording(NamedTuple):
-    """A file system's contents at first, what was written to the disk, and the marks among that."""
+    """The initial contents of a file system, the log of writes, and the marks in it."""
 
     first: bytes
     entries: Sequence[cut_log.Entry]
@@ -81,7 +81,7 @@ class Recording(NamedTuple):
 
 @dataclass
 class Figures:
-    """What came of the cuts."""
+    """Results of the cuts."""
 
     checkpoints: int = 0  # of SQLite's log into its file, while the disk's writes were logged
     cuts: int = 0
@@ -91,8 +91,8 @@ class Figures:
     unmountable: int = 0
     corrupt: int = 0
     unreadable: int = 0
-    losing: int = 0  # cuts that took something that had been shown
-    late: int = 0  # cuts that took passages older than the bar
+    losing: int = 0  # cuts that lost shown data
+    late: int = 0  # cuts that lost passages older than the bar
     unreported: int = 0
     worst_passages: int = 0
     worst_passages_s: float = 0.0
@@ -110,12 +110,12 @@ class Figures:
         )
 
     def note(self, what: str, fault: str) -> None:
-        """Count one of what must not be, and why."""
+        """Count a failure, and record the reason."""
         setattr(self, what, getattr(self, what) + 1)
         self.faults.append(fault)
 
 
-# What happens
+# Recording
 
 
 def empty_disk() -> bytes:
@@ -130,9 +130,9 @@ def empty_disk() -> bytes:
 def record(
     image: Image, folder: Path, first: bytes, seconds: float, seed: int, synchronous: str = "FULL"
 ) -> Recording:
-    """Let the unit work in a virtual machine on a disk that begins as `first`, and log all writes.
+    """Run the unit in a virtual machine on a disk with the contents `first`, and log all writes.
 
-    `synchronous` is what the unit tells SQLite: the shipped store says FULL.
+    `synchronous` is the unit's SQLite setting; the shipped store uses FULL.
     """
     folder.mkdir(parents=True)
     disk, log = folder / "state.img", folder / "state.log"
@@ -167,7 +167,7 @@ def record(
 
 
 def as_recording(first: bytes, entries: Sequence[cut_log.Entry]) -> Recording:
-    """Find the marks among the writes. Raises ValueError where the run did not come to its end."""
+    """Find the marks among the writes. Raises ValueError if the run did not finish."""
     marks = [
         (i, mark)
         for i, entry in enumerate(entries)
@@ -178,7 +178,7 @@ def as_recording(first: bytes, entries: Sequence[cut_log.Entry]) -> Recording:
     return Recording(first[:FS_BYTES], entries[: marks[-1][0]], marks)
 
 
-# What is left
+# Cuts
 
 
 def try_cuts(
@@ -188,9 +188,9 @@ def try_cuts(
     begin: Shown | None = None,
     agent_every: int = AGENT_EVERY,
 ) -> Figures:
-    """Cut the power at `count` moments by chance.
+    """Cut the power at `count` random moments.
 
-    A quarter of them is before the unit is up, a quarter at checkpoints.
+    A quarter of them are before the unit is up, a quarter at checkpoints.
     """
     chance = random.Random(seed)
     figures, began_s = Figures(), time.monotonic()
@@ -220,7 +220,7 @@ def try_cuts(
 
 
 def wake(recording: Recording, seed: int) -> tuple[bytes, Shown]:
-    """Return the disk after a cut in the middle of the run, and what had been shown by then."""
+    """Return the disk after a cut in the middle of the run, and the data shown by then."""
     moments = cut_log.moments(recording.entries, FS_BYTES)
     disk, shown, marks = cut_log.Disk(recording.first, recording.entries), Shown(), 0
     for after in moments[len(moments) // 2 :]:
@@ -296,7 +296,7 @@ def mounted(left: bytes | bytearray, work: Path, figures: Figures) -> Iterator[P
 
 
 def damage_in(state: Path, work: Path) -> str | None:
-    """Return what SQLite finds wrong with a copy of the store; None where nothing is."""
+    """Return the fault that SQLite finds in a copy of the store, or None."""
     copy = _emptied(work / "copy")
     for suffix in ("", "-wal"):
         part = state / (FILE + suffix)
@@ -313,7 +313,7 @@ def damage_in(state: Path, work: Path) -> str | None:
 
 
 def reopen(state: Path) -> Found | str:
-    """Let the agent's store take up what is left; return what it knows, or why it cannot."""
+    """Open the disk's state with the agent's store; return its data, or the reason why it cannot."""
     state.mkdir(exist_ok=True)  # as the agent does
     now = DemoClock(1.0).now()
     store = Store(state, max_rows=50_000, max_bytes=64 << 20)
@@ -332,7 +332,7 @@ def reopen(state: Path) -> Found | str:
 
 
 def agent_fault(state: Path, work: Path, shown: Shown) -> str | None:
-    """Start a whole agent on a copy of what is left: it must report the cut, and all that waits."""
+    """Start a whole agent on a copy of the state: it must report the cut and send all waiting records."""
     from tests.conftest import Broker, Subscriber, Unit, wait_for
 
     copy = _emptied(work / "agent")
@@ -375,5 +375,5 @@ def _emptied(directory: Path) -> Path:
 
 
 def _memory() -> str | None:
-    """Return a place in memory for the disks that are tried, where there is one."""
+    """Return a directory in memory for the test disks, where there is one."""
     return "/dev/shm" if Path("/dev/shm").is_dir() else None

@@ -2,9 +2,9 @@
 
 It is made in two layers, each kept under its key in `$TENTWATCH_VM` (~/.cache/tentwatch-vm):
 
-- the base: Debian, its kernel, two kernel modules that stand for a tent's devices, the virtual
-  environment with what the program depends on. Some four minutes.
-- the unit: the project's own wheel, built from this checkout, and what is in systemd/. Some seconds.
+- the base: Debian, its kernel, two kernel modules that simulate a tent's devices, the virtual
+  environment with the program's dependencies. Some four minutes.
+- the unit: the project's own wheel, built from this checkout, and the files in systemd/. Some seconds.
 """
 
 import fcntl
@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("TENTWATCH_VM") or Path.home() / ".cache" / "tentwatch-vm")
 
-#: What the host needs: a program and the Debian package that brings it.
+#: Programs that the host needs, with the Debian package of each.
 TOOLS = {
     "qemu-system-x86_64": "qemu-system-x86",
     "qemu-img": "qemu-utils",
@@ -54,9 +54,9 @@ PACKAGES = (
     "systemd-sysv",
     "udev",
 )
-#: What the start-up needs before it sees the disk, so that the initial RAM disk is small.
+#: Kernel modules needed before the disk is visible; no others, so that the initial RAM disk is small.
 EARLY_MODULES = ("virtio_pci", "virtio_blk", "ext4")
-#: What no tent has and nobody here looks at.
+#: Paths that no tent has and no test needs.
 LEFT_OUT = (
     "/usr/share/doc/*",
     "/usr/share/man/*",
@@ -75,7 +75,7 @@ LEFT_OUT = (
     ),
 )
 DISK_MIB = 1600
-#: Services that cost time and have nothing to do here.
+#: Services that cost time and are not needed here.
 MASKED = (
     "apt-daily.timer",
     "apt-daily-upgrade.timer",
@@ -90,7 +90,7 @@ MASKED = (
     "systemd-pstore.service",
 )
 VENV = "/opt/tentwatch"
-#: What the program is built with, and what it depends on.
+#: Lock files of the build tools and of the dependencies.
 LOCKS = (ROOT / "systemd/build.lock", ROOT / "systemd/requirements.lock")
 KEPT_DAYS = 1
 
@@ -104,7 +104,7 @@ class Broken(Exception):
 
 
 class Image(NamedTuple):
-    """What a machine boots: the disk (never written to), the kernel, and what it loads first."""
+    """The files that a machine boots from: the disk (never written to), kernel, initial RAM disk."""
 
     disk: Path
     kernel: Path
@@ -119,7 +119,7 @@ def prepare() -> Image:
     base = cached("base", base_key(), make_base)
     try:
         unit = unit_on(base)
-    except Unavailable as error:  # the machine can do it: the base was made
+    except Unavailable as error:  # the host is capable: the base was made
         raise Broken(str(error)) from error
     return Image(unit / "disk.ext4", base / "vmlinux", base / "initrd.img")
 
@@ -141,7 +141,7 @@ def run(*command: str | Path, **how: object) -> str:
 
 
 def say(what: str) -> None:
-    """Tell whoever waits for the image."""
+    """Print progress while an image is made."""
     print(f"vm: {what}", file=sys.stderr, flush=True)  # noqa: T201
 
 
@@ -177,7 +177,7 @@ def install_packages(*packages: str) -> None:
 def cached(kind: str, key: str, make: Callable[[Path], None]) -> Path:
     """Return the folder of this kind and key; `make` fills a new one.
 
-    One at a time makes a layer of a kind, the others then find it.
+    One process at a time makes a layer of a kind; the others wait and then find it.
     """
     CACHE.mkdir(parents=True, exist_ok=True)
     folder = CACHE / f"{kind}-{key}"
@@ -198,14 +198,14 @@ def cached(kind: str, key: str, make: Callable[[Path], None]) -> Path:
 
 
 def forget_old_ones(kind: str) -> None:
-    """Remove the layers of a kind that nobody has used for long."""
+    """Remove the layers of a kind that were unused for a long time."""
     for folder in CACHE.glob(f"{kind}-*"):
         if time.time() - folder.stat().st_mtime > KEPT_DAYS * 86400:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def digest(*parts: str) -> str:
-    """Return a key for what these texts describe."""
+    """Return a key for these texts."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
@@ -218,7 +218,7 @@ def texts(*folders: Path) -> Iterator[str]:
 
 
 def base_key() -> str:
-    """Return what the base depends on."""
+    """Return the base's key, from everything that it depends on."""
     recipe = Path(__file__).read_text()
     locks = [lock.read_text() for lock in LOCKS]
     return digest(recipe, *locks, *texts(HERE / "guest", HERE / "modules"))
@@ -232,13 +232,13 @@ def build_wheel(folder: Path) -> Path:
 
 
 def contents(wheel: Path) -> str:
-    """Return what is in a wheel, whenever it was built."""
+    """Return the contents of a wheel, independent of its build time."""
     with zipfile.ZipFile(wheel) as archive:
         return "\n".join(sorted(f"{file.filename} {file.CRC}" for file in archive.infolist()))
 
 
 def make_base(folder: Path) -> None:
-    """Make Debian and all of the unit's surroundings."""
+    """Make Debian with everything but the unit."""
     root = folder / "root"
     early = "\\n".join(EARLY_MODULES)
     run(
@@ -266,7 +266,7 @@ def make_base(folder: Path) -> None:
     )  # fmt: skip
     shutil.rmtree(root)
     with mounted(folder / "disk.ext4"):
-        pass  # a machine that cannot mount it will not do
+        pass  # fails early on a host that cannot mount it
 
 
 def add_kernel_modules(root: Path, release: str) -> None:
@@ -291,7 +291,7 @@ def add_kernel_modules(root: Path, release: str) -> None:
 
 
 def take_gpio_sim(source: Path, work: Path) -> None:
-    """Take gpio-sim from the kernel's source, and make it build and behave as a module of ours."""
+    """Copy gpio-sim from the kernel's source, changed so that it builds and works as our module."""
     wanted = {"drivers/gpio/gpio-sim.c", "drivers/gpio/gpiolib.h", "kernel/irq/irq_sim.c"}
     with tarfile.open(source) as archive:
         for member in archive:
@@ -303,11 +303,11 @@ def take_gpio_sim(source: Path, work: Path) -> None:
                 wanted.remove(name)
                 if not wanted:
                     break
-    # A module may not look up a descriptor; the function that may takes the number.
+    # The kernel does not export the lookup of a descriptor; an exported function takes the number.
     change(
         work / "irq_sim.c", r"handle_simple_irq\(irq_to_desc\((\w+)\)\)", r"generic_handle_irq(\1)"
     )
-    # What is wired to a line is stronger than the Pi's pull-up, which the unit asks for.
+    # A wired level is stronger than the Pi's pull-up, which the unit requests.
     change(
         work / "gpio-sim.c",
         r"(case PIN_CONFIG_BIAS_PULL_\w+:\s+return) gpio_sim_apply_pull\([^;]*\);",
@@ -316,14 +316,14 @@ def take_gpio_sim(source: Path, work: Path) -> None:
 
 
 def change(file: Path, pattern: str, replacement: str) -> None:
-    """Change a text wherever the pattern stands in it, which must be somewhere."""
+    """Replace a pattern in a text; it must occur."""
     text, changed = re.subn(pattern, replacement, file.read_text())
     assert changed, f"{pattern} is not in {file.name}"
     file.write_text(text)
 
 
 def add_guest_files(root: Path) -> None:
-    """Put what stands around the unit into the image: see the folder guest/."""
+    """Put the files of the folder guest/ into the image."""
     library, services = root / "usr/local/lib/vm", root / "etc/systemd/system"
     library.mkdir(parents=True)
     names = []
@@ -350,7 +350,7 @@ def add_guest_files(root: Path) -> None:
 def add_dependencies(root: Path) -> None:
     """Make the virtual environment of the instructions, without the program itself.
 
-    Debian 12 has no python3-lgpio, which Raspberry Pi OS has: PyPI's takes its place.
+    PyPI's lgpio replaces python3-lgpio, which Raspberry Pi OS has and Debian 12 lacks.
     """
     certificates = Path(os.environ.get("PIP_CERT") or "/etc/ssl/certs/ca-certificates.crt")
     shutil.copy(certificates, root / "tmp/certificates")
@@ -381,7 +381,7 @@ def add_dependencies(root: Path) -> None:
 
 
 def unpacked(kernel: bytes) -> bytes:
-    """Return the kernel without its wrapping, where it is xz: an emulator unpacks slowly."""
+    """Return the kernel unpacked, if it is packed with xz: an emulator unpacks slowly."""
     start = kernel.find(b"\xfd7zXZ\0")
     return kernel if start < 0 else lzma.LZMADecompressor().decompress(kernel[start:])
 
@@ -398,7 +398,7 @@ def unit_on(base: Path) -> Path:
 
 
 def configuration() -> str:
-    """Return the sample configuration, with what differs from tent to tent filled in."""
+    """Return the sample configuration with this tent's own values."""
     text = (ROOT / "systemd/tentwatch.toml").read_text()
     for key, value in SETTINGS.items():
         text, changed = re.subn(rf"(?m)^#?{key} = .*$", f"{key} = {value}", text, count=1)
@@ -419,7 +419,7 @@ CABLE = "/dev/serial/by-id/usb-QEMU_QEMU_USB_SERIAL_1-0000:00:04.0-1-if00-port0"
 
 
 def unit_recipe() -> str:
-    """Return what the unit's layer depends on beside its files."""
+    """Return the code that the unit's layer depends on, besides its files."""
     return configuration() + CABLE
 
 
@@ -450,7 +450,7 @@ def make_unit(folder: Path, base: Path, wheel: Path) -> None:
 
 
 def put(file: Path, target: Path) -> None:
-    """Install a file for all to read."""
+    """Install a file that everybody may read."""
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(file, target)
     target.chmod(0o644)
@@ -458,7 +458,7 @@ def put(file: Path, target: Path) -> None:
 
 @contextmanager
 def mounted(disk: Path) -> Iterator[Path]:
-    """Mount an image's file system for a while. Raises Unavailable."""
+    """Mount an image's file system within the context. Raises Unavailable."""
     with tempfile.TemporaryDirectory() as folder:
         run("mount", "-o", "loop", disk, folder)
         try:

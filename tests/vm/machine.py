@@ -1,15 +1,15 @@
-"""A virtual machine with the whole unit in it: QEMU without any help of the processor.
+"""A virtual machine with the whole unit in it: QEMU without hardware virtualisation.
 
     machine = Machine(prepare(), folder)         # prepare: tests/vm/image.py, may raise Unavailable
-    machine.start()                              # returns when the machine takes commands
-    machine.run("systemctl is-active tentwatch") # what it printed; Failed where it did not end with 0
-    machine.cut()                                # the plug is pulled: nothing is written any more
+    machine.start()                              # returns when the machine accepts commands
+    machine.run("systemctl is-active tentwatch") # its output; Failed if it did not end with 0
+    machine.cut()                                # pulls the plug: nothing more is written
     machine.start()                              # the same disk again
-    machine.stop()                               # an orderly end
+    machine.stop()                               # shuts it down
 
-`folder` takes all that the machine leaves behind: its disk (what it writes; the image stays as it
-is), `console.txt`, and `shared/`, which the machine sees as /host. Other disks and devices are given
-as QEMU's arguments; they are there at every start:
+`folder` receives all files of the machine: its disk (its writes; the image stays unchanged),
+`console.txt`, and `shared/`, which the machine sees as /host. Other disks and devices are QEMU
+arguments; they are present at every start:
 
     Machine(image, folder, "-blockdev", "…", "-device", "virtio-blk-pci,drive=…")  # is /dev/vdb
 
@@ -31,7 +31,7 @@ from tests.vm.image import Image, Unavailable, run
 __all__ = ["Cable", "Failed", "Machine", "Unavailable"]
 
 MEMORY_MIB = 768
-#: An emulator is slow, and more so beside others. It only ends what has failed.
+#: Longest wait in seconds, for a slow emulator on a busy host; only a failed test reaches it.
 PATIENCE_S = 180.0
 
 
@@ -40,7 +40,7 @@ class Failed(AssertionError):
 
 
 class Machine:
-    """One machine and its disk; on and off as often as one likes."""
+    """One machine and its disk; it can be switched on and off repeatedly."""
 
     def __init__(self, image: Image, folder: Path, *devices: str | Path) -> None:
         """Make the machine's disk in `folder`; `devices` are more arguments for QEMU."""
@@ -59,7 +59,7 @@ class Machine:
         self._shell_is_free = threading.Lock()
 
     def start(self, patience_s: float = PATIENCE_S) -> float:
-        """Switch it on and wait until it takes commands; return how many seconds that took."""
+        """Switch it on and wait until it accepts commands; return how many seconds that took."""
         assert self._qemu is None, "it is on already"
         began_s = time.monotonic()
         with self.console.open("ab") as console:
@@ -71,16 +71,16 @@ class Machine:
         return time.monotonic() - began_s
 
     def run(self, command: str, patience_s: float = PATIENCE_S) -> str:
-        """Have bash run a command as root and return what it printed. Raises Failed."""
+        """Run a command with bash as root and return its output. Raises Failed."""
         code, output = self.attempt(command, patience_s)
         if code:
             raise Failed(f"{command}\nended with {code}:\n{output}")
         return output
 
     def attempt(self, command: str, patience_s: float = PATIENCE_S) -> tuple[int, str]:
-        """Have bash run a command as root; return its exit code and what it printed.
+        """Run a command with bash as root; return its exit code and output.
 
-        Raises Failed where it does not come to an end.
+        Raises Failed if it does not end.
         """
         with self._shell_is_free:
             assert self._shell is not None, "it is off"
@@ -111,13 +111,13 @@ class Machine:
         return time.monotonic() - began_s
 
     def cut(self) -> None:
-        """Pull the plug: what the machine has not written yet is lost."""
+        """Pull the plug: unwritten data is lost."""
         if self._qemu is not None:
             self._qemu.kill()
         self._off()
 
     def stop(self) -> None:
-        """Let it shut down in order."""
+        """Shut it down."""
         if self._qemu is None:
             return
         self.attempt("systemctl poweroff --no-block")
@@ -129,7 +129,7 @@ class Machine:
             self.cut()
 
     def tail(self) -> str:
-        """Return what the console said last."""
+        """Return the end of the console's output."""
         return self.console.read_text(errors="replace")[-3000:]
 
     def _journal(self) -> str:
@@ -169,7 +169,7 @@ class Machine:
         for name in ("shell", "cable"):
             (self.folder / name).unlink(missing_ok=True)
         words = (
-            # It does not outlive the process that started it.
+            # QEMU ends with the process that started it.
             *("setpriv", "--pdeathsig", "KILL"),
             *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-machine", "pc"),
             *("-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", MEMORY_MIB),
@@ -193,7 +193,7 @@ class Machine:
 
 
 class Cable:
-    """A USB serial cable of the machine: it is plugged in as long as somebody holds its end."""
+    """A USB serial cable of the machine: it is plugged in while its end is open."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -204,24 +204,24 @@ class Cable:
         self.unplug()
         self._end = socket.socket(socket.AF_UNIX)
         self._end.connect(str(self._path))
-        # A tty that nobody has set up yet echoes; unread, that would stop the whole emulator.
+        # A tty echoes until a program sets it up; unread echoes would block the whole emulator.
         threading.Thread(target=_hear, args=(self._end,), name="cable", daemon=True).start()
 
     def unplug(self) -> None:
         """Pull it out."""
         end, self._end = self._end, None
         if end is not None:
-            with contextlib.suppress(OSError):  # the emulator may be gone
+            with contextlib.suppress(OSError):  # the emulator may have ended
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
 
     def say(self, data: bytes) -> None:
-        """Let the device at the other end say something; nobody hears it without the cable."""
+        """Send data from the device at the other end; without the cable it is lost."""
         end = self._end
         if end is not None:
             try:
                 end.send(data, socket.MSG_DONTWAIT)
-            except OSError:  # unplugged just now, or nobody reads
+            except OSError:  # just unplugged, or nobody reads
                 return
 
 

@@ -1,4 +1,4 @@
-"""A tent in a virtual machine: what its devices do, and what arrives at the centre."""
+"""A tent in a virtual machine: its devices, and the messages that arrive at the centre."""
 
 import json
 import threading
@@ -15,7 +15,7 @@ CHARGE_PCT = 80.0
 
 
 class Arrival(NamedTuple):
-    """A message as the centre's subscriber got it."""
+    """A message as the centre's subscriber received it."""
 
     kind: str
     at_s: float  # since 1970, on the machine's clock
@@ -24,7 +24,7 @@ class Arrival(NamedTuple):
 
 
 class Tent:
-    """A machine with a tent's devices on it, and a battery monitor that speaks once a second."""
+    """A machine with a tent's devices, and a battery monitor that sends once a second."""
 
     def __init__(self, image: Image, folder: Path) -> None:
         self.machine = Machine(image, folder)
@@ -50,14 +50,14 @@ class Tent:
         while not self._silent.wait(1.0):
             self.machine.cable.say(block(fields))
 
-    # What the devices do
+    # Devices
 
     def walk(self, direction: str, people: int) -> None:
-        """Let people pass the door, `in` or `out`."""
+        """Simulate people passing the door, `in` or `out`."""
         self._lines(f"walk {direction} {people}")
 
     def mains(self, present: bool) -> None:
-        """Let mains come or go."""
+        """Switch mains on or off."""
         self._lines(f"set 17={'low' if present else 'high'}")
 
     def ina219(self, *, plugged: bool) -> None:
@@ -68,28 +68,28 @@ class Tent:
         self.machine.run(f"python3 /usr/local/lib/vm/lines.py {what}")
 
     def network(self, netem: str) -> None:
-        """Let the wire to the centre behave as netem's words say, each way."""
+        """Set the wire to the centre to these netem options, in each direction."""
         self.machine.run(
             f"tc qdisc replace dev tent root netem {netem} limit 10000 && "
             f"ip netns exec centre tc qdisc replace dev centre root netem {netem} limit 10000"
         )
 
-    # What the unit says on the spot
+    # On the unit
 
     def show(self, name: str) -> str:
-        """Return what systemd says of the service."""
+        """Return systemd's properties of the service."""
         return self.machine.run(f"systemctl show tentwatch --value -p {name}").strip()
 
     def status(self) -> dict[str, Any]:
-        """Return what `tentwatch status` shows; empty where it does not answer."""
+        """Return the unit's status; empty if it does not answer."""
         code, output = self.machine.attempt("tentwatch status --json")
         found: dict[str, Any] = json.loads(output) if code == 0 else {}
         return found
 
-    # What arrives at the centre
+    # At the centre
 
     def arrivals(self) -> list[Arrival]:
-        """Return every message so far, each held against the contract."""
+        """Return every message so far, each checked against the contract."""
         if self._received.exists():
             with self._received.open("rb") as received:
                 received.seek(self._read_bytes)
@@ -110,7 +110,7 @@ class Tent:
     def wait_for(
         self, kind: str, where: Callable[[dict[str, Any]], Any], what: str, after: int = 0
     ) -> dict[str, Any]:
-        """Wait for a message after the first `after`; events and states count out of a history, too."""
+        """Wait for a message after the first `after`; events and states in a history count, too."""
         found: list[dict[str, Any]] = []
 
         def has_come() -> bool:

@@ -1,4 +1,4 @@
-"""Power cuts: what was shown is not lost; and if the store synced less, it would be."""
+"""Power cuts: shown data is not lost; with less syncing in the store it would be."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ CUTS, SECONDS = (100, 40.0) if QUICK else (400, 150.0)
 
 @pytest.fixture(scope="module")
 def recording(image: Image, tmp_path_factory: pytest.TempPathFactory) -> cuts.Recording:
-    """A unit from its first start on."""
+    """A recording of a unit from its first start on."""
     folder = tmp_path_factory.mktemp("cuts") / "first"
     return cuts.record(image, folder, cuts.empty_disk(), SECONDS, seed=1)
 

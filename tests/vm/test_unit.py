@@ -1,7 +1,6 @@
 """The whole unit: Debian, systemd, the shipped service and its sandbox, real devices, a real network.
 
-The tests follow one tent through its life and stand in this order: each finds it in good health, and
-leaves it so.
+The tests follow one tent through its life, in this order. Each finds it working and leaves it working.
 """
 
 import json
@@ -20,7 +19,7 @@ Figures = dict[str, str]
 
 
 def all_well(state: dict[str, Any]) -> bool:
-    """Tell whether every sensor of the tent has spoken."""
+    """Say whether every sensor of the tent has a reading."""
     power = state["power"]
     blocks = (state["capacity"], power["mains"], power["generator"], power["battery"])
     return all(block["quality"] in ("ok", "estimated") for block in blocks)
@@ -42,7 +41,7 @@ def wait_until_well(tent: Tent, after: int) -> dict[str, Any]:
     return tent.wait_for("state", all_well, "a state with every sensor well", after)
 
 
-# It comes up
+# Start
 
 
 def test_the_service_comes_up_at_boot_and_reports(tent: Tent, figures: Figures) -> None:
@@ -91,7 +90,7 @@ def test_mains_goes_and_comes(tent: Tent) -> None:
 
 # The sandbox
 
-#: Devices that the unit needs: where they are, or for kinds that this machine lacks, their numbers.
+#: Devices that the unit needs: their paths, or their numbers for kinds that this machine lacks.
 LET_THROUGH = {
     "/dev/gpiochip0": "",
     "/dev/i2c-1": "",
@@ -101,7 +100,7 @@ LET_THROUGH = {
     "/dev/null": "",
     "/dev/urandom": "",
 }
-#: Devices that anybody might open, were it not for the sandbox.
+#: Devices that everybody could open without the sandbox.
 KEPT_OUT = {
     "/dev/probe-vda": "b 254 0",
     "/dev/probe-mem": "c 1 1",
@@ -117,7 +116,7 @@ SERVICE = "/etc/systemd/system/tentwatch.service"
 
 
 def in_the_sandbox(tent: Tent, command: str) -> str:
-    """Run a command as a service that is the unit's in all but what it starts."""
+    """Run a command as a service with all of the unit's settings except ExecStart."""
     words = [
         "s/^Type=.*/Type=oneshot/",
         f"s|^ExecStart=.*|ExecStart={command}\\nStandardOutput=file:/run/probe.txt|",
@@ -141,12 +140,12 @@ def test_the_sandbox_lets_the_units_devices_through_and_no_others(tent: Tent) ->
     probe = "/usr/bin/python3 /usr/local/lib/vm/probe.py"
     found = json.loads(in_the_sandbox(tent, f"{probe} {' '.join(paths)}"))
     let_through = {path: found[path] for path in LET_THROUGH}
-    # No such driver here: it came as far as the driver.
+    # The sandbox allowed it, but there is no such driver here.
     assert let_through.pop("/dev/probe-ttyACM0") in ("ENXIO", "ENODEV")
     assert set(let_through.values()) == {"open"}, let_through
     kept_out = {path: found[path] for path in KEPT_OUT}
     assert set(kept_out.values()) == {"EPERM"}, kept_out
-    # Without the sandbox the same user opens them: it is the sandbox that keeps them out.
+    # Without the sandbox the same user can open them, so the sandbox is what refuses them.
     open_to_all = f"setpriv --reuid=tentwatch --clear-groups {probe} /dev/probe-vda /dev/probe-tty1"
     assert set(json.loads(tent.machine.run(open_to_all)).values()) == {"open"}
 
@@ -194,7 +193,7 @@ def test_the_state_belongs_to_the_unit(tent: Tent) -> None:
     assert all(mode.endswith("00") for mode in modes.values()), modes
 
 
-# It is started again
+# Restarts
 
 
 def wait_for_another_process(tent: Tent, old: str) -> None:
@@ -365,13 +364,13 @@ def test_nothing_went_wrong_on_the_way(tent: Tent) -> None:
 def check_the_journal(tent: Tent) -> None:
     """Look for what must not be in the journal of this boot."""
     journal = tent.machine.run("journalctl -b -u tentwatch --no-pager -o cat")
-    # faulthandler tells where a process stood that the watchdog killed, in other words.
+    # faulthandler's dump of a process killed by the watchdog has another header.
     assert "Traceback (most recent call last)" not in journal
     assert "please report this" not in journal
     assert "not permitted" not in journal.lower()
 
 
-# Ends
+# Shutdown and power cut
 
 
 def wait_for_a_new_boot(tent: Tent, old: int, after: int) -> dict[str, Any]:
@@ -383,7 +382,7 @@ def wait_for_a_new_boot(tent: Tent, old: int, after: int) -> dict[str, Any]:
 @long
 def test_an_orderly_restart_of_the_machine_is_no_power_cut(tent: Tent) -> None:
     before, after = newest_state(tent), len(tent.arrivals())
-    # First the service, since the centre is in the same machine and would go down with it.
+    # The service first, because the centre is in the same machine and would stop with it.
     tent.machine.run("systemctl stop tentwatch")
     tent.wait_for("link", lambda link: link.get("ts") and not link["online"], "goodbye", after)
     tent.machine.stop()
