@@ -254,6 +254,15 @@ def test_a_battery_without_a_monitor_is_counted_from_full_on() -> None:
     assert block["since_full_h"] == pytest.approx(1.0, abs=0.1)
 
 
+def test_a_reading_is_counted_once_however_often_time_passes_after_it() -> None:
+    unit = counted()
+    flow(unit, 300, 1.0, 14.3)
+    flow(unit, 600, 10.0, 13.4)  # each reading is followed by a tick
+    level = unit.tent.totals.charge.level
+    assert level is not None
+    assert level > 1.01, "the count goes beyond full until the battery shows that it is full"
+
+
 def test_a_counted_charge_survives_a_power_cut_and_tells_of_the_gap() -> None:
     unit = counted()
     flow(unit, 300, 1.0, 14.3)

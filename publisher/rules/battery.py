@@ -36,6 +36,8 @@ class Battery:
             self.estimator = Estimator(settings, charge)
             if resumes:
                 self.estimator.resume(None)
+        self._fed_s: float | None = None  # the time of the last reading that was given to it
+        self._current_a: float | None = None
         self.is_fitted = "battery" in sensors
         #: Whether the charge is counted here, because no monitor tells it.
         self.is_counted = self.estimator is not None
@@ -47,8 +49,10 @@ class Battery:
         """Take what the sensors say now."""
         if not self.is_fitted:
             return
-        self.charge_pct, self.uncertainty_pct = self._sensors.number("battery", "charge_pct"), None
-        estimator = self.estimator
+        sensors = self._sensors
+        sensor, estimator = sensors["battery"], self.estimator
+        self.charge_pct, self.uncertainty_pct = sensors.number("battery", "charge_pct"), None
+        self._current_a = sensors.number("battery", "current_a")
         if estimator is None:
             return
         self._resume(estimator, now)
@@ -56,7 +60,7 @@ class Battery:
         if not self.is_counted:
             return
         self._feed(estimator, now.monotonic_s)
-        if self._sensors["battery"].quality is Quality.OK:
+        if sensor.quality is Quality.OK:
             self.uncertainty_pct = estimator.uncertainty_pct
             if self.uncertainty_pct is not None and self.uncertainty_pct <= USELESS_PCT:
                 self.charge_pct = estimator.charge_pct
@@ -69,18 +73,19 @@ class Battery:
             self._saved = None
 
     def _feed(self, estimator: Estimator, now_s: float) -> None:
-        sensors = self._sensors
-        reading = sensors["battery"].values.get("current_a")
-        current_a = sensors.number("battery", "current_a")
-        at_s = now_s if current_a is None or reading is None else reading.at_s
-        voltage_v = sensors.number("battery", "voltage_v")
-        estimator.apply(current_a, voltage_v, at_s, sensors.number("battery", "cell_max_v"))
+        """Give the newest reading to the estimator: once, or time only while there is no current."""
+        reading = self._sensors["battery"].values.get("current_a")
+        at_s = now_s if self._current_a is None or reading is None else reading.at_s
+        if at_s == self._fed_s:
+            return
+        self._fed_s = at_s
+        measured = self._sensors.numbers("battery", "voltage_v", "cell_max_v")
+        estimator.apply(self._current_a, measured["voltage_v"], at_s, measured["cell_max_v"])
 
     @property
     def has_charge(self) -> bool | None:
         """Whether it can feed the tent; None if unknown."""
-        current_a = self._sensors.number("battery", "current_a")
-        if current_a is not None and current_a < 0:  # whatever its charge is said to be
+        if self._current_a is not None and self._current_a < 0:  # whatever its charge is said to be
             return True
         return None if self.charge_pct is None else self.charge_pct > 0
 

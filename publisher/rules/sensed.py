@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -165,39 +165,38 @@ class Sensors(dict[str, Sensed]):
         self._contacts = {name: self[f"{name}_line"] for name in self if f"{name}_line" in self}
         self._stale_after_s = stale_after_s
         self.at_s = now_s
-        self._judge()
 
     def judge(self) -> list[Happening]:
         """Judge every sensor as of `at_s`; return which have failed and which have recovered."""
-        self._judge()
-        happened = []
-        for name, sensor in self.items():
-            quality = sensor.quality
-            failed = quality in (Quality.FAULT, Quality.STALE)
-            if failed and not sensor.failed:
-                trouble = sensor.trouble or Trouble(UNHEARD, seconds=self._stale_after_s)
-                detail = {
-                    "sensor": name,
-                    "quality": quality.value,
-                    "error": _sentence(trouble),
-                    "code": trouble.code,
-                }
-                happened.append(Happening("sensor_failed", detail))
-            elif sensor.failed and quality is Quality.OK:
-                happened.append(Happening("sensor_recovered", {"sensor": name}))
-            if failed or quality is Quality.OK:
-                sensor.failed = failed
-        return happened
-
-    def _judge(self) -> None:
         for name in self._contacts:
             self[name].note_line(self.line(name), self.at_s)
-        for sensor in self.values():
-            sensor.judge(self.at_s)
+        happened: list[Happening] = []
+        for name, sensor in self.items():
+            before = sensor.quality
+            if sensor.judge(self.at_s) is not before:
+                happened += self._note_change(name, sensor)
+        return happened
+
+    def _note_change(self, name: str, sensor: Sensed) -> Iterator[Happening]:
+        """Yield that a sensor has failed or recovered, if it has by its new quality."""
+        failed = sensor.quality in (Quality.FAULT, Quality.STALE)
+        if failed and not sensor.failed:
+            trouble = sensor.trouble or Trouble(UNHEARD, seconds=self._stale_after_s)
+            detail = {
+                "sensor": name,
+                "quality": sensor.quality.value,
+                "error": _sentence(trouble),
+                "code": trouble.code,
+            }
+            yield Happening("sensor_failed", detail)
+        elif sensor.failed and sensor.quality is Quality.OK:
+            yield Happening("sensor_recovered", {"sensor": name})
+        if failed or sensor.quality is Quality.OK:
+            sensor.failed = failed
 
     def qualities(self) -> tuple[Quality, ...]:
         """Return the quality of each sensor."""
-        return tuple(sensor.quality for sensor in self.values())
+        return tuple([sensor.quality for sensor in self.values()])
 
     def value(self, name: str, quantity: str) -> Value:
         """Return a value that may be shown now; None if there is none, or no such sensor."""
@@ -210,8 +209,12 @@ class Sensors(dict[str, Sensed]):
         return None if value is None else round(float(value), 3)
 
     def numbers(self, name: str, *quantities: str) -> dict[str, float | None]:
-        """Return values that may be shown now, by quantity."""
-        return {quantity: self.number(name, quantity) for quantity in quantities}
+        """Return values that may be shown now, by quantity, to three decimals."""
+        sensor, at_s = self[name], self.at_s
+        if sensor.quality is not Quality.OK:
+            return dict.fromkeys(quantities)
+        values = [(quantity, sensor.value(quantity, at_s)) for quantity in quantities]
+        return {q: None if value is None else round(float(value), 3) for q, value in values}
 
     def line(self, name: str) -> bool | None:
         """Return whether the line of a meter is alive, by the contact beside it; None if unknown."""
