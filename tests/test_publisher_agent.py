@@ -18,6 +18,7 @@ from publisher.store.store import Store
 from technician.demo.mosquitto import free_port
 from tests.conftest import Broker, Subscriber, Unit, all_well, command, recorded, wait_for
 from tests.test_publisher_store import connection
+from tests.wires import Wire
 
 
 def test_people_who_pass_the_door_are_reported(unit: Unit, subscriber: Subscriber) -> None:
@@ -217,14 +218,19 @@ def test_response_topic_and_correlation_data_are_honoured(
 
 @pytest.mark.parametrize("topic", ["tents/v1/demo/state", "tents/v1/other/+", "tents/#"])
 def test_an_answer_never_goes_where_it_could_mislead(
-    unit: Unit, subscriber: Subscriber, topic: str
+    make_unit: Callable[..., Unit], broker: Broker, subscriber: Subscriber, topic: str
 ) -> None:
-    unit.start()
-    subscriber.next("state")
-    properties: Any = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-    properties.ResponseTopic = topic
-    subscriber.send(*command("report", "c9"), properties=properties)
-    assert subscriber.next("answer").topic == "tents/v1/demo/res/c9"
+    """A broker may refuse wildcards there by itself: here they are put in behind it."""
+    harmless = topic.replace("#", "X").replace("+", "X")
+    with Wire(broker.port) as wire:
+        wire.edit = lambda _from_unit, packet: packet.replace(harmless.encode(), topic.encode())
+        unit = make_unit(wire.port).start()
+        subscriber.next("state")
+        properties: Any = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        properties.ResponseTopic = harmless
+        subscriber.send(*command("report", "c9"), properties=properties)
+        assert subscriber.next("answer").topic == "tents/v1/demo/res/c9"
+        unit.stop()
 
 
 def test_a_report_brings_a_snapshot_at_once(unit: Unit, subscriber: Subscriber) -> None:
