@@ -187,7 +187,7 @@ class Recorder:
     def _look_after_store(self, dropped: int, now: Now) -> None:
         failure = self._store.failure
         if failure is not None and not self._was_failed:
-            log.error("the store cannot be used: %s; going on in memory meanwhile", failure)
+            log.error("%s; going on in memory meanwhile", failure)
             self._retry_due_s = now.monotonic_s + STORE_RETRY_S
         self._was_failed = failure is not None
         self._look_after_file()

@@ -77,11 +77,12 @@ class CommandsStatus(TypedDict):
 
 
 class StoreStatus(TypedDict):
-    """How the store does. `trouble` says the same as `error`, in code and values."""
+    """How the store does. Each trouble says the same as the text before it, in code and values."""
 
     error: str | None
-    trouble: NotRequired[TroubleJson | None]
+    trouble: TroubleJson | None
     second_place: str | None
+    second_place_trouble: TroubleJson | None
 
 
 class Buffer(TypedDict):
@@ -319,4 +320,10 @@ class Reporter:
         }
 
     def _store(self) -> StoreStatus:
-        return {"error": self.store.failure, "second_place": self.store.second_failure}
+        failure, second = self.store.failure, self.store.second_failure
+        return {
+            "error": None if failure is None else str(failure),
+            "trouble": None if failure is None else failure.as_dict(),
+            "second_place": None if second is None else str(second),
+            "second_place_trouble": None if second is None else second.as_dict(),
+        }

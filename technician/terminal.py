@@ -26,10 +26,9 @@ def say(text: str) -> None:
 def complain(what: str | Exception) -> None:
     """Print to standard error what went wrong, line by line, and nothing that commands a terminal."""
     from technician.words import told
-    from technician.words.said import said
 
     text = told(what) if isinstance(what, Trouble) else str(what)
-    lines = "\n".join(printable(said(line)) for line in text.split("\n"))
+    lines = "\n".join(printable(line) for line in text.split("\n"))
     print(f"tentwatch: {lines}", file=sys.stderr)  # noqa: T201
 
 

@@ -31,7 +31,6 @@ from sensors.simulated.hardware import SimulatedHardware
 from technician.demo.demo import configuration
 from technician.demo.mosquitto import free_port, serves
 from technician.words import _catalogue
-from technician.words.said import _patterns
 from tests import contract
 
 #: Longest wait in seconds; only a failed test reaches it.
@@ -371,7 +370,6 @@ def alone() -> Iterator[None]:
     os.environ.clear()
     os.environ.update(before)
     _catalogue.cache_clear()
-    _patterns.cache_clear()
     gpiozero.Device.pin_factory = None
 
 

@@ -18,7 +18,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "publisher.config": {"sensors"},
     "publisher.rules": {"sensors", "publisher.config", "publisher.clock"},
     "publisher.store": {
-        "publisher.clock", "publisher.files", "publisher.notify", "sensors.json_in",
+        "publisher.clock", "publisher.files", "publisher.notify", "sensors.json_in", "sensors.trouble",
     },
     "publisher.link": {
         "sensors.trouble", "publisher.clock", "publisher.config", "publisher.messages",

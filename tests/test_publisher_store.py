@@ -136,6 +136,12 @@ def cut_power(unit: Unit, copies: Iterator[int] = itertools.count(1)) -> Path:  
     return directory
 
 
+def failure(unit: Unit) -> str:
+    """Return the code of the store's trouble."""
+    assert unit.store.failure is not None
+    return unit.store.failure.code
+
+
 @contextlib.contextmanager
 def no_room(size: int) -> Iterator[None]:
     """Let the kernel refuse to write beyond `size` bytes in any file; Python ignores SIGXFSZ."""
@@ -675,7 +681,7 @@ def test_with_a_full_disk_it_goes_on_in_memory_under_a_boot_of_its_own(tmp_path:
     old = unit.append(3)
     fill_disk(unit)
     new = unit.append(2, size=5000)
-    assert "full" in (unit.store.failure or "")
+    assert failure(unit) == "store.full"
     assert unit.store.boot > old[0].boot
     assert [number(row) for row in new] == [(unit.store.boot, 1), (unit.store.boot, 2)]
     new += unit.append(1)
@@ -1301,7 +1307,7 @@ def test_a_second_program_gets_no_hold_of_the_file_and_harms_nothing(tmp_path: P
     with pytest.raises(sqlite3.OperationalError, match="locked"):
         sql(tmp_path, COUNT)
     second = Unit(tmp_path, second=100)
-    assert "another program" in (second.store.failure or "")
+    assert failure(second) == "store.busy"
     assert second.store.set_aside() == []
     rows += unit.append(1)
     assert unit.store.failure is None

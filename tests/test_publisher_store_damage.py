@@ -1,6 +1,7 @@
 """The store with damage in any place of its files; `python -m tests.bench.damage` tries every byte."""
 
 import contextlib
+import errno
 import os
 import shutil
 import socket
@@ -14,8 +15,9 @@ from publisher.store.ledger import BOOT_FILE, SLOT_BYTES, Ledger, SecondPlace
 from publisher.store.ledger import FILE as LEDGER
 from publisher.store.rows import BATCH_ROWS
 from publisher.store.store import MAX_REFUSALS
+from publisher.store.troubles import trouble_of
 from tests.bench import damage
-from tests.test_publisher_store import Unit, cut_power, number, overwrite, stored
+from tests.test_publisher_store import Unit, cut_power, failure, number, overwrite, stored
 
 
 def test_damage_in_any_place_costs_records_at_most_and_is_never_believed() -> None:
@@ -250,30 +252,42 @@ def test_a_file_set_aside_after_a_failure_is_told_until_a_record_tells_it(tmp_pa
     assert unit.store.set_aside() == ["tentwatch.corrupt-1"]
 
 
-def test_a_failure_brings_its_own_cure(tmp_path: Path) -> None:
-    def failure(unit: Unit) -> str:
-        return unit.store.failure or ""
-
+def test_each_failure_has_its_own_code(tmp_path: Path) -> None:
     first = Unit(tmp_path)
     first.append(3)
-    assert "stop that program" in failure(Unit(tmp_path))
+    assert failure(Unit(tmp_path)) == "store.busy"
     first.sql("DELETE FROM outbox")
     first.buffer()
-    assert "is damaged" in failure(first)
-    assert "nothing to do" in failure(first)
+    assert failure(first) == "store.damaged"
     first.retry()
     first.append()
     first.connection.execute("PRAGMA max_page_count = 1")
     first.append(size=9000)
-    assert "full" in failure(first)
-    assert "free space" in failure(first)
+    assert failure(first) == "store.full"
     first.retry()
     first.connection.execute("PRAGMA query_only = ON")
     first.append()
-    assert "replace it" in failure(first)
+    assert failure(first) == "store.read_only"
     (tmp_path / "in the way").write_text("a file")
-    unit = Unit(tmp_path / "in the way" / "state")
-    assert "may write in the state directory" in failure(unit)
+    state = tmp_path / "in the way" / "state"
+    trouble = Unit(state).store.failure
+    assert trouble is not None
+    assert trouble.code == "store.unusable"
+    assert f"may write in {state}" in str(trouble)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (errno.ENOSPC, "store.full"),
+        (errno.EDQUOT, "store.full"),
+        (errno.EROFS, "store.read_only"),
+        (errno.EIO, "store.read_only"),
+        (errno.EACCES, "store.unusable"),
+    ],
+)
+def test_an_error_of_the_operating_system_is_known_by_its_number(number: int, code: str) -> None:
+    assert trouble_of(OSError(number, "whatever it says"), Path(FILE)).code == code
 
 
 def test_a_second_place_that_cannot_be_written_is_told_once(
@@ -284,7 +298,10 @@ def test_a_second_place_that_cannot_be_written_is_told_once(
     unit.totals["name"] = "x" * SLOT_BYTES
     unit.append()
     unit.append()
-    assert f"which it holds {SLOT_BYTES}" in (unit.store.second_failure or "")
+    trouble = unit.store.second_failure
+    assert trouble is not None
+    assert trouble.code == "store.second_place"
+    assert f"which it holds {SLOT_BYTES}" in str(trouble)
     assert caplog.text.count("cannot be written") == 1
     del unit.totals["name"]
     unit.append()
@@ -345,7 +362,7 @@ def test_files_of_another_user_are_no_damage_and_come_back() -> None:
             unit = Unit(state, "boot-b", second=100)
             for _ in range(MAX_REFUSALS + 3):
                 assert unit.retry() is None
-            assert f"sudo chown -R tentwatch: {state}" in (unit.store.failure or "")
+            assert str(unit.store.failure).endswith(f"sudo chown -R tentwatch: {state}")
             assert unit.store.set_aside() == []
         finally:
             os.setresuid(0, 0, 0)
@@ -376,7 +393,7 @@ def test_a_mistake_of_ours_is_no_damage(
     with monkeypatch.context() as patch:
         patch.setattr(StoreFile, "_take_up", fails)
         unit = Unit(tmp_path, "boot-b", second=100)
-        assert unit.store.failure is not None
+        assert failure(unit) == "store.mistake"
         new = unit.append(2)
         for _ in range(MAX_REFUSALS + 2):
             assert unit.retry() is None

@@ -13,7 +13,7 @@ import pytest
 
 from publisher.store.file import FILE
 from publisher.store.store import MAX_REFUSALS
-from tests.test_publisher_store import Unit, cut_power, number
+from tests.test_publisher_store import Unit, cut_power, failure, number
 
 SIZE = 4 << 20
 
@@ -65,7 +65,7 @@ def test_a_full_disk(disk: Path) -> None:
         rows += unit.append(size=2000)
         if unit.store.failure is not None:
             break
-    assert "full" in (unit.store.failure or "")
+    assert failure(unit) == "store.full"
     assert unit.store.boot > boot
     rows += unit.append(3)
     assert unit.retry() is None

@@ -91,7 +91,7 @@ def test_each_fault_is_told_whole_and_people_and_power_stay_in_sight(
         assert f"{sensor['name']}: {sensor['error']}" in joined(lines)
     assert "link: broker.example.org is not found: check the name" in lines
     assert "store: disk full" in lines
-    assert "second place: cannot be written: card gone" in lines
+    assert "second place: card gone" in lines
     assert len(lines) < 40
     in_sight = joined(lines[-(HEIGHT - 1) :])
     assert "People" in in_sight and "Power" in in_sight

@@ -15,10 +15,11 @@ import pytest
 from publisher.clock import boot_id
 from publisher.rules.day import Day, line
 from publisher.rules.totals import Totals
-from publisher.store.at_rest import AtRest, Unreadable, inspect
+from publisher.store.at_rest import AtRest, inspect
 from publisher.store.file import FILE
 from publisher.store.ledger import FILE as LEDGER
 from publisher.store.store import Store
+from publisher.store.troubles import Unreadable
 from technician import cli
 from technician.demo.mosquitto import free_port
 from technician.records import visitor_log

@@ -15,13 +15,17 @@ from publisher.store.faults import FAULTS, Damaged
 from publisher.store.file import BUSY_S, FILE
 from publisher.store.ledger import Ledger, SecondPlace, read_ledger
 from publisher.store.rows import Row
+from publisher.store.troubles import (
+    ABSENT,
+    DENIED,
+    UNREADABLE,
+    StoreTrouble,
+    Unreadable,
+    trouble_of,
+)
 
 #: Bytes of a store that are copied to be looked at.
 MAX_COPY_BYTES = 64 << 20
-
-
-class Unreadable(Exception):
-    """The store cannot be read as it lies there; the message says what to do."""
 
 
 class AtRest:
@@ -37,14 +41,6 @@ class AtRest:
             self._db = sqlite3.connect(where, uri=True, isolation_level=None)
             self._db.text_factory = rows.text
             self.ledger = read_ledger(self._db) or Ledger()
-        except FileNotFoundError as error:
-            self.close()
-            raise Unreadable(
-                f"{self._path} does not exist: tentwatch has not run yet, or --state-dir is another"
-            ) from error
-        except PermissionError as error:
-            self.close()
-            raise Unreadable(f"{error.filename} may not be read: use sudo") from error
         except (OSError, *FAULTS) as error:
             self.close()
             raise self._unreadable(error) from error
@@ -96,13 +92,15 @@ class AtRest:
             raise self._unreadable(error) from error
 
     def _unreadable(self, error: Exception) -> Unreadable:
-        why = faults.what(error)
-        cure = "start tentwatch, which saves what can be read of a damaged store"
-        return Unreadable(f"{self._path} cannot be read ({why}): {cure}")
+        if isinstance(error, FileNotFoundError):
+            return Unreadable(ABSENT, file=str(self._path))
+        if isinstance(error, PermissionError):
+            return Unreadable(DENIED, file=str(error.filename))
+        return Unreadable(UNREADABLE, file=str(self._path), reason=faults.what(error))
 
 
-def inspect(directory: Path, limit_s: float) -> str | None:
-    """Say what is wrong with a store that no agent has open, and what to do; None where nothing is.
+def inspect(directory: Path, limit_s: float) -> StoreTrouble | None:
+    """Say what is wrong with a store that no agent has open; None where nothing is.
 
     Nothing is changed: what a power cut has left beside the file is read from a copy. A file that takes
     longer than `limit_s`, or is too large to be copied, counts as whole as far as it was read.
@@ -123,10 +121,8 @@ def inspect(directory: Path, limit_s: float) -> str | None:
             _check(db)
     except FileNotFoundError:
         return None
-    except OSError as error:
-        return f"{faults.what(error)}: see that tentwatch may write there, or replace the card"
-    except FAULTS as error:
-        return None if faults.is_interrupted(error) else faults.why(error, FILE)
+    except (OSError, *FAULTS) as error:
+        return None if faults.is_interrupted(error) else trouble_of(error, path)
     return None
 
 

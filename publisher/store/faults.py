@@ -71,6 +71,12 @@ def is_full(error: BaseException) -> bool:
     return code(error) == sqlite3.SQLITE_FULL or _errno(error) in (errno.ENOSPC, errno.EDQUOT)
 
 
+def is_read_only(error: BaseException) -> bool:
+    """Say whether the card refuses what is written, or fails to."""
+    is_refused = code(error) in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR)
+    return is_refused or _errno(error) in (errno.EROFS, errno.EIO)
+
+
 def is_refusal(error: BaseException) -> bool:
     """Say whether the file could not be read or written, which would mean damage if it lasted."""
     return code(error) in _REFUSALS
@@ -85,21 +91,6 @@ def what(error: BaseException) -> str:
     """Return an error's text as a log can show it: SQLite quotes what lies in the file."""
     text = getattr(error, "strerror", None) or str(error)
     return text if text.isprintable() else ascii(text)
-
-
-def why(error: Exception, file: str) -> str:
-    """Say for a technician what is wrong with `file`, and what to do."""
-    said = what(error)
-    if is_held(error):
-        return f"another program has {file} open ({said}): stop that program"
-    if is_full(error):
-        return f"the disk is full ({said}): free space on it"
-    is_card = code(error) in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR)
-    if is_card or _errno(error) in (errno.EROFS, errno.EIO):
-        return f"the card cannot be written ({said}): replace it"
-    if is_damage(error):
-        return f"{file} is damaged ({said}): nothing to do, it is soon begun anew"
-    return f"{said}: see that tentwatch may write in the state directory, or replace the card"
 
 
 def _errno(error: BaseException) -> int | None:

@@ -15,6 +15,7 @@ from publisher.files import beginning, make_way, move_away, sync_directory
 from publisher.store import schema
 from publisher.store.faults import Damaged
 from publisher.store.rows import BOOT_LIMIT, MAX_UPTIME_S, checksum
+from publisher.store.troubles import SECOND_PLACE, StoreTrouble
 from sensors.json_in import parsed
 
 log = logging.getLogger("tentwatch.ledger")
@@ -95,7 +96,7 @@ class SecondPlace:
         self._path = directory / FILE
         self._file: FileIO | None = None  # closed with its owner, whatever becomes of that
         self._turn = 0
-        self.failure: str | None = None  # why it could not be written the last time
+        self.failure: StoreTrouble | None = None  # why it could not be written the last time
 
     def read(self) -> Ledger | None:
         """Return the newest ledger that is whole; of older versions' file, one with the boot only."""
@@ -146,13 +147,10 @@ class SecondPlace:
             self.failure = None
 
     def _fail(self, why: str) -> None:
+        trouble = StoreTrouble(SECOND_PLACE, reason=why, directory=str(self._path.parent))
         if self.failure is None:  # once, and again after it has worked
-            log.warning(
-                "%s cannot be written (%s): the totals have one place only, the database",
-                self._path,
-                why,
-            )
-        self.failure = why
+            log.warning("%s", trouble)
+        self.failure = trouble
 
     def _open(self) -> FileIO:
         make_way(self._path)

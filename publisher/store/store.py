@@ -25,10 +25,11 @@ from typing import Any, NamedTuple, TypeVar
 from publisher.clock import Now
 from publisher.store import boots, faults
 from publisher.store.faults import FAULTS, MISTAKES, Damaged
-from publisher.store.file import FILE, Loaded, StoreFile
+from publisher.store.file import Loaded, StoreFile
 from publisher.store.ledger import Ledger, SecondPlace
 from publisher.store.outbox import Outbox
 from publisher.store.rows import NOTHING, Beside, Records, Row, upsert
+from publisher.store.troubles import ANOTHERS, StoreTrouble, trouble_of
 
 T = TypeVar("T")
 
@@ -67,7 +68,7 @@ class Unread(NamedTuple):
 class OutOfReach:
     """The file while it cannot be used, and what is to be done in it once it can."""
 
-    failure: str
+    trouble: StoreTrouble
     damage: str | None  # why it is to be set aside
     rows: int  # unconfirmed ones in it
     to_delete: set[int]  # rows in it that the broker has
@@ -141,12 +142,12 @@ class Store:
             return Opened(totals, cut, self._ledger.dropped - before.dropped)
 
     @property
-    def failure(self) -> str | None:
-        """Why the file cannot be used, and what to do; None while it can."""
-        return None if self._out_of_reach is None else self._out_of_reach.failure
+    def failure(self) -> StoreTrouble | None:
+        """Why the file cannot be used; None while it can."""
+        return None if self._out_of_reach is None else self._out_of_reach.trouble
 
     @property
-    def second_failure(self) -> str | None:
+    def second_failure(self) -> StoreTrouble | None:
         """Why the totals' second place cannot be written."""
         return self._second.failure
 
@@ -421,7 +422,7 @@ class Store:
             before.close()
         self._outbox, ledger.rows = memory, 0
         self._out_of_reach = OutOfReach(
-            failure=self._why(error),
+            trouble=self._trouble(error),
             damage=faults.what(error) if faults.is_damage(error) else None,
             rows=waiting,
             to_delete=to_delete,
@@ -492,7 +493,7 @@ class Store:
 
     def _give_up(self, away: OutOfReach, error: Exception) -> None:
         """Take note of a retry that failed, and make the next one more likely to succeed."""
-        away.failure = self._why(error)
+        away.trouble = self._trouble(error)
         if away.damage is None and faults.is_damage(error):
             away.damage = faults.what(error)
         if self._file.is_anothers():
@@ -502,10 +503,11 @@ class Store:
         elif faults.is_full(error):
             self._file.make_room()
 
-    def _why(self, error: Exception) -> str:
-        directory = self._file.path.parent
-        cure = f"; files belong to another user: sudo chown -R tentwatch: {directory}"
-        return faults.why(error, FILE) + (cure if self._file.is_anothers() else "")
+    def _trouble(self, error: Exception) -> StoreTrouble:
+        path = self._file.path
+        if self._file.is_anothers():
+            return StoreTrouble(ANOTHERS, directory=str(path.parent))
+        return trouble_of(error, path)
 
     def _take_note(self) -> None:
         """Take note of files that were set aside, which the next record is to report."""

@@ -48,7 +48,6 @@ from publisher.link.troubles import (
 )
 from publisher.messages import Topics
 from sensors.trouble import Kind
-from technician.doctor.diagnoses import unknown
 from technician.doctor.findings import (
     Finding,
     Text,
@@ -56,6 +55,7 @@ from technician.doctor.findings import (
     not_tried,
     of_status,
     of_trouble,
+    unknown,
     warning,
     well,
 )

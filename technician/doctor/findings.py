@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from sensors.trouble import Kind, Severity, Trouble
-from technician.words import _, kinds, told
+from technician.words import _, kinds, marked, told
 from technician.words.printable import printable
 
 
@@ -111,3 +111,9 @@ def of_status(trouble: Mapping[str, Any] | None) -> Finding | None:
     except (LookupError, ValueError, TypeError):
         return None
     return finding
+
+
+def unknown(key: str, message: str) -> Finding:
+    """Return the finding of a message of another version, whose trouble is not known here."""
+    cure = marked("journalctl -u tentwatch -n 50 shows more; please report this")
+    return failure(key, "{message}", cure, message=message)

@@ -14,8 +14,16 @@ from publisher.config.sections import BrokerSettings
 from publisher.control import BUSY, FORBIDDEN, NO_ANSWER, NONSENSE, STOPPING, ControlError
 from publisher.store.ledger import SecondPlace
 from publisher.unit.board import HOT_C, LOW_DISK_MB, Board, Look
-from technician.doctor.diagnoses import OF_THE_STORE, diagnose
-from technician.doctor.findings import Finding, failure, not_tried, of_trouble, warning, well
+from technician.doctor.findings import (
+    Finding,
+    failure,
+    not_tried,
+    of_status,
+    of_trouble,
+    unknown,
+    warning,
+    well,
+)
 from technician.secrets import CREDENTIALS, OWNER, exposed, goes_in_the_clear
 from technician.service import ServiceState, properties
 from technician.words import marked
@@ -142,7 +150,7 @@ def store(state_dir: Path, status: Status, *, may_read: bool) -> Iterator[Findin
 
     key = "store.file"
     if status is not None:
-        error = status["store"]["error"]
+        found = _of_store(key, status, "error", "trouble")
     elif state_dir.exists() and not os.access(state_dir, os.R_OK | os.X_OK):
         yield not_tried(key, marked("this user may not look"), marked("use sudo"))
         return
@@ -153,28 +161,26 @@ def store(state_dir: Path, status: Status, *, may_read: bool) -> Iterator[Findin
         yield not_tried(key, marked("there is none yet: the service makes it"))
         return
     else:
-        error = inspect(state_dir, READ_LIMIT_S)
-    found = None if error is None else diagnose(error, OF_THE_STORE, directory=state_dir)
-    yield well(key, marked("in order")) if found is None else found[1]
+        trouble = inspect(state_dir, READ_LIMIT_S)
+        found = None if trouble is None else of_trouble(key, trouble.kind, trouble.values)
+    yield found or well(key, marked("in order"))
     yield _second_place(state_dir, status)
     yield _set_aside(state_dir)
     yield _backlog(state_dir, status)
 
 
+def _of_store(key: str, status: Status, text: str, trouble: str) -> Finding | None:
+    """Return what the running unit says of its store under two of its status' keys."""
+    report = {} if status is None else status["store"]
+    error = report.get(text)
+    return (of_status(report.get(trouble)) or unknown(key, error)) if error else None
+
+
 def _second_place(state_dir: Path, status: Status) -> Finding:
     key = "store.second_place"
-    error = None if status is None else status["store"]["second_place"]
-    if error:
-        return warning(
-            key,
-            marked("the totals' second place cannot be written ({why})"),
-            marked(
-                "see that {directory}/ledger belongs to the user tentwatch and that the card has space: "
-                "until then the totals do not survive a damaged store"
-            ),
-            why=error,
-            directory=state_dir,
-        )
+    found = _of_store(key, status, "second_place", "second_place_trouble")
+    if found is not None:
+        return found
     if status is None and SecondPlace(state_dir).read() is None:
         return warning(
             key,

@@ -8,7 +8,7 @@ from publisher.clock import Clock, instant
 from publisher.config.load import Config
 from publisher.control import ControlError
 from publisher.status import Status
-from publisher.store.at_rest import Unreadable
+from publisher.store.troubles import Unreadable
 from technician.records import kept, visitor_log
 from technician.records import support_bundle as diagnosis
 from technician.records.kept import Kept

@@ -12,7 +12,7 @@ from typing import Any
 
 from publisher.config.load import Config, ConfigError, load
 from publisher.control import ControlError
-from publisher.store.at_rest import Unreadable
+from publisher.store.troubles import Unreadable
 from technician.records import kept
 from technician.records.kept import Log
 from technician.terminal import DONE, FAILED, USAGE, complain, say

@@ -10,7 +10,6 @@ from rich.text import Text
 
 from technician.words import _, counted, in_words, marked
 from technician.words.printable import all_printable
-from technician.words.said import said
 
 _COLOURS = {
     "ok": "green",
@@ -117,10 +116,11 @@ def fault_texts(status: dict[str, Any]) -> list[Text]:
     ]
     if error := status["link"]["error"]:
         found.append((_("link"), in_words(status["link"].get("trouble"), error)))
-    if status["store"]["error"]:
-        found.append((_("store"), said(status["store"]["error"])))
-    if second := status["store"]["second_place"]:
-        found.append((_("second place"), _("cannot be written: {why}").format(why=second)))
+    store = status["store"]
+    if error := store["error"]:
+        found.append((_("store"), in_words(store.get("trouble"), error)))
+    if error := store["second_place"]:
+        found.append((_("second place"), in_words(store.get("second_place_trouble"), error)))
     return [Text.assemble((f"{name}: ", "red"), error, overflow="fold") for name, error in found]
 
 

@@ -21,7 +21,6 @@ from technician.screen.screen import word
 from technician.terminal import DONE, FAILED, complain, say
 from technician.words import _, counted, outline, told
 from technician.words.printable import all_printable
-from technician.words.said import said
 
 ASK_S = 1.0
 #: An answer that is older is shown as an old one.
@@ -349,7 +348,7 @@ class Page:
         def told(value: object) -> str:
             if not isinstance(value, str):
                 return screen.shown(value)
-            return word(value) if value.replace(" ", "_").isidentifier() else said(value)
+            return word(value) if value.replace(" ", "_").isidentifier() else value
 
         detail = event["detail"]
         if "code" in detail:

@@ -19,7 +19,8 @@ from publisher.rules import calibration
 from publisher.rules.totals import Totals
 from publisher.rules.zero import zeros_of
 from publisher.status import Status
-from publisher.store.at_rest import AtRest, Unreadable
+from publisher.store.at_rest import AtRest
+from publisher.store.troubles import Unreadable
 from sensors import registry
 from sensors.clock import Monotonic
 from sensors.hardware import Hardware

@@ -38,6 +38,7 @@ DECLARING: tuple[str, ...] = (
     "publisher.link.dial",
     "publisher.link.refusals",
     "publisher.link.troubles",
+    "publisher.store.troubles",
     "publisher.config.faults",
     "publisher.rules.tent",
     "publisher.rules.zero",

@@ -323,7 +323,7 @@ def reopen(state: Path) -> Found | str:
     saved = Totals.restore(opened.totals or {}).as_dict()
     store.close(now, saved)
     if failure is not None or aside:
-        return failure or f"set aside as {aside}"
+        return str(failure or f"set aside as {aside}")
     totals = totals_in(saved)
     for record in records:  # a record and the totals that it changes are one transaction
         if "capacity" in record and any(v > totals[k] for k, v in totals_of(record).items()):
