@@ -5,7 +5,6 @@ and wait for nothing. In each turn the loop takes what is there, lets time pass,
 makes a record where one is due.
 """
 
-import fcntl
 import logging
 import os
 import threading
@@ -21,7 +20,6 @@ from publisher.clock import Clock, Now, boot_id
 from publisher.commanding import Commands, Unit
 from publisher.config.load import Config
 from publisher.control import BUSY, STOPPING, Control, refusal
-from publisher.files import make_way
 from publisher.inbox import Asked, Connected, Heard, Inbox, News, Pressed, Stop
 from publisher.link.link import Link
 from publisher.link.session import Request
@@ -33,7 +31,7 @@ from publisher.rules.tent import Tent
 from publisher.rules.usable import usable
 from publisher.status import CommandsStatus, Reporter, Status
 from publisher.store.store import Store
-from publisher.unit import lamp
+from publisher.unit import lamp, state_directory
 from publisher.unit.board import LOOK_S, Board
 from publisher.unit.hour import Hour
 from publisher.unit.panel import Panel
@@ -41,7 +39,7 @@ from sensors import registry
 from sensors.hardware import Hardware
 from sensors.reading import Quality, Reading
 from sensors.sensor import Sensor
-from sensors.trouble import Trouble, declare, marked
+from sensors.trouble import Trouble
 
 log = logging.getLogger("tentwatch.agent")
 
@@ -60,16 +58,6 @@ BUTTON: dict[str, dict[str, Any]] = {
 }
 STOP_LINK_S = 0.6
 STOP_SENSORS_S = 0.2
-
-TAKEN = declare(
-    "service.taken",
-    marked("another tentwatch already uses {directory}"),
-    marked("stop it first, or choose another --state-dir"),
-)
-
-
-class StartError(Trouble):
-    """The agent cannot start."""
 
 
 def software() -> str:
@@ -105,7 +93,7 @@ class Agent:
         self._waiting = threading.BoundedSemaphore(MAX_WAITING)
         self._dropped = self._dropped_logged = 0  # commands that came while too many waited
         self._button_fault = ""
-        self._lock = _lock(state_dir)
+        self._lock = state_directory.lock(state_dir)
         self._board = Board(state_dir, hardware.root)
         self._panel = Panel(config.tent, hardware, clock, lambda r: self._inbox.put(Pressed(r)))
 
@@ -351,23 +339,3 @@ class Agent:
         self._panel.close()
         if self._lock is not None:
             os.close(self._lock)
-
-
-def _lock(state_dir: Path) -> int | None:
-    """Keep other agents out of `state_dir`; None where it cannot hold a lock file.
-
-    Raises StartError where another agent is there.
-    """
-    try:
-        state_dir.mkdir(parents=True, exist_ok=True)
-        make_way(state_dir / "lock")
-        lock = os.open(state_dir / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
-    except OSError as error:
-        log.error("no lock in %s (%s): nothing keeps a second tentwatch out", state_dir, error)
-        return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise StartError(TAKEN, directory=str(state_dir)) from None
-    return lock

@@ -27,7 +27,7 @@ from publisher.store.store import Store
 from publisher.unit.hour import Hour
 from publisher.unit.panel import Panel
 from sensors.reading import Driver
-from sensors.trouble import Trouble, declare, marked
+from sensors.trouble import Trouble
 
 log = logging.getLogger("tentwatch.agent")
 
@@ -39,10 +39,6 @@ COMMAND_SPAN_S = 100.0
 REFUSAL_LOG_S = 1.0
 #: Days of the visitor log in one answer, and bytes of the backlog.
 LOG_DAYS, BACKLOG_BYTES = 400, 256 << 10
-
-TOO_MANY = declare(
-    "command.too_many", marked("too many commands"), marked("try again in two minutes")
-)
 
 Result = Mapping[str, Any]
 
@@ -206,7 +202,7 @@ class Commands:
                 is_large=is_large,
             )
             if command.cid not in self._answers and not self._from_broker.admits(now):
-                raise Refused(TOO_MANY, command.cid)
+                raise Refused(commands.TOO_MANY, command.cid)
         except Refused as refused:
             self._refuse(request, refused, now)
             return
@@ -220,7 +216,7 @@ class Commands:
             command = commands.from_unit(message, CHECKS, self._unit.config)
             task = COMMANDS[command.name]
             if task.remote and not self._from_unit.admits(now):
-                raise Refused(TOO_MANY)
+                raise Refused(commands.TOO_MANY)
             result = task.do(self._unit, command.argument, now)
         except Trouble as trouble:
             return refusal(trouble)

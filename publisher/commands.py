@@ -40,6 +40,9 @@ CLOCK_NOT_SET = declare(
     marked("send it again in a minute"),
 )
 EXPIRED = declare("command.expired", marked("expired"))
+TOO_MANY = declare(
+    "command.too_many", marked("too many commands"), marked("try again in two minutes")
+)
 UNKNOWN = declare("command.unknown", marked("unknown command {name}"), marked("known are {known}"))
 OUT_OF_RANGE = declare(
     "command.out_of_range", marked("{key} must be a whole number from {low} to {high}")

@@ -25,7 +25,8 @@ MAY_KNOW: dict[str, set[str]] = {
         "publisher.store",
     },
     "publisher.unit": {
-        "sensors", "publisher.clock", "publisher.config", "publisher.rules.happening",
+        "sensors", "publisher.clock", "publisher.config", "publisher.files",
+        "publisher.rules.happening",
     },
     "publisher.commands": {"sensors", "publisher.clock", "publisher.config"},
     "publisher.control": {"sensors", "publisher.files"},

@@ -12,9 +12,10 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from publisher import control
-from publisher.agent import Agent, StartError
+from publisher.agent import Agent
 from publisher.rules.sensed import ZERO_READINGS
 from publisher.store.store import Store
+from publisher.unit.state_directory import StartError
 from technician.demo.mosquitto import free_port
 from tests.conftest import Broker, Subscriber, Unit, all_well, command, recorded, wait_for
 from tests.test_publisher_store import connection

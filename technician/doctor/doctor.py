@@ -5,7 +5,6 @@ without changing it.
 """
 
 import argparse
-import fcntl
 import json
 import os
 import sys
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple, cast
 from publisher.clock import Clock
 from publisher.config.load import Config, ConfigError, load
 from publisher.control import FORBIDDEN, ControlError, NotRunning
+from publisher.unit.state_directory import is_locked
 from sensors.hardware import Hardware
 from technician import client
 from technician.doctor import machine, plausible
@@ -188,21 +188,7 @@ class _Unit:
 
     def is_gone(self) -> bool:
         """Say whether no agent has the devices and the store: no lock, no socket that answers."""
-        if not isinstance(self.why, NotRunning):
-            return False
-        try:
-            number = os.open(self._state_dir / "lock", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return True
-        except OSError:
-            return False
-        try:
-            fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        finally:
-            os.close(number)
-        return True
+        return isinstance(self.why, NotRunning) and not is_locked(self._state_dir)
 
     def now(self) -> dict[str, Any] | None:
         """Return how it does now."""

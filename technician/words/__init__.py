@@ -31,8 +31,6 @@ CATALOGUES = Path(__file__).with_name("locale")
 
 #: The modules that declare troubles, besides the drivers.
 DECLARING: tuple[str, ...] = (
-    "publisher.agent",
-    "publisher.commanding",
     "publisher.commands",
     "publisher.control",
     "publisher.link.dial",
@@ -43,6 +41,7 @@ DECLARING: tuple[str, ...] = (
     "publisher.rules.tent",
     "publisher.rules.zero",
     "publisher.unit.panel",
+    "publisher.unit.state_directory",
     "technician.secrets",
     "publisher.rules.sensed",
     "sensors.doorway",
