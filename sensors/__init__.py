@@ -1,1 +1,1 @@
-"""Drivers: one device in, Readings out. Nothing here knows of MQTT, databases, systemd or the tent."""
+"""Drivers: one device in, Readings out. Nothing here depends on MQTT, databases, systemd or the tent."""

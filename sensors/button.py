@@ -9,14 +9,14 @@ from sensors.hardware import Hardware
 from sensors.press import Press
 from sensors.reading import Measurement
 
-#: Edges can get lost; the level is looked at this often.
+#: Seconds between two reads of the level, because edges can get lost.
 LOOK_S = 10.0
 
 
 class Button:
-    """Gives `pressed` and `held` (`sensors.press`); used by a Sensor as a driver is.
+    """Reports `pressed` and `held` (`sensors.press`); a Sensor uses it like a driver.
 
-    Unlike a driver's its `read` waits for up to LOOK_S: nobody needs to hear that nothing was pressed.
+    Unlike a driver's, its `read` waits for up to LOOK_S, because nobody needs heartbeats of a button.
     """
 
     period_s = 0.0
@@ -30,12 +30,12 @@ class Button:
         self._press = Press(0.0, closed=True)
 
     def open(self) -> None:
-        """Take the line. Raises SensorError."""
+        """Open the line. Raises SensorError."""
         self._inputs = Inputs((self._gpio,), self._hardware)
         self._press = Press(self._inputs.now_s(), closed=not self._inputs.high[self._gpio])
 
     def read(self) -> Sequence[Measurement]:
-        """Return what was done with the button; waits for the next edge, and for LOOK_S at most.
+        """Return the presses and holds; wait for the next edge, LOOK_S at most.
 
         Raises SensorError.
         """
@@ -56,12 +56,12 @@ class Button:
 
     def interrupt(self) -> None:
         """End a waiting read."""
-        inputs = self._inputs  # once: the sensor's own thread may be closing it
+        inputs = self._inputs  # read once: the sensor's own thread may be closing it
         if inputs is not None:
             inputs.interrupt()
 
     def close(self) -> None:
-        """Give the line back."""
+        """Release the line."""
         inputs, self._inputs = self._inputs, None
         if inputs is not None:
             inputs.close()

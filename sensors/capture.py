@@ -1,8 +1,8 @@
-"""Captures: what a device said, as it said it, on file, and what the shipped parser makes of it.
+"""Captures: a device's raw data in a file, and the shipped parser's reading of it.
 
-Serial devices are captured byte by byte. Devices that say nothing by themselves (registers, GPIO
-lines) are captured as text: one JSON object a line, the first of which holds the driver's settings
-that the rest is read with.
+Serial devices are captured byte by byte. Devices without a byte stream (registers, GPIO lines) are
+captured as text: one JSON object a line. The first one holds the driver's settings, which the others
+depend on.
 """
 
 import json
@@ -17,15 +17,15 @@ from sensors.reading import Driver, SensorError
 
 log = logging.getLogger("tentwatch.sensors")
 
-#: Wait after a failed read; a device that says nonsense is worth a capture as well.
+#: Wait in seconds after a failed read; nonsense from a device is worth capturing, too.
 _FAILURE_WAIT_S = 0.5
 
-#: Hears everything that a device says, before it is parsed.
+#: Receives all data of a device before it is parsed.
 Tap = Callable[[bytes], None]
 
 
 class Decoded(NamedTuple):
-    """What a capture holds: the good frames, in order, and how many were bad."""
+    """The content of a capture: the good frames in order, and the number of bad ones."""
 
     frames: Sequence[Mapping[str, Any]]
     bad: int
@@ -35,7 +35,7 @@ def _deaf(_: bytes) -> None:
     pass
 
 
-#: Hears nothing: what a driver has until somebody wants to know.
+#: Drops the data: a driver's tap until somebody records.
 no_tap: Tap = _deaf
 
 
@@ -45,7 +45,7 @@ def line(record: Mapping[str, Any]) -> bytes:
 
 
 def lines(capture: bytes) -> Iterator[dict[str, Any] | None]:
-    """Return the lines of a text capture; None for each that is no JSON object."""
+    """Return the lines of a text capture; None for each that is not a JSON object."""
     for text in capture.splitlines():
         try:
             record = parsed(text)
@@ -55,9 +55,9 @@ def lines(capture: bytes) -> Iterator[dict[str, Any] | None]:
 
 
 def record(driver: Driver, clock: Monotonic, seconds: float, write: Callable[[bytes], Any]) -> None:
-    """Write what a device says within `seconds`, as it says it, whether it makes sense or not.
+    """Write all data that a device sends within `seconds`, valid or not.
 
-    Raises SensorError where the device cannot be opened, and whatever `write` raises.
+    Raises SensorError if the device cannot be opened, and whatever `write` raises.
     """
     waiting = Event()
     end_s = clock.now_s() + seconds

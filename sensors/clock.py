@@ -1,4 +1,4 @@
-"""Intervals: the monotonic clock, which the simulation can run faster than life."""
+"""Intervals: the monotonic clock, which a simulation can run faster than real time."""
 
 import time
 
@@ -19,11 +19,11 @@ class Monotonic:
     def beat_after(at_s: float, period_s: float) -> float:
         """Return the next multiple of `period_s` after `at_s`.
 
-        What is due every so often is due for all at the same moment: a processor that wakes up once
-        for many does less than one that wakes up for each.
+        All periodic work is due at such multiples, at the same moments: the processor wakes up once for
+        many tasks instead of once for each.
         """
         return (at_s // period_s + 1) * period_s
 
     def real_s(self, interval_s: float) -> float:
-        """Return how many real seconds `interval_s` of this clock take, for a blocking call."""
+        """Return the real seconds that `interval_s` of this clock take, for a blocking call."""
         return max(0.0, interval_s) / self.speed

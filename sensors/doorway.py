@@ -1,4 +1,4 @@
-"""What the drivers of light beams share: the lines, whose edges the rules of `sensors.passage` judge."""
+"""Common base of the light-beam drivers: lines whose edges `sensors.passage` turns into people."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from sensors.passage import FAILED_S, Failure, Passages, Traffic, Way
 from sensors.reading import Measurement, Quality
 from sensors.trouble import SENSOR, Trouble, declare, marked
 
-#: What to do about a beam that stays broken.
+#: Cure for a beam that stays broken.
 BLOCKED_CURE = marked(
     "take away what stands in the beam (a bag, a curtain, frost), align the lenses, check supply "
     "and cable of the receiver: a cut cable looks like a broken beam"
@@ -41,18 +41,18 @@ OTHER_SEES_NOTHING = declare(
 )
 
 HEARTBEAT_S = 1.0
-#: A recording ends so long after its last line: whoever was in the door then has passed.
+#: A recording ends this many seconds after its last line: people in the door have passed by then.
 AFTERWARDS_S = 1.0
 
 
 class Doorway:
-    """Beams in a door; gives people since the last reading and, once a second, obstructed.
+    """Beams in a door; reports people since the last reading and, once a second, obstructed.
 
-    A failed beam makes obstructed a fault. When people can be seen again, blind_s tells for how long
-    they could not.
+    With a failed beam obstructed has quality fault. Once people can be counted again, blind_s is the
+    number of seconds for which they could not.
     """
 
-    #: The driver's name, the keys of its lines with what messages call each beam, and what judges.
+    #: The driver's name, the keys of its lines with each beam's name in messages, and the rules' class.
     driver: ClassVar[str]
     beams: ClassVar[Mapping[str, str]]
     rules: ClassVar[type[Passages] | type[Traffic]]
@@ -69,7 +69,7 @@ class Doorway:
         self._reported_s: float | None = None
 
     def open(self) -> None:
-        """Take the lines. Raises SensorError."""
+        """Open the lines. Raises SensorError."""
         gpios = tuple(self._settings[key] for key in self.beams)
         inputs = self._inputs = Inputs(gpios, self._hardware, self.tap, self._settings)
         self._watch = _Watch(type(self), Start(inputs.now_s(), self._settings, inputs.high))
@@ -80,10 +80,10 @@ class Doorway:
         inputs, watch = self._inputs, self._watch
         assert inputs is not None and watch is not None, "read before open"
         ways: list[Way] = []
-        # Take everything that is there, then report: a crowd costs one report, not one a person.
+        # Handle all waiting edges before reporting: a crowd causes one report, not one per person.
         while (edge := inputs.next_edge(0.0 if ways else self._wait_s(inputs, watch))) is not None:
             ways += watch.change(edge)
-        if not ways:  # lines that fail now must not cost the people counted above
+        if not ways:  # a failure of the lines must not lose the people counted above
             now_s = inputs.now_s()
             lost = inputs.lost_edges(now_s)
             if lost is not None:
@@ -95,7 +95,7 @@ class Doorway:
         return [watch.obstructed(), *people, *blind]
 
     def _wait_s(self, inputs: Inputs, watch: "_Watch") -> float:
-        """Return for how many real seconds there is nothing to do unless an edge comes."""
+        """Return the real seconds until something is due without an edge."""
         if self._reported_s is None:
             return 0.0
         wait_s = self._clock.beat_after(self._reported_s, HEARTBEAT_S) - self._clock.now_s()
@@ -105,12 +105,12 @@ class Doorway:
 
     def interrupt(self) -> None:
         """End a waiting read."""
-        inputs = self._inputs  # once: the sensor's own thread may be closing it
+        inputs = self._inputs  # read once: the sensor's own thread may be closing it
         if inputs is not None:
             inputs.interrupt()
 
     def close(self) -> None:
-        """Give the lines back."""
+        """Release the lines."""
         inputs, self._inputs = self._inputs, None
         if inputs is not None:
             inputs.close()
@@ -135,7 +135,7 @@ def _fits(kind: type[Doorway], start: Start) -> bool:
 
 
 class _Watch:
-    """The rules at work on lines: which beam a line is, and what is to be said of the door."""
+    """Applies the rules to lines: maps lines to beams, and makes the measurements of the door."""
 
     def __init__(self, kind: type[Doorway], start: Start) -> None:
         settings = start.settings
@@ -178,7 +178,7 @@ class _Watch:
         return None if blind_s is None else round(blind_s, 1)
 
     def until(self, at_s: float, edge: Edge | None = None) -> list[dict[str, Any]]:
-        """Let time pass, and at its end take an edge; return what is found meanwhile, as frames."""
+        """Let time pass and then apply an edge; return the findings as frames."""
         frames: list[dict[str, Any]] = []
         while (due_s := self.due_s) is not None and due_s <= at_s:
             frames += self._frames(due_s, self.tick(due_s))

@@ -1,22 +1,22 @@
-"""Frames out of a stream of bytes, for protocols whose frames tell by their first bytes how long they are."""
+"""Cuts a stream of bytes into frames whose first bytes give their length."""
 
 from collections.abc import Callable
 
-#: So many bytes tell how long a frame is, in every protocol that is cut here.
+#: Number of first bytes that give a frame's length, in every protocol that uses this.
 HEAD = 4
 
 
 class FrameError(ValueError):
-    """A frame is damaged, or holds what cannot be."""
+    """A frame is damaged, or has an impossible value."""
 
 
 class Cutter:
-    """Cuts a stream into frames. Any bytes may be fed; less than one frame is kept of them.
+    """Cuts a stream into frames. It accepts any bytes, and holds back less than one frame.
 
-    What begins like a frame and is none is a bad one, and so are bytes that no frame begins with, as
-    many as a frame has. A few (fewer than `shortest`) are passed over: a line that is switched
-    between sending and receiving adds some. After damage the search goes on at the next byte, so that
-    no good frame is lost behind it.
+    Bytes that begin like a frame but are not one count as a bad frame. So does each frame's worth of
+    bytes that cannot begin a frame. A few such bytes (fewer than `shortest`) are skipped: a line that
+    switches between sending and receiving adds some. After damage the search continues at the next
+    byte, so that no good frame after it is lost.
     """
 
     def __init__(
@@ -26,24 +26,24 @@ class Cutter:
         shortest: int,
         usual: int,
     ) -> None:
-        """`length` takes the first bytes, at most HEAD, and returns how many the frame has.
+        """`length` takes the first bytes, at most HEAD, and returns the frame's number of bytes.
 
-        It returns None where no frame begins so, and more than it got where it cannot tell yet.
-        `is_whole` checks the checksum. `usual` is how many bytes a frame has as a rule.
+        It returns None if no frame begins like this, and more than it got if it needs more bytes.
+        `is_whole` checks the checksum. `usual` is the usual number of bytes of a frame.
         """
         self._length = length
         self._is_whole = is_whole
         self._shortest = shortest
         self._usual = usual
         self._pending = b""
-        self._spare = shortest  # so many bytes outside a frame make the next bad one
+        self._spare = shortest  # this many more bytes outside a frame count as a bad one
 
     def feed(self, data: bytes) -> list[bytes | None]:
-        """Return the frames that `data` completes, in order; None stands for a bad one."""
+        """Return the frames that `data` completes, in order; None for a bad one."""
         return self._cut(self._pending + data, more=True)
 
     def end(self) -> list[bytes | None]:
-        """Return what is left where nothing more follows."""
+        """Return the remaining frames at the end of the stream."""
         found = self._cut(self._pending, more=False)
         self._spare = self._shortest
         return found
@@ -63,7 +63,7 @@ class Cutter:
                 self._spare = self._shortest
                 at += length
                 continue
-            if length and self._spare <= self._shortest:  # not within one that is counted
+            if length and self._spare <= self._shortest:  # not within a frame that has been counted
                 found.append(None)
                 self._spare = length + self._shortest
             self._spare -= 1

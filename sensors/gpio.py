@@ -48,13 +48,13 @@ UNUSABLE = declare(
 
 HIGHEST_GPIO = 27  # the 40-pin header carries GPIO 0 to 27
 
-#: Sensors open their lines at the same time; gpiozero would then build a pin factory for each.
+#: Sensors open their lines at the same time; without the lock gpiozero would build a pin factory for each.
 _opening = threading.Lock()
 
 
 @contextmanager
 def _explained(gpio: int) -> Iterator[None]:
-    """Turn whatever the GPIO libraries raise because of a line into a SensorError."""
+    """Turn any exception of the GPIO libraries into a SensorError."""
     from gpiozero import GPIOZeroError
 
     try:
@@ -68,13 +68,13 @@ def _explained(gpio: int) -> Iterator[None]:
 
 
 def _lgpio_errors() -> tuple[type[Exception], ...]:
-    # gpiozero lets the exception of lgpio, which it loads on a Pi, through; it is no OSError.
+    # gpiozero passes on lgpio's exception, which is not an OSError. lgpio is loaded on a Pi only.
     lgpio = sys.modules.get("lgpio")
     return () if lgpio is None else (lgpio.error,)
 
 
 class Edge(NamedTuple):
-    """A line changed: when (the pin factory's ticks, in seconds), which line, to which level."""
+    """A change of a line: time (the pin factory's ticks, in seconds), line, new level."""
 
     at_s: float
     gpio: int
@@ -82,10 +82,10 @@ class Edge(NamedTuple):
 
 
 class Inputs:
-    """Some input lines with pull-ups, whose edges come out of one queue in order.
+    """Some input lines with pull-ups; one queue holds their edges in order.
 
-    The lines float high when a cable is cut. gpiozero's own bounce filter drops edges, so edges
-    come as the pin factory saw them and the caller judges them by their times.
+    The lines float high when a cable is cut. gpiozero's own bounce filter would drop edges, so it is
+    off: the caller filters the edges by their times.
     """
 
     def __init__(
@@ -95,12 +95,12 @@ class Inputs:
         tap: Tap = no_tap,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        """`tap` hears the `settings` and then every edge. Raises SensorError where a line cannot be had."""
+        """`tap` receives the `settings` and then every edge. Raises SensorError if a line fails."""
         self._tap = tap
         self._edges: SimpleQueue[Edge | None] = SimpleQueue()
         self._lines: dict[int, Any] = {}
-        self._watchers: list[_Watcher] = []  # gpiozero holds its callbacks weakly
-        #: The level of each line, as far as edges have been handed over.
+        self._watchers: list[_Watcher] = []  # gpiozero keeps only weak references to its callbacks
+        #: The level of each line after the edges returned so far.
         self.high: dict[int, bool] = {}
         with _opening, ExitStack() as undo:
             undo.callback(self.close)
@@ -135,9 +135,9 @@ class Inputs:
         return None if edge is None else self._hand_over(edge)
 
     def lost_edges(self, now_s: float) -> list[Edge] | None:
-        """Return the edges that got lost, as of `now_s`; None while edges wait, which tell it better.
+        """Return the edges that got lost, as of `now_s`; None while edges wait, which are more exact.
 
-        Whoever follows the edges asks now and then. Raises SensorError.
+        To be called from time to time. Raises SensorError.
         """
         levels = {gpio: self.is_high(gpio) for gpio in self._lines}
         if not self._edges.empty():
@@ -146,7 +146,7 @@ class Inputs:
         return [self._hand_over(Edge(now_s, gpio, levels[gpio])) for gpio in changed]
 
     def _hand_over(self, edge: Edge) -> Edge:
-        is_new = edge.high != self.high[edge.gpio]  # else it was taken for lost, and came late
+        is_new = edge.high != self.high[edge.gpio]  # otherwise `lost_edges` has returned it already
         self.high[edge.gpio] = edge.high
         if is_new and self._tap is not no_tap:
             self._tap(line({**edge._asdict(), "at_s": round(edge.at_s, 6)}))
@@ -161,9 +161,9 @@ class Inputs:
         self._edges.put(None)
 
     def close(self) -> None:
-        """Give the lines back."""
+        """Release the lines."""
         taken, was_open = self._lines, bool(self.high)
-        with ExitStack() as closing:  # each of them, even where one fails
+        with ExitStack() as closing:  # closes each of them, even if one fails
             closing.callback(taken.clear)
             for one in taken.values():
                 closing.callback(one.close)
@@ -173,7 +173,7 @@ class Inputs:
 
 
 class Start(NamedTuple):
-    """A recording begins: when, with which settings, and the level of each line."""
+    """The start of a recording: time, settings, and the level of each line."""
 
     at_s: float
     settings: dict[str, Any]
@@ -181,16 +181,16 @@ class Start(NamedTuple):
 
 
 class Judge(Protocol):
-    """What makes sense of edges."""
+    """Interprets edges."""
 
     def until(self, at_s: float, edge: Edge | None = None) -> list[dict[str, Any]]:
-        """Let time pass, and at its end take an edge; return what is found meanwhile, as frames."""
+        """Let time pass and then apply an edge; return the findings as frames."""
 
 
 def decode(capture: bytes, begin: Callable[[Start], Judge | None], afterwards_s: float) -> Decoded:
-    """Return what `Inputs` told its tap, as the judges find it that `begin` makes of each start.
+    """Decode a recording of `Inputs`; `begin` makes a judge for each start, or None for bad settings.
 
-    None stands for settings that make no sense. A recording ends `afterwards_s` after its last line.
+    A recording ends `afterwards_s` after its last line.
     """
     frames: list[dict[str, Any]] = []
     judge: Judge | None = None
@@ -210,7 +210,7 @@ def decode(capture: bytes, begin: Callable[[Start], Judge | None], afterwards_s:
 
 
 def _recorded(capture: bytes) -> Iterator[Start | Edge | float | None]:
-    """Return starts, edges, and times until which nothing happened; None for lines without sense.
+    """Return starts, edges, and times until which nothing happened; None for invalid lines.
 
     Time never goes back after a start.
     """
@@ -243,7 +243,7 @@ def _start(at_s: float, record: dict[str, Any]) -> Start | None:
 
 
 def _seconds(value: object) -> float | None:
-    """Return a time that can be one; JSON as Python reads it holds NaN and endless numbers, too."""
+    """Return a valid time, or None; Python's JSON also allows NaN and infinite numbers."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     with suppress(OverflowError):
@@ -254,18 +254,18 @@ def _seconds(value: object) -> float | None:
 def _take_line(gpio: int, hardware: Hardware) -> Any:
     from gpiozero import GPIOPinInUse, InputDevice, PinFactoryFallback
 
-    # Without lgpio it tries other libraries and says so each time, in a dozen lines.
+    # Without lgpio gpiozero tries other libraries, and warns each time in a dozen lines.
     warnings.filterwarnings("ignore", category=PinFactoryFallback)
     with suppress(GPIOPinInUse):
         return InputDevice(gpio, pull_up=True, pin_factory=hardware.pin_factory())
-    # It may be our own last attempt, which failed half-way: gpiozero frees its line when it is
-    # collected, and its exception's traceback can put that off.
+    # Our own last attempt may have failed half-way. gpiozero frees its line only when the object is
+    # collected, and the traceback of its exception can delay that.
     gc.collect()
     return InputDevice(gpio, pull_up=True, pin_factory=hardware.pin_factory())
 
 
 class _Watcher:
-    """Carries the edges of one line into the queue; runs in the pin factory's thread."""
+    """Puts the edges of one line into the queue; runs in the pin factory's thread."""
 
     def __init__(self, gpio: int, edges: "SimpleQueue[Edge | None]") -> None:
         self._gpio = gpio
@@ -276,10 +276,10 @@ class _Watcher:
 
 
 class Lamp:
-    """A lamp (LED) on a GPIO line, which flashes by a thread of its own."""
+    """A lamp (LED) on a GPIO line; a thread of its own flashes it."""
 
     def __init__(self, gpio: int, hardware: Hardware, clock: Monotonic) -> None:
-        """Raises SensorError where the line cannot be had."""
+        """Raises SensorError if the line cannot be opened."""
         from gpiozero import LED
 
         self._gpio = gpio
@@ -290,9 +290,9 @@ class Lamp:
             self._led = LED(gpio, pin_factory=hardware.pin_factory())
 
     def show(self, steps_s: Sequence[float]) -> None:
-        """Be lit for the first of `steps_s` in seconds, dark for the second and so on, again and again.
+        """Repeat a pattern: lit for the first of `steps_s` in seconds, dark for the second, and so on.
 
-        One step alone is steady light, and none is darkness. Raises SensorError.
+        One step alone is steady light, no step is darkness. Raises SensorError.
         """
         self._hold()
         self._switch(bool(steps_s))
@@ -326,6 +326,6 @@ class Lamp:
             thread.join()
 
     def close(self) -> None:
-        """Switch the lamp off and give the line back."""
+        """Switch the lamp off and release the line."""
         self._hold()
         self._led.close()

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from sensors.reading import SensorError
 from sensors.trouble import BUS, declare, marked
 
-#: What to do where this user may not open a device.
+#: Cure if this user may not open a device.
 DENIED_CURE = marked(
     "the service is in the groups gpio, i2c and dialout by tentwatch.service: install that file again; "
     "by hand use sudo"
@@ -33,10 +33,10 @@ class I2CBus(Protocol):
     """The part of CircuitPython's `busio.I2C` that device libraries use."""
 
     def try_lock(self) -> bool:
-        """Take the bus; False where another holds it."""
+        """Lock the bus; False if another user has it."""
 
     def unlock(self) -> None:
-        """Give the bus back."""
+        """Unlock the bus."""
 
     def writeto(
         self, address: int, buffer: bytes, *, start: int = 0, end: int | None = None
@@ -68,7 +68,7 @@ class I2CBus(Protocol):
 class Hardware:
     """The Raspberry Pi's buses and pins."""
 
-    #: Below it are the files in which the kernel tells of the computer: `sys` and `proc`.
+    #: Root of the kernel's files about the computer, `sys` and `proc`.
     root = Path("/")
 
     def i2c(self, bus: int) -> I2CBus:
@@ -81,7 +81,7 @@ class Hardware:
             with warnings.catch_warnings():  # Linux sets the frequency; the library warns each time
                 warnings.simplefilter("ignore", RuntimeWarning)
                 opened: I2CBus = ExtendedI2C(bus)
-        except (ValueError, RuntimeError, OSError) as error:  # not there: it is no OSError
+        except (ValueError, RuntimeError, OSError) as error:  # absent: no OSError
             denied = isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM)
             raise SensorError(BUS_DENIED if denied else NO_BUS, bus=bus) from error
         return opened

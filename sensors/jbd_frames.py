@@ -1,8 +1,8 @@
 """Frames of a JBD battery management system: bytes in, checked figures out (JBD's serial protocol, V4).
 
 A request is `DD A5 code length data checksum 77`, a reply `DD code status length data checksum 77`.
-The checksum makes the sum of it and of all that stands between it and the second byte 0 modulo 65536.
-A reply's code is outside its checksum.
+The bytes from the third to the last of the data, plus the checksum, sum to 0 modulo 65536. So a reply's
+code is not covered by its checksum.
 """
 
 from collections import deque
@@ -15,7 +15,7 @@ from sensors.framing import Cutter, FrameError
 from sensors.line_trust import LineTrust, Trust
 from sensors.trouble import marked
 
-#: What can be asked for: the battery's state, the voltage of each cell, the name of the hardware.
+#: Request codes: the battery's state, the voltage of each cell, the name of the hardware.
 STATE, CELLS, HARDWARE = 0x03, 0x04, 0x05
 
 _START, _END = 0xDD, 0x77
@@ -24,34 +24,34 @@ _DONE = 0x00
 _REFUSALS = range(0x80, 0x84)
 _AROUND = 7  # bytes of a frame that are not its data
 _MOST_DATA = 64  # 32 cells
-_USUAL = 40  # bytes of a reply, about
+_USUAL = 40  # typical bytes of a reply
 
 #: Voltage, current, remaining and nominal capacity, cycles, date, balancing (2), protection,
 #: version, charge, FETs, cells, temperature sensors.
 _STATE = Struct(">HhHHHHHHHBBBBB")
-#: Newer boards say more behind the temperatures (9 bytes: humidity, warnings, learned capacity …).
+#: Newer boards add data after the temperatures (9 bytes: humidity, warnings, learned capacity …).
 _MOST_EXTRA = 16
 _WORD = Struct(">H")
 
 _MOST_CELLS = 32
 _CELL_V = (0.5, 5.0)
-#: … but one of them may be dead.
+#: … but a dead cell has less than this.
 _DEAD_V = 0.05
-#: How far the cells' sum may be off the pack's voltage: the load may change between two replies.
+#: Allowed difference between the cells' sum and the pack's voltage: the load may change between two replies.
 _SUM_OFF_V, _SUM_OFF = 0.1, 0.05
 _CHARGE_FET, _DISCHARGE_FET = 1, 2
-_ZERO_C = 2731  # 0 °C in tenths of a kelvin, as the BMS takes it
+_ZERO_C = 2731  # 0 °C in tenths of a kelvin, as the BMS rounds it
 _TEMPERATURE_C = (-60.0, 150.0)
 
-#: Where the data of STATE says what stays the same for months: nominal capacity, date of production,
-#: version, numbers of cells and temperature sensors. Damage changes a byte or two, which are believed
-#: when they come again; where more have changed it is another BMS.
+#: Places in the data of STATE that stay the same for months: nominal capacity, date of production,
+#: version, numbers of cells and temperature sensors. Damage changes a byte or two; a change is accepted
+#: when it comes again. If more bytes have changed, it is another BMS.
 _CELLS_AT = 21
 _FIXED = (6, 7, 10, 11, 18, _CELLS_AT, 22)
 _FEW_BYTES = 2
 
-#: Two bits that flip opposite ways leave the sum as it is: of the replies that are hurt twice, one in
-#: some hundred passes all checks. So a line must be better and for longer than others to be trusted.
+#: Two bits that flip in opposite directions leave the sum unchanged: of the replies with two flips, about one
+#: in a hundred passes all checks. So this line must be better, and for longer, than others to be trusted.
 WINDOW, TOLERATED = 60, 4
 
 Figures = dict[str, float | bool | None]
@@ -64,12 +64,12 @@ def request(code: int) -> bytes:
 
 
 def checksum(body: bytes) -> bytes:
-    """Return what is sent behind `body`, the bytes from the third to the last of the data."""
+    """Return the checksum of `body`, the bytes from the third to the last of the data."""
     return (-sum(body) & 0xFFFF).to_bytes(2, "big")
 
 
 def _length(head: bytes) -> int | None:
-    """Return how long the frame is that begins so."""
+    """Return the length of the frame that begins with these bytes, in bytes."""
     if head[0] != _START:
         return None
     if len(head) < 4:
@@ -87,7 +87,7 @@ def _is_whole(frame: bytes) -> bool:
 def state(data: bytes) -> Figures:
     """Return the quantities in a reply to STATE; None for a temperature without a sensor.
 
-    Raises FrameError where one is out of its range or the reply is not as long as it says.
+    Raises FrameError if one is out of its range, or the reply has not the length that it states.
     """
     if len(data) < _STATE.size:
         raise FrameError(f"{len(data)} bytes are too few")
@@ -130,7 +130,7 @@ def cells(data: bytes, pack: tuple[float, int] | None = None) -> Figures:
     """Return the voltage of each cell in a reply to CELLS, and the lowest and highest.
 
     `pack` is the voltage and the number of cells in a reply to STATE from about the same time.
-    Raises FrameError where a voltage is no cell's, or they do not add up to the pack's.
+    Raises FrameError if a voltage is impossible for a cell, or they do not add up to the pack's.
     """
     if not data or len(data) % 2:
         raise FrameError(f"{len(data)} bytes of cell voltages")
@@ -146,16 +146,16 @@ def cells(data: bytes, pack: tuple[float, int] | None = None) -> Figures:
 
 
 def hardware(data: bytes) -> dict[str, str]:
-    """Return the name of the hardware in a reply to HARDWARE. Raises FrameError where it is none."""
+    """Return the name of the hardware in a reply to HARDWARE. Raises FrameError if it is not text."""
     if not data or not all(0x20 <= byte < 0x7F for byte in data):
         raise FrameError("a name that cannot be read")
     return {"hardware": data.decode("ascii").strip()}
 
 
 class Reply(NamedTuple):
-    """A reply that passed all checks: to what, and its figures (a text for HARDWARE).
+    """A reply that passed all checks: its request code and figures (a text for HARDWARE).
 
-    Its figures are None where the line is too bad to believe it.
+    The figures are None if the line is too bad to trust.
     """
 
     code: int
@@ -163,10 +163,9 @@ class Reply(NamedTuple):
 
 
 class Replies:
-    """What is said on a BMS's line: bytes in, checked replies out.
+    """Parses a BMS's line: bytes in, checked replies out.
 
-    `bad` counts those that are not believed, and `flaw` says what was wrong last; whoever reads it
-    may clear it.
+    `bad` counts the rejected replies. `flaw` is the last fault; its reader may clear it.
     """
 
     def __init__(self, trust: Trust | None = None) -> None:
@@ -174,7 +173,7 @@ class Replies:
         self.flaw = ""
         self._cutter = Cutter(_length, _is_whole, shortest=_AROUND, usual=_USUAL)
         self._trust = trust or LineTrust(WINDOW, TOLERATED)
-        self._fixed: deque[bytes] = deque(maxlen=2)  # of the last two, since one may be damaged
+        self._fixed: deque[bytes] = deque(maxlen=2)  # of the last two, because one may be damaged
         self._pack: tuple[float, int] | None = None  # volts and cells of the last STATE
 
     def feed(self, data: bytes) -> list[Reply]:
@@ -182,7 +181,7 @@ class Replies:
         return self._checked(self._cutter.feed(data))
 
     def end(self) -> list[Reply]:
-        """Return the replies that are left where nothing more follows."""
+        """Return the remaining replies at the end of the stream."""
         return self._checked(self._cutter.end())
 
     def _checked(self, frames: Iterable[bytes | None]) -> list[Reply]:
@@ -200,7 +199,7 @@ class Replies:
             try:
                 figures = self._figures(code, data)
             except FrameError as error:
-                if code == CELLS:  # a cell may really be dead: that is no reason to doubt the line
+                if code == CELLS:  # a cell may really be dead, so the line stays trusted
                     self.bad += 1
                     self.flaw = str(error)
                 else:

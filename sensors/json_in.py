@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-#: Nothing that makes sense here is nested deeper. How much a parser takes differs with Python's version.
+#: Most levels of nesting. The limit of Python's own parser depends on its version.
 MOST_LEVELS = 100
 
 
@@ -16,7 +16,7 @@ def parsed(
 ) -> Any:
     """Return the value of a JSON text; both functions are those of `json.loads`.
 
-    Raises ValueError where it is not JSON, or nested deeper than `MOST_LEVELS`.
+    Raises ValueError if it is not JSON, or nested deeper than `MOST_LEVELS`.
     """
     try:
         value = json.loads(text, parse_int=parse_int, parse_constant=parse_constant)

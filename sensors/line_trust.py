@@ -1,49 +1,49 @@
-"""Whether a line can be trusted: what a short checksum cannot say of one frame, its neighbours can.
+"""Trust in a line: its recent frames show whether a short checksum can be relied on.
 
-A plain sum lets through what two errors do that cancel. One such frame cannot be told from a true one,
-but it seldom comes alone: where the line damages frames that much, most others are plainly bad. So a
-frame that passed its checks is believed while few of its neighbours are bad. Frames that nobody has
-heard count as good: a stream may begin in the middle of a frame. A frame that passed its checks counts
-as good even where it was not believed, or trust would never come back.
+A plain sum misses two errors that cancel. One such frame looks like a true one. But a line that damages
+frames that much also makes many plainly bad ones. So a frame that passed its checks is accepted only
+while few of its neighbours are bad. Frames before the first one count as good, because a stream may begin
+in the middle of a frame. A frame that passed its checks counts as good even if it was not accepted;
+otherwise trust would never come back.
 """
 
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-#: How many frames are looked at, the one in question included, and how many of them may be bad.
+#: Number of frames considered, the newest included, and how many of them may be bad.
 WINDOW, TOLERATED = 30, 5
 
 Result = TypeVar("Result")
 
 
 class Trust(Protocol):
-    """Hears of a line's frames in order."""
+    """Follows a line's frames in order."""
 
     def good(self) -> bool:
-        """Take a frame that passed its checks; say whether it can be believed."""
+        """Note a frame that passed its checks; say whether it can be trusted."""
 
     def bad(self) -> None:
-        """Take a frame that did not."""
+        """Note a frame that did not."""
 
     def is_spotless(self) -> bool:
-        """Say whether none of the neighbours of the frame taken last was bad."""
+        """Say whether none of the neighbours of the last frame was bad."""
 
 
 class LineTrust:
-    """Trust in a line while it is heard: by the last frames."""
+    """Trust in a live line, by its last frames."""
 
     def __init__(self, window: int = WINDOW, tolerated: int = TOLERATED) -> None:
         self._mask = (1 << window) - 1
         self._tolerated = tolerated
-        self._bad = 0  # a bit a frame, 1 for a bad one; the newest is the lowest
+        self._bad = 0  # one bit per frame, 1 for a bad one; the newest is the lowest bit
 
     def good(self) -> bool:
-        """Take a frame that passed its checks; say whether it can be believed."""
+        """Note a frame that passed its checks; say whether it can be trusted."""
         self._hear(0)
         return self._bad.bit_count() <= self._tolerated
 
     def bad(self) -> None:
-        """Take a frame that did not."""
+        """Note a frame that did not."""
         self._hear(1)
 
     def is_spotless(self) -> bool:
@@ -55,29 +55,29 @@ class LineTrust:
 
 
 class Hindsight:
-    """Trust in a line that was recorded: at its beginning, by the frames that follow.
+    """Trust in a recorded line; at its beginning it uses the frames that follow.
 
-    It is for a second reading of what a first one has `heard`.
+    It is for a second pass over a recording, after a first one.
     """
 
     def __init__(self, heard: list[bool], window: int, tolerated: int) -> None:
-        """`heard` says of each frame, in order, whether it passed its checks."""
+        """`heard` has for each frame of the first pass, in order, whether it passed its checks."""
         self._heard = heard
         self._window = window
         self._tolerated = tolerated
         self._taken = 0
 
     def good(self) -> bool:
-        """Take a frame that passed its checks; say whether it can be believed."""
+        """Note a frame that passed its checks; say whether it can be trusted."""
         self._taken += 1
         return self._bad() <= self._tolerated
 
     def bad(self) -> None:
-        """Take a frame that did not."""
+        """Note a frame that did not."""
         self._taken += 1
 
     def is_spotless(self) -> bool:
-        """Say whether none of the frames by which the last one is judged was bad."""
+        """Say whether none of the frames considered for the last one was bad."""
         return not self._bad()
 
     def _bad(self) -> int:
@@ -86,7 +86,7 @@ class Hindsight:
 
 
 class _Listener(LineTrust):
-    """Takes note of what is heard."""
+    """Records the first pass."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class _Listener(LineTrust):
 
 
 def in_hindsight(read: Callable[[Trust], Result], window: int, tolerated: int) -> Result:
-    """Read a recording twice, and return what the second time gives, with what is known by then."""
+    """Decode a recording twice; return the result of the second pass, which knows the first one."""
     listener = _Listener()
     read(listener)
     return read(Hindsight(listener.heard, window, tolerated))

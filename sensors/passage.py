@@ -1,9 +1,9 @@
-"""Light beams across a door: from timed changes to people who passed, and what keeps them unseen.
+"""Light beams across a door: timed changes in, people who passed and failed beams out.
 
-With two beams, the one that a person breaks first and frees last tells the way: outer and then inner
-is in. Whoever comes back frees the beam last that was broken first, from any depth. What happens
-from one moment at which the door is free to the next is judged as a whole, END_S after it is free:
-sooner, a flicker cannot be told from the end.
+With two beams, the first one broken and the last one freed give the direction: outer, then inner is in.
+A person who turns back frees last the beam that was broken first, from any depth. Everything between two
+moments at which the door is free is evaluated as a whole, END_S after the door is free: earlier, a
+flicker cannot be distinguished from the end.
 """
 
 from collections.abc import Sequence
@@ -13,27 +13,27 @@ from typing import ClassVar, NamedTuple
 
 #: Breaks and gaps shorter than this are electrical noise: bounce, glitches, a loose contact.
 GLITCH_S = 0.01
-#: The beams must be free for so long; receivers flicker for less than half a millisecond.
+#: Seconds for which the beams must be free; receivers flicker for less than half a millisecond.
 END_S = 0.004
-#: From beam to beam; nobody is faster. A runner at 4 m/s needs 37 ms for 15 cm.
+#: Shortest time from beam to beam. A runner at 4 m/s needs 37 ms for 15 cm.
 LEAST_LAG_S = 0.02
-#: Two who follow so closely that the door is never free between them are told from one who steps back
-#: and on again, which breaks the beams in the same order, by what fronts and backs need from beam to
-#: beam. The first one's back and the second one's front need about as long, within PACE, and at least
-#: one of the two goes through evenly: his back needs as long as his front, within EVEN.
+#: Two people may follow so closely that the door is never free between them. One person who steps back and
+#: on again breaks the beams in the same order. The times of fronts and backs from beam to beam distinguish
+#: the two cases. For two people, the first one's back and the second one's front need about the same time
+#: (within the factor PACE), and at least one person walks evenly: front and back need the same (within EVEN).
 PACE, EVEN = 3.0, 1.5
-#: A thin body, which never breaks both beams at once, must come to the second within this time …
+#: A thin body never breaks both beams at once. It must reach the second beam within this time …
 THIN_LAG_S = 0.3
-#: … break each for this long, be this deep (1 is the way between the beams) …
+#: … break each for this long, be this deep (1 is the distance between the beams) …
 THIN_BREAK_S = 0.03
 THIN_DEPTH = 0.4
-#: … and come alone: again and again it is a waving hand, and with somebody an arm or a bag …
+#: … and come alone: repeatedly it is a waving hand, and beside a person it is an arm or a bag …
 ALONE_S = 0.3
-#: … which comes to the second beam within this time: 15 cm at 0.3 m/s.
+#: … which reaches the second beam within this time: 15 cm at 0.3 m/s.
 ARM_LAG_S = 0.5
-#: A single beam that is broken again so soon is still broken by the same body (arms, a bag) …
+#: A single beam that is broken again within this time is broken by the same body (arms, a bag) …
 REBREAK_S = 0.08
-#: … which takes at least this long: 0.25 m at 4 m/s.
+#: … which breaks it for at least this long: 0.25 m at 4 m/s.
 BODY_S = 0.06
 #: A beam that has been broken for this long is obstructed; the count stops.
 OBSTRUCTED_S = 30.0
@@ -41,14 +41,14 @@ OBSTRUCTED_S = 30.0
 FAILED_S = 300.0
 #: … and so has one of two that is broken this many times in a row without the other.
 FAILED_TIMES = 20
-#: No more breaks of a beam are kept; a door with so many and never free is not in order.
+#: Most breaks of a beam that are kept; more of them without a free door are a fault.
 MOST_BREAKS = 400
 
 OUTER, INNER = 0, 1
 
 
 class Way(StrEnum):
-    """Which way a person went, in the words of the quantities that are measured."""
+    """The direction of a person, named like the measured quantity."""
 
     IN = "entered"
     OUT = "left"
@@ -56,21 +56,21 @@ class Way(StrEnum):
 
 
 class Failure(NamedTuple):
-    """Which beams have failed, and whether by being broken again and again `alone`, or for good."""
+    """The failed beams; `alone` if one is repeatedly broken without the other, else broken for good."""
 
     beams: tuple[int, ...]
     alone: bool
 
 
 class Break(NamedTuple):
-    """When something was in a beam, in seconds."""
+    """A period in which a beam was broken, in seconds."""
 
     start_s: float
     end_s: float
 
     @property
     def length_s(self) -> float:
-        """How long it was there."""
+        """Length of the break."""
         return self.end_s - self.start_s
 
 
@@ -84,7 +84,7 @@ class _Beam:
 
     @property
     def since_s(self) -> float:
-        """When the present break began."""
+        """Start of the present break."""
         return self.breaks[-1].start_s
 
     def change(self, at_s: float) -> None:
@@ -95,37 +95,37 @@ class _Beam:
             return
         gap_s = at_s - breaks[-1].end_s if breaks else self._gap_s
         if gap_s >= GLITCH_S and breaks and breaks[-1].length_s < GLITCH_S:
-            breaks[-1] = Break(at_s, at_s)  # that was a glitch, and no part of this
+            breaks[-1] = Break(at_s, at_s)  # the previous one was a glitch, not part of this one
         elif gap_s >= self._gap_s:
             breaks.append(Break(at_s, at_s))
 
     def take(self) -> list[Break]:
-        """Return the breaks that were no glitches, and begin anew."""
+        """Return the breaks that were not glitches, and clear them."""
         found = [b for b in self.breaks if b.length_s >= GLITCH_S]
         self.breaks = []
         return found
 
 
 class _Door:
-    """What doors have in common: beams that get stuck, and nobody counted before they are free again."""
+    """Common rules of doors: stuck beams, and no counting until the door is free again."""
 
-    #: Gaps in a beam shorter than this are none, and how long all beams are free before it is judged.
+    #: Shortest gap in a beam, and seconds for which all beams must be free before the evaluation.
     _gap_s: ClassVar[float]
     _end_s: ClassVar[float]
 
     def __init__(self, blocked: Sequence[bool], at_s: float) -> None:
-        """Begin at `at_s`; whoever stands in the door now is not counted."""
+        """Begin at `at_s`; a person in the door at that moment is not counted."""
         self._beams = [_Beam(b, at_s, self._gap_s) for b in blocked]
         self._free_s = at_s
         self._ignoring = any(blocked)
         self._blind_from_s: float | None = None
         self.obstructed = False
         self.failure: Failure | None = None
-        #: For how long people could pass uncounted until just now; whoever tells it takes it away.
+        #: Seconds for which people could pass uncounted until just now; its reader resets it to None.
         self.blind_s: float | None = None
 
     def change(self, at_s: float, beam: int, blocked: bool) -> list[Way]:
-        """Take a beam's change at `at_s` (seconds); return the people who had passed before it."""
+        """Apply a beam's change at `at_s` (seconds); return the people who had passed before it."""
         changed = self._beams[beam]
         if changed.blocked == blocked:
             return []
@@ -149,13 +149,13 @@ class _Door:
         if not self._ignoring:
             return self._judge(breaks)
         self._ignoring = self.obstructed = False
-        if self.failure is None or not self.failure.alone:  # that one shows with both beams only
+        if self.failure is None or not self.failure.alone:  # seen with both beams only
             self._see()
         return []
 
     @property
     def due_s(self) -> float | None:
-        """When time alone will bring something new; None where it will not."""
+        """When a tick without an edge can change something; None if never."""
         blocked = [n for n, b in enumerate(self._beams) if b.blocked]
         if not blocked:
             return self._free_s + self._end_s if self._ignoring or self._has_breaks() else None
@@ -169,7 +169,7 @@ class _Door:
         return any(b.breaks for b in self._beams)
 
     def _is_free(self, now_s: float, for_s: float) -> bool:
-        # A present before the last edge is another clock's, and no reason to wait for ever.
+        # A time before the last edge comes from another clock; it must not cause an endless wait.
         return not self._free_s - for_s < now_s < self._free_s + for_s
 
     def _watch(self, now_s: float) -> None:
@@ -187,18 +187,18 @@ class _Door:
         self._blind_from_s = from_s if self._blind_from_s is None else self._blind_from_s
 
     def _see(self) -> None:
-        """Note that the door is in order again, and for how long it was not."""
+        """Note that the door works again, and how long it did not."""
         if self._blind_from_s is not None:
             self.blind_s = (self.blind_s or 0.0) + self._free_s - self._blind_from_s
         self._blind_from_s = self.failure = None
 
     def _judge(self, breaks: list[list[Break]]) -> list[Way]:
-        """Return who has passed, from each beam's breaks between two moments with a free door."""
+        """Return the people who passed, from each beam's breaks between two moments with a free door."""
         raise NotImplementedError
 
 
 class Traffic(_Door):
-    """A door with one beam: tells that somebody passed, never which way."""
+    """A door with one beam: it counts people without their direction."""
 
     _gap_s = _end_s = REBREAK_S
 
@@ -212,15 +212,15 @@ class Passages(_Door):
     _gap_s, _end_s = GLITCH_S, END_S
 
     def __init__(self, blocked: Sequence[bool], at_s: float) -> None:
-        """Begin at `at_s`; whoever stands in the door now is not counted."""
+        """Begin at `at_s`; a person in the door at that moment is not counted."""
         super().__init__(blocked, at_s)
-        # What was seen a moment ago and was nobody by itself, and who came directly after it.
+        # Breaks of a moment ago that were nobody by themselves, and people directly after them.
         self._held: tuple[list[Break], list[Break]] = ([], [])
         self._waiting: list[Way] = []
         self._counted_s = at_s
-        self._alone = OUTER  # the beam that was broken last without the other …
-        self._alone_times = 0  # … so often in a row …
-        self._alone_since_s = at_s  # … since then
+        self._alone = OUTER  # the last beam that was broken without the other
+        self._alone_times = 0  # number of times in a row
+        self._alone_since_s = at_s  # since then
 
     def tick(self, now_s: float) -> list[Way]:
         """Let time pass until `now_s`; return the people who have passed by then."""
@@ -234,7 +234,7 @@ class Passages(_Door):
 
     @property
     def due_s(self) -> float | None:
-        """When time alone will bring something new; None where it will not."""
+        """When a tick without an edge can change something; None if never."""
         due_s = super().due_s
         waits = due_s is None and any(self._held) and not any(b.blocked for b in self._beams)
         return self._free_s + ALONE_S if waits else due_s
@@ -255,18 +255,18 @@ class Passages(_Door):
             self._held = [], []
             return before + found
         if before:
-            came_back = _single(*together) != before[-1:]  # an arm, and its body only half
+            came_back = _single(*together) != before[-1:]  # an arm, and only part of its body
             self._held = together if came_back else (outer, inner)
             return [] if came_back else before
         if any(self._held):
-            # An arm that comes first, or a bag that comes last, makes sense with its body only.
+            # An arm before a body, or a bag after it, can only be interpreted with the body.
             self._waiting, found = _stream(*together, with_arms=True) or found, []
         if not found:
             self._held = together[0][-MOST_BREAKS:], together[1][-MOST_BREAKS:]
         return found
 
     def _thin(self, outer: list[Break], inner: list[Break]) -> list[Way]:
-        """Return the thin body that broke one beam after the other, and came alone."""
+        """Return the thin body, if one broke one beam after the other and came alone."""
         way = _way(outer, inner)
         if way is None or not len(outer) == len(inner) == 1 or self._ignoring:
             return []
@@ -300,7 +300,7 @@ class Passages(_Door):
 
 
 class _Lag(NamedTuple):
-    """How much later a body's front and back came to the second beam, in seconds."""
+    """Delay of a body's front and back from the first to the second beam, in seconds."""
 
     front_s: float
     back_s: float
@@ -313,7 +313,7 @@ def _lags(first: list[Break], second: list[Break]) -> list[_Lag]:
 
 
 def _depths(first: list[Break], second: list[Break]) -> list[float]:
-    """Return how deep each body is, in units of the way between the beams, at its own pace."""
+    """Return each body's depth in units of the distance between the beams, at its own pace."""
     lengths_s = [a.length_s + b.length_s for a, b in zip(first, second, strict=True)]
     lags = _lags(first, second)
     return [length_s / sum(lag) for length_s, lag in zip(lengths_s, lags, strict=True)]
@@ -324,7 +324,7 @@ def _alike(one_s: float, other_s: float, factor: float) -> bool:
 
 
 def _keep_pace(lags: list[_Lag]) -> bool:
-    """Say whether these are people who follow one another."""
+    """Say whether these delays are those of people who follow one another."""
     return all(
         _alike(one.back_s, other.front_s, PACE) and (_alike(*one, EVEN) or _alike(*other, EVEN))
         for one, other in pairwise(lags)
@@ -332,7 +332,7 @@ def _keep_pace(lags: list[_Lag]) -> bool:
 
 
 def _way(outer: list[Break], inner: list[Break]) -> Way | None:
-    """Return the way from the beam that was broken first to the one that was freed last."""
+    """Return the direction from the beam that was broken first to the one that was freed last."""
     if not outer or not inner:
         return None
     front_s = inner[0].start_s - outer[0].start_s
@@ -341,19 +341,20 @@ def _way(outer: list[Break], inner: list[Break]) -> Way | None:
         return Way.IN
     if max(front_s, back_s) <= -LEAST_LAG_S:
         return Way.OUT
-    return None  # came back, or both beams at once
+    return None  # turned back, or both beams at once
 
 
 def _single(outer: list[Break], inner: list[Break]) -> list[Way]:
-    """Return the one person who passed, with whatever to and fro."""
+    """Return the one person who passed, however they moved in between."""
     way = _way(outer, inner)
     return [] if way is None else [way]
 
 
 def _stream(outer: list[Break], inner: list[Break], *, with_arms: bool = False) -> list[Way]:
-    """Return the people who passed one behind the other, where the second beam repeats the first.
+    """Return the people who passed one behind the other, if the second beam repeats the first.
 
-    What is less deep than the beams are apart is an arm or a bag. `with_arms` asks for at least one.
+    Bodies that are less deep than the distance of the beams are arms or bags. With `with_arms` there
+    must be at least one.
     """
     if len(outer) != len(inner) or len(outer) < 2:
         return []

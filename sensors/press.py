@@ -1,44 +1,44 @@
-"""What a hand does with a button, from the times at which its contact closes and opens. Pure."""
+"""Presses and holds of a button, from the times at which its contact closes and opens. Pure."""
 
 from collections import deque
 
-#: A level that has not stood for so long is bouncing.
+#: A level that is stable for less than this is bouncing.
 BOUNCE_S = 0.05
-#: Who holds the button for so long means it.
+#: Seconds for which the button must be held to count as a hold.
 HOLD_S = 5.0
-#: After a hold it must be left alone for so long before another counts: one that sticks, or has a
-#: wet cable, closes for long again and again.
+#: After a hold the button must be released for this long before another hold counts: a stuck button or a wet
+#: cable closes for long periods again and again.
 REST_S = 60.0
-#: More closures than these in CLOSURES_S are no hand's either, and nothing counts until they end.
+#: With more closures than this in CLOSURES_S none counts: they are not a hand's.
 MOST_CLOSURES, CLOSURES_S = 6, 60.0
 
 PRESSED, HELD = "pressed", "held"
 
 
 class Press:
-    """Follows one contact: `pressed` when it is let go of, `held` once it was closed for HOLD_S.
+    """Follows one contact: `pressed` when it is released, `held` once it was closed for HOLD_S.
 
-    One that is closed at first means nothing until it has been let go of.
+    A contact that is closed at the start is ignored until it is released.
     """
 
     def __init__(self, at_s: float, *, closed: bool) -> None:
         self._raw = self._closed = closed
-        self._raw_s = at_s  # when the contact has last changed
+        self._raw_s = at_s  # time of the contact's last change
         self._closed_s = at_s
         self._counts = False  # whether this closure may be a press, and a hold
         self._may_hold = False
-        self._rested_s = at_s  # holds count from then on
+        self._rested_s = at_s  # holds count from this time on
         self._closures: deque[float] = deque(maxlen=MOST_CLOSURES)
 
     @property
     def due_s(self) -> float | None:
-        """When time alone will tell more: to be asked again then; None where only a change can."""
+        """When `until` must be called again without a change; None if only a change can matter."""
         if self._raw != self._closed:
             return self._raw_s + BOUNCE_S
         return self._closed_s + HOLD_S if self._closed and self._may_hold else None
 
     def until(self, at_s: float, closed: bool | None = None) -> list[str]:
-        """Let time pass until `at_s` and take the contact's level from then; return what was done."""
+        """Let time pass until `at_s`, then apply the contact's level; return the presses and holds."""
         done = []
         if self._raw != self._closed and at_s >= self._raw_s + BOUNCE_S:
             self._closed = self._raw
@@ -61,10 +61,10 @@ class Press:
         self._may_hold = self._counts and at_s >= self._rested_s
 
     def _open(self) -> bool:
-        """Take note that it was let go of; say whether that was a press."""
+        """Note the release; say whether that was a press."""
         held_s = self._raw_s - self._closed_s
         was_press = self._counts and held_s < HOLD_S
-        if not was_press:  # a hold, or none that a hand has made
+        if not was_press:  # a hold, or not a hand's
             self._rested_s = self._raw_s + REST_S
         self._counts = self._may_hold = False
         return was_press

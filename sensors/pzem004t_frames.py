@@ -10,13 +10,13 @@ from struct import Struct
 from sensors.framing import Cutter, FrameError
 from sensors.trouble import marked
 
-#: Whoever is alone on the line answers to it, and by it.
+#: A meter that is alone on the line answers to this address, and with it.
 GENERAL_ADDRESS = 0xF8
 
 _READ = 0x04  # input registers
-_READ_OTHERS = 0x03  # holding registers; here, as what follows, for lines that others use as well
+_READ_OTHERS = 0x03  # holding registers; this and the next are for lines with other masters
 _WRITE = 0x06
-_REFUSED = 0x80  # on top of the function
+_REFUSED = 0x80  # added to the function
 _REGISTERS = 10
 _REPLY = 5 + 2 * _REGISTERS
 _REQUEST = 8
@@ -25,8 +25,8 @@ _REFUSAL = 5
 #: Voltage, current and power and energy with the low word first, frequency, power factor, alarm.
 _FIGURES = Struct(">HHHHHHHHHH")
 
-#: What the meter measures, as it sends it → factor, lowest, highest. The measuring range
-#: (manual, section 1) and some room, since what lies just outside is still worth knowing.
+#: Measured quantities in the order of sending → factor, lowest, highest. The limits are the measuring range
+#: (manual, section 1) with some margin, because values just outside are still useful.
 _RANGES = {
     "voltage_v": (0.1, 60.0, 300.0),
     "current_a": (0.001, 0.0, 110.0),
@@ -39,8 +39,8 @@ _RANGES = {
 QUANTITIES = (*_RANGES, "alarm")
 Figures = dict[str, float | bool]
 
-#: How far power may be off voltage times current times power factor. The factor is rounded to 0.01,
-#: and the three are not measured at the very same time.
+#: Allowed difference between power and voltage times current times power factor. The factor is rounded to
+#: 0.01, and they are not measured at exactly the same time.
 _POWER_OFF_W, _POWER_OFF = 5.0, 0.05
 _NO_ALARM, _ALARM = 0x0000, 0xFFFF
 
@@ -69,7 +69,7 @@ def request(address: int) -> bytes:
 
 
 def _length(head: bytes) -> int | None:
-    """Return how long the frame is that begins so: a request, a reply or a refusal."""
+    """Return the length of the frame that begins with these bytes: a request, a reply or a refusal."""
     if not 1 <= head[0] <= GENERAL_ADDRESS:
         return None
     function = head[1] if len(head) > 1 else _READ
@@ -94,7 +94,7 @@ def _is_whole(frame: bytes) -> bool:
 def measurements(reply: bytes) -> Figures:
     """Return the quantities in a whole reply to `request`, by name.
 
-    Raises FrameError where one is out of its range or does not fit the others.
+    Raises FrameError if one is out of its range or inconsistent with the others.
     """
     if len(reply) != _REPLY:
         raise FrameError(f"{len(reply)} bytes")
@@ -129,13 +129,13 @@ def measurements(reply: bytes) -> Figures:
 
 
 class Replies:
-    """What is said on a meter's line: bytes in, figures that can be believed out.
+    """Parses a meter's line: bytes in, checked figures out.
 
-    `bad` counts the other replies, and `flaw` says what was wrong last; whoever reads it may clear it.
+    `bad` counts the rejected replies. `flaw` is the last fault; its reader may clear it.
     """
 
     def __init__(self, address: int = GENERAL_ADDRESS) -> None:
-        """Listen to the meter at `address`, or to any that answers, by the general address."""
+        """Accept replies of the meter at `address`; with the general address those of any meter."""
         self.bad = 0
         self.flaw = ""
         self._address = address
@@ -146,7 +146,7 @@ class Replies:
         return self._believed(self._cutter.feed(data))
 
     def end(self) -> list[Figures]:
-        """Return the figures that are left where nothing more follows."""
+        """Return the remaining figures at the end of the stream."""
         return self._believed(self._cutter.end())
 
     def _believed(self, frames: Iterable[bytes | None]) -> list[Figures]:

@@ -1,4 +1,4 @@
-"""What a sensor says: one value of one quantity, how far it can be believed, and when."""
+"""A sensor's reading: one value of one quantity, its quality, and its time."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from sensors.trouble import Trouble
 
 
 class Quality(StrEnum):
-    """How far a value can be believed; the words are the contract's."""
+    """How far to trust a value; the words are the contract's."""
 
     OK = "ok"
     ESTIMATED = "estimated"
@@ -26,9 +26,9 @@ class SensorError(Trouble):
 
 
 class Measurement(NamedTuple):
-    """One value as a driver hands it over; `value` is None exactly where nothing is known.
+    """One value of a driver; `value` is None exactly when it is unknown.
 
-    `trouble` says why, where the quality is `fault`.
+    With quality `fault`, `trouble` says why.
     """
 
     quantity: str
@@ -49,31 +49,31 @@ class Reading:
     trouble: Trouble | None = None
 
 
-#: The quantity of the reading that says that a sensor as a whole cannot be read.
+#: Quantity of the reading that reports that the whole sensor cannot be read.
 FAULT = "fault"
-#: What each sensor says about itself after every attempt.
+#: Quantities that each sensor reports about itself after every attempt.
 READS, ERRORS, READ_DURATION_S = "reads", "errors", "read_duration_s"
 
 
 class Driver(Protocol):
     """One device. A driver is used by one thread only, except for `interrupt`."""
 
-    #: Seconds between two reads; 0 where `read` itself blocks until the device says something.
+    #: Seconds between two reads; 0 if `read` itself blocks until the device sends.
     period_s: float
-    #: Hears what the device says, before it is parsed (`sensors.capture`).
+    #: Receives the device's data before it is parsed (`sensors.capture`).
     tap: Callable[[bytes], None]
 
     def open(self) -> None:
-        """Take hold of the device. Raises SensorError; may be called again after close."""
+        """Open the device. Raises SensorError. It may be called again after close."""
 
     def read(self) -> Sequence[Measurement]:
-        """Return what is new, after a second at the latest; empty where nothing is.
+        """Return new measurements, after a second at the latest; empty if there are none.
 
-        Raises SensorError where the device cannot be read.
+        Raises SensorError if the device cannot be read.
         """
 
     def interrupt(self) -> None:
         """Make a `read` that waits in another thread return soon."""
 
     def close(self) -> None:
-        """Let go of the device; harmless when it is not open."""
+        """Close the device; harmless if it is not open."""

@@ -1,4 +1,4 @@
-"""A sensor at work: one thread that owns one driver, and never gives up."""
+"""A sensor at work: one thread that owns one driver and retries for ever."""
 
 import logging
 import threading
@@ -27,16 +27,16 @@ UNEXPECTED = declare(
     concerns=SENSOR,
 )
 
-#: Failed reads in a row after which the device counts as failed and is opened anew.
+#: Failed reads in a row after which the device counts as failed and is reopened.
 TOLERATED_FAILURES = 3
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 30.0
 
 
 class Sensor:
-    """Opens its driver, reads it, delivers Readings, and opens it again after a failure, for ever.
+    """Opens its driver, reads it, delivers Readings, and reopens it after a failure, for ever.
 
-    Whatever the driver raises stays in this thread and becomes a reading of quality `fault`.
+    Every exception of the driver stays in this thread and becomes a reading of quality `fault`.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Sensor:
             try:
                 self._driver.open()
                 self._read_until_it_fails()
-            except Exception as error:  # the only broad one: no device may take the unit down
+            except Exception as error:  # the only broad one: no device may stop the unit
                 self._report_failure(error)
             finally:
                 self._close()
@@ -93,7 +93,7 @@ class Sensor:
             if due_s > now_s and self._stopping.wait(self._clock.real_s(due_s - now_s)):
                 return
             began_s = self._clock.now_s()
-            if self._driver.period_s:  # what was missed (the bus was slow) is not made up for
+            if self._driver.period_s:  # reads missed on a slow bus are not made up for
                 due_s = self._clock.beat_after(began_s, self._driver.period_s)
             try:
                 found = self._driver.read()
@@ -115,7 +115,7 @@ class Sensor:
             Reading(self.name, m.quantity, m.value, m.quality, now_s, m.trouble) for m in found
         ]
         readings.append(Reading(self.name, READS, self._reads, Quality.OK, now_s))
-        if self._driver.period_s:  # where a read waits for the device its duration says nothing
+        if self._driver.period_s:  # a read that waits for the device has no useful duration
             readings.append(Reading(self.name, READ_DURATION_S, now_s - began_s, Quality.OK, now_s))
         readings.append(Reading(self.name, ERRORS, self._errors, Quality.OK, now_s))
         self._deliver(readings)
@@ -133,12 +133,12 @@ class Sensor:
     def _close(self) -> None:
         try:
             self._driver.close()
-        except Exception as error:  # a port that vanished may not even close
+        except Exception as error:  # a vanished port may even fail to close
             self._report_failure(error)
 
 
 def _trouble(error: Exception) -> Trouble:
-    """Return what an exception means, without its traceback, which keeps the device's objects alive."""
+    """Return an exception's trouble without its traceback, which would keep the device's objects alive."""
     if isinstance(error, Trouble):
         return Trouble(error.kind, **error.values)
     return Trouble(UNEXPECTED, error=f"{type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""A serial port as drivers use it: opened for one alone, read with a deadline, interrupted."""
+"""A serial port for drivers: opened exclusively, read with a deadline, interruptible."""
 
 import errno
 import os
@@ -42,7 +42,7 @@ GONE = declare(
     marked("the cable was pulled or has a loose contact: plug it in firmly, or replace it"),
     concerns=BUS,
 )
-#: Of a device that is asked and speaks otherwise than it should.
+#: A device whose replies are not those of its protocol.
 GARBLED = declare(
     "serial.garbled",
     marked("what comes from {port} makes no sense ({flaw})"),
@@ -70,7 +70,7 @@ class SerialPort:
         self.path = path
         self._baud = baud
         self._serial: Any = None
-        # `interrupt` comes from another thread: a descriptor closed meanwhile may be another's.
+        # `interrupt` comes from another thread; the descriptor may have been closed and reused meanwhile.
         self._closing = Lock()
 
     def open(self) -> None:
@@ -85,7 +85,7 @@ class SerialPort:
             raise _refusal(self.path, error) from error
 
     def read(self, wait_s: float) -> bytes:
-        """Wait for a byte, at most `wait_s`; return what has come. Raises SensorError."""
+        """Wait for a byte, at most `wait_s`; return the received bytes. Raises SensorError."""
         port = self._serial
         try:
             if port.timeout != wait_s:
@@ -98,7 +98,7 @@ class SerialPort:
         return data
 
     def ask(self, request: bytes) -> None:
-        """Send a request, and forget what came before it. Raises SensorError."""
+        """Send a request, and drop bytes received before it. Raises SensorError."""
         try:
             self._serial.reset_input_buffer()
             self._serial.write(request)
@@ -112,7 +112,7 @@ class SerialPort:
                 self._serial.cancel_read()
 
     def close(self) -> None:
-        """Close the port; harmless when it is not open. Raises SensorError where it vanished."""
+        """Close the port; harmless if it is not open. Raises SensorError if it has vanished."""
         with self._closing:
             port, self._serial = self._serial, None
             try:
@@ -126,5 +126,5 @@ def _refusal(path: str, error: Exception) -> SensorError:
     number = getattr(error, "errno", None)
     if number in _REFUSALS:
         return SensorError(_REFUSALS[number], port=path)
-    # pyserial's own text has the path twice more.
+    # pyserial's own text repeats the path twice.
     return SensorError(UNUSABLE, port=path, why=os.strerror(number) if number else str(error))

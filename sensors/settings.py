@@ -1,4 +1,4 @@
-"""How a configuration key is declared: one dataclass field with its meaning and its limits."""
+"""Declaration of a configuration key: one dataclass field with its meaning and its limits."""
 
 from dataclasses import MISSING, dataclass, field
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Rule:
-    """What a key means and which values it takes; `low` and `high` are inclusive."""
+    """A key's meaning and its allowed values; `low` and `high` are inclusive."""
 
     doc: str
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
     pattern: str = ""
-    #: The key names a file that holds a secret: a value that is wrong may be the secret itself.
+    #: The key names a file with a secret. A wrong value may be the secret itself, so it is not repeated.
     secret: bool = False
 
 
@@ -27,5 +27,5 @@ def setting(
     pattern: str = "",
     secret: bool = False,
 ) -> Any:
-    """Declare a key of a configuration dataclass; without a default it must be given."""
+    """Declare a key of a configuration dataclass; without a default it is required."""
     return field(default=default, metadata={"rule": Rule(doc, low, high, choices, pattern, secret)})

@@ -13,7 +13,7 @@ FULL_SCALE_V = (0.04, 0.08, 0.16, 0.32)
 
 
 class Flow(NamedTuple):
-    """What the registers mean: `current_a` and `power_w` are None where the amplifier clips."""
+    """The meaning of the registers: `current_a` and `power_w` are None if the amplifier clips."""
 
     current_a: float | None
     voltage_v: float
@@ -23,10 +23,10 @@ class Flow(NamedTuple):
 
 @dataclass(frozen=True)
 class Shunt:
-    """A shunt and how its chip is set up.
+    """A shunt and the settings of its chip.
 
-    `gain` is PG, 0 to 3; `zero_a` is what it reads when no current flows; currents smaller than
-    `dead_band_a` count as none; `reversed` says that it was wired the other way round.
+    `gain` is PG, 0 to 3; `zero_a` is the reading without a current; currents below `dead_band_a` count
+    as zero; `reversed` means that it is wired in the opposite direction.
     """
 
     shunt_ohms: float
@@ -37,13 +37,13 @@ class Shunt:
 
     @property
     def largest_a(self) -> float:
-        """The largest current that can be told from a larger one, in amperes."""
+        """The largest current that does not clip, in amperes."""
         return FULL_SCALE_V[self.gain] / self.shunt_ohms
 
     def is_clipped(self, raw_shunt: int) -> bool:
-        """Say whether the shunt register stands at full scale, where the current is unknown.
+        """Say whether the shunt register is at full scale, where the current is unknown.
 
-        OVF tells of arithmetic overflow only; the amplifier clips in silence (8.6.3.2).
+        OVF reports arithmetic overflow only; the amplifier clips without a flag (8.6.3.2).
         """
         return abs(raw_shunt) >= round(FULL_SCALE_V[self.gain] / SHUNT_LSB_V) - 1
 
@@ -58,16 +58,16 @@ class Shunt:
         if abs(current_a) < self.dead_band_a:
             current_a = 0.0
         power_w = round(current_a * voltage_v, 1)
-        # Finer than a bit by far: a zero is found from these, and must not be off by their rounding.
+        # Far finer than a bit: the mean of such values is a zero, which must not have a rounding error.
         return Flow(round(current_a, 6), voltage_v, power_w, round(uncorrected_a, 6))
 
 
 def gain_for(max_current_a: float, shunt_ohms: float) -> int:
     """Return the smallest gain setting PG (0 to 3) whose range holds `max_current_a`.
 
-    Raises ValueError where even ±320 mV is too small.
+    Raises ValueError if even ±320 mV is too small.
     """
-    drop_v = round(max_current_a * shunt_ohms, 9)  # 3.2 A times 0.1 ohm is 0.32 V, and no more
+    drop_v = round(max_current_a * shunt_ohms, 9)  # 3.2 A times 0.1 ohm must be 0.32 V exactly
     for gain, full_scale_v in enumerate(FULL_SCALE_V):
         if drop_v <= full_scale_v:
             return gain
@@ -77,7 +77,7 @@ def gain_for(max_current_a: float, shunt_ohms: float) -> int:
 def configuration(gain: int) -> int:
     """Return the configuration word: 32 V bus range, `gain`, 128-sample means, continuous.
 
-    A mean of 128 samples takes 68.1 ms (table 5) and averages a charger's ripple. It never equals
-    what the register holds after power-on (0x399F), so a restart of the chip shows.
+    A mean of 128 samples takes 68.1 ms (table 5) and averages a charger's ripple. The word differs
+    from the register's power-on value (0x399F), so a restart of the chip can be detected.
     """
     return 1 << 13 | gain << 11 | 0xF << 7 | 0xF << 3 | 0x7

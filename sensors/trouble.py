@@ -1,7 +1,7 @@
 """Troubles: the errors that a person may see. Each kind has a code; its sentence is made once, here.
 
-A kind is declared beside the module that raises it, with what happened, what to do about it, which
-check of `tentwatch doctor` it concerns, and how bad it is. The journal and the topics have its English
+A kind is declared in or beside the module that raises it, with its text, its cure, the check of
+`tentwatch doctor` that it concerns, and its severity. The journal and the topics have its English
 sentence; a terminal looks the texts up by the code, in its own language. No program reads a sentence.
 """
 
@@ -21,7 +21,7 @@ class Kind(NamedTuple):
     """A kind of trouble; in its texts `{name}` stands for the value of that name.
 
     `concerns` is the key of the check of `tentwatch doctor` that the trouble belongs to; of a sensor's
-    driver it is SENSOR, BUS or CONFIG. `cure` is empty where `text` says all.
+    driver it is SENSOR, BUS or CONFIG. `cure` is empty if `text` says everything.
     """
 
     code: str
@@ -31,16 +31,16 @@ class Kind(NamedTuple):
     severity: Severity = Severity.FAILURE
 
 
-#: What a driver's trouble concerns: the device itself, the bus, port or line that it hangs on, or a key
-#: of the configuration.
+#: Values of `concerns` for a driver's trouble: the device itself, its bus, port or line, or a key of the
+#: configuration.
 SENSOR, BUS, CONFIG = "sensor", "bus", "config"
 
-#: Every kind that has been declared, by its code.
+#: Every declared kind by its code.
 KINDS: dict[str, Kind] = {}
 
 
 def marked(text: str) -> str:
-    """Return a text as it is, so that it stands in the catalogues."""
+    """Return a text unchanged; the call marks it for the catalogues."""
     return text
 
 
@@ -52,7 +52,7 @@ def declare(
     concerns: str = "",
     severity: Severity = Severity.FAILURE,
 ) -> Kind:
-    """Declare a kind of trouble. Raises ValueError where the code is another kind's.
+    """Declare a kind of trouble. Raises ValueError if the code is taken.
 
     Texts are given as `marked("…")`, for the catalogues.
     """
@@ -63,7 +63,7 @@ def declare(
 
 
 class TroubleJson(TypedDict):
-    """A trouble as JSON has it."""
+    """A trouble in JSON."""
 
     code: str
     values: dict[str, str | float | None]
@@ -72,7 +72,7 @@ class TroubleJson(TypedDict):
 class Trouble(Exception):
     """An error that a person may see: of a kind, with its values.
 
-    Values are what JSON holds; a text among them that stands in the catalogues is translated too.
+    Values are JSON values; a text among them is translated too if the catalogues have it.
     """
 
     def __init__(self, kind: Kind, **values: str | float | None) -> None:
@@ -86,11 +86,11 @@ class Trouble(Exception):
         return self.kind.code
 
     def as_dict(self) -> TroubleJson:
-        """Return code and values, as JSON has them."""
+        """Return code and values for JSON."""
         return {"code": self.code, "values": dict(self.values)}
 
 
 def sentence(kind: Kind, values: Mapping[str, object]) -> str:
-    """Return what happened and what to do, in English, as the journal and the topics have it."""
+    """Return the English text and cure, for the journal and the topics."""
     text = kind.text.format(**values)
     return f"{text}: {kind.cure.format(**values)}" if kind.cure else text

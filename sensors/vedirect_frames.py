@@ -1,8 +1,8 @@
 """VE.Direct text blocks: bytes in, checked figures out (Victron, VE.Direct Protocol, version 3.33).
 
 A block is a run of `\\r\\n<label>\\t<value>` fields that ends with the field `Checksum`, whose value
-is one byte of any kind; all bytes of the block, the leading line end included, sum to 0 modulo 256.
-HEX frames (`:` … `\\n`) that stand between blocks, or between the fields of one, are passed over.
+is one arbitrary byte. All bytes of the block, the leading line end included, sum to 0 modulo 256. HEX
+frames (`:` … `\\n`) between blocks or between the fields of a block are skipped.
 """
 
 import re
@@ -13,17 +13,17 @@ from sensors.framing import FrameError
 from sensors.line_trust import LineTrust, Trust
 from sensors.trouble import marked
 
-#: No real block is longer; whatever is, is noise.
+#: Longest block in bytes; anything longer is noise.
 LONGEST_BLOCK = 1024
 
-#: What a block means: quantity → value, None where the device does not know it.
+#: The meaning of a block: quantity → value, None if the device does not know it.
 Figures = dict[str, float | bool | None]
 
 _END = b"Checksum\t"  # and one byte
-_HEX = re.compile(rb":[0-9A-F]{3,}\n")  # a command and the two digits of a sum at least
+_HEX = re.compile(rb":[0-9A-F]{3,}\n")  # at least a command and the two digits of a sum
 _FIELDS = re.compile(rb"(?:\r\n[A-Za-z][A-Za-z0-9_#]*\t[ -~]*)+\r\n")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,11})|0x[0-9A-Fa-f]{1,8}")
-_MOST_TOLD = 50  # labels and names kept: damage adds one now and then
+_MOST_TOLD = 50  # most labels and names kept; damage adds one from time to time
 _UNKNOWN = "---"
 _SWITCH: Mapping[str, bool | None] = {"ON": True, "OFF": False, _UNKNOWN: None}
 
@@ -31,24 +31,24 @@ _SWITCH: Mapping[str, bool | None] = {"ON": True, "OFF": False, _UNKNOWN: None}
 class _Number(NamedTuple):
     """A field that holds a whole number; the limits are in the quantity's own unit.
 
-    The limits are as wide as the whole range of products needs: what no device can say is damage,
-    but a device whose blocks were refused for an odd figure could not be read at all.
+    The limits cover the whole range of products: a value beyond them is damage. Tighter limits could
+    reject every block of a device with one odd figure.
     """
 
     quantity: str
-    per_unit: int  # 1000 where the field is in mV and the quantity in V
+    per_unit: int  # 1000 if the field is in mV and the quantity in V
     lowest: float
     highest: float
 
 
 #: The fields that are numbers, in a block of a battery monitor: the label on the wire → its meaning.
 _NUMBERS: Mapping[str, _Number] = {
-    "V": _Number("voltage_v", 1000, 0, 500),  # a BMV-700H takes 385 V
+    "V": _Number("voltage_v", 1000, 0, 500),  # a BMV-700H accepts 385 V
     "I": _Number("current_a", 1000, -10_000, 10_000),  # the largest shunt is of 9999 A
     "P": _Number("power_w", 1, -1e6, 1e6),
     "CE": _Number("consumed_ah", 1000, -1e5, 1e5),
     "SOC": _Number("charge_pct", 10, 0, 100),
-    "TTG": _Number("time_to_empty_min", 1, -1, 14_400),  # it stops at ten days; -1 is infinite
+    "TTG": _Number("time_to_empty_min", 1, -1, 14_400),  # ten days at most; -1 is infinite
     "VS": _Number("starter_voltage_v", 1000, -10, 500),  # an open input reads some mV below zero
     "VM": _Number("midpoint_voltage_v", 1000, -10, 500),
     "DM": _Number("midpoint_deviation_pct", 10, -200, 200),
@@ -75,7 +75,7 @@ _NUMBERS: Mapping[str, _Number] = {
     "H18": _Number("charged_kwh", 100, -1e7, 1e7),
 }
 
-#: … in one of a charger, whose `I` is its own output and says little of the battery's current.
+#: … in a block of a charger, whose `I` is its own output, not the battery's current.
 _CHARGER_NUMBERS: Mapping[str, _Number] = {
     **_NUMBERS,
     "I": _Number("charger_current_a", 1000, -1000, 1000),
@@ -95,7 +95,7 @@ _CHARGER_NUMBERS: Mapping[str, _Number] = {
     "HSDS": _Number("day_number", 1, 0, 366),
 }
 
-#: … in one of a shunt that is set up as a meter of some load or source and watches no battery.
+#: … in a block of a shunt that is set up as a meter of a load or source, not of a battery.
 _METER_NUMBERS: Mapping[str, _Number] = {
     **_NUMBERS,
     "I": _Number("metered_current_a", 1000, -10_000, 10_000),
@@ -105,29 +105,29 @@ _METER_NUMBERS: Mapping[str, _Number] = {
 #: The fields that are ON or OFF.
 _SWITCHES: Mapping[str, str] = {"Alarm": "alarm", "Relay": "relay_on", "LOAD": "load_on"}
 
-#: Fields that say what the device is: they stay as they are.
+#: Fields that identify the device: they never change.
 _NAMES = frozenset({"PID", "FW", "FWE", "BMV"})
 
-#: Fields for which there is no use here, most of them other products'.
+#: Known fields without a use here, most of them other products'.
 _OTHERS = frozenset(
     {"SER#", "V2", "V3", "I2", "I3", "MODE", "AC_OUT_V", "AC_OUT_I", "AC_OUT_S", "WARN"}
     | {"DC_IN_V", "DC_IN_I", "DC_IN_P"}
 )
 _KNOWN = _CHARGER_NUMBERS.keys() | _SWITCHES.keys() | _OTHERS
 
-#: What a device remembers; the other quantities are of now.
+#: Quantities from the device's memory; the others are present values.
 HISTORY = frozenset(n.quantity for label, n in _CHARGER_NUMBERS.items() if label.startswith("H"))
 
-#: P is V times I of the same moment, rounded to a watt. More is let pass: a device whose P was
-#: refused time and again could not be read at all.
+#: Allowed difference between P and V times I. P is their product rounded to a watt; the wider limit avoids
+#: rejecting every block of a device.
 _SLACK_W, _SLACK = 2.0, 0.02
 
 
 class Blocks:
-    """Cuts a stream into blocks and hands on what can be believed of them.
+    """Cuts a stream into blocks and returns those that can be trusted.
 
-    Any bytes may be fed; memory is bounded by LONGEST_BLOCK. `bad` counts the blocks that were not
-    believed, and `flaw` says what was wrong with the last one, empty after a block that was.
+    It accepts any bytes; LONGEST_BLOCK limits its memory. `bad` counts the rejected blocks. `flaw` is
+    the fault of the last block, empty if it was accepted.
     """
 
     def __init__(self, trust: Trust | None = None) -> None:
@@ -136,7 +136,7 @@ class Blocks:
         self.start_over()
 
     def start_over(self) -> None:
-        """Forget an unfinished block: the line was interrupted. How far it is trusted stays."""
+        """Drop an unfinished block, after an interruption of the line. Trust in the line stays."""
         self.flaw = ""
         self._rest = b""
         self._too_long = False
@@ -144,9 +144,9 @@ class Blocks:
         self._told: set[str] = set()
 
     def feed(self, data: bytes) -> list[Figures]:
-        """Return what the blocks that `data` completes mean, those that can be believed."""
+        """Return the figures of the trusted blocks that `data` completes."""
         found = []
-        looked = max(0, len(self._rest) - len(_END))  # the label may have come in pieces
+        looked = max(0, len(self._rest) - len(_END))  # the label may arrive in pieces
         rest = self._rest + data
         begin = 0
         while (at := rest.find(_END, looked)) >= 0 and (looked := at + len(_END) + 1) <= len(rest):
@@ -164,7 +164,7 @@ class Blocks:
         if len(self._rest) > LONGEST_BLOCK:
             if not self._too_long:
                 self._refuse(marked("no end of a block"))
-            self._too_long = True  # what comes up to the next end is the end of the noise
+            self._too_long = True  # the bytes up to the next end belong to the noise
             self._rest = self._rest[-len(_END) :]
 
     def _take(self, block: bytes) -> Figures | None:
@@ -189,11 +189,11 @@ class Blocks:
         return figures
 
     def _news(self, fields: Mapping[str, str]) -> str:
-        """Return what makes a block unlike those before: another name, or a label of no known device.
+        """Return what distinguishes a block from those before: another name, or an unknown label.
 
-        It must be told twice to be believed. Most damage that the sum and the limits let through is
-        in a label or a name, beside the damage in a figure. On a spotless line a new label is one of
-        a newer device's other block.
+        It is accepted only when it comes twice. Most damage that passes the sum and the limits is in a
+        label or a name, beside damage in a figure. On a spotless line a new label belongs to another
+        block of a newer device.
         """
         told, news = self._told, ""
         first = not told
@@ -232,11 +232,11 @@ def _fields(block: bytes) -> dict[str, str]:
 
 
 def measurements(block: Mapping[str, str], before: Mapping[str, str] | None = None) -> Figures:
-    """Return the quantities in a block (label → text), by name; None where the device says `---`.
+    """Return the quantities in a block (label → text) by name; None if the device sends `---`.
 
-    A time to empty of -1 (charging, or no load) is None. `before` is an earlier block: while the
-    load steps, P may still be of then. Raises FrameError where a field is not what it must be, is
-    out of range, or does not fit the others.
+    A time to empty of -1 (charging, or no load) is None. `before` is an earlier block: after a load
+    step P may still be of then. Raises FrameError if a field is malformed, out of range, or
+    inconsistent with the others.
     """
     numbers = _NUMBERS
     if "CS" in block and "SOC" not in block:
@@ -285,7 +285,7 @@ def _check_power(block: Mapping[str, str], before: Mapping[str, str]) -> None:
 
 
 def _product_w(block: Mapping[str, str]) -> float | None:
-    """Return V times I of a block whose fields are in order; None where one is not known."""
+    """Return V times I of a block with valid fields; None if one is unknown."""
     volts, amperes = block.get("V", _UNKNOWN), block.get("I", _UNKNOWN)
     if _UNKNOWN in (volts, amperes):
         return None

@@ -1,29 +1,29 @@
-"""The serial ports of this computer, each by a name that stays the same after the next start."""
+"""The serial ports of this computer, each by a name that survives a restart."""
 
 import os
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-#: Folders of names that udev makes, the best first: by the cable's own serial number; by the rules
-#: of this project; by the USB port that the cable is in.
+#: udev's folders of names, the best first: by the cable's own serial number; by this project's rules; by
+#: the USB port that the cable is in.
 _FOLDERS = ("serial/by-id", "tentwatch", "serial/by-path")
-#: USB adapters; and the port on the Pi's own pins, where it is switched on.
+#: USB adapters; and the port on the Pi's own pins, if it is enabled.
 _USB = ("ttyUSB*", "ttyACM*")
 _OWN = "serial0"
 
 
 class Port(NamedTuple):
-    """A serial port. A name that is not stable may be another port's after the next start."""
+    """A serial port. An unstable name may belong to another port after a restart."""
 
     name: str
     is_stable: bool
 
 
 def ports(root: Path) -> list[Port]:
-    """Return the serial ports that a sensor may be on; `root` is where `dev` and `run` are.
+    """Return the serial ports for sensors; `root` holds `dev` and `run`.
 
-    The kernel's console on the Pi's own pins is none of them.
+    The kernel's console on the Pi's own pins is not among them.
     """
     dev = root / "dev"
     devices = sorted(path for pattern in _USB for path in dev.glob(pattern))
@@ -39,7 +39,7 @@ def ports(root: Path) -> list[Port]:
 
 
 def is_same(one: str, other: str) -> bool:
-    """Say whether two names are of one device."""
+    """Say whether two names belong to one device."""
     return Path(one).resolve() == Path(other).resolve()
 
 
@@ -54,8 +54,8 @@ def _stable_name(dev: Path, device: Path, claimed: Counter[str]) -> Path | None:
 def _claims(root: Path, device: Path) -> list[str]:
     """Return the names below /dev that udev would give a device (its database, lines `S:`).
 
-    Two cables without serial numbers claim the same name, and only one of them gets it: which, may
-    be otherwise after the next start.
+    Two cables without serial numbers claim the same name, and only one of them gets it. After a
+    restart it may be the other one.
     """
     try:
         number = device.stat().st_rdev
@@ -67,7 +67,7 @@ def _claims(root: Path, device: Path) -> list[str]:
 
 
 def _is_console(root: Path, own: Path) -> bool:
-    """Say whether the kernel talks to a console there (`console=` of its command line)."""
+    """Say whether the kernel has a console there (`console=` in its command line)."""
     try:
         words = (root / "proc/cmdline").read_text(encoding="utf-8", errors="replace").split()
     except OSError:

@@ -1,4 +1,4 @@
-"""Which GPIO line is it? Somebody waves a hand through a beam, or switches a relay, and it shows."""
+"""Finds a sensor's GPIO line while somebody waves a hand through the beam or switches the relay."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,12 +8,12 @@ from sensors.gpio import Edge, Inputs
 from sensors.hardware import Hardware
 from sensors.reading import SensorError
 
-#: The lines of the 40-pin header that are looked at: the others belong to I2C, to the board's
-#: memory chip and to the serial port.
+#: The searched lines of the 40-pin header: the others belong to I2C, to the board's memory chip and to
+#: the serial port.
 GPIOS = (*range(4, 14), *range(16, 28))
 #: A change shorter than this is a disturbance; a hand takes ten times as long.
 SHORTEST_S = 0.02
-#: A line that has come back must stay so: relays bounce, and a hand has five fingers.
+#: A line must be back at rest for this long: relays bounce, and a hand has five fingers.
 REST_S = 0.4
 _LOOK_S = 0.1
 
@@ -31,10 +31,10 @@ class Waves:
     def __init__(self, rest: dict[int, bool]) -> None:
         self._rest = rest
         self._since_s: dict[int, float] = {}  # lines that are away from rest
-        self._back_s: dict[int, float] = {}  # those that were for long enough, and came back
+        self._back_s: dict[int, float] = {}  # lines that were away long enough and are back
 
     def change(self, edge: Edge) -> None:
-        """Take an edge."""
+        """Apply an edge."""
         if edge.high != self._rest[edge.gpio]:
             self._since_s.setdefault(edge.gpio, edge.at_s)
             return
@@ -43,7 +43,7 @@ class Waves:
             self._back_s[edge.gpio] = edge.at_s
 
     def found(self, now_s: float) -> list[Line]:
-        """Return the lines that were waved at, once all of them are back at rest."""
+        """Return the lines that changed, once all of them are back at rest."""
         if self._back_s.keys() & self._since_s.keys():
             return []
         if not self._back_s or now_s - max(self._back_s.values()) < REST_S:
@@ -52,7 +52,7 @@ class Waves:
 
 
 def free_lines(hardware: Hardware, gpios: Sequence[int] = GPIOS) -> tuple[int, ...]:
-    """Return those lines that nothing else uses. Raises SensorError where there are none."""
+    """Return the lines that nothing else uses. Raises SensorError if there are none."""
     found: list[int] = []
     refusal: SensorError | None = None
     for gpio in gpios:
@@ -67,9 +67,9 @@ def free_lines(hardware: Hardware, gpios: Sequence[int] = GPIOS) -> tuple[int, .
 
 
 def wait_for_wave(inputs: Inputs, clock: Monotonic, limit_s: float) -> list[Line]:
-    """Wait until lines have changed and come back; empty where none has within `limit_s`.
+    """Wait until lines have changed and returned to rest; empty if none has within `limit_s`.
 
-    More than one is for the caller to ask again. Raises SensorError.
+    With more than one the caller must repeat the search. Raises SensorError.
     """
     waves = Waves(dict(inputs.high))
     until_s = clock.now_s() + limit_s
