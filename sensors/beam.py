@@ -9,6 +9,7 @@ from sensors.doorway import Doorway
 from sensors.gpio import HIGHEST_GPIO
 from sensors.passage import Traffic
 from sensors.settings import setting
+from sensors.traits import Connection, Traits
 from sensors.trouble import marked
 
 
@@ -33,6 +34,14 @@ class Beam(Doorway):
     driver = "beam"
     beams: ClassVar[Mapping[str, str]] = {"gpio": marked("the beam")}
     rules = Traffic
+
+
+TRAITS = Traits(
+    driver=Beam,
+    serves={"door": marked("one light beam")},
+    connection=Connection.GPIO,
+    lines=Beam.beams,
+)
 
 
 def decode(capture: bytes) -> Decoded:

@@ -9,6 +9,7 @@ from sensors.doorway import Doorway
 from sensors.gpio import HIGHEST_GPIO
 from sensors.passage import Passages
 from sensors.settings import setting
+from sensors.traits import Connection, Traits
 from sensors.trouble import CONFIG, Trouble, declare, marked
 
 SAME_LINE = declare(
@@ -47,6 +48,15 @@ class Beams(Doorway):
         "inner_gpio": marked("the inner beam"),
     }
     rules = Passages
+
+
+TRAITS = Traits(
+    driver=Beams,
+    serves={"door": marked("two light beams")},
+    connection=Connection.GPIO,
+    lines=Beams.beams,
+    tells_way=True,
+)
 
 
 def decode(capture: bytes) -> Decoded:

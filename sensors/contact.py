@@ -11,6 +11,7 @@ from sensors.gpio import HIGHEST_GPIO, Edge, Inputs, Start
 from sensors.hardware import Hardware
 from sensors.reading import Measurement, SensorError
 from sensors.settings import setting
+from sensors.traits import Connection, Traits
 from sensors.trouble import SENSOR, declare, marked
 
 RESTLESS = declare(
@@ -95,6 +96,15 @@ class Contact:
         inputs, self._inputs = self._inputs, None
         if inputs is not None:
             inputs.close()
+
+
+TRAITS = Traits(
+    driver=Contact,
+    serves=dict.fromkeys(("mains", "mains_line", "generator_line"), marked("a relay contact")),
+    connection=Connection.GPIO,
+    lines={"gpio": marked("the contact")},
+    unsteady=RESTLESS,
+)
 
 
 def decode(capture: bytes) -> Decoded:

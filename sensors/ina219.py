@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -11,7 +11,8 @@ from sensors.clock import Monotonic
 from sensors.hardware import Hardware, I2CBus
 from sensors.reading import Measurement, Quality, SensorError
 from sensors.settings import setting
-from sensors.shunt import CONVERSION_READY, Flow, Shunt, configuration, gain_for
+from sensors.shunt import CONVERSION_READY, FULL_SCALE_V, Flow, Shunt, configuration, gain_for
+from sensors.traits import Chip, Connection, Traits
 from sensors.trouble import CONFIG, SENSOR, Kind, Trouble, declare, marked
 
 TOO_MUCH = declare(
@@ -45,6 +46,10 @@ CLIPPED = declare(
     ),
     concerns=SENSOR,
 )
+
+#: What its configuration register holds: after power-on; as this driver sets it up; and as its library
+#: does just before that.
+_CONFIGURATIONS = {0x399F, 0x3EEF, *(configuration(gain) for gain in range(len(FULL_SCALE_V)))}
 
 #: The register library has one buffer for all chips, and each sensor has a thread of its own.
 _registers = threading.Lock()
@@ -174,6 +179,27 @@ class Ina219:
     def _error(self, kind: Kind, **values: str) -> SensorError:
         config = self._config
         return SensorError(kind, bus=config.bus, address=f"0x{config.address:02X}", **values)
+
+
+def _is_it(word: Callable[[int], int | None]) -> bool:
+    found = word(0x00)
+    if found not in _CONFIGURATIONS:
+        return False
+    calibration = word(
+        0x05
+    )  # its lowest bit is always 0; and a measurement would not be the same twice
+    return word(0x00) == found and calibration is not None and not calibration & 1
+
+
+TRAITS = Traits(
+    driver=Ina219,
+    serves=dict.fromkeys(("generator", "battery"), marked("an INA219")),
+    connection=Connection.I2C,
+    on_shunt=True,
+    most_v=26.0,
+    silent=SILENT,
+    chip=Chip("INA219", range(0x40, 0x50), _is_it),
+)
 
 
 def decode(capture: bytes) -> Decoded:

@@ -11,6 +11,7 @@ from sensors.line_trust import Trust, in_hindsight
 from sensors.reading import Measurement, SensorError
 from sensors.serial_port import GARBLED, SerialPort
 from sensors.settings import setting
+from sensors.traits import Answers, Connection, Figures, Traits
 from sensors.trouble import SENSOR, declare, marked
 
 SILENT = declare(
@@ -110,6 +111,20 @@ class Jbd:
     def close(self) -> None:
         """Close the port."""
         self._port.close()
+
+
+def _understand(said: bytes) -> Figures | None:
+    replies = Replies().feed(said)
+    return next((r.figures for r in replies if r.code == STATE and r.figures), None)
+
+
+TRAITS = Traits(
+    driver=Jbd,
+    serves={"battery": marked("a battery's BMS (JBD)")},
+    connection=Connection.SERIAL,
+    silent=SILENT,
+    answers=Answers(BAUD, request(STATE), REPLY_S, _understand),
+)
 
 
 def decode(capture: bytes) -> Decoded:

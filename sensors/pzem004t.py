@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from sensors.capture import Decoded, no_tap
 from sensors.clock import Monotonic
 from sensors.hardware import Hardware
-from sensors.pzem004t_frames import GENERAL_ADDRESS, QUANTITIES, Figures, Replies, request
+from sensors.pzem004t_frames import GENERAL_ADDRESS, QUANTITIES, Replies, request
 from sensors.reading import Measurement, Quality
 from sensors.serial_port import GARBLED, SerialPort
 from sensors.settings import setting
+from sensors.traits import Answers, Connection, Figures, Traits
 from sensors.trouble import SENSOR, Trouble, declare, marked
 
 SILENT = declare(
@@ -91,7 +92,7 @@ class Pzem004t:
         self._replies.flaw = ""
         self._port.ask(request(self._config.address))
         until_s = self._clock.now_s() + REPLY_S * self._clock.speed
-        found: list[Figures] = []
+        found: Sequence[Figures] = ()
         while not found and (left_s := self._clock.real_s(until_s - self._clock.now_s())):
             data = self._port.read(min(left_s, REST_S) if self._replies.flaw else left_s)
             self.tap(data)
@@ -107,6 +108,21 @@ class Pzem004t:
     def close(self) -> None:
         """Close the port."""
         self._port.close()
+
+
+def _understand(said: bytes) -> Figures | None:
+    replies = Replies().feed(said)
+    return replies[-1] if replies else None
+
+
+TRAITS = Traits(
+    driver=Pzem004t,
+    serves=dict.fromkeys(("mains", "generator"), marked("an AC meter (PZEM-004T)")),
+    connection=Connection.SERIAL,
+    measures_ac=True,
+    silent=SILENT,
+    answers=Answers(BAUD, request(GENERAL_ADDRESS), REPLY_S, _understand),
+)
 
 
 def decode(capture: bytes) -> Decoded:

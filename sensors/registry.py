@@ -1,6 +1,8 @@
-"""Which drivers there are: one table, name → module, class, configuration, and what each measures."""
+"""Which drivers there are: one table, name → module. A module holds `Config`, `decode` and `TRAITS`.
 
-from dataclasses import dataclass
+Modules are loaded when they are asked for: a unit has a few of the drivers.
+"""
+
 from importlib import import_module
 from typing import Any
 
@@ -8,27 +10,16 @@ from sensors.capture import Decoded
 from sensors.clock import Monotonic
 from sensors.hardware import Hardware
 from sensors.reading import Driver
+from sensors.traits import Connection, Traits
 
-
-@dataclass(frozen=True)
-class Entry:
-    """Where a driver lives and which sensors it can serve. The module holds a class `Config` too."""
-
-    module: str
-    driver: str
-    serves: frozenset[str]
-
-
-DRIVERS: dict[str, Entry] = {
-    "beam": Entry("sensors.beam", "Beam", frozenset({"door"})),
-    "beams": Entry("sensors.beams", "Beams", frozenset({"door"})),
-    "contact": Entry(
-        "sensors.contact", "Contact", frozenset({"mains", "mains_line", "generator_line"})
-    ),
-    "ina219": Entry("sensors.ina219", "Ina219", frozenset({"generator", "battery"})),
-    "jbd": Entry("sensors.jbd", "Jbd", frozenset({"battery"})),
-    "pzem004t": Entry("sensors.pzem004t", "Pzem004t", frozenset({"generator", "mains"})),
-    "vedirect": Entry("sensors.vedirect", "VeDirect", frozenset({"battery", "charger"})),
+DRIVERS = {
+    "beam": "sensors.beam",
+    "beams": "sensors.beams",
+    "contact": "sensors.contact",
+    "ina219": "sensors.ina219",
+    "jbd": "sensors.jbd",
+    "pzem004t": "sensors.pzem004t",
+    "vedirect": "sensors.vedirect",
 }
 
 #: The sensors that a tent can have; each is a section of the configuration. `mains_line` and
@@ -36,20 +27,33 @@ DRIVERS: dict[str, Entry] = {
 SENSORS = ("mains", "mains_line", "generator", "generator_line", "battery", "charger", "door")
 
 
+def traits(driver: str) -> Traits:
+    """Return a driver's traits. Raises KeyError for a name not in DRIVERS."""
+    found: Traits = import_module(DRIVERS[driver]).TRAITS
+    return found
+
+
+def serving(sensor: str, connection: Connection | None = None) -> list[str]:
+    """Return the drivers that can be a sensor, those with a connection only if one is given."""
+    return [
+        driver
+        for driver in DRIVERS
+        if sensor in traits(driver).serves and connection in (None, traits(driver).connection)
+    ]
+
+
 def config_class(driver: str) -> type[Any]:
     """Return the dataclass of a driver's keys. Raises KeyError for a name not in DRIVERS."""
-    found: type[Any] = import_module(DRIVERS[driver].module).Config
+    found: type[Any] = import_module(DRIVERS[driver]).Config
     return found
 
 
 def build(driver: str, config: Any, hardware: Hardware, clock: Monotonic) -> Driver:
     """Return a driver that is not open yet. Raises KeyError for a name not in DRIVERS."""
-    entry = DRIVERS[driver]
-    built: Driver = getattr(import_module(entry.module), entry.driver)(config, hardware, clock)
-    return built
+    return traits(driver).driver(config, hardware, clock)
 
 
 def decode(driver: str, capture: bytes) -> Decoded:
     """Return what a capture of a driver's device means. Raises KeyError for a name not in DRIVERS."""
-    decoded: Decoded = import_module(DRIVERS[driver].module).decode(capture)
+    decoded: Decoded = import_module(DRIVERS[driver]).decode(capture)
     return decoded

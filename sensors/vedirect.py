@@ -1,6 +1,6 @@
 """Driver: a Victron battery monitor (SmartShunt, BMV) or solar charger (MPPT) on its VE.Direct port."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sensors.capture import Decoded, no_tap
@@ -10,6 +10,7 @@ from sensors.line_trust import TOLERATED, WINDOW, Trust, in_hindsight
 from sensors.reading import Measurement, SensorError
 from sensors.serial_port import SerialPort
 from sensors.settings import setting
+from sensors.traits import Connection, Figures, Speaks, Traits
 from sensors.trouble import SENSOR, declare, marked
 from sensors.vedirect_frames import HISTORY, Blocks
 
@@ -80,7 +81,7 @@ class VeDirect:
         if data:
             self._heard_s = now_s
             for figures in self._blocks.feed(data):
-                found |= {n: value for n, value in figures.items() if n not in HISTORY}
+                found |= _present(figures)
         if found:  # a block of history alone says nothing of how things are
             self._good_s = now_s
         port, silence_s = self._config.port, self._config.silence_s
@@ -98,6 +99,28 @@ class VeDirect:
     def close(self) -> None:
         """Close the port."""
         self._port.close()
+
+
+def _parser() -> Callable[[bytes], Sequence[Figures]]:
+    blocks = Blocks()
+    return lambda data: [_present(figures) for figures in blocks.feed(data)]
+
+
+def _present(figures: Figures) -> Figures:
+    """Return figures without history."""
+    return {name: value for name, value in figures.items() if name not in HISTORY}
+
+
+TRAITS = Traits(
+    driver=VeDirect,
+    serves={
+        "battery": marked("a Victron battery monitor"),
+        "charger": marked("a Victron solar charger"),
+    },
+    connection=Connection.SERIAL,
+    silent=SILENT,
+    speaks=Speaks(BAUD, _parser, {"charger": "charger_state", "battery": "charge_pct"}),
+)
 
 
 def decode(capture: bytes) -> Decoded:

@@ -7,7 +7,7 @@ that concern one of these places. A trouble stands in the first table that takes
 import re
 from pathlib import Path
 
-from sensors.registry import DRIVERS, SENSORS
+from sensors.registry import DRIVERS, SENSORS, traits
 from sensors.trouble import SENSOR, Kind
 from technician.words import kinds
 
@@ -19,10 +19,13 @@ HEADING = ("| code | what is seen | what to do |", "|---|---|---|")
 def places(kind: Kind) -> set[str]:
     """Return where on the page a kind can stand: at its check, or at the first word of its code."""
     owner = kind.code.partition(".")[0]
-    if kind.concerns == SENSOR:
-        served = DRIVERS[owner].serves if owner in DRIVERS else {owner} & set(SENSORS)
-        return {owner, *(f"sensor.{name}" for name in served)} if served else {SENSOR}
-    return {owner, kind.concerns}
+    if kind.concerns != SENSOR:
+        return {owner, kind.concerns}
+    if owner not in DRIVERS:
+        return {f"sensor.{owner}" if owner in SENSORS else SENSOR}
+    if traits(owner).measures_ac:
+        return {"meter"}
+    return {f"sensor.{name}" for name in traits(owner).serves}
 
 
 def row(kind: Kind) -> str:

@@ -129,9 +129,27 @@ def test_there_is_no_circle(trees: dict[str, ast.Module]) -> None:
 def test_drivers_do_not_know_each_other(trees: dict[str, ast.Module]) -> None:
     from sensors.registry import DRIVERS
 
-    drivers = {entry.module for entry in DRIVERS.values()}
+    drivers = set(DRIVERS.values())
     for driver in drivers:
         assert not set(imports(trees[driver])) & drivers - {driver}, driver
+
+
+def test_no_module_knows_a_driver_but_its_own_and_the_registry(
+    trees: dict[str, ast.Module],
+) -> None:
+    """Whoever adds a sensor touches no other module (docs/architecture.md, "To add a sensor")."""
+    from sensors.registry import DRIVERS
+
+    for driver, module in DRIVERS.items():
+        own = {module, f"{module}_frames", "sensors.registry"}
+        for name, tree in trees.items():
+            if name in own or is_in(name, "sensors.simulated"):
+                continue
+            assert module not in set(imports(tree)), (name, driver)
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    assert node.value not in (driver, module), (name, driver)
+                    assert f'driver = "{driver}"' not in node.value, (name, driver)
 
 
 def test_only_the_demonstration_knows_simulated_devices(trees: dict[str, ast.Module]) -> None:

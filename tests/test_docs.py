@@ -11,7 +11,7 @@ import pytest
 
 from publisher.rules import alerts, generator
 from publisher.unit.board import Board
-from sensors.registry import DRIVERS
+from sensors.registry import DRIVERS, traits
 from technician.doctor.broker_check import STEPS
 from tests.conftest import Unit, wait_for
 
@@ -44,7 +44,7 @@ def test_options_that_the_readme_names_exist() -> None:
 
 def test_the_readme_names_every_driver_with_what_it_serves() -> None:
     table = set(re.findall(r"^\| ([a-z_]+) \| `([a-z0-9]+)` \|", README, re.MULTILINE))
-    assert table == {(s, name) for name, entry in DRIVERS.items() for s in entry.serves}
+    assert table == {(s, name) for name in DRIVERS for s in traits(name).serves}
 
 
 def test_the_first_two_commands_are_targets_of_the_makefile() -> None:

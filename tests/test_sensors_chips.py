@@ -74,7 +74,11 @@ def test_an_ina219_is_found_fresh_and_in_use(tmp_path: Path) -> None:
     driver.open()
     hardware.set_generator(12.0, 13.8)
     found = chips.search(1, hardware.i2c(1))
-    assert found == [Found(1, I2C_ADDRESS, "INA219"), Found(1, 0x45, "INA219"), Found(1, 0x4F, "")]
+    assert found == [
+        Found(1, I2C_ADDRESS, "INA219", "ina219"),
+        Found(1, 0x45, "INA219", "ina219"),
+        Found(1, 0x4F, ""),
+    ]
     values: dict[str, object] = {}
     while not values:
         values = {m.quantity: m.value for m in driver.read()}
@@ -92,7 +96,7 @@ def test_what_is_an_ina219_by_chance_is_none() -> None:
 
 def test_a_bus_that_is_held_low_is_no_bus_full_of_chips() -> None:
     bus = Bus()
-    bus.chips |= {address: Registers({}) for address in chips.ADDRESSES}
+    bus.chips |= {address: Registers({}) for address in chips.addresses()}
     bus.stuck = False
     with pytest.raises(SensorError, match="I2C bus 3 is disturbed"):
         chips.search(3, bus.open())

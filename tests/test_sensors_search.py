@@ -181,7 +181,7 @@ def test_what_is_no_known_device_is_told_apart(tmp_path: Path) -> None:
     assert found[6].trouble is not None and found[6].trouble.kind is MISSING
     # Requests to read, and nothing else: a meter has commands that spoil its calibration.
     meter, bms = pzem004t_frames.request(0xF8), jbd_frames.request(jbd_frames.STATE)
-    assert heard == search.ROUNDS * (meter + bms)
+    assert heard == search.ROUNDS * (bms + meter)
     assert (meter[1], bms[1]) == (0x04, 0xA5)
 
 

@@ -200,9 +200,9 @@ def test_a_unit_is_set_up_from_nothing(place: Place) -> None:
             "AC meter (PZEM-004T)? 1 mains": "1",
             "INA219 at 0x40? 1": "1",
             "Victron battery monitor: there is a device for battery": "y",
-            "Light beams": "1",
-            "OUTER beam": wave(place.hardware, OUTER_GPIO),
-            "INNER beam": wave(place.hardware, INNER_GPIO),
+            "What sees people": "1",
+            "OUTER BEAM": wave(place.hardware, OUTER_GPIO),
+            "INNER BEAM": wave(place.hardware, INNER_GPIO),
             "contact on the line": "y",
             "the contact:": "27",
             "Id of": ["", "a b", "UA-32-0417"],
@@ -284,7 +284,7 @@ def test_what_was_configured_is_the_default_and_nothing_of_it_gets_lost(place: P
     place.plug_monitor()
     place.has_i2c()
     before = place.config.read_text()
-    answers = {"Seats [60]": "75", "Light beams": "3", "INA219 at 0x40? 1": "1"}
+    answers = {"Seats [60]": "75", "What sees people": "3", "INA219 at 0x40? 1": "1"}
     code, out, _ = place.run(answers=answers)
     assert code == 0
     text = before.replace("seats = 60", "seats = 75")
@@ -303,7 +303,7 @@ def test_what_was_configured_is_the_default_and_nothing_of_it_gets_lost(place: P
 
 def test_another_tent_gets_another_user(place: Place) -> None:
     configured(place, MINIMAL.format(port=1883, more='username = "UA-32-0417"\ntls = false\n'))
-    assert place.run(answers={"Id of": "UA-2", "Light beams": "3"})[0] == 0
+    assert place.run(answers={"Id of": "UA-2", "What sees people": "3"})[0] == 0
     found = place.written()
     assert (found["tent"]["id"], found["broker"]["username"]) == ("UA-2", "UA-2")
     assert (found["broker"]["tls"], found["broker"]["port"]) == (False, 1883)
@@ -319,7 +319,7 @@ def test_a_battery_without_a_monitor_is_asked_for_its_capacity(place: Place) -> 
             "Millivolts": ["x", "60"],
             "Kind of battery": ["agm", "lead_acid"],
             "Capacity": ["", "120"],
-            "Light beams": "2",
+            "What sees people": "2",
             "the beam": "5",
         },
     )
@@ -339,7 +339,7 @@ def test_a_device_that_says_nothing_can_be_told(place: Place) -> None:
             "What is on ttyUSB0?": "2",
             "AC meter (PZEM-004T)? 1": "7",
             "Type one of": "2",
-            "Light beams": "3",
+            "What sees people": "3",
         },
     )
     assert code == 0
@@ -362,12 +362,12 @@ def test_a_beam_that_is_not_the_only_one_or_the_wrong_way_round_is_asked_again(
         *BASIC,
         "--no-search",
         answers={
-            "Light beams": ["1", "1"],
-            "OUTER beam": [
+            "What sees people": ["1", "1"],
+            "OUTER BEAM": [
                 wave(place.hardware, OUTER_GPIO, away=False),
                 wave(place.hardware, OUTER_GPIO),
             ],
-            "INNER beam": ["24", "28", "24"],
+            "INNER BEAM": ["24", "28", "24"],
             "Is it meant so?": free,
         },
     )
@@ -521,12 +521,12 @@ def hang_up() -> str:
 
 
 @pytest.mark.parametrize("end", [leave, hang_up, lambda: None], ids=["Ctrl-C", "hung up", "Ctrl-D"])
-@pytest.mark.parametrize("question", ["Light beams", "Id of", "Password", "Write this"])
+@pytest.mark.parametrize("question", ["What sees people", "Id of", "Password", "Write this"])
 def test_whoever_leaves_has_changed_nothing(place: Place, question: str, end: Any) -> None:
     log = place.has_systemd()
     configured(place, MINIMAL.format(port=1883, more='username = "u"'))
     before = place.config.read_text()
-    code, out, _ = place.run(answers={"Light beams": "3", question: end})
+    code, out, _ = place.run(answers={"What sees people": "3", question: end})
     assert code == 1
     assert "nothing was changed" in out
     assert [file.name for file in place.config.parent.iterdir()] == ["tentwatch.toml"]
@@ -536,7 +536,7 @@ def test_whoever_leaves_has_changed_nothing(place: Place, question: str, end: An
 
 def test_a_no_at_the_end_changes_nothing(place: Place) -> None:
     log = place.has_systemd()
-    assert place.run(*BASIC, answers={"Light beams": "3", "Write this": "n"})[0] == 1
+    assert place.run(*BASIC, answers={"What sees people": "3", "Write this": "n"})[0] == 1
     assert not place.config.exists()
     assert log.read_text().split() == ["stop", "restart"]
 
@@ -554,7 +554,7 @@ def test_a_port_that_the_service_keeps_is_told(place: Place) -> None:
     place.plug_monitor()
     user = SerialPort(str(place.hardware.port), 19200)
     user.open()
-    code, out, _ = place.run(*BASIC, answers={"Stop it": "n", "Light beams": "3"})
+    code, out, _ = place.run(*BASIC, answers={"Stop it": "n", "What sees people": "3"})
     user.close()
     assert code == 0
     assert f"{BY_ID}: another program is using it" in out
@@ -571,7 +571,7 @@ def test_a_configuration_that_is_no_toml_is_kept_and_begun_anew(place: Place) ->
 
 def test_a_fault_in_a_key_that_is_not_asked_for_is_named(place: Place) -> None:
     configured(place, MINIMAL.format(port=1883, more="[store]\nmax_mib = 1\n"))
-    code, _, err = place.run("--no-search", answers={"Light beams": "3"})
+    code, _, err = place.run("--no-search", answers={"What sees people": "3"})
     assert code == 2
     assert "store.max_mib: is 1" in err
 
@@ -579,7 +579,9 @@ def test_a_fault_in_a_key_that_is_not_asked_for_is_named(place: Place) -> None:
 def test_an_answer_that_another_one_spoils_is_asked_for_again(place: Place) -> None:
     more = 'tls = true\ncert_file = "/c"\nkey_file = "/k"'
     configured(place, MINIMAL.format(port=1883, more=more))
-    code, out, _ = place.run("--no-search", answers={"Light beams": "3", "Encrypt": ["n", "y"]})
+    code, out, _ = place.run(
+        "--no-search", answers={"What sees people": "3", "Encrypt": ["n", "y"]}
+    )
     assert code == 0
     assert "must be true for ca_file and cert_file to have an effect" in out
     assert place.written()["broker"]["tls"] is True
@@ -587,7 +589,7 @@ def test_an_answer_that_another_one_spoils_is_asked_for_again(place: Place) -> N
 
 def test_without_devices_or_gpio_it_goes_on(place: Place) -> None:
     place.hardware.pins.failure = OSError("no chip")
-    answers = {"Light beams": "1", "OUTER beam": ["f", "23"], "INNER beam": "24"}
+    answers = {"What sees people": "1", "OUTER BEAM": ["f", "23"], "INNER BEAM": "24"}
     code, out, _ = place.run(*BASIC, answers=answers)
     assert code == 0
     told = out
@@ -653,7 +655,7 @@ def test_the_dialogue_in_a_terminal(tmp_path: Path) -> None:
     file = tmp_path / "etc/tentwatch.toml"
     terminal = Terminal("--config", file, "--no-search")
     for words, answer in (
-        ("Number [1]:", "1"), ("OUTER beam", "23"), ("INNER beam", "24"), ("mains is there?", "n"),
+        ("Number [1]:", "1"), ("OUTER BEAM", "23"), ("INNER BEAM", "24"), ("mains is there?", "n"),
         ("Id of", "UA-5"), ("Name for", ""), ("Seats [60]:", ""), ("none:", ""), ("Region", ""),
         ("Time zone", ""), ("Name or address", "b.example.org"), ("Encrypt", ""), ("Port", ""),
         ("authority", ""), ("[UA-5]:", ""), ("Password", SECRET), ("Write this", ""),

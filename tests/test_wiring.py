@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 from gpiozero import PiBoardInfo
 
-from sensors.registry import DRIVERS
+from sensors.registry import DRIVERS, traits
 
 ROOT = Path(__file__).parent.parent
 DRAWINGS = sorted((ROOT / "docs" / "wiring").glob("*.svg"))
@@ -89,7 +89,7 @@ def table() -> Pins:
 def test_every_sensor_of_the_readme_has_a_drawing() -> None:
     served = [ElementTree.parse(file).getroot().get("data-serves") for file in DRAWINGS]
     shown = {tuple(one.split()) for serves in served if serves for one in serves.split(", ")}
-    assert shown == {(sensor, name) for name, entry in DRIVERS.items() for sensor in entry.serves}
+    assert shown == {(sensor, name) for name in DRIVERS for sensor in traits(name).serves}
 
 
 def test_the_instructions_show_every_drawing_and_no_other() -> None:

@@ -160,9 +160,12 @@ RUNNING_CURRENT = declare(
     "config.running_current",
     marked("must lie between dead_band_a ({low_a:g}) and max_current_a ({high_a:g}) of {sensor}"),
 )
-TOO_MUCH_FOR_INA219 = declare(
-    "config.too_much_for_ina219",
-    marked("must be 12: an INA219 stands 26 V, and a 24 V battery is charged at 28 V"),
+TOO_HIGH_A_VOLTAGE = declare(
+    "config.too_high_a_voltage",
+    marked(
+        "is too high for its sensor: {device} stands {most_v:g} V, and such a battery is charged at "
+        "{charged_v:g} V"
+    ),
 )
 
 #: Where `tomllib` says that a text is wrong.

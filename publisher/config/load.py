@@ -24,9 +24,13 @@ from publisher.config.sections import (
     StoreSettings,
     TentSettings,
 )
-from sensors.registry import DRIVERS, SENSORS, config_class
+from sensors.registry import DRIVERS, SENSORS, config_class, serving, traits
 from sensors.settings import Rule
+from sensors.traits import Traits
 from sensors.trouble import Trouble
+
+#: A battery is charged at this share of its nominal voltage: 14 V at 12 V.
+CHARGED = 14 / 12
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,11 @@ class SensorSettings:
     name: str
     driver: str
     config: Any
+
+    @property
+    def traits(self) -> Traits:
+        """The driver's traits."""
+        return traits(self.driver)
 
 
 @dataclass(frozen=True)
@@ -52,10 +61,13 @@ class Config:
     sensors: tuple[SensorSettings, ...]
     digest: str
 
+    def sensor(self, name: str) -> SensorSettings | None:
+        """Return a sensor's settings, None where it is not fitted."""
+        return next((sensor for sensor in self.sensors if sensor.name == name), None)
+
     def rules(self) -> list[tuple[str, str, str]]:
         """Return (state or alert, when it comes, until when it stands) of the generator, if fitted."""
-        fitted = any(sensor.name == "generator" for sensor in self.sensors)
-        return self.generator.rules() if fitted else []
+        return self.generator.rules() if self.sensor("generator") else []
 
 
 class ConfigError(Exception):
@@ -179,15 +191,15 @@ class _Reader:
         sensors: tuple[SensorSettings, ...],
     ) -> None:
         """Find what no single section shows."""
-        drivers = {sensor.name: sensor.driver for sensor in sensors}
+        fitted = {sensor.name: sensor for sensor in sensors}
         self._compare_devices(sensors)
         for name in ("mains", "generator"):
-            line = f"{name}_line"
-            if line in drivers and drivers.get(name, "contact") == "contact":
+            line, meter = f"{name}_line", fitted.get(name)
+            if line in fitted and (meter is None or line in meter.traits.serves):
                 self._add(f"sensors.{line}", Trouble(faults.LINE_WITHOUT_METER, name=name))
-        shunt = next((s.config for s in sensors if s.name == "generator" and s.config), None)
-        if generator and shunt is not None and drivers["generator"] == "ina219":
-            low_a, high_a = shunt.dead_band_a, shunt.max_current_a
+        meter = fitted.get("generator")
+        if generator and meter and meter.config and meter.traits.on_shunt:
+            low_a, high_a = meter.config.dead_band_a, meter.config.max_current_a
             if not low_a < generator.running_a <= high_a:
                 self._add(
                     "generator.running_a",
@@ -198,16 +210,25 @@ class _Reader:
                         sensor="sensors.generator",
                     ),
                 )
-        if battery and battery.capacity_ah is None and drivers.get("battery") == "ina219":
+        monitor = fitted.get("battery")
+        if battery and monitor and monitor.traits.on_shunt and battery.capacity_ah is None:
             self._add("battery.capacity_ah", Trouble(faults.NO_CAPACITY))
-        if battery and battery.nominal_v > 12 and drivers.get("battery") == "ina219":
-            self._add("battery.nominal_v", Trouble(faults.TOO_MUCH_FOR_INA219))
+        if battery and monitor and battery.nominal_v * CHARGED > monitor.traits.most_v:
+            self._add(
+                "battery.nominal_v",
+                Trouble(
+                    faults.TOO_HIGH_A_VOLTAGE,
+                    device=monitor.traits.serves["battery"],
+                    most_v=monitor.traits.most_v,
+                    charged_v=battery.nominal_v * CHARGED,
+                ),
+            )
         for sensor in sensors:
             period_s = getattr(sensor.config, "period_s", 0.0)
             if report is not None and period_s >= report.stale_after_s:
                 self._less(sensor, "report.stale_after_s", report.stale_after_s)
             silence_s = math.inf if generator is None else generator.unknown_after_s
-            is_meter = (sensor.name, sensor.driver) == ("generator", "pzem004t")
+            is_meter = sensor.name == "generator" and sensor.traits.measures_ac
             if is_meter and period_s >= silence_s:
                 self._less(sensor, "generator.unknown_after_s", silence_s)
 
@@ -219,12 +240,14 @@ class _Reader:
     def _compare_devices(self, sensors: tuple[SensorSettings, ...]) -> None:
         taken: dict[tuple[Any, ...], str] = {}
         for sensor in sensors:
-            for keys in (("port",), ("bus", "address")):
-                device = tuple(getattr(sensor.config, key, None) for key in keys)
-                other = taken.setdefault(device, sensor.name)
-                if None not in device and other != sensor.name:
-                    key = f"sensors.{sensor.name}.{keys[-1]}"
-                    self._add(key, Trouble(faults.DEVICE_TAKEN, other=f"sensors.{other}"))
+            keys = sensor.traits.connection.value
+            if not keys or sensor.config is None:
+                continue
+            device = tuple(getattr(sensor.config, key) for key in keys)
+            other = taken.setdefault(device, sensor.name)
+            if other != sensor.name:
+                key = f"sensors.{sensor.name}.{keys[-1]}"
+                self._add(key, Trouble(faults.DEVICE_TAKEN, other=f"sensors.{other}"))
 
     def sensors(self, tables: object) -> tuple[SensorSettings, ...]:
         if not isinstance(tables, Mapping):
@@ -239,19 +262,22 @@ class _Reader:
             if not isinstance(table, Mapping):
                 self._add(path, Trouble(faults.NOT_A_TABLE))
                 continue
-            fitting = sorted(d for d, entry in DRIVERS.items() if name in entry.serves)
             keys = dict(table)
             driver = keys.pop("driver", None)
-            if driver not in fitting:
-                choices = ", ".join(fitting)
+            if (
+                not isinstance(driver, str)
+                or driver not in DRIVERS
+                or name not in traits(driver).serves
+            ):
+                choices = ", ".join(sorted(serving(name)))
                 if driver is None:
                     trouble = Trouble(faults.NO_DRIVER, choices=choices)
                 else:
                     trouble = Trouble(faults.WRONG_DRIVER, value=shown(driver), choices=choices)
                 self._add(f"{path}.driver", trouble)
                 continue
-            config = self.section(config_class(str(driver)), keys, path)
-            found.append(SensorSettings(str(name), str(driver), config))
+            config = self.section(config_class(driver), keys, path)
+            found.append(SensorSettings(str(name), driver, config))
         return tuple(found)
 
 

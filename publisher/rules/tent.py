@@ -32,10 +32,6 @@ from publisher.rules.zero import Zeros
 from sensors.reading import Quality, Reading
 from sensors.trouble import Trouble, declare, marked
 
-AC_METERS = {"pzem004t"}
-#: Drivers that see people pass and not which way.
-ONE_BEAM = {"beam"}
-
 #: What the blocks show of a sensor's quantities.
 AC_QUANTITIES = ("voltage_v", "current_a", "power_w", "frequency_hz")
 ENGINE_QUANTITIES = ("current_a", "voltage_v", "power_w", "frequency_hz")
@@ -71,13 +67,13 @@ class Tent:
         if saved is not None:
             totals.estimated = True
         zone = ZoneInfo(config.tent.timezone)
-        self._door = Door(
-            config.door, totals, sensors, zone, both_ways=not self._is("door", ONE_BEAM)
-        )
+        door, generator = config.sensor("door"), config.sensor("generator")
+        both_ways = door is not None and door.traits.tells_way
+        self._door = Door(config.door, totals, sensors, zone, both_ways=both_ways)
         self._engine = Engine(
             config.generator,
             totals.alerts,
-            ac=self._is("generator", AC_METERS),
+            ac=generator is not None and generator.traits.measures_ac,
             was_running=totals.generator_on,
         )
         self._engine_news: tuple[object, ...] = ()
@@ -102,11 +98,8 @@ class Tent:
         )
         self._alerts = Alerts(totals.alerts)
         totals.alerts = self._alerts.as_list()
-        shunts = {s.name: s.config for s in config.sensors if hasattr(s.config, "zero_a")}
+        shunts = {s.name: s.config for s in config.sensors if s.traits.on_shunt}
         self._zeros = Zeros(totals, shunts)
-
-    def _is(self, sensor: str, drivers: set[str]) -> bool:
-        return sensor in self._sensors and self._sensors[sensor].driver in drivers
 
     # Input
 

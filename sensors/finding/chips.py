@@ -1,17 +1,19 @@
-"""Which chips answer on an I2C bus, where an INA219 can be.
+"""Which chips answer on an I2C bus, where a sensor's chip can be.
 
-The registers below are those of the datasheets: TI SBOS448 (INA219), SBOS547 (INA226), SBOS656
-(INA260), SBOS576 (INA3221), SLYS021 (INA228 and its family); NXP PCA9685, rev. 4, table 4.
+The registers below are those of the datasheets: TI SBOS547 (INA226), SBOS656 (INA260), SBOS576
+(INA3221), SLYS021 (INA228 and its family); NXP PCA9685, rev. 4, table 4.
 """
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from sensors.hardware import I2CBus
 from sensors.reading import SensorError
-from sensors.shunt import FULL_SCALE_V, configuration
+from sensors.registry import DRIVERS, traits
+from sensors.traits import Chip
 from sensors.trouble import BUS, declare, marked
 
 DISTURBED = declare(
@@ -21,14 +23,7 @@ DISTURBED = declare(
     concerns=BUS,
 )
 
-#: The addresses that an INA219 can have.
-ADDRESSES = range(0x40, 0x50)
-
-INA219 = "INA219"
-#: What its configuration register holds: after power-on; as our driver sets it up; and as its
-#: library does just before that.
-_INA219 = {0x399F, 0x3EEF, *(configuration(gain) for gain in range(len(FULL_SCALE_V)))}
-_CONFIGURATION, _CALIBRATION = 0x00, 0x05
+_CONFIGURATION = 0x00
 #: Texas Instruments, as their chips say it, and the registers of that and of the kind of chip.
 _TI = 0x5449
 _OLDER, _NEWER = (0xFE, 0xFF), (0x3E, 0x3F)
@@ -38,11 +33,22 @@ _PCA9685 = {0x02: 0xE2, 0x05: 0xE0}
 
 
 class Found(NamedTuple):
-    """A chip at an address; its name is empty where it is not known."""
+    """A chip at an address. Its name is empty where it is not known, its driver where there is none."""
 
     bus: int
     address: int
     name: str
+    driver: str = ""
+
+
+def addresses() -> list[int]:
+    """Return the addresses at which a sensor's chip can be."""
+    return sorted({address for chip in _chips().values() for address in chip.addresses})
+
+
+def _chips() -> dict[str, Chip]:
+    found = {driver: traits(driver).chip for driver in DRIVERS}
+    return {driver: chip for driver, chip in found.items() if chip is not None}
 
 
 def buses(root: Path) -> list[int]:
@@ -58,13 +64,14 @@ def search(number: int, bus: I2CBus) -> list[Found]:
     reading is one transfer, which the kernel lets nobody come between. Raises SensorError where
     the bus is disturbed.
     """
+    possible = addresses()
     with _locked(bus):
         found = [
-            Found(number, address, _name(bus, address))
-            for address in ADDRESSES
+            Found(number, address, *_identify(bus, address))
+            for address in possible
             if _word(bus, address, _CONFIGURATION) is not None
         ]
-    if len(found) == len(ADDRESSES):
+    if len(found) == len(possible):
         raise SensorError(DISTURBED, bus=number)
     return found
 
@@ -94,15 +101,16 @@ def _word(bus: I2CBus, address: int, register: int) -> int | None:
     return int.from_bytes(said, "big")
 
 
-def _name(bus: I2CBus, address: int) -> str:
-    word = _word(bus, address, _CONFIGURATION)
-    if word is None:
-        return ""
-    if word in _INA219:
-        # The calibration's lowest bit is always 0; and a measurement would not be the same twice.
-        calibration = _word(bus, address, _CALIBRATION)
-        is_steady = _word(bus, address, _CONFIGURATION) == word
-        return INA219 if is_steady and calibration is not None and not calibration & 1 else ""
+def _identify(bus: I2CBus, address: int) -> tuple[str, str]:
+    """Return a chip's name and its driver, each empty where it is not known."""
+    for driver, chip in _chips().items():
+        if address in chip.addresses and chip.is_it(partial(_word, bus, address)):
+            return chip.name, driver
+    return _name_of_another(bus, address), ""
+
+
+def _name_of_another(bus: I2CBus, address: int) -> str:
+    word = _word(bus, address, _CONFIGURATION) or 0
     if word & 0x4000 and _word(bus, address, _OLDER[0]) == _TI:
         return _OLDER_KINDS.get(_word(bus, address, _OLDER[1]) or 0, "")
     if not word & 0xF and _word(bus, address, _NEWER[0]) == _TI:

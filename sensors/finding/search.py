@@ -4,19 +4,18 @@ Nothing is sent but the requests to read that the drivers send, too.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from functools import partial
 from queue import Empty, SimpleQueue
 
-from sensors import jbd, jbd_frames, pzem004t, pzem004t_frames, vedirect
 from sensors.clock import Monotonic
-from sensors.pzem004t_frames import GENERAL_ADDRESS
-from sensors.reading import SensorError
-from sensors.registry import DRIVERS, SENSORS
+from sensors.reading import SensorError, Value
+from sensors.registry import DRIVERS, SENSORS, traits
 from sensors.serial_port import BUSY, SerialPort
+from sensors.traits import Answers, Figures, Speaks
 from sensors.trouble import BUS, Trouble, declare, marked
-from sensors.vedirect_frames import HISTORY, Blocks, Figures
 
 HANGS = declare(
     "serial.hangs",
@@ -99,21 +98,38 @@ def search(
 
 
 def recognise(port: str, clock: Monotonic, over: threading.Event) -> Heard:
-    """Listen on a port, then ask; `over` ends it early."""
+    """Listen on a port, then ask, each at one baud rate after the other; `over` ends it early."""
+    state = State.SILENT
     try:
-        found = _listen(port, clock, over)
-        if found.state is State.RECOGNISED or over.is_set():
-            return found
-        return _ask(port, clock, over, found.state)
+        for attempt in _attempts():
+            found = attempt(port, clock, over)
+            if found.state is State.RECOGNISED or over.is_set():
+                return found
+            if found.state is State.GARBLED:
+                state = State.GARBLED
     except SensorError as error:
         state = State.BUSY if error.kind == BUSY else State.FAILED
         return Heard(port, state, trouble=error)
+    return Heard(port, state)
 
 
-def _listen(name: str, clock: Monotonic, over: threading.Event) -> Heard:
-    """Wait for VE.Direct, whose devices speak by themselves."""
-    port, blocks = SerialPort(name, vedirect.BAUD), Blocks()
-    figures: Figures = {}
+def _attempts() -> Iterator[Callable[[str, Monotonic, threading.Event], Heard]]:
+    known = {driver: traits(driver) for driver in DRIVERS}
+    speaks = {driver: found.speaks for driver, found in known.items() if found.speaks}
+    answers = {driver: found.answers for driver, found in known.items() if found.answers}
+    for baud in sorted({way.baud for way in speaks.values()}):
+        yield partial(_listen, baud, {d: way for d, way in speaks.items() if way.baud == baud})
+    for baud in sorted({way.baud for way in answers.values()}):
+        yield partial(_ask, baud, {d: way for d, way in answers.items() if way.baud == baud})
+
+
+def _listen(
+    baud: int, possible: Mapping[str, Speaks], name: str, clock: Monotonic, over: threading.Event
+) -> Heard:
+    """Wait for the devices that speak by themselves."""
+    port = SerialPort(name, baud)
+    parsers = {driver: speaks.parser() for driver, speaks in possible.items()}
+    figures: dict[str, dict[str, Value]] = {}
     state = State.SILENT
     port.open()
     try:
@@ -123,36 +139,37 @@ def _listen(name: str, clock: Monotonic, over: threading.Event) -> Heard:
             data = port.read(min(_LOOK_S, clock.real_s(left_s)))
             if data:
                 state, until_s = State.GARBLED, begin_s + LISTEN_LONGER_S
-            for block in blocks.feed(data):
-                figures |= {n: value for n, value in block.items() if n not in HISTORY}
-            for sensor, of_it_alone in (("charger", "charger_state"), ("battery", "charge_pct")):
-                if of_it_alone in figures:
-                    return Heard(name, State.RECOGNISED, "vedirect", (sensor,), figures)
+            for driver, parse in parsers.items():
+                for some in parse(data):
+                    figures.setdefault(driver, {}).update(some)
+                for sensor, sign in possible[driver].signs.items():
+                    if sign in figures.get(driver, ()):
+                        found = figures[driver]
+                        return Heard(name, State.RECOGNISED, driver, (sensor,), found)
     finally:
         port.close()
-    if figures:
-        return Heard(name, State.RECOGNISED, "vedirect", _serves("vedirect"), figures)
+    for driver, found in figures.items():
+        if found:
+            return Heard(name, State.RECOGNISED, driver, _serves(driver), found)
     return Heard(name, state)
 
 
-def _ask(name: str, clock: Monotonic, over: threading.Event, state: State) -> Heard:
+def _ask(
+    baud: int, possible: Mapping[str, Answers], name: str, clock: Monotonic, over: threading.Event
+) -> Heard:
     """Put each driver's own question, more than once."""
-    assert pzem004t.BAUD == jbd.BAUD, "both are asked on a port that is opened once"
-    questions: tuple[tuple[str, bytes, float, Callable[[bytes], Figures | None]], ...] = (
-        ("pzem004t", pzem004t_frames.request(GENERAL_ADDRESS), pzem004t.REPLY_S, _meter_says),
-        ("jbd", jbd_frames.request(jbd_frames.STATE), jbd.REPLY_S, _bms_says),
-    )
-    port = SerialPort(name, jbd.BAUD)
+    port = SerialPort(name, baud)
+    state = State.SILENT
     port.open()
     try:
-        for driver, request, reply_s, understand in ROUNDS * questions:
+        for driver, answers in ROUNDS * [*possible.items()]:
             said = b""
-            port.ask(request)
-            until_s = clock.now_s() + reply_s
+            port.ask(answers.request)
+            until_s = clock.now_s() + answers.reply_s
             while (left_s := until_s - clock.now_s()) > 0 and not over.is_set():
                 data = port.read(min(_LOOK_S, clock.real_s(left_s)))
                 said += data
-                if data and (figures := understand(said)):
+                if data and (figures := answers.understand(said)):
                     return Heard(name, State.RECOGNISED, driver, _serves(driver), figures)
             if said:
                 state = State.GARBLED
@@ -162,14 +179,4 @@ def _ask(name: str, clock: Monotonic, over: threading.Event, state: State) -> He
 
 
 def _serves(driver: str) -> tuple[str, ...]:
-    return tuple(name for name in SENSORS if name in DRIVERS[driver].serves)
-
-
-def _meter_says(said: bytes) -> Figures | None:
-    replies = pzem004t_frames.Replies().feed(said)
-    return {**replies[-1]} if replies else None
-
-
-def _bms_says(said: bytes) -> Figures | None:
-    replies = jbd_frames.Replies().feed(said)
-    return next((r.figures for r in replies if r.code == jbd_frames.STATE and r.figures), None)
+    return tuple(name for name in SENSORS if name in traits(driver).serves)

@@ -1,4 +1,4 @@
-"""Simulated devices of a whole tent, wired as the demonstration's configuration says."""
+"""Simulated devices of a whole tent, and the sections of a configuration that fit them."""
 
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,30 @@ from sensors.simulated.vedirect import Monitor
 
 I2C_BUS, I2C_ADDRESS, SHUNT_OHMS = 1, 0x40, 0.0015
 MAINS_GPIO, OUTER_GPIO, INNER_GPIO, LAMP_GPIO = 17, 23, 24, 18
+
+_SECTIONS = f"""
+[sensors.mains]
+driver = "contact"
+gpio = {MAINS_GPIO}
+
+[sensors.generator]
+driver = "ina219"
+bus = {I2C_BUS}
+address = {I2C_ADDRESS}
+shunt_ohms = {SHUNT_OHMS}
+max_current_a = 50
+period_s = {{period_s}}
+
+[sensors.battery]
+driver = "vedirect"
+port = "{{port}}"
+silence_s = {{silence_s}}
+
+[sensors.door]
+driver = "beams"
+outer_gpio = {OUTER_GPIO}
+inner_gpio = {INNER_GPIO}
+"""
 
 
 class SimulatedHardware(Hardware):
@@ -28,6 +52,10 @@ class SimulatedHardware(Hardware):
         self.pins.set_cable(INNER_GPIO, False)
         self.port = directory / "ttyVEDirect"
         self.monitor = Monitor(self.port)
+
+    def sections(self, period_s: float, silence_s: float) -> str:
+        """Return the configuration's sections for these devices."""
+        return _SECTIONS.format(port=self.port, period_s=period_s, silence_s=silence_s)
 
     def i2c(self, bus: int) -> I2CBus:
         """Return the simulated bus. Raises SensorError for another number."""

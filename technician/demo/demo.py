@@ -15,13 +15,7 @@ from publisher.agent import Agent
 from publisher.clock import DemoClock
 from publisher.config.load import Config, parse
 from sensors.simulated.hardware import (
-    I2C_ADDRESS,
-    I2C_BUS,
-    INNER_GPIO,
     LAMP_GPIO,
-    MAINS_GPIO,
-    OUTER_GPIO,
-    SHUNT_OHMS,
     SimulatedHardware,
 )
 from technician.demo.options import Options
@@ -52,27 +46,7 @@ stale_after_s = {stale_after_s}
 [generator]
 rated_w = 600
 
-[sensors.mains]
-driver = "contact"
-gpio = {mains}
-
-[sensors.generator]
-driver = "ina219"
-bus = {bus}
-address = {address}
-shunt_ohms = {shunt_ohms}
-max_current_a = 50
-period_s = {period_s}
-
-[sensors.battery]
-driver = "vedirect"
-port = "{tty}"
-silence_s = {silence_s}
-
-[sensors.door]
-driver = "beams"
-outer_gpio = {outer}
-inner_gpio = {inner}
+{sensors}
 """
 
 
@@ -87,15 +61,7 @@ def configuration(hardware: SimulatedHardware, host: str, port: int, speed: floa
             host=host,
             port=port,
             stale_after_s=max(15.0, 2 * speed),
-            mains=MAINS_GPIO,
-            bus=I2C_BUS,
-            address=I2C_ADDRESS,
-            shunt_ohms=SHUNT_OHMS,
-            period_s=step_s,
-            tty=hardware.port,
-            silence_s=max(5.0, speed),
-            outer=OUTER_GPIO,
-            inner=INNER_GPIO,
+            sensors=hardware.sections(period_s=step_s, silence_s=max(5.0, speed)),
         ),
         "the demonstration's configuration",
     )

@@ -11,11 +11,8 @@ from publisher.config.battery import BatterySettings
 from publisher.config.load import Config, SensorSettings
 from publisher.rules.calibration import LARGEST_ZERO_V
 from publisher.rules.occupancy import Occupancy
-from publisher.rules.tent import AC_METERS
-from sensors.contact import RESTLESS
 from sensors.doorway import BLOCKED_CURE
-from sensors.ina219 import SILENT as NO_CHIP
-from sensors.pzem004t import SILENT as METER_SILENT
+from sensors.traits import Connection
 from sensors.trouble import BUS
 from technician.doctor.findings import Finding, Text, failure, not_tried, of_trouble, warning, well
 from technician.words import kinds, marked
@@ -95,7 +92,7 @@ def sensors(
     `status` is what the running unit says; with `looked_s` it comes from a look of so many seconds at
     devices that nobody else uses. `before` is how many reads of each had failed some seconds ago, `broken`
     are beams (name and GPIO number) that were broken during all of that, and `answering` the addresses
-    at which chips answer that could be INA219s, by bus.
+    at which chips answer that could be a sensor's, by bus.
     """
     of_buses: list[Finding] = []
     of_sensors: list[Finding] = []
@@ -137,9 +134,12 @@ def sensors(
 
 def bus_key(sensor: SensorSettings) -> str:
     """Return the key of the check of what a sensor hangs on."""
-    if hasattr(sensor.config, "bus"):
-        return f"bus.i2c-{sensor.config.bus}"
-    return f"bus.serial.{sensor.name}" if hasattr(sensor.config, "port") else "bus.gpio"
+    match sensor.traits.connection:
+        case Connection.I2C:
+            return f"bus.i2c-{sensor.config.bus}"
+        case Connection.SERIAL:
+            return f"bus.serial.{sensor.name}"
+    return "bus.gpio"
 
 
 def _explained(
@@ -151,7 +151,8 @@ def _explained(
     if kind is None:  # of a unit that runs another version
         seen, cure = "{error}", marked("journalctl -u tentwatch -n 50 shows more")
         return "", failure(key, seen, cure, error=told[sensor.name]["error"])
-    if kind == METER_SILENT:
+    is_silent = kind == sensor.traits.silent
+    if is_silent and sensor.traits.measures_ac:
         line = _line(sensor, told)
         if line is None:
             return kind.concerns, warning(
@@ -169,17 +170,16 @@ def _explained(
             marked("check TX, RX, 5 V and ground of its serial side, its address and its fuse"),
             port=sensor.config.port,
         )
-    others = [
-        address
-        for address in answering.get(getattr(sensor.config, "bus", -1), ())
-        if address != sensor.config.address
-    ]
-    if others and kind == NO_CHIP:
+    others: list[int] = []
+    if is_silent and sensor.traits.connection is Connection.I2C:
+        found_there = answering.get(sensor.config.bus, ())
+        others = [address for address in found_there if address != sensor.config.address]
+    if others:
         return kind.concerns, failure(
             key,
-            marked("no INA219 answers at {address}, but a chip does at {others}"),
+            marked("no chip answers at {address}, but one does at {others}"),
             marked(
-                "set address = {first} in [sensors.{name}], or change the bridges A0 and A1 on the board"
+                "set address = {first} in [sensors.{name}], or change its address by the bridges on its board"
             ),
             address=f"0x{sensor.config.address:02X}",
             others=", ".join(f"0x{other:02X}" for other in others),
@@ -200,8 +200,13 @@ def _line(sensor: SensorSettings, told: Mapping[str, Any]) -> bool | None:
 
 def _is_asleep(sensor: SensorSettings, told: Mapping[str, Any]) -> bool:
     """Say whether a meter is silent because its line is dead, as it should be."""
-    trouble = told[sensor.name].get("trouble") or {}
-    return trouble.get("code") == METER_SILENT.code and _line(sensor, told) is False
+    silent, trouble = sensor.traits.silent, told[sensor.name].get("trouble") or {}
+    return (
+        sensor.traits.measures_ac
+        and silent is not None
+        and trouble.get("code") == silent.code
+        and _line(sensor, told) is False
+    )
 
 
 def _unheard(
@@ -248,11 +253,11 @@ def _implausible(
         yield from battery(
             key, sensor, config.battery, power.get("battery", {}), power, said["values"]
         )
-    elif sensor.driver == "ina219":
+    elif sensor.traits.on_shunt:
         yield from shunt(
             key, sensor.config, said["values"], config.generator.running_a, config.battery
         )
-    elif sensor.driver in AC_METERS and not said.get("error"):
+    elif sensor.traits.measures_ac and not said.get("error"):
         yield from ac(key, said["values"])
     elif sensor.name.endswith("_line"):
         yield from _contradicted(key, sensor, said, told)
@@ -265,8 +270,8 @@ def _implausible(
         errors >= LEAST_ERRORS and errors > LARGEST_ERROR_SHARE * (reads + errors)
     ):
         return
-    if sensor.driver == "contact":  # it fails in no other way that lets it be read in between
-        yield of_trouble(key, RESTLESS, {"gpio": sensor.config.gpio})
+    if sensor.traits.unsteady is not None:
+        yield of_trouble(key, sensor.traits.unsteady, vars(sensor.config))
     else:
         yield warning(
             key,
@@ -384,7 +389,7 @@ def battery(
         cure = marked(
             "exchange the two cables at the monitor's shunt: battery minus goes to its battery side"
         )
-        if sensor.driver == "ina219":
+        if sensor.traits.on_shunt:
             cure = marked(
                 "exchange the wires VIN+ and VIN− at the shunt, or set reversed = true in [sensors.battery]"
             )
@@ -503,8 +508,8 @@ def _names(beams: tuple[tuple[str, int], ...]) -> Text:
     """Return the names of one or two beams, with their lines."""
     values: dict[str, object] = {}
     for number, (beam, gpio) in enumerate(beams):
-        values |= {f"beam{number}": beam, f"gpio{number}": gpio}
-    one = "{{beam{0}}} (GPIO {{gpio{0}}})"
+        values |= {f"name{number}": beam, f"gpio{number}": gpio}
+    one = "{{name{0}}} (GPIO {{gpio{0}}})"
     return Text(" + ".join(one.format(number) for number in range(len(beams))), values)
 
 
@@ -524,7 +529,7 @@ def _values(sensor: SensorSettings, said: Mapping[str, Any], status: Mapping[str
     values = said["values"]
     if sensor.name == "door":
         capacity = status.get("capacity", {})
-        if sensor.driver == "beams":
+        if sensor.traits.tells_way:
             return Text(
                 marked("free; {entered} in, {left} out since installation"),
                 {"entered": capacity.get("entered_total"), "left": capacity.get("left_total")},

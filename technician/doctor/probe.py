@@ -15,7 +15,6 @@ from publisher.rules.tent import Tent
 from sensors import registry
 from sensors.capture import lines
 from sensors.hardware import Hardware
-from sensors.ina219 import SILENT
 from sensors.reading import Reading, SensorError
 from sensors.sensor import Sensor
 
@@ -26,10 +25,6 @@ SILENCE_S = 3.0
 STOP_S = 0.3
 #: Addresses are tried for so long at most.
 SCAN_S = 1.0
-#: Where the INA219 that is missed may answer (its bridges A0 and A1).
-INA219_ADDRESSES = range(0x40, 0x50)
-#: Keys of lines of beams, and how messages call them.
-_BEAMS = {"outer_gpio": "the outer beam", "inner_gpio": "the inner beam", "gpio": "the beam"}
 
 
 class Looked(NamedTuple):
@@ -90,13 +85,15 @@ def look(config: Config, hardware: Hardware, clock: Clock, saved: dict[str, Any]
     return Looked(
         status,
         time.monotonic() - began_s,
-        _broken(b"".join(taps.get("door", ()))),
+        _broken(config, b"".join(taps.get("door", ()))),
         _answering(config, hardware, status),
     )
 
 
-def _broken(capture: bytes) -> tuple[tuple[str, int], ...]:
+def _broken(config: Config, capture: bytes) -> tuple[tuple[str, int], ...]:
     """Return the beams (name and GPIO number) that were broken from the beginning of a capture to its end."""
+    door = config.sensor("door")
+    beams = {} if door is None else door.traits.lines
     found: dict[int, tuple[str, int]] = {}
     blocked = True
     for said in lines(capture):
@@ -104,7 +101,7 @@ def _broken(capture: bytes) -> tuple[tuple[str, int], ...]:
             continue
         if "driver" in said and isinstance(said.get("high"), dict):
             blocked = said["blocked_level"] == "high"
-            named = {said[key]: name for key, name in _BEAMS.items() if key in said}
+            named = {said[key]: name for key, name in beams.items()}
             found = {
                 int(gpio): (named[int(gpio)], int(gpio))
                 for gpio, high in said["high"].items()
@@ -118,31 +115,33 @@ def _broken(capture: bytes) -> tuple[tuple[str, int], ...]:
 def _answering(
     config: Config, hardware: Hardware, status: dict[str, Any]
 ) -> dict[int, tuple[int, ...]]:
-    """Return which addresses answer on the buses of INA219s that do not, their own sensors' excepted."""
-    silent = {
-        s["name"] for s in status["sensors"] if s["trouble"] and s["trouble"]["code"] == SILENT.code
-    }
-    used = {
-        (s.config.bus, s.config.address)
-        for s in config.sensors
-        if s.driver == "ina219" and s.name not in silent
-    }
-    buses = {s.config.bus for s in config.sensors if s.driver == "ina219" and s.name in silent}
+    """Return where something answers that may be the chip that is missed, by bus."""
+    codes = {s["name"]: s["trouble"]["code"] for s in status["sensors"] if s["trouble"]}
+    missed, used = dict[int, set[int]](), set[tuple[int, int]]()
+    for sensor in config.sensors:
+        chip, silent = sensor.traits.chip, sensor.traits.silent
+        if chip is None:
+            continue
+        if silent is not None and codes.get(sensor.name) == silent.code:
+            missed.setdefault(sensor.config.bus, set()).update(chip.addresses)
+        else:
+            used.add((sensor.config.bus, sensor.config.address))
     return {
-        bus: tuple(a for a in _scan(hardware, bus) if (bus, a) not in used) for bus in sorted(buses)
+        bus: tuple(a for a in _scan(hardware, bus, sorted(possible)) if (bus, a) not in used)
+        for bus, possible in sorted(missed.items())
     }
 
 
-def _scan(hardware: Hardware, number: int) -> list[int]:
+def _scan(hardware: Hardware, number: int, addresses: list[int]) -> list[int]:
     try:
         bus = hardware.i2c(number)
     except SensorError:
         return []
     found, limit_s = [], time.monotonic() + SCAN_S
     try:
-        for address in INA219_ADDRESSES:
+        for address in addresses:
             try:
-                bus.writeto_then_readfrom(address, b"\0", bytearray(2))  # its configuration
+                bus.writeto_then_readfrom(address, b"\0", bytearray(2))  # register 0
             except OSError as error:
                 if error.errno == errno.ETIMEDOUT or time.monotonic() > limit_s:
                     break  # the whole bus hangs: each transfer would take a second

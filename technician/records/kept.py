@@ -13,7 +13,6 @@ from publisher.config.sections import TentSettings
 from publisher.control import NotRunning
 from publisher.link.stamps import Stamps
 from publisher.rules import day
-from publisher.rules.tent import ONE_BEAM
 from publisher.rules.totals import Totals
 from publisher.store.at_rest import AtRest
 from technician import client
@@ -117,9 +116,11 @@ class Read:
         lines = _lines(self._store.days(since))
         totals = Totals.restore(self._store.ledger.totals or {})
         if config is not None:
-            drivers = {sensor.name: sensor.driver for sensor in config.sensors}
-            both_ways = "door" in drivers and drivers["door"] not in ONE_BEAM
-            shape = {"both_ways": both_ways, "mains": "mains" in drivers}
+            door = config.sensor("door")
+            shape = {
+                "both_ways": door is not None and door.traits.tells_way,
+                "mains": config.sensor("mains") is not None,
+            }
         else:  # as it was on the last day that was closed
             last = [*_lines(self._store.days()).values()][-1:] or [{"entered": 0, "outages": 0}]
             shape = {

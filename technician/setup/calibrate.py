@@ -50,7 +50,6 @@ PATIENCE_S, WALK_S = 15.0, 90.0
 ALONE_S = 2.0
 #: A restarted service answers after so long at the latest.
 RESTART_S = 30.0
-BEAMS = "beams"
 #: What to do about readings that will not do, by `calibration.WHY`.
 CURES = {
     "flows": marked("it reads {a:g} A: a current flows; disconnect all loads and sources first"),
@@ -263,8 +262,8 @@ def _read_device(config: Config, name: str, hardware: Hardware) -> list[float]:
 
 def _door(options: argparse.Namespace, bench: Bench) -> int:
     config = _read(bench)
-    door = next((s for s in config.sensors if s.name == "door"), None)
-    if door is None or door.driver != BEAMS:
+    door = config.sensor("door")
+    if door is None or not door.traits.tells_way:
         raise CannotBe(
             _("this unit has no door with two beams: there is no direction to be swapped")
         )

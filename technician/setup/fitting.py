@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from sensors.clock import Monotonic
 from sensors.finding import chips, search, serial_names, waving
 from sensors.finding.search import Heard, State
 from sensors.gpio import Inputs
 from sensors.hardware import Hardware
-from sensors.ina219 import Config as Ina219
 from sensors.reading import SensorError
-from sensors.registry import DRIVERS, SENSORS
+from sensors.registry import DRIVERS, SENSORS, config_class, serving, traits
+from sensors.traits import Connection
 from technician.setup.dialogue import NOTHING, Dialogue
 from technician.setup.draft import Draft
 from technician.setup.questions import BATTERY
@@ -29,17 +30,6 @@ _SENSORS = {
     "battery": marked("battery"),
     "charger": marked("charger"),
 }
-_DEVICES = {
-    ("vedirect", "battery"): marked("a Victron battery monitor"),
-    ("vedirect", "charger"): marked("a Victron solar charger"),
-    ("pzem004t", "mains"): marked("an AC meter (PZEM-004T)"),
-    ("jbd", "battery"): marked("a battery's BMS (JBD)"),
-}
-_DRIVERS = (
-    ("vedirect", marked("Victron (VE.Direct)")),
-    ("pzem004t", marked("AC meter (PZEM-004T)")),
-    ("jbd", marked("BMS (JBD)")),
-)
 _UNITS = {"voltage_v": "V", "charge_pct": "%", "power_w": "W", "frequency_hz": "Hz"}
 
 
@@ -109,11 +99,11 @@ class Fitting:
             where = _("{name} at 0x{address:02X} on I2C bus {bus}").format(
                 name=chip.name or _("a chip that is not known"), address=chip.address, bus=chip.bus
             )
-            tell(where if chip.name == chips.INA219 else where + _(": left alone"), "  ")
+            tell(where if chip.driver else where + _(": left alone"), "  ")
             if not chip.name:
-                hint = _("If it is an INA219, take its supply away for a moment and search again.")
+                hint = _("If it is a sensor, take its supply away for a moment and search again.")
                 tell(hint, "    ")
-        return [chip for chip in found if chip.name == chips.INA219]
+        return [chip for chip in found if chip.driver]
 
     def _place_port(self, heard: Heard) -> None:
         """Make a sensor of what is on a port, where there is something."""
@@ -125,40 +115,40 @@ class Fitting:
             return
         if heard.state in (State.BUSY, State.FAILED) or present is not None:
             return
-        choices = [(driver, _(word)) for driver, word in _DRIVERS]
-        driver = self._dialogue.choose(
+        device = self._dialogue.choose(
             _("What is on {port}?").format(port=_short(heard.port)),
-            [*choices, ("", _("nothing"))],
-            "",
+            [*((device, _(device.name)) for device in _serial_devices()), (None, _("nothing"))],
+            None,
         )
-        if driver:
-            serves = tuple(name for name in SENSORS if name in DRIVERS[driver].serves)
-            name = self._which(_(dict(_DRIVERS)[driver]), serves, None)
+        if device is not None:
+            name = self._which(_(device.name), device.serves, None)
             if name is not None:
-                self._fit(name, driver, {"port": heard.port})
+                self._fit(name, device.driver, {"port": heard.port})
 
     def _place_chip(self, chip: chips.Found) -> None:
+        keys: dict[str, object] = {"bus": chip.bus, "address": chip.address}
+        settings = config_class(chip.driver)
+        usual_keys = {key: getattr(settings, key, None) for key in keys}
         present = self._configured(
-            lambda keys: (
-                (keys.get("bus", Ina219.bus), keys.get("address", Ina219.address))
-                == (chip.bus, chip.address)
-                and keys.get("driver") == "ina219"
+            lambda section: (
+                section.get("driver") == chip.driver
+                and {key: section.get(key, usual_keys[key]) for key in keys} == keys
             )
         )
-        what = _("the INA219 at 0x{address:02X}").format(address=chip.address)
-        name = self._which(what, ("generator", "battery"), present)
+        what = _("the {name} at 0x{address:02X}").format(name=chip.name, address=chip.address)
+        name = self._which(what, _serves(chip.driver), present)
         if name is None:
             return
-        keys: dict[str, object] = {"bus": chip.bus, "address": chip.address}
         before = self._draft.get(f"sensors.{name}") or {}
-        is_usual = keys == {"bus": Ina219.bus, "address": Ina219.address}
-        if present == name or (is_usual and not keys.keys() & before.keys()):
+        if present == name or (keys == usual_keys and not keys.keys() & before.keys()):
             keys = {}  # as it is, or as it is everywhere
-        if self._draft.get(f"sensors.{name}.driver") != "ina219":
+        on_shunt = traits(chip.driver).on_shunt
+        if on_shunt and before.get("driver") != chip.driver:
             keys |= {"shunt_ohms": SHUNT_MV / 1000 / SHUNT_A, "max_current_a": SHUNT_A}
-        self._fit(name, "ina219", keys)
-        self._ask_shunt(name)
-        if name == "battery":
+        self._fit(name, chip.driver, keys)
+        if on_shunt:
+            self._ask_shunt(name)
+        if on_shunt and name == "battery":
             for question in BATTERY:
                 (key,) = question.keys
                 usual = usual_answer(key, self._draft, self._draft, self._hardware.root)
@@ -229,7 +219,9 @@ class Fitting:
         """Ask about the devices of the configuration that were not found."""
         for name, keys in (self._draft.get("sensors") or {}).items():
             driver = keys.get("driver") if isinstance(keys, dict) else None
-            if name in self.fitted or driver not in ("vedirect", "pzem004t", "jbd", "ina219"):
+            if name in self.fitted or str(driver) not in DRIVERS:
+                continue
+            if traits(str(driver)).connection is Connection.GPIO:
                 continue
             question = _("{sensor} ({driver}) is in the configuration and was not found. Keep it?")
             if self._dialogue.agrees(question.format(sensor=name, driver=driver), True):
@@ -248,10 +240,11 @@ class Fitting:
         if "door" not in self.fitted:
             self._ask_door()
         mains = _("Is there a relay contact that tells whether mains is there?")
-        if self._draft.get("sensors.mains.driver") in (None, "contact"):
+        if self._draft.get("sensors.mains.driver") in (None, *_on_lines("mains")):
             self._ask_contact("mains", mains)
         for name in ("mains", "generator"):
-            if self._draft.get(f"sensors.{name}.driver") == "pzem004t":
+            driver = str(self._draft.get(f"sensors.{name}.driver"))
+            if driver in DRIVERS and traits(driver).measures_ac:
                 text = _(
                     "Is there a relay contact on the line that the AC meter of {sensor} measures?"
                 )
@@ -259,16 +252,18 @@ class Fitting:
 
     def _ask_door(self) -> None:
         before = self._draft.get("sensors.door.driver")
-        choices = (("beams", _("two")), ("beam", _("one")), ("", _("none")))
+        drivers = sorted(_on_lines("door"), key=lambda driver: not traits(driver).tells_way)
+        choices = [(driver, _(traits(driver).serves["door"])) for driver in drivers]
         while True:
-            usual = before if before in ("beam", "beams") else "beams"
-            driver = self._dialogue.choose(_("Light beams in the door?"), choices, usual)
+            usual = before if before in drivers else drivers[0]
+            question = _("What sees people in the door?")
+            driver = self._dialogue.choose(question, [*choices, ("", _("nothing"))], usual)
             if not driver:
                 self._draft.put("sensors.door", None)
                 return
-            beams = {"gpio": _("the beam")}
-            if driver == "beams":
-                beams = {"outer_gpio": _("the OUTER beam"), "inner_gpio": _("the INNER beam")}
+            beams = {key: _(name) for key, name in traits(driver).lines.items()}
+            if len(beams) > 1:  # no two are to be mixed up
+                beams = {key: name.upper() for key, name in beams.items()}
             keys: dict[str, object] = {}
             for key, what in beams.items():
                 hint = _("Leave the door free, then wave a hand ONCE through {beam}.")
@@ -293,19 +288,20 @@ class Fitting:
                 return
 
     def _ask_contact(self, name: str, question: str) -> None:
-        section = f"sensors.{name}"
+        section, driver = f"sensors.{name}", _on_lines(name)[0]
         if name in self.fitted:
             return
         while self._dialogue.agrees(question, self._draft.get(section) is not None):
             hint = _("Switch it off and on again, or on and off.")
-            line = self._ask_line(_("the contact"), f"{section}.gpio", hint, SWITCH_S)
+            ((key, what),) = traits(driver).lines.items()
+            line = self._ask_line(_(what), f"{section}.{key}", hint, SWITCH_S)
             if line is None:
                 continue
-            keys: dict[str, object] = {"gpio": line.gpio}
+            keys: dict[str, object] = {key: line.gpio}
             if line.is_found:
                 is_alive = self._dialogue.agrees(_("Is there voltage on this line now?"), True)
                 keys["present_level"] = "high" if line.high != is_alive else "low"
-            if self._is_good(name, "contact", keys):
+            if self._is_good(name, driver, keys):
                 return
         self._draft.put(section, None)
 
@@ -376,6 +372,34 @@ class _Line:
         self.gpio, self.high, self.is_found = gpio, high, is_found
 
 
+class _Device(NamedTuple):
+    """What can be on a serial port: its name, its driver, and the sensors that it can be."""
+
+    name: str
+    driver: str
+    serves: tuple[str, ...]
+
+
+def _serial_devices() -> list[_Device]:
+    devices = []
+    for driver in DRIVERS:
+        if traits(driver).connection is Connection.SERIAL:
+            serves = traits(driver).serves
+            for name in dict.fromkeys(serves.values()):
+                sensors = tuple(sensor for sensor in _serves(driver) if serves[sensor] == name)
+                devices.append(_Device(name, driver, sensors))
+    return devices
+
+
+def _serves(driver: str) -> tuple[str, ...]:
+    return tuple(name for name in SENSORS if name in traits(driver).serves)
+
+
+def _on_lines(sensor: str) -> list[str]:
+    """Return the drivers of GPIO lines that can be a sensor."""
+    return serving(sensor, Connection.GPIO)
+
+
 def _is_port(configured: object, port: str) -> bool:
     return isinstance(configured, str) and serial_names.is_same(configured, port)
 
@@ -385,7 +409,7 @@ def _short(port: str) -> str:
 
 
 def _device(heard: Heard) -> str:
-    return _(_DEVICES[heard.driver, heard.serves[0]])
+    return _(traits(heard.driver).serves[heard.serves[0]])
 
 
 def _result(heard: Heard) -> str:

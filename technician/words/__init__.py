@@ -92,7 +92,7 @@ def told(trouble: Trouble) -> str:
 @cache
 def kinds() -> Mapping[str, Kind]:
     """Return every kind of trouble that the unit can have, by its code."""
-    for module in (*DECLARING, *(entry.module for entry in DRIVERS.values())):
+    for module in (*DECLARING, *DRIVERS.values()):
         import_module(module)
     return KINDS
 

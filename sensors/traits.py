@@ -1,0 +1,83 @@
+"""What a driver's module declares beside its `Config` and its `decode`: TRAITS.
+
+The house knows drivers by these; no module but the registry has a driver's name.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, NamedTuple
+
+from sensors.reading import Driver, Value
+from sensors.trouble import Kind
+
+#: What a device says, by quantity.
+Figures = Mapping[str, Value]
+
+
+class Connection(Enum):
+    """How a device is connected; the value is the keys of its section that tell it from others."""
+
+    I2C = ("bus", "address")
+    SERIAL = ("port",)
+    GPIO = ()  # lines that no two sections may share
+
+
+class Speaks(NamedTuple):
+    """How setup recognises a device that speaks by itself."""
+
+    baud: int
+    #: Makes a parser: each call of it takes bytes and returns the figures that they complete.
+    parser: Callable[[], Callable[[bytes], Sequence[Figures]]]
+    #: A sensor → the quantity that only a device for this sensor sends.
+    signs: Mapping[str, str]
+
+
+class Answers(NamedTuple):
+    """How setup recognises a device that speaks when it is asked. Only a request to read will do."""
+
+    baud: int
+    request: bytes
+    reply_s: float  # it answers within this time
+    #: Takes all bytes since the request, and returns the figures in them, if they are an answer.
+    understand: Callable[[bytes], Figures | None]
+
+
+class Chip(NamedTuple):
+    """How setup recognises a chip on an I2C bus."""
+
+    name: str
+    addresses: range
+    #: Takes what reads a register of two bytes (None: no answer), and says whether it is this chip.
+    is_it: Callable[[Callable[[int], int | None]], bool]
+
+
+@dataclass(frozen=True)
+class Traits:
+    """A driver's traits."""
+
+    #: Makes a driver that is not open yet, of its `Config`, the hardware and a clock.
+    driver: Callable[[Any, Any, Any], Driver]
+    #: The sensors that it can be → what setup calls the device there.
+    serves: Mapping[str, str]
+    connection: Connection
+    #: The keys of its GPIO lines → what is connected to each.
+    lines: Mapping[str, str] = field(default_factory=dict)
+    #: It measures an AC line, and lives on it: while the line is dead the device is silent.
+    measures_ac: bool = False
+    #: It sees which way people go.
+    tells_way: bool = False
+    #: It measures a current on a shunt. Its zero can be found, and it does not know the charge. Its
+    #: `Config` has shunt_ohms, max_current_a, zero_a, dead_band_a and reversed; its driver `set_zero`.
+    on_shunt: bool = False
+    #: The highest voltage that it stands.
+    most_v: float = math.inf
+    #: The trouble of a device that does not answer at all.
+    silent: Kind | None = None
+    #: What is wrong where some reads fail and others do not, if it can be nothing else.
+    unsteady: Kind | None = None
+    #: How setup recognises it; the lines of GPIO are asked for.
+    speaks: Speaks | None = None
+    answers: Answers | None = None
+    chip: Chip | None = None
