@@ -1,4 +1,4 @@
-"""The time of day, and how far it can be trusted. Nothing else asks for it."""
+"""The time of day, and how far it can be trusted. No other module reads it."""
 
 import ctypes
 import time
@@ -10,7 +10,7 @@ from sensors.clock import Monotonic
 
 #: No unit existed before: a clock that says so is wrong.
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-#: Times and dates that were saved are believed from this year on, and up to that one.
+#: Saved times and dates are believed within these years; the second is the first that is not.
 FIRST_YEAR, YEAR_LIMIT = 2000, 2200
 _STA_UNSYNC = 0x0040  # linux/timex.h
 
@@ -19,8 +19,8 @@ _STA_UNSYNC = 0x0040  # linux/timex.h
 class Now:
     """One instant on every clock of the unit.
 
-    `wall` is None where the time of day is not known; with `synced` False it is an estimate. With
-    `held` it is a good one: it counts on from when the clock was synchronised, earlier in this boot.
+    `wall` is None where the time of day is not known. With `synced` False it is an estimate. With `held`
+    it is a good estimate: it counts on from a synchronised clock, earlier in this boot.
     """
 
     monotonic_s: float
@@ -36,14 +36,14 @@ class Now:
 
     @property
     def began(self) -> datetime | None:
-        """The time of day at uptime 0, where it is certain: every uptime of this boot has one then."""
+        """The time of day at uptime 0, where it is certain. It dates every uptime of this boot."""
         if self.wall is None or not self.is_certain:
             return None
         return self.wall - timedelta(seconds=self.uptime_s)
 
 
 class _Timex(ctypes.Structure):
-    """`struct timex` up to its status word; the rest is room for the kernel to write in."""
+    """`struct timex` up to its status word, and room for what the kernel writes behind it."""
 
     _fields_ = (
         ("modes", ctypes.c_uint),
@@ -70,10 +70,10 @@ def kernel_is_synced() -> bool:
 class Clock(Monotonic):
     """The unit's clocks.
 
-    A time of day that was never synchronised in this boot is a guess: the file system's time of the
-    last shutdown, say. It counts from `not_before` on only. One that was synchronised and is no more
-    is not asked again, as anybody may set it: the time counts on from then by the uptime, which no
-    step moves.
+    A time of day that was never synchronised in this boot is a guess, such as the file system's time of
+    the last shutdown. It counts only if it is later than all times that are known to be past. A clock
+    that was synchronised and is no longer is not read again, since anybody may set it: from then on the
+    time counts on by the uptime, which nobody can set.
     """
 
     def __init__(self) -> None:
@@ -82,11 +82,11 @@ class Clock(Monotonic):
         self._began: datetime | None = None  # the time of day at uptime 0, once it was known
 
     def trust_from(self, earliest: datetime) -> None:
-        """Take note that it is later than `earliest`: the store holds a record of that time."""
+        """Note that `earliest` is past: the store holds a record of that time."""
         self._not_before = max(self._not_before, earliest)
 
     def hold(self, began: datetime | None) -> None:
-        """Take note of the time of day at uptime 0, where an earlier run in this boot has known it."""
+        """Note the time of day at uptime 0, where an earlier run in this boot knew it."""
         self._began = began or self._began
 
     def now(self) -> Now:
@@ -101,7 +101,7 @@ class Clock(Monotonic):
         return kernel
 
     def _read(self) -> Now:
-        """Return what the kernel says, whatever it is worth."""
+        """Return the kernel's clocks, trusted or not."""
         uptime_s = time.clock_gettime(time.CLOCK_BOOTTIME)
         return Now(self.now_s(), uptime_s, datetime.now(UTC), kernel_is_synced())
 
@@ -135,9 +135,9 @@ def boot_id() -> str:
 
 
 def instant(text: str) -> datetime | None:
-    """Return the instant that an ISO text tells; None where it is none, or none of these times.
+    """Return the instant that an ISO text names; None where it names none, or none in these years.
 
-    What lies on a card may say anything: a year in which dates end cannot be reckoned with.
+    A damaged file may say anything, and Python cannot calculate near the end of its calendar.
     """
     try:
         found = datetime.fromisoformat(text)

@@ -13,7 +13,7 @@ from sensors.json_in import parsed
 from sensors.trouble import Trouble
 
 VERSION = 1
-#: No history message is larger (contract, `history`).
+#: The largest history message, in bytes (contract, `history`).
 HISTORY_MAX_BYTES = 64 * 1024
 
 
@@ -35,7 +35,7 @@ def encode(message: Mapping[str, Any]) -> str:
 
 
 def link(online: bool, boot: int, conn: int, now: Now | None) -> str:
-    """Return a `link` message; the will, made before it is known when, has no `now`."""
+    """Return a `link` message. The will has no `now`: nobody knows beforehand when it is sent."""
     message: dict[str, Any] = {"v": VERSION, "online": online, "boot": boot, "conn": conn}
     if now is not None:
         message |= _time(now, with_uptime=False)
@@ -43,7 +43,7 @@ def link(online: bool, boot: int, conn: int, now: Now | None) -> str:
 
 
 def about(config: Config, software: str, counts: Mapping[str, Any] | None = None) -> str:
-    """Return the `about` message; `counts` are what the unit has counted of its own work."""
+    """Return the `about` message; `counts` are the unit's counts of its own work."""
     tent = config.tent
     return encode(
         {
@@ -106,7 +106,7 @@ def refusal(cid: str, trouble: Trouble) -> str:
 
 
 def stamped(body: str, at: str) -> str:
-    """Return a record of an unsynchronised clock with the time that it is now known to have had."""
+    """Return a record that was made before the clock was set, with its time, which is known now."""
     message = parsed(body)
     message["ts"] = at
     message["clock"] = "synced"
@@ -120,9 +120,9 @@ def stamped(body: str, at: str) -> str:
 
 
 def bounded(body: str, latest: datetime) -> str:
-    """Return a record of a boot whose clock was never set; it was made before `latest`.
+    """Return a record of a boot whose clock was never set. It was made before `latest`.
 
-    An estimate that is later is taken back: the clock that told it was wrong.
+    An estimate that is later is removed: the clock that gave it was wrong.
     """
     message = parsed(body)
     if message.get("ts") is None or datetime.fromisoformat(message["ts"]) <= latest:

@@ -1,4 +1,4 @@
-"""What systemd is told: sd_notify(3) by hand, since it is one datagram."""
+"""Messages to systemd: sd_notify(3) without its library, since it is one datagram."""
 
 import os
 import socket
@@ -16,4 +16,4 @@ def notify(state: str) -> None:
             manager.connect(address)
             manager.sendall(state.encode())
         except OSError:
-            pass  # it is going away, and so are we
+            pass  # it is about to end, and ends us too

@@ -6,7 +6,7 @@ from typing import Any
 
 from publisher.clock import Now
 from publisher.rules.happening import Happening
-from publisher.unit.hour import MOST_EVENTS, POINTS, Hour
+from publisher.unit.hour import MAX_EVENTS, POINTS, Hour
 from tests.conftest import Unit, wait_for
 
 START = Now(1_000.0, 90.0, datetime(2026, 11, 22, 18, 0, tzinfo=UTC), synced=True)
@@ -91,9 +91,9 @@ def test_events_have_the_time_that_is_known_by_now() -> None:
 
 def test_the_last_events_are_kept() -> None:
     hour = Hour(START)
-    hour.add([Happening("headcount_set", {"people": n}) for n in range(MOST_EVENTS + 5)], START)
+    hour.add([Happening("headcount_set", {"people": n}) for n in range(MAX_EVENTS + 5)], START)
     kept = [event["detail"]["people"] for event in hour.report(START)["events"]]
-    assert kept == list(range(5, MOST_EVENTS + 5))
+    assert kept == list(range(5, MAX_EVENTS + 5))
 
 
 def test_a_unit_tells_its_last_hour(unit: Unit) -> None:

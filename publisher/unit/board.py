@@ -1,7 +1,7 @@
-"""What the unit's own computer says of itself: its supply, its heat and its disk.
+"""The unit's own computer: its supply, its heat and its disk.
 
 All of it is in small files of the kernel. A Raspberry Pi's firmware watches the supply. The kernel's
-driver asks it every 2 s and has it forget at each, so that
+driver asks the firmware every 2 s and clears its memory each time. So
 
 - `in0_lcrit_alarm` of the hwmon device `rpi_volt` says whether the voltage was too low within the
   last 2 s;
@@ -9,7 +9,7 @@ driver asks it every 2 s and has it forget at each, so that
   bit 0 too low a voltage now, 1 frequency capped, 2 throttled, 3 soft temperature limit. Without that
   driver nobody renews it, and a 0 there says nothing.
 
-What is absent, unreadable or makes no sense is None: on a PC most of it.
+Whatever is absent, unreadable or makes no sense is None. On a PC most of it is.
 """
 
 import contextlib
@@ -19,12 +19,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-#: As often as the kernel asks the firmware, so that no dip of the voltage stays unseen; heat and disk
-#: change more slowly.
+#: The kernel asks the firmware as often, so no dip of the voltage stays unseen. Heat and disk change
+#: more slowly.
 LOOK_S, SLOW_LOOK_S = 2.0, 10.0
 #: How often files that are missing are looked for: a driver may be loaded after we have started.
 SEARCH_S = 60.0
-#: An alert goes when all has been well for so long.
+#: An alert is cleared when all has been well for this long.
 CALM_S = 60.0
 #: A Pi slows itself down between 80 and 85 °C.
 HOT_C, COOL_C = 80.0, 75.0
@@ -39,25 +39,25 @@ _THROTTLED_PATHS = (
     "sys/devices/platform/soc*/*firmware/get_throttled",  # soc:firmware, soc@107c000000:firmware
     "sys/devices/platform/*firmware/get_throttled",
 )
-#: What the kernel counts a disk's writes in, whatever the disk's own blocks are.
+#: The kernel counts a disk's writes in this unit, whatever the size of the disk's own blocks.
 _SECTOR_BYTES = 512
 _MB = 1e6
-_MOST_BYTES = 512
+_MAX_BYTES = 512
 
 
 class Look(NamedTuple):
-    """What was found last."""
+    """What the last look has found."""
 
     undervoltage: bool | None = None
     throttled: bool | None = None
     cpu_c: float | None = None
     disk_free_mb: int | None = None
-    #: By everything that runs, to the whole disk on which the state is, since the boot.
+    #: Written since the boot by all programs, to the whole disk that holds the state directory.
     disk_written_mb: int | None = None
 
 
 class Board:
-    """Looks at the computer, and knows when somebody else should."""
+    """Reads the computer's figures, and raises alerts."""
 
     def __init__(self, state_dir: Path, root: Path = Path("/")) -> None:
         """Watch the disk that holds `state_dir`; the kernel's files are below `root`."""
@@ -70,12 +70,12 @@ class Board:
         self._search_due_s = self._slow_due_s = -math.inf
         self._alerts = {name: _Alert() for name in (UNDERVOLTAGE, OVERHEATING, DISK_LOW)}
         self.seen = Look()
-        #: How often each has begun since this process did; None while it cannot be told.
+        #: How often each has begun since this process began; None while it is not known.
         self.undervoltages: int | None = None
         self.throttlings: int | None = None
 
     def look(self, now_s: float) -> None:
-        """Read everything; a few system calls that wait for nothing. `now_s` is monotonic."""
+        """Read everything that is due, without waiting. `now_s` is monotonic."""
         if now_s >= self._search_due_s:
             self._search_due_s = now_s + SEARCH_S
             self._search()
@@ -119,14 +119,14 @@ class Board:
                 device = self._state_dir.stat().st_dev
                 number = f"{os.major(device)}:{os.minor(device)}"
                 disk = (self._root / "sys/dev/block" / number).resolve()
-                # Its parts are on the same card and wear it as well.
+                # All partitions wear the same card.
                 self._disk = (disk.parent if (disk / "partition").exists() else disk) / "stat"
 
     def _supply(self) -> tuple[bool | None, bool | None]:
         """Return whether the voltage is too low, and whether the processor is slowed down."""
         alarm, word = {"0": False, "1": True}.get(_text(self._alarm)), _number(self._word, 16)
         if alarm is None:
-            self._alarm = None  # gone: to be looked for again
+            self._alarm = None  # it is gone: search again
         if word is None or word < 0:
             self._word = word = None
         unknown = None if alarm is None else False  # a 0 that nobody renews says nothing
@@ -169,7 +169,7 @@ class Board:
 
 
 class _Alert:
-    """On at once, and off after a while in which all was well; what is not known is not well."""
+    """On at once, and off after CALM_S in which all was well. Unknown is not well."""
 
     def __init__(self) -> None:
         self.on = False
@@ -183,6 +183,7 @@ class _Alert:
 
 
 def _count(number: int | None, before: bool | None, now: bool | None) -> int | None:
+    """Return how often something has begun; `number` is the count so far."""
     if now is None:
         return number
     return (number or 0) + (now and not before)
@@ -201,13 +202,13 @@ def _number(path: Path | None, base: int = 10) -> int | None:
 
 
 def _text(path: Path | None) -> str:
-    """Return what a small file says; nothing where it cannot be read. Never waits, not for a FIFO."""
+    """Return the text of a small file; empty where it cannot be read. Never waits, not for a FIFO."""
     if path is None:
         return ""
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            return os.read(file, _MOST_BYTES).decode("ascii", "replace").strip()
+            return os.read(file, _MAX_BYTES).decode("ascii", "replace").strip()
         finally:
             os.close(file)
     except OSError:

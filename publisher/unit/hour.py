@@ -1,6 +1,6 @@
-"""The last hour as the agent has seen it, a point a minute, and the last events: for the screen. Pure.
+"""The last hour, a point a minute, and the last events, for a screen. Pure.
 
-It lives in memory only and begins anew with the agent.
+It is in memory only and begins anew with the agent.
 """
 
 from collections import deque
@@ -12,8 +12,8 @@ from publisher.clock import Now, timestamp
 from publisher.rules.happening import Happening
 
 POINTS, STEP_S = 60, 60.0
-MOST_EVENTS = 20
-#: What a point holds, None for what was not known: its name → block and key of the snapshot.
+MAX_EVENTS = 20
+#: What a point holds: its name → block and key of the snapshot. None stands for unknown.
 _SHOWN = {
     "people": ("capacity", "people"),
     "source": ("power", "source"),
@@ -53,20 +53,20 @@ class LastHour(TypedDict):
 
 
 class Hour:
-    """Points and events, the newest last; a minute that nobody has looked at is a gap."""
+    """Points and events, the newest last. A minute without a look is a gap."""
 
     def __init__(self, now: Now) -> None:
         self._since_s = now.uptime_s
         self._minute = int(now.monotonic_s // STEP_S)
         self._points: deque[tuple[Any, ...]] = deque(maxlen=POINTS)
-        self._events: deque[tuple[float, Happening]] = deque(maxlen=MOST_EVENTS)
+        self._events: deque[tuple[float, Happening]] = deque(maxlen=MAX_EVENTS)
 
     def is_due(self, now: Now) -> bool:
-        """Say whether a minute is over, so that `look` wants a snapshot."""
+        """Say whether a minute is over: then `look` needs a snapshot."""
         return int(now.monotonic_s // STEP_S) > self._minute
 
     def look(self, snapshot: dict[str, Any], now: Now) -> None:
-        """Take the point of the minute that is over from a snapshot of this moment."""
+        """Add the point of the minute that is over, from a snapshot of this moment."""
         minute = int(now.monotonic_s // STEP_S)
         missed = min(minute - self._minute - 1, POINTS)
         self._points.extend([(None,) * len(_SHOWN)] * missed)
@@ -77,7 +77,7 @@ class Hour:
         self._points.append(tuple(None if value == "unknown" else value for value in found))
 
     def add(self, happened: Iterable[Happening], now: Now) -> None:
-        """Take note of what happened, with the time at which it was recorded."""
+        """Add events, with the time at which they are recorded."""
         self._events.extend((now.uptime_s, happening) for happening in happened)
 
     def report(self, now: Now) -> LastHour:

@@ -1,8 +1,8 @@
-"""What the lamp tells: which pattern stands for how the unit does, and how each pattern flashes. Pure."""
+"""The lamp's patterns: which one stands for which state of the unit, and how each flashes. Pure."""
 
 from collections.abc import Collection
 
-#: Patterns, by their names in `tentwatch status`.
+#: Patterns, as `tentwatch status` names them.
 DARK = "dark"
 WORKING = "working"
 NO_LINK = "no link"
@@ -11,7 +11,7 @@ STARTING = "starting"
 IDENTIFY = "identify"
 NOTED = "noted"
 
-#: A flash and the pause to the next one of its group, and the pause after a group, in seconds: slow
+#: A flash, the gap to the next flash of its group, and the pause after a group, in seconds. This is slow
 #: enough to be counted, and dark for most of the night.
 FLASH_S, GAP_S, PAUSE_S = 0.2, 0.3, 4.0
 #: The lamp is lit this long when the button has set the headcount to zero.
@@ -22,8 +22,8 @@ def _flashes(number: int) -> tuple[float, ...]:
     return (FLASH_S, GAP_S) * (number - 1) + (FLASH_S, PAUSE_S)
 
 
-#: How each pattern goes, again and again: seconds lit, seconds dark, and so on. One number alone is
-#: steady light, and none is darkness.
+#: Each pattern as seconds lit, seconds dark, and so on; it repeats. A single number is steady light, and
+#: none is darkness.
 STEPS_S: dict[str, tuple[float, ...]] = {
     DARK: (),
     WORKING: _flashes(1),
@@ -36,10 +36,10 @@ STEPS_S: dict[str, tuple[float, ...]] = {
 
 
 def state_pattern(qualities: Collection[str], *, connected: bool, tried: bool) -> str:
-    """Return the pattern for how a unit does: the qualities of its sensors, and its link.
+    """Return the pattern for a unit's state: the qualities of its sensors, and its link.
 
-    `tried` says that an attempt to connect has ended, well or not. What can be mended in the tent comes
-    before what cannot.
+    `tried` says that an attempt to connect has ended, well or not. A fault that can be mended in the
+    tent is shown before one that cannot.
     """
     if {"fault", "stale"} & set(qualities):
         return SENSOR_FAULT

@@ -27,7 +27,7 @@ NO_LAMP = declare(
 
 
 class Panel:
-    """Lights the lamp for what matters most now: a command, a hold of the button, how the unit does."""
+    """Shows on the lamp what matters most now: a hold of the button, a command, the unit's state."""
 
     def __init__(
         self,
@@ -36,14 +36,14 @@ class Panel:
         clock: Monotonic,
         on_button: Callable[[Sequence[Reading]], None],
     ) -> None:
-        """`on_button` hears `pressed`, `held` and the button's faults, in the button's thread."""
+        """`on_button` gets `pressed`, `held` and the button's faults, in the button's thread."""
         self._tent = tent
         self._hardware = hardware
         self._clock = clock
         self._lamp: Lamp | None = None
         self._state = lamp.STARTING
         self._noted_until_s: float | None = None
-        #: Until when the lamp has been asked to show where it is; None where it is not.
+        #: Until when the lamp shows which unit this is; None where nobody has asked for it.
         self.identify_until_s: float | None = None
         #: The pattern that the lamp shows; None without a lamp.
         self.pattern: str | None = None
@@ -53,7 +53,7 @@ class Panel:
             self._button = Sensor("button", button, clock, on_button)
 
     def start(self) -> None:
-        """Light the lamp, and listen to the button. A lamp that cannot be had is logged."""
+        """Light the lamp and start the button's thread. A lamp that fails is logged."""
         if self._button is not None:
             self._button.start()
         if self._tent.lamp_gpio is not None:
@@ -74,17 +74,17 @@ class Panel:
             raise
 
     def note(self, now_s: float) -> None:
-        """Show that what the button was held for has been done."""
+        """Show that holding the button has had its effect."""
         self._noted_until_s = now_s + lamp.NOTED_S
         self.tend(now_s)
 
     def show_state(self, state: str, now_s: float) -> None:
-        """Take note of the pattern for how the unit does (`publisher.unit.lamp`)."""
+        """Set the pattern for the unit's state (`publisher.unit.lamp`)."""
         self._state = state
         self.tend(now_s)
 
     def tend(self, now_s: float) -> None:
-        """Show what is to be seen now; to be called about once a second."""
+        """Show what is due now; to be called about once a second."""
         if self._lamp is not None:
             try:
                 self._show(now_s)
@@ -107,7 +107,7 @@ class Panel:
             assert self._tent.lamp_gpio is not None
             self._lamp = Lamp(self._tent.lamp_gpio, self._hardware, self._clock)
         if wanted != self.pattern:
-            self.pattern = wanted  # first: where it fails it is told once
+            self.pattern = wanted  # before the attempt: a failure is reported once
             self._lamp.show(lamp.STEPS_S[wanted])
 
     def stop(self) -> None:
