@@ -61,8 +61,10 @@ def test_a_power_cut_takes_back_nothing_that_status_has_shown(
     assert [body["event"] for body in bodies if "event" in body] == ["mains_lost"]
 
 
-def test_the_source_follows_mains_generator_and_battery(unit: Unit, subscriber: Subscriber) -> None:
-    unit.start()
+def test_the_source_follows_mains_generator_and_battery(
+    make_unit: Callable[..., Unit], broker: Broker, subscriber: Subscriber
+) -> None:
+    unit = make_unit(broker.port, speed=5).start()
     subscriber.next("state", lambda m: m["power"]["source"] == "mains" and all_well(m))
     unit.hardware.set_mains(False)
     assert subscriber.next("event").content["event"] == "mains_lost"
@@ -261,7 +263,7 @@ def reads_of(unit: Unit, sensor: str) -> int:
     return int(next(s["reads"] for s in unit.status()["sensors"] if s["name"] == sensor))
 
 
-def test_a_zero_is_found_at_work_and_kept(unit: Unit) -> None:
+def test_a_zero_is_found_at_work_and_kept(make_unit: Callable[..., Unit], broker: Broker) -> None:
     def reads(true_a: float) -> Callable[[], bool]:
         def is_read() -> bool:
             current_a = unit.status()["power"]["generator"]["current_a"]
@@ -269,6 +271,7 @@ def test_a_zero_is_found_at_work_and_kept(unit: Unit) -> None:
 
         return is_read
 
+    unit = make_unit(broker.port, speed=5)
     unit.hardware.set_generator(0.3, 13.2)  # an amplifier with an offset
     unit.start()
     wait_for(reads(0.3), "the offset")
@@ -281,7 +284,10 @@ def test_a_zero_is_found_at_work_and_kept(unit: Unit) -> None:
     wait_for(reads(10.0), "a current without the offset")
 
 
-def test_a_zero_is_refused_while_a_current_flows(unit: Unit, subscriber: Subscriber) -> None:
+def test_a_zero_is_refused_while_a_current_flows(
+    make_unit: Callable[..., Unit], broker: Broker, subscriber: Subscriber
+) -> None:
+    unit = make_unit(broker.port, speed=5)
     unit.hardware.set_generator(12.0, 13.2)
     unit.start()
     subscriber.next("state", all_well)

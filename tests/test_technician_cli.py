@@ -381,7 +381,7 @@ def test_a_killed_unit_is_shown_as_offline_by_its_will(tmp_path: Path, broker: B
 def test_the_demonstration_reports_what_truly_happens(tmp_path: Path) -> None:
     """An hour and more of the simulated tent: counts and power events equal the truth."""
     truth_file = tmp_path / "truth.jsonl"
-    done = tentwatch("demo", "--speed", 600, "--seconds", 12, "--seed", 3, "--truth", truth_file)
+    done = tentwatch("demo", "--speed", 600, "--seconds", 7, "--seed", 3, "--truth", truth_file)
     assert done.returncode == 0, done.stderr
     truth = [json.loads(line) for line in truth_file.read_text().splitlines()]
     records: dict[int, dict[str, Any]] = {}

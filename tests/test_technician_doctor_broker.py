@@ -365,8 +365,12 @@ def test_a_unit_that_is_connected_is_asked_and_not_thrown_off(
 
 
 def test_what_the_broker_refuses_a_running_unit(
-    make_unit: Callable[..., Unit], centre: Centre, tmp_path: Path
+    make_unit: Callable[..., Unit],
+    centre: Centre,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(broker_check, "STEP_S", 0.3)  # what is refused is waited for in vain
     settings = login(centre, tmp_path, "UA-32-0418")
     settings.pop("port")
     unit = make_unit(centre.port, **settings).start()
