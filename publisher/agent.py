@@ -22,7 +22,7 @@ from publisher.config.load import Config
 from publisher.control import BUSY, STOPPING, Control, refusal
 from publisher.inbox import Asked, Connected, Heard, Inbox, News, Pressed, Stop
 from publisher.link.link import Link
-from publisher.link.session import Request
+from publisher.link.requests import Request
 from publisher.link.stamps import Stamps
 from publisher.notify import notify
 from publisher.recording import Recorder

@@ -16,7 +16,7 @@ from publisher.commands import Check, Command, Refused
 from publisher.config.load import Config
 from publisher.control import refusal
 from publisher.link.link import Link
-from publisher.link.session import Request
+from publisher.link.requests import Request
 from publisher.link.stamps import Stamps
 from publisher.recording import Recorder
 from publisher.rules.tent import Tent

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from publisher.link.session import Request
+from publisher.link.requests import Request
 from sensors.reading import Reading
 
 

@@ -46,7 +46,7 @@ ONE_PLACE = {
     "adafruit_ina219": {"sensors.ina219"},
     "adafruit_register": {"sensors.ina219"},
     "gpiozero": {"sensors.gpio", "sensors.simulated.pins"},
-    "paho": {"publisher.link.session", "technician.doctor.broker_check"},
+    "paho": {"publisher.link.client"},
     "rich": {"technician"},
     "serial": {"sensors.serial_port"},
     "sqlite3": {"publisher.store"},
@@ -189,8 +189,7 @@ def test_broad_excepts_stand_only_where_a_thread_must_survive(trees: dict[str, a
 
     broad = {name for name, tree in trees.items() if any(map(is_broad, ast.walk(tree)))}
     assert broad <= {
-        "sensors.sensor", "publisher.link.link", "publisher.link.session",
-        "technician.doctor.broker_check",
+        "sensors.sensor", "publisher.link.link", "publisher.link.client",
     }  # fmt: skip
 
 

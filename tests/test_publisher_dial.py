@@ -17,7 +17,7 @@ import pytest
 from publisher.clock import DemoClock, Now
 from publisher.config.sections import BrokerSettings
 from publisher.link import dial, session
-from publisher.link.dial import validity
+from publisher.link.certificates import validity
 from publisher.link.troubles import Unusable
 from sensors.trouble import Kind
 from tests.conftest import Broker, Unit, is_connected, trouble_of, values_of, wait_for
@@ -287,7 +287,7 @@ def test_of_several_addresses_dead_ones_are_passed_over(
         broker.start()
         wait_for(lambda: is_connected(unit), "the connection")
         assert unit.agent is not None
-        assert unit.agent._link._line.dial._good == at(broker.port)
+        assert unit.agent._link._context.dial._good == at(broker.port)
         resolver.insert(0, [at(black_hole), at(nobody.getsockname()[1])])
         broker.stop()
         wait_for(lambda: trouble_of(unit) == "link.refused", "the telling one of two errors")

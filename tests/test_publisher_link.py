@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from publisher.link import session
+from publisher.link import backlog, session
 from publisher.messages import HISTORY_MAX_BYTES
 from tests.conftest import (
     PATIENCE_S,
@@ -131,7 +131,7 @@ def test_no_history_message_is_larger_than_the_contract_allows(
     unit: Unit, subscriber: Subscriber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # They grow to it only while the broker is quick, which a loaded machine may prevent.
-    monkeypatch.setattr(session, "FIRST_ROOM", HISTORY_MAX_BYTES)
+    monkeypatch.setattr(backlog, "FIRST_ROOM", HISTORY_MAX_BYTES)
     fill(unit, 1000)
     unit.start()
     wait_for(lambda: len(subscriber.records()) >= 1000, "all records")

@@ -15,7 +15,7 @@ from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 
 from publisher import agent as agent_module
-from publisher.link import link, session
+from publisher.link import link, requests, session
 from publisher.store.file import FILE
 from publisher.store.rows import Row
 from publisher.store.store import Store
@@ -289,7 +289,7 @@ def test_a_flood_of_commands_ends_no_session(
     for number in range(2000):
         command = {"cid": f"c{number}", "expires": "2099-01-01T00:00:00Z"}
         operator.publish("tents/v1/demo/cmd/report", json.dumps(command), qos=1)
-    wait_for(lambda: len(answers) >= session.MOST_COMMANDS, "answers")
+    wait_for(lambda: len(answers) >= requests.MOST_COMMANDS, "answers")
     before = len(answers)
     assert before < 1000
     command = {"cid": "last", "expires": "2099-01-01T00:00:00Z"}
@@ -518,7 +518,7 @@ def test_what_waits_for_a_broker_waits_on_the_disk_only(
     unit = make_unit(broker.port, speed=20.0).reporting(interval_s=1.0, ttl_s=10).start()
     wait_for(lambda: rows(unit) >= 50, "a backlog")
     assert unit.agent is not None
-    assert unit.agent._link._thread.desk.work.qsize() == 0
+    assert unit.agent._link._thread.mailbox.waiting() == 0
 
 
 def test_descriptors_above_1023_serve_as_well(unit: Unit, subscriber: Subscriber) -> None:
@@ -547,7 +547,7 @@ def test_a_thread_that_dies_is_begun_anew(
     victim = unit.agent._link._thread
     raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
     raise_in(ctypes.c_ulong(victim.ident or 0), ctypes.py_object(SystemExit))
-    victim.desk.wake()
+    victim.mailbox.wake()
     wait_for(lambda: unit.status()["link"]["restarts"] == 1, "the restart")
     wait_for(lambda: is_connected(unit), "the connection")
     assert not victim.is_alive()

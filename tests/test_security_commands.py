@@ -18,7 +18,7 @@ from publisher.agent import Agent
 from publisher.clock import Clock
 from publisher.commanding import CHECKS, COMMAND_SPAN_S, COMMANDS, MAX_COMMANDS, REMOTE_CHECKS
 from publisher.commands import MAX_BYTES, Refused, from_broker, from_unit
-from publisher.link.session import Request
+from publisher.link.requests import Request
 from publisher.store.store import Store
 from sensors.simulated.hardware import SimulatedHardware
 from technician.demo.demo import configuration

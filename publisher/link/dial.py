@@ -5,6 +5,7 @@ the caller and ends at once when the unit stops.
 """
 
 import contextlib
+import functools
 import os
 import select
 import socket
@@ -12,13 +13,13 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-from publisher.clock import Clock, Now
+from publisher.clock import Clock
 from publisher.config.sections import BrokerSettings
-from publisher.link.troubles import FILES, NAME, TCP, TLS, Unusable
+from publisher.link.certificates import Dates, validity, without_tls
+from publisher.link.credentials import tls_context
+from publisher.link.troubles import NAME, TCP, TLS, Unusable
 from sensors.trouble import declare, marked
 
 CONNECT_LIMIT_S = 10.0
@@ -35,28 +36,6 @@ Wait = Callable[[socket.socket | None, int, float], None]
 
 _Address = tuple[Any, ...]  # as getaddrinfo(3) gives them
 
-# OpenSSL's reasons (x509_vfy.h) for not trusting a certificate.
-_NOT_YET_VALID, _EXPIRED, _OTHER_NAME, _OTHER_ADDRESS = 9, 10, 62, 64
-
-
-FILE_UNUSABLE = declare(
-    "link.file_unusable",
-    marked("{file} cannot be read ({reason})"),
-    marked("put it where {key} in [broker] says: owner tentwatch, mode 0600, and not under /home"),
-    concerns=FILES,
-)
-FILE_NO_TEXT = declare(
-    "link.file_no_text",
-    marked("{file} is no text"),
-    marked("write the password alone into that file"),
-    concerns=FILES,
-)
-FILE_NO_CERTIFICATE = declare(
-    "link.file_no_certificate",
-    marked("{file} holds nothing that TLS can use ({reason})"),
-    marked("fetch the file for {key} in [broker] anew from the centre"),
-    concerns=FILES,
-)
 NAME_NOT_FOUND = declare(
     "link.name_not_found",
     marked("the name {host} is not found"),
@@ -100,70 +79,6 @@ UNREACHABLE = declare(
     marked("this network has no way there: check the network cable or Wi-Fi, and the modem"),
     concerns=TCP,
 )
-TLS_SILENT = declare(
-    "link.tls_silent",
-    marked("{where} takes the connection and does not answer in TLS"),
-    marked(
-        "the broker hangs, or this port is one without TLS: check port and tls in [broker], then tell "
-        "the centre"
-    ),
-    concerns=TLS,
-)
-TLS_FAILED = declare(
-    "link.tls_failed",
-    marked("{where} does not speak TLS with this unit ({reason})"),
-    marked(
-        "tls and port in [broker] must go together (8883 with TLS, 1883 without); some brokers want "
-        "cert_file and key_file"
-    ),
-    concerns=TLS,
-)
-IT_HUNG_UP = marked("it hung up")
-TLS_OTHER_NAME = declare(
-    "link.tls_other_name",
-    marked("the certificate of {where} is for another name ({reason})"),
-    marked("write a name that is in the broker's certificate as host in [broker]"),
-    concerns=TLS,
-)
-TLS_UNTRUSTED = declare(
-    "link.tls_untrusted",
-    marked("the certificate of {where} cannot be trusted ({reason})"),
-    marked(
-        "fetch the ca.crt of this broker anew from the centre, and name it as ca_file in [broker]"
-    ),
-    concerns=TLS,
-)
-TLS_NOT_YET_VALID = declare(
-    "link.tls_not_yet_valid",
-    marked("the certificate of {where} holds from {since} on, and this unit's clock says {today}"),
-    marked(
-        "see that clock.synced is ok, then the link comes by itself; where it is, the centre must renew "
-        "the certificate"
-    ),
-    concerns=TLS,
-)
-TLS_EXPIRED = declare(
-    "link.tls_expired",
-    marked("the certificate of {where} has expired on {day}"),
-    marked("the broker's certificate must be renewed at the centre, for all tents"),
-    concerns=TLS,
-)
-TLS_EXPIRED_OR_CLOCK = declare(
-    "link.tls_expired_or_clock",
-    marked(
-        "the certificate of {where} has expired on {day}, if this unit's clock is right, which is not "
-        "set yet and says {today}"
-    ),
-    marked("see that clock.synced is ok; then the certificate must be renewed at the centre"),
-    concerns=TLS,
-)
-TLS_CHAIN_EXPIRED = declare(
-    "link.tls_chain_expired",
-    marked("the certificate of {where} has expired, or one above it"),
-    marked("see that clock.synced is ok; then the certificate must be renewed at the centre"),
-    concerns=TLS,
-)
-NO_DAY = marked("an unknown day")
 
 
 class Dial:
@@ -215,7 +130,9 @@ class Dial:
             found = self._look_up(wait, wake)
         except UnicodeError as error:
             raise Unusable(HOST_INVALID, host=host) from error
-        except (socket.gaierror, TimeoutError) as error:
+        except InterruptedError:
+            raise
+        except OSError as error:
             if self._good is None:
                 # EAI_AGAIN: no server has answered, or one that cannot ask further.
                 is_unanswered = isinstance(error, TimeoutError) or error.errno == socket.EAI_AGAIN
@@ -259,7 +176,8 @@ class Dial:
         except InterruptedError:
             raise
         except OSError as error:
-            raise self._untrusted(error, address, wait) from error
+            dates = functools.partial(self._validity, address, wait)
+            raise without_tls(error, self._where, dates, self._clock.now()) from error
 
     def _unreachable(self, error: OSError) -> Unusable:
         """Return why there is no TCP connection."""
@@ -269,24 +187,7 @@ class Dial:
             return Unusable(NO_ANSWER, where=self._where)
         return Unusable(UNREACHABLE, where=self._where, reason=error.strerror or str(error))
 
-    def _untrusted(self, error: OSError, address: _Address, wait: Wait) -> Unusable:
-        """Return why there is no TLS on a connection."""
-        where = self._where
-        if isinstance(error, ssl.SSLCertVerificationError):
-            if error.verify_code in (_NOT_YET_VALID, _EXPIRED):
-                dates = self._validity(address, wait)
-                return _out_of_date(error.verify_code, where, dates, self._clock.now())
-            is_other = error.verify_code in (_OTHER_NAME, _OTHER_ADDRESS)
-            kind = TLS_OTHER_NAME if is_other else TLS_UNTRUSTED
-            return Unusable(kind, where=where, reason=error.verify_message)
-        if isinstance(error, TimeoutError):
-            return Unusable(TLS_SILENT, where=where)
-        if isinstance(error, ConnectionError):
-            return Unusable(TLS_FAILED, where=where, reason=IT_HUNG_UP)
-        reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
-        return Unusable(TLS_FAILED, where=where, reason=reason or str(error))
-
-    def _validity(self, address: _Address, wait: Wait) -> tuple[datetime, datetime] | None:
+    def _validity(self, address: _Address, wait: Wait) -> Dates | None:
         """Return from when until when the broker's certificate holds; nothing is sent to it."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
@@ -356,102 +257,3 @@ def _shake_hands(
                 wait(tls, select.POLLOUT, limit_s)
         undo.pop_all()
     return tls
-
-
-# Files
-
-
-def check_files(broker: BrokerSettings) -> None:
-    """Raise Unusable where a file that the configuration names cannot be used."""
-    for key in ("password_file", "ca_file", "cert_file", "key_file"):
-        _check_file(key, getattr(broker, key))
-
-
-def _check_file(key: str, name: str | None) -> None:
-    """Raise Unusable where a file cannot be read: ssl says not which."""
-    if name is None:
-        return
-    try:
-        if not Path(name).is_file():  # a FIFO would keep us waiting for ever
-            raise OSError(marked("there is no such file"))
-        content = Path(name).read_bytes()
-        if key == "password_file":
-            content.decode()
-    except UnicodeDecodeError as error:  # whose own text quotes the content
-        raise Unusable(FILE_NO_TEXT, file=name, key=key) from error
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise Unusable(FILE_UNUSABLE, file=name, key=key, reason=reason) from error
-
-
-def tls_context(broker: BrokerSettings) -> ssl.SSLContext:
-    """Return what this unit trusts and shows in TLS. Raises Unusable."""
-    try:
-        context = ssl.create_default_context(cafile=broker.ca_file)
-    except OSError as error:  # of which SSLError is one
-        raise _no_certificate("ca_file", broker.ca_file, error) from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # Python 3.13 began to refuse authorities without all extensions of RFC 5280, which many
-    # home-made ones lack: a certificate that serves on Debian 12 must serve on Debian 13.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    if broker.cert_file is not None:
-        try:
-            # A key with a passphrase is an error: OpenSSL would ask at the terminal and wait.
-            context.load_cert_chain(broker.cert_file, broker.key_file, password="")
-        except OSError as error:
-            raise _no_certificate("cert_file", broker.cert_file, error) from error
-    return context
-
-
-def _no_certificate(key: str, name: str | None, error: OSError) -> Unusable:
-    reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
-    return Unusable(FILE_NO_CERTIFICATE, file=name, key=key, reason=reason or str(error))
-
-
-# Dates
-
-
-def _out_of_date(
-    verify_code: int, where: str, dates: tuple[datetime, datetime] | None, now: Now
-) -> Unusable:
-    """Tell a certificate that is out of date from a clock that is."""
-    today = NO_DAY if now.wall is None else f"{now.wall:%Y-%m-%d}"
-    if verify_code == _NOT_YET_VALID:
-        since = NO_DAY if dates is None else f"{dates[0]:%Y-%m-%d}"
-        return Unusable(TLS_NOT_YET_VALID, where=where, since=since, today=today)
-    if dates is None or (now.wall is not None and now.wall <= dates[1]):
-        return Unusable(TLS_CHAIN_EXPIRED, where=where)
-    kind = TLS_EXPIRED if now.synced else TLS_EXPIRED_OR_CLOCK
-    return Unusable(kind, where=where, day=f"{dates[1]:%Y-%m-%d}", today=today)
-
-
-def validity(certificate: bytes) -> tuple[datetime, datetime]:
-    """Return from when until when a certificate (DER) holds: RFC 5280, 4.1.2.5.
-
-    Raises ValueError or IndexError where it is none.
-    """
-    whole = _parts(_parts(_parts(certificate)[0][1])[0][1])
-    if whole[0][0] == 0xA0:  # the version, which version 1 leaves out
-        whole = whole[1:]
-    begin, end = _parts(whole[3][1])[:2]
-    return _moment(*begin), _moment(*end)
-
-
-def _parts(der: bytes) -> list[tuple[int, bytes]]:
-    """Return (tag, content) of each value that stands one behind the other in `der`."""
-    found, at = [], 0
-    while at < len(der):
-        tag, size, at = der[at], der[at + 1], at + 2
-        if size & 0x80:
-            width = size & 0x7F
-            size, at = int.from_bytes(der[at : at + width]), at + width
-        found.append((tag, der[at : at + size]))
-        at += size
-    return found
-
-
-def _moment(tag: int, content: bytes) -> datetime:
-    text = content.decode("ascii")
-    if tag == 0x17:  # UTCTime has two digits for the year: 50 to 99 are of the last century
-        text = ("19" if text[:2] >= "50" else "20") + text
-    return datetime.fromisoformat(f"{text[:8]}T{text[8:]}")

@@ -1,7 +1,7 @@
 """The link to the broker: one thread, nothing lost and nothing old called new.
 
-The thread owns the client and the socket. Everybody else only puts work on its desk. It has one session
-(`publisher/link/session.py`) after the other, with growing waits between them.
+The thread owns the client and the socket. Everybody else only puts work into its mailbox. It has one
+session (`publisher/link/session.py`) after the other, with growing waits between them.
 """
 
 import logging
@@ -14,7 +14,10 @@ from dataclasses import dataclass, replace
 
 from publisher.clock import Clock
 from publisher.config.sections import BrokerSettings
-from publisher.link.session import SIZE_MEMORY_S, Desk, Line, Request, Session
+from publisher.link.backlog import SIZE_MEMORY_S
+from publisher.link.mailbox import Answer, LookAgain, Mailbox, NewAbout, Offered
+from publisher.link.requests import Request
+from publisher.link.session import LinkContext, Session
 from publisher.link.troubles import (
     DIED,
     FAILED,
@@ -31,16 +34,20 @@ from sensors.trouble import TroubleJson
 
 log = logging.getLogger("tentwatch.link")
 
+#: The wait after the first failure; it doubles with each that follows.
 FIRST_WAIT_S = 1.0
-#: A session that lasted so long was a good one: the next wait begins small again.
+#: A session that lasted this long was a good one: the next wait is short again.
 GOOD_SESSION_S = 30.0
-#: After another unit has taken our name: twins must not fight at full speed.
+#: The wait after another unit has taken our id: two units must not fight over it at full speed.
 TWIN_WAIT_S = 10.0
-#: So many short sessions in a row have a reason that not every broker tells.
+#: This long without another unit, and the wait for the next one is short again.
+TWIN_MEMORY_S = 100.0
+MOST_DOUBLINGS = 16
+#: This many short sessions in a row have a reason that not every broker gives.
 SHORT_SESSIONS = 3
-#: A thread without a sign of life for so long stands still.
+#: A thread without a sign of life for this long stands still.
 STUCK_S = 120.0
-#: More restarts within that time are left to the service manager.
+#: More restarts of the thread within that time are left to the service manager.
 MOST_RESTARTS, RESTARTS_S = 3, 600.0
 
 
@@ -88,12 +95,14 @@ class Link:
 
         `on_sent` hears of each message (topic, payload) that the broker has confirmed.
         """
-        self._line = Line(broker, tent_id, about, store, clock, on_up, on_request, on_sent)
-        self._health = Health(self._line.where, False, None, None, 0, 0, 0)
+        self._context = LinkContext(
+            broker, tent_id, about, store, clock, on_up, on_request, on_sent
+        )
+        self._health = Health(self._context.where, False, None, None, 0, 0, 0)
         self._failed_s: float | None = None  # when the last attempt or connection did
         self._restarts_s: deque[float] = deque(maxlen=MOST_RESTARTS)
         self._stuck: _Thread | None = None
-        self._thread = _Thread(self, self._line)
+        self._thread = _Thread(self, self._context)
 
     # For other threads
 
@@ -104,40 +113,39 @@ class Link:
     def offer(self, rows: Sequence[Row]) -> None:
         """Send stored rows now if the link is up; otherwise they wait in the store."""
         if self._health.connected:  # else they are older than the next birth: its backlog
-            self._thread.desk.post("rows", tuple(rows))
+            self._thread.mailbox.post(Offered(tuple(rows)))
 
     def look_again(self) -> None:
         """Send rows of the store that were out of reach before."""
         if self._health.connected:
-            self._thread.desk.post("again", None)
+            self._thread.mailbox.post(LookAgain())
 
     def respond(self, request: Request, cid: str, answer: str) -> None:
         """Answer a command."""
         if self._health.connected:
-            self._thread.desk.post("answer", (request, cid, answer))
+            self._thread.mailbox.post(Answer(request, cid, answer))
 
     def describe(self, about: str) -> None:
         """Send a new `about` if the link is up, and from now on with every connection."""
-        self._line.about = about
+        self._context.about = about
         if self._health.connected:
-            self._thread.desk.post("about", None)
+            self._thread.mailbox.post(NewAbout())
 
     def health(self) -> Health:
         """Return how the link does."""
-        desk, failed_s = self._thread.desk, self._failed_s
-        queued, in_flight = desk.queues
+        mailbox, failed_s = self._thread.mailbox, self._failed_s
         return replace(
             self._health,
-            queued=queued,
-            in_flight=in_flight,
-            confirmed=desk.confirmed,
-            puback_s=None if desk.puback_s is None else round(desk.puback_s, 4),
+            queued=mailbox.queued,
+            in_flight=mailbox.in_flight,
+            confirmed=mailbox.confirmed,
+            puback_s=None if mailbox.puback_s is None else round(mailbox.puback_s, 4),
             last_error_age_s=None if failed_s is None else round(time.monotonic() - failed_s, 1),
         )
 
     def unanswered(self) -> int:
         """Return how many commands got no answer since too many answers waited already."""
-        return self._line.unanswered
+        return self._context.unanswered
 
     def tend(self) -> bool:
         """Begin the thread anew where it has died or stands still; to be called every few seconds.
@@ -147,8 +155,8 @@ class Link:
         thread, now_s = self._thread, time.monotonic()
         if not thread.is_alive():
             trouble = LinkTrouble(DIED, reason=thread.fate)
-        elif now_s > thread.desk.beat_s + STUCK_S:
-            trouble = LinkTrouble(STUCK, seconds=round(now_s - thread.desk.beat_s))
+        elif now_s > thread.mailbox.beat_s + STUCK_S:
+            trouble = LinkTrouble(STUCK, seconds=round(now_s - thread.mailbox.beat_s))
         else:
             return True
         restarts_s = self._restarts_s
@@ -160,7 +168,7 @@ class Link:
             self._stuck = thread
         log.error("%s", trouble)
         restarts_s.append(now_s)
-        thread.desk.leave()
+        thread.mailbox.leave()
         self._health = replace(
             self._health,
             connected=False,
@@ -168,24 +176,50 @@ class Link:
             trouble=trouble.as_dict(),
             restarts=self._health.restarts + 1,
         )
-        self._thread = _Thread(self, self._line)
+        self._thread = _Thread(self, self._context)
         self._thread.start()
         return True
 
     def stop(self, timeout_s: float) -> None:
         """Say goodbye to the broker and end the thread, within `timeout_s`."""
-        self._thread.desk.leave()
+        self._thread.mailbox.leave()
         self._thread.join(timeout_s)
+
+
+class Pauses:
+    """How long to wait between sessions: longer with each that fails, and not all tents the same time."""
+
+    def __init__(self, longest_s: float, uniform: Callable[[float, float], float]) -> None:
+        self._longest_s = longest_s
+        self._uniform = uniform
+        self._failures = self._twins = 0
+
+    def after(self, lasted_s: float, *, was_up: bool, is_twin: bool) -> float:
+        """Return the wait after an attempt; `is_twin`: another unit has taken our id."""
+        if was_up and lasted_s > GOOD_SESSION_S:
+            self._failures = 0
+        if is_twin:
+            longest_s = min(self._longest_s, TWIN_WAIT_S * (1 << self._twins))
+            wait_s = longest_s * self._uniform(0.5, 1)
+            self._twins = min(self._twins + 1, MOST_DOUBLINGS)
+        else:
+            # Full jitter: a thousand tents that lost the same broker come back one by one.
+            longest_s = min(self._longest_s, FIRST_WAIT_S * (1 << self._failures))
+            wait_s = self._uniform(0, longest_s)
+            if lasted_s > TWIN_MEMORY_S:
+                self._twins = 0
+        self._failures = min(self._failures + 1, MOST_DOUBLINGS)
+        return wait_s
 
 
 class _Thread(threading.Thread):
     """The link's thread: one session after the other, and the waits between them."""
 
-    def __init__(self, link: Link, line: Line) -> None:
+    def __init__(self, link: Link, context: LinkContext) -> None:
         super().__init__(name="link", daemon=True)
         self._link = link
-        self._line = line
-        self.desk = Desk()
+        self._context = context
+        self.mailbox = Mailbox()
         self.fate = "without a reason"
 
     def run(self) -> None:
@@ -194,67 +228,71 @@ class _Thread(threading.Thread):
         except BaseException as error:  # the agent looks after us: it is to know why
             self.fate = f"{type(error).__name__}: {error}"
         finally:
-            self.desk.close()
+            self.mailbox.close()
 
     def _live(self) -> None:
-        line, desk = self._line, self.desk
-        attempt = twins = short = 0
-        while not desk.stopping.is_set():
+        context, mailbox = self._context, self.mailbox
+        pauses = Pauses(context.broker.longest_wait_s, random.uniform)
+        short = 0
+        while not mailbox.stopping.is_set():
             began_s = time.monotonic()
-            session = Session(line, desk, self._note, first=self._link.health().sessions == 0)
-            trouble: LinkTrouble | None = None
-            try:
-                session.run()
-            except LinkTrouble as end:
-                trouble = end
-                if isinstance(end, Flooded):  # it may be retained, and would come again at once
-                    line.deaf_until_s = time.monotonic() + SIZE_MEMORY_S
-            except Exception as fault:
-                trouble = LinkTrouble(FAILED, reason=f"{type(fault).__name__}: {fault}")
-            finally:
-                session.close()
-                desk.queues = 0, 0
-            if desk.stopping.is_set():
-                self._note(connected=False, trouble=None)
+            is_first = self._link.health().sessions == 0
+            session = Session(context, mailbox, self._report, first=is_first)
+            trouble = self._serve(session)
+            if mailbox.stopping.is_set() or trouble is None:
+                self._note(None, connected=False)
                 return
-            is_twin = isinstance(trouble, TakenOver)
-            lasted_s = time.monotonic() - began_s
+            now_s = time.monotonic()
+            lasted_s = now_s - began_s
             if session.is_up:
                 short = short + 1 if lasted_s < GOOD_SESSION_S else 0
-                if short >= SHORT_SESSIONS and trouble is not None and trouble.kind is LOST:
-                    trouble = LinkTrouble(LOST_AGAIN, where=line.where, times=short, id=line.id)
-            if session.is_up and lasted_s > GOOD_SESSION_S:
-                attempt = 0
-            longest_s = line.broker.longest_wait_s
-            if is_twin:
-                wait_s = min(longest_s, TWIN_WAIT_S * 2**twins) * random.uniform(0.5, 1)
-                twins = min(twins + 1, 16)
-            else:
-                # Full jitter: a thousand tents that lost the same broker come back one by one.
-                wait_s = random.uniform(0, min(longest_s, FIRST_WAIT_S * 2**attempt))
-            if not is_twin and lasted_s > 10 * TWIN_WAIT_S:
-                twins = 0
-            attempt = min(attempt + 1, 16)
-            self._note(connected=False, trouble=trouble, failed=True)
+            if isinstance(trouble, Flooded):  # it may be retained, and would come again at once
+                context.deaf_until_s = now_s + SIZE_MEMORY_S
+            if trouble.kind is LOST and short >= SHORT_SESSIONS:
+                where, tent_id = context.where, context.id
+                trouble = LinkTrouble(LOST_AGAIN, where=where, times=short, id=tent_id)
+            is_twin = isinstance(trouble, TakenOver)
+            wait_s = pauses.after(lasted_s, was_up=session.is_up, is_twin=is_twin)
+            self._note(trouble, connected=False, has_failed=True)
             log.warning("%s; trying again in %.1f s", trouble, wait_s)
-            desk.pause(wait_s)
+            mailbox.pause(wait_s)
+
+    def _serve(self, session: Session) -> LinkTrouble | None:
+        """Let a session run to its end; return why it ended, None where it was asked to."""
+        try:
+            session.run()
+        except LinkTrouble as trouble:
+            return trouble
+        except Exception as error:  # the next session may do better
+            return LinkTrouble(FAILED, reason=f"{type(error).__name__}: {error}")
+        finally:
+            session.close()
+            self.mailbox.queued = self.mailbox.in_flight = 0
+        return None
+
+    def _report(self, trouble: LinkTrouble | None) -> None:
+        """Take note of a session that is connected, and of what the broker does not take."""
+        self._note(trouble, connected=True)
 
     def _note(
-        self, *, connected: bool, trouble: LinkTrouble | None, begun: int = 0, failed: int = 0
+        self, trouble: LinkTrouble | None, *, connected: bool, has_failed: bool = False
     ) -> None:
-        old = self._link._health
+        link = self._link
+        if link._thread is not self:  # this one was given up
+            return
+        old = link._health
         error = None if trouble is None else str(trouble)
-        values = None if trouble is None else trouble.as_dict()
-        if self._link._thread is self:  # and not one that was given up
-            if failed:
-                self._link._failed_s = time.monotonic()
-            self._link._health = replace(
-                old,
-                connected=connected,
-                error=error,
-                trouble=values,
-                sessions=old.sessions + begun,
-                failures=old.failures + failed,
-                last_error=error if failed else old.last_error,
-                last_trouble=values if failed else old.last_trouble,
+        found = None if trouble is None else trouble.as_dict()
+        health = replace(
+            old,
+            connected=connected,
+            error=error,
+            trouble=found,
+            sessions=old.sessions + (connected and not old.connected),
+        )
+        if has_failed:
+            link._failed_s = time.monotonic()
+            health = replace(
+                health, failures=old.failures + 1, last_error=error, last_trouble=found
             )
+        link._health = health

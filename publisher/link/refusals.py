@@ -3,11 +3,33 @@
 paho gives the return codes of MQTT 3.1.1's CONNACK as those of MQTT 5.
 """
 
-from publisher.link.troubles import COMMANDS, LOGIN, PUBLISH
-from sensors.trouble import Kind, Severity, declare, marked
+from typing import NamedTuple
+
+from publisher.config.sections import BrokerSettings
+from publisher.link.troubles import (
+    COMMANDS,
+    HUNG_UP,
+    LOGIN,
+    LOST,
+    PUBLISH,
+    TAKEN_OVER,
+    Ended,
+    LinkTrouble,
+    TakenOver,
+)
+from publisher.messages import Topics
+from sensors.trouble import Severity, declare, marked
+
+
+class Reason(NamedTuple):
+    """A reason code, its name in the standard, and the broker to be used instead, where one is named."""
+
+    code: int
+    name: str
+    server: str = ""
+
 
 SESSION_TAKEN_OVER, PACKET_TOO_LARGE, PAYLOAD_INVALID = 0x8E, 0x95, 0x99
-USE_ANOTHER_SERVER, SERVER_MOVED = 0x9C, 0x9D
 
 # The login
 
@@ -74,6 +96,8 @@ MOVED = declare(
     concerns=LOGIN,
 )
 UNNAMED = marked("it does not say which")
+#: Characters of the other broker's name that are believed.
+LONGEST_SERVER = 200
 TOPIC_INVALID = declare(
     "link.topic_invalid",
     marked("{where} does not allow the topic {topic} ({reason})"),
@@ -116,15 +140,51 @@ _OF_LOGIN = {
     0x97: FULL,  # quota exceeded
     0x9A: NO_RETAIN,  # retain not supported
     0x9B: NO_QOS_1,  # QoS not supported
-    USE_ANOTHER_SERVER: MOVED,
-    SERVER_MOVED: MOVED,
+    0x9C: MOVED,  # use another server
+    0x9D: MOVED,  # server moved
     0x9F: UNAVAILABLE,  # connection rate exceeded
 }
 
 
-def of_login(code: int) -> Kind:
+def of_login(reason: Reason, broker: BrokerSettings, client_id: str) -> Ended:
     """Return what it means that the broker has refused the login."""
-    return _OF_LOGIN.get(code, LOGIN_FAILED)
+    where = f"{broker.host}:{broker.port}"
+    kind = _OF_LOGIN.get(reason.code, LOGIN_FAILED)
+    if kind is MOVED:
+        return _moved(reason, where)
+    return Ended(
+        kind,
+        where=where,
+        reason=reason.name,
+        reason_code=reason.code,
+        id=client_id,
+        topic=Topics(broker.prefix, client_id).of("link"),
+        protocol=broker.protocol,
+        other="3.1.1" if broker.protocol == "5" else "5",
+    )
+
+
+def of_end(
+    reason: Reason, broker: BrokerSettings, client_id: str, *, by_broker: bool, is_up: bool
+) -> Ended:
+    """Return what it means that the connection has ended.
+
+    `by_broker`: the reason is the broker's own; `is_up`: it had accepted the login.
+    """
+    where = f"{broker.host}:{broker.port}"
+    if by_broker and reason.code == SESSION_TAKEN_OVER:
+        return TakenOver(TAKEN_OVER, where=where, id=client_id)
+    if by_broker and _OF_LOGIN.get(reason.code) is MOVED:
+        return _moved(reason, where)
+    kind = LOST if is_up else HUNG_UP
+    return Ended(kind, where=where, reason=reason.name, protocol=broker.protocol)
+
+
+def _moved(reason: Reason, where: str) -> Ended:
+    server = reason.server
+    if not server.isprintable() or not 0 < len(server) <= LONGEST_SERVER:
+        server = UNNAMED
+    return Ended(MOVED, where=where, reason=reason.name, reason_code=reason.code, server=server)
 
 
 # Messages
@@ -169,6 +229,7 @@ _OF_MESSAGE = {
 }
 
 
-def of_message(code: int) -> Kind:
+def of_message(reason: Reason, where: str, topic: str) -> LinkTrouble:
     """Return what it means that the broker has refused a message that is not too large."""
-    return _OF_MESSAGE.get(code, MESSAGE_REFUSED)
+    kind = _OF_MESSAGE.get(reason.code, MESSAGE_REFUSED)
+    return LinkTrouble(kind, where=where, topic=topic, reason=reason.name, reason_code=reason.code)

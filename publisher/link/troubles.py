@@ -39,6 +39,7 @@ class Flooded(Ended):
 
 # The session's end
 
+IT_HUNG_UP = marked("it hung up")
 HUNG_UP = declare(
     "link.hung_up",
     marked("{where} hangs up at the login ({reason})"),
@@ -102,9 +103,7 @@ NO_PUBACK = declare(
 FLOODED = declare(
     "link.packet_too_large",
     marked("{where} sent a packet of {size} bytes, and no command is as large"),
-    marked(
-        "no commands are heard for an hour; delete the retained message on {topic} at the broker"
-    ),
+    marked("no commands are heard for an hour; delete the large retained command at the broker"),
     concerns=COMMANDS,
 )
 

@@ -5,39 +5,28 @@ connection: a broker may go by the user's name, as the one of docs/broker.md doe
 off. Where the unit is connected, it is asked instead.
 """
 
-import select
 import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from paho.mqtt.client import MQTTv5, MQTTv311
-from paho.mqtt.enums import CallbackAPIVersion
-
 from publisher import messages
 from publisher.clock import Clock
 from publisher.config.load import Config
-from publisher.link.dial import Dial, check_files
-from publisher.link.refusals import NO_COMMANDS
-from publisher.link.session import (
-    Desk,
-    DialledClient,
-    give_login,
-    refused_login,
-    refused_message,
-)
+from publisher.link.client import Arrived, Client, Welcome
+from publisher.link.credentials import check_files
+from publisher.link.dial import Dial
+from publisher.link.mailbox import Mailbox
+from publisher.link.refusals import NO_COMMANDS, Reason, of_end, of_login, of_message
 from publisher.link.troubles import (
     COMMANDS,
     FILES,
-    HUNG_UP,
     LOGIN,
-    LOST,
     LOST_AGAIN,
     NAME,
     NO_LOGIN,
     NO_PUBACK,
-    NOT_MQTT,
     PUBLISH,
     ROUND_TRIP,
     TAKEN_OVER,
@@ -47,7 +36,6 @@ from publisher.link.troubles import (
     Unusable,
 )
 from publisher.messages import Topics
-from sensors.trouble import Kind
 from technician.doctor.findings import (
     Finding,
     Text,
@@ -96,7 +84,7 @@ class Way:
         self._clock = clock
         self._status = status
         self._report = report
-        self._desk = Desk()
+        self._mailbox = Mailbox()
         self._limit_s = self._step_s = 0.0
         self._waits_for = NAME
 
@@ -106,7 +94,7 @@ class Way:
         try:
             check_files(self._broker)
         except Unusable:  # told by the check of these files
-            self._desk.close()
+            self._mailbox.close()
             return untried(marked("{step} is not in order"), step=FILES)
         found: dict[str, Finding] = {}
         sock: socket.socket | None = None
@@ -130,7 +118,7 @@ class Way:
         finally:
             if sock is not None:
                 sock.close()
-            self._desk.close()
+            self._mailbox.close()
         return [*_whole(found)]
 
     # Name, TCP, TLS
@@ -140,7 +128,7 @@ class Way:
         dial = Dial(broker, self._clock)
         self._begin_step()
         try:
-            return dial.connect(self._wait, self._desk.wake)
+            return dial.connect(self._wait, self._mailbox.wake)
         except Unusable as trouble:
             raise _stopped(trouble) from trouble
 
@@ -153,7 +141,7 @@ class Way:
         if step != self._waits_for and self._waits_for == NAME:
             self._begin_step()  # the name has been found
         self._waits_for = step
-        self._desk.wait(sock, events, min(limit_s, self._step_s))
+        self._mailbox.wait(sock, events, min(limit_s, self._step_s))
 
     def _passed(self, key: str, sock: socket.socket | None) -> Finding:
         broker = self._broker
@@ -241,99 +229,99 @@ class Way:
 
     def _log_in(self, sock: socket.socket) -> Iterator[Finding]:
         """Log in, write and listen where the tent may; raises _Stop where that ends."""
-        broker = self._broker
+        broker, tent_id = self._broker, self._config.tent.id
         is_v5 = broker.protocol == "5"
-        topics = Topics(broker.prefix, self._config.tent.id)
-        client = DialledClient(
-            CallbackAPIVersion.VERSION2,
-            client_id=f"{self._config.tent.id}-doctor",
-            protocol=MQTTv5 if is_v5 else MQTTv311,
-            reconnect_on_failure=False,
-            **({} if is_v5 else {"clean_session": True}),  # type: ignore[arg-type]
-        )
-        client.suppress_exceptions = False
-        client.dialled = sock
-        give_login(client, broker)
-        said: dict[str, Any] = {}
-        sent_s = time.monotonic()
-        client.on_connect = lambda _, __, ___, reason, properties: said.update(
-            login=reason, properties=properties
-        )
-        client.on_disconnect = lambda _, __, ___, reason, ____: said.update(lost=reason)
-        client.on_subscribe = lambda _, __, ___, reasons, ____: said.update(commands=reasons[0])
-        client.on_publish = lambda _, __, ___, reason, ____: said.update(
-            publish=reason, took_s=time.monotonic() - sent_s
-        )
-        client.connect(broker.host, broker.port, keepalive=broker.keepalive_s)
-        self._serve(client, lambda: "login" in said or "lost" in said)
-        reason = said.get("login")
-        if reason is None:
-            if "lost" in said:
-                lost = str(said["lost"])
-                raise _stopped(self._trouble(HUNG_UP, reason=lost, protocol=broker.protocol))
-            raise _stopped(self._trouble(NO_LOGIN))
-        if reason.is_failure:
-            properties = said["properties"]
-            raise _stopped(refused_login(broker, self._config.tent.id, reason, properties))
+        topics = Topics(broker.prefix, tent_id)
+        heard = _Heard()
+        client = Client(broker, f"{tent_id}-doctor", heard, window=1)
+        client.log_in(sock)
+        self._serve(client, lambda: heard.is_welcome or heard.has_ended())
+        if heard.refusal is not None:
+            raise _stopped(of_login(heard.refusal, broker, tent_id))
+        if heard.end is not None:
+            reason, by_broker = heard.end
+            raise _stopped(of_end(reason, broker, tent_id, by_broker=by_broker, is_up=False))
+        if not heard.is_welcome:
+            raise _stopped(LinkTrouble(NO_LOGIN, where=self._where))
         yield well(LOGIN, marked("accepted as {user}"), user=broker.username or "–")
         sent_s = time.monotonic()
-        client.publish(topics.of(f"res/{CID}"), messages.answer(CID), qos=1)
-        client.subscribe(topics.of("cmd/#"), qos=1)
-        self._serve(client, lambda: {"publish", "commands"} <= said.keys() or "lost" in said)
-        yield self._may_publish(said, topics.of(f"res/{CID}"), is_v5=is_v5)
-        yield self._may_listen(said, topics.of("cmd/#"))
-        yield _took(said["took_s"]) if "took_s" in said else self._unconfirmed()
-        client.on_disconnect = None
-        client.disconnect()
+        client.publish(topics.of(f"res/{CID}"), messages.answer(CID).encode())
+        client.subscribe(topics.of("cmd/#"))
+        self._serve(
+            client,
+            lambda: heard.has_ended() or (heard.confirmed_s is not None and heard.is_subscribed),
+        )
+        yield self._may_publish(heard, topics.of(f"res/{CID}"), is_v5=is_v5)
+        yield self._may_listen(heard, topics.of("cmd/#"))
+        if heard.confirmed_s is None:
+            yield self._unconfirmed()
+        else:
+            yield _took(heard.confirmed_s - sent_s)
+        client.log_out()
 
-    def _serve(self, client: DialledClient, is_done: Callable[[], bool]) -> None:
+    def _serve(self, client: Client, is_done: Callable[[], bool]) -> None:
         """Move bytes until something has come true, or the step's time is over."""
         self._begin_step()
         while not is_done() and (left_s := self._step_s - time.monotonic()) > 0:
-            sock: Any = client.socket()
-            if sock is None:
-                return
-            is_pending = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
-            events = select.POLLIN | (select.POLLOUT if client.want_write() else 0)
-            found = self._desk.poll(sock, events, 0.0 if is_pending else left_s)
             try:
-                if is_pending or found & ~select.POLLOUT:
-                    client.loop_read()
-                if found & select.POLLOUT:
-                    client.loop_write()
-                client.loop_misc()
-            except OSError as error:
-                reason = error.strerror or str(error)
-                raise _stopped(self._trouble(LOST, reason=reason)) from error
-            except Exception as error:  # paho raises what it likes on bytes that are not MQTT
-                flaw = f"{type(error).__name__}: {error}"
-                raise _stopped(self._trouble(NOT_MQTT, flaw=flaw)) from error
+                client.serve(self._mailbox.poll, left_s)
+            except LinkTrouble as trouble:
+                raise _stopped(trouble) from trouble
 
-    def _may_publish(self, said: dict[str, Any], topic: str, *, is_v5: bool) -> Finding:
-        reason = said.get("publish")
-        if reason is None:
+    def _may_publish(self, heard: "_Heard", topic: str, *, is_v5: bool) -> Finding:
+        if heard.confirmed_s is None:
             return not_tried(PUBLISH, marked("the broker has not answered"))
-        if reason.is_failure:
-            trouble = refused_message(self._where, topic, reason)
+        if heard.message_refusal is not None:
+            trouble = of_message(heard.message_refusal, self._where, topic)
             return of_trouble(PUBLISH, trouble.kind, trouble.values)
         if not is_v5:
             return not_tried(PUBLISH, marked("with MQTT 3.1.1 no broker tells"))
         return well(PUBLISH, marked("the tent's user may write"))
 
-    def _may_listen(self, said: dict[str, Any], topic: str) -> Finding:
-        reason = said.get("commands")
-        if reason is None:
+    def _may_listen(self, heard: "_Heard", topic: str) -> Finding:
+        if not heard.is_subscribed:
             return not_tried(COMMANDS, marked("the broker has not answered"))
-        if reason.is_failure:
+        if heard.commands_refusal is not None:
             return of_trouble(COMMANDS, NO_COMMANDS, {"where": self._where, "topic": topic})
         return well(COMMANDS, marked("the tent's user may hear commands"))
-
-    def _trouble(self, kind: Kind, **values: str | float) -> LinkTrouble:
-        return LinkTrouble(kind, where=self._where, **values)
 
     def _unconfirmed(self) -> Finding:
         values = {"where": self._where, "seconds": round(STEP_S)}
         return of_trouble(ROUND_TRIP, NO_PUBACK, values)
+
+
+class _Heard:
+    """What the broker has said."""
+
+    def __init__(self) -> None:
+        self.is_welcome = False
+        self.refusal: Reason | None = None  # of the login
+        self.end: tuple[Reason, bool] | None = None  # and whether the broker gave the reason
+        self.confirmed_s: float | None = None  # when it answered to our message
+        self.message_refusal: Reason | None = None
+        self.is_subscribed = False  # it has answered to that
+        self.commands_refusal: Reason | None = None
+
+    def has_ended(self) -> bool:
+        return self.refusal is not None or self.end is not None
+
+    def welcomed(self, welcome: Welcome) -> None:
+        self.is_welcome = True
+
+    def refused(self, reason: Reason) -> None:
+        self.refusal = reason
+
+    def acknowledged(self, number: int, reason: Reason | None) -> None:
+        self.confirmed_s, self.message_refusal = time.monotonic(), reason
+
+    def subscribed(self, reason: Reason | None) -> None:
+        self.is_subscribed, self.commands_refusal = True, reason
+
+    def arrived(self, message: Arrived) -> None:
+        pass  # a command: it is the running unit's
+
+    def disconnected(self, reason: Reason, *, by_broker: bool) -> None:
+        self.end = reason, by_broker
 
 
 def _stopped(trouble: LinkTrouble) -> _Stop:

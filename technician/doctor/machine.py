@@ -280,7 +280,7 @@ def _beyond_reach(key: str, file: Path) -> Finding | None:
 
 def secrets(broker: BrokerSettings) -> Iterator[Finding]:
     """Judge the files that `[broker]` names: who can read them, and whether they can be."""
-    from publisher.link.dial import check_files, tls_context
+    from publisher.link.credentials import check_files, tls_context
     from publisher.link.troubles import Unusable
 
     key = "config.secrets"

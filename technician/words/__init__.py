@@ -33,6 +33,8 @@ CATALOGUES = Path(__file__).with_name("locale")
 DECLARING: tuple[str, ...] = (
     "publisher.commands",
     "publisher.control",
+    "publisher.link.certificates",
+    "publisher.link.credentials",
     "publisher.link.dial",
     "publisher.link.refusals",
     "publisher.link.troubles",
