@@ -1,1 +1,1 @@
-"""The agent: Readings → Tent → store → MQTT, and the technician's command line."""
+"""The agent: Readings → Tent → store → MQTT."""

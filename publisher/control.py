@@ -1,4 +1,4 @@
-"""The control socket: how commands on the unit itself reach the agent. One JSON line each way."""
+"""The control socket: commands on the unit itself to the agent. One JSON line each way."""
 
 import contextlib
 import json
@@ -16,13 +16,13 @@ from sensors.json_in import parsed
 from sensors.trouble import Trouble, declare, marked
 
 FILE = "control.sock"
-#: A longer request is answered as if it were no command.
+#: Largest request in bytes; a longer one is answered like an invalid one.
 MAX_BYTES = 4096
-#: How long a peer may take to send its request, and how long a client waits for the answer.
+#: Seconds that a peer may take to send its request, and that a client waits for the answer.
 TIMEOUT_S = 5.0
-#: How long a stop waits for an answer that is being made.
+#: Seconds that a stop waits for a pending answer.
 STOP_S = 1.0
-#: Peers at a time; one more, and the connection that is open the longest is closed.
+#: Most peers at a time; another one closes the connection that has been open longest.
 MAX_PEERS = 16
 
 
@@ -51,13 +51,13 @@ class LogPage(TypedDict):
     name: str
     timezone: str
     days: list[tuple[str, str]]
-    more: bool  # there are more days than these
+    more: bool  # whether there are more days than these
     today: dict[str, Any] | None
     undated: dict[str, Any] | None
 
 
 class BacklogPage(TypedDict):
-    """The answer to `backlog`: records as JSON, and between which ids the next ones are."""
+    """The answer to `backlog`: records as JSON, and the ids between which the next ones are."""
 
     records: list[str]
     after: int
@@ -69,7 +69,7 @@ class ControlError(Trouble):
 
 
 class NotRunning(ControlError):
-    """No agent listens there."""
+    """No agent listens on the socket."""
 
 
 NO_SOCKET = declare(
@@ -109,16 +109,16 @@ def refusal(trouble: Trouble) -> dict[str, Any]:
 
 
 class Control:
-    """Listens in the state directory. Whoever may open the socket (owner, group) may ask.
+    """Listens in the state directory. Everybody who may open the socket (owner, group) may ask.
 
-    One thread waits for all peers at once. A peer that sends nothing, or half a line, or never reads
-    its answer delays nobody.
+    One thread serves all peers. A peer that sends nothing or half a line, or never reads its answer,
+    delays nobody.
     """
 
     def __init__(self, directory: Path, handle: Callable[[Any], dict[str, Any]]) -> None:
         """`handle` gets each request and returns its answer; it is called from this thread.
 
-        Raises OSError where the socket cannot be made.
+        Raises OSError if the socket cannot be made.
         """
         self._path = directory / FILE
         self._handle = handle
@@ -126,7 +126,7 @@ class Control:
         self._peers: dict[socket.socket, tuple[float, bytearray]] = {}  # time limit, bytes so far
         self._unsent: dict[socket.socket, bytes] = {}  # the rest of a long answer
         make_way(self._path, stat.S_ISSOCK)
-        self._path.unlink(missing_ok=True)  # a power cut has left it
+        self._path.unlink(missing_ok=True)  # left by a power cut
         self._socket = socket.socket(socket.AF_UNIX)
         try:
             self._socket.bind(str(self._path))
@@ -139,18 +139,18 @@ class Control:
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
 
     def start(self) -> None:
-        """Start to answer."""
+        """Start answering."""
         self._thread.start()
 
     def close(self) -> None:
         """Stop listening and remove the socket."""
         self._closing = True
         with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)  # which wakes the thread
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread
         if self._thread.is_alive():
             self._thread.join(STOP_S)
         self._socket.close()
-        with contextlib.suppress(OSError):  # on a read-only card it stays, and is replaced later
+        with contextlib.suppress(OSError):  # on a read-only card the next start replaces it
             self._path.unlink()
 
     def _run(self) -> None:
@@ -191,7 +191,7 @@ class Control:
             piece = peer.recv(MAX_BYTES)
             received += piece
             if piece and b"\n" not in received and len(received) < MAX_BYTES:
-                return  # there is more to come
+                return  # the request is not complete yet
             line = bytes(received[:MAX_BYTES]).partition(b"\n")[0]
             if line:
                 answer = json.dumps(self._handle(_request(line))).encode() + b"\n"
@@ -200,7 +200,7 @@ class Control:
         self._hang_up(selector, peer)
 
     def _send(self, selector: selectors.BaseSelector, peer: socket.socket, answer: bytes) -> None:
-        """Send what the socket's buffer takes, nearly always all; the rest when the peer has read."""
+        """Send as much as the socket's buffer accepts, nearly always all; the rest once the peer has read."""
         with contextlib.suppress(OSError):
             rest = answer[peer.send(answer) :]
             if rest:
@@ -224,7 +224,7 @@ def _request(line: bytes) -> Any:
 
 
 def ask(directory: Path, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Ask the agent whose state is in `directory`. Raises ControlError where it does not answer."""
+    """Ask the agent whose state is in `directory`. Raises ControlError if it does not answer."""
     path = directory / FILE
     try:
         with socket.socket(socket.AF_UNIX) as peer:

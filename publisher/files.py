@@ -1,4 +1,4 @@
-"""Files that survive a power cut, and what lies in their place."""
+"""Files that survive a power cut, and foreign files in their place."""
 
 import contextlib
 import logging
@@ -11,9 +11,9 @@ log = logging.getLogger("tentwatch.files")
 
 
 def make_way(path: Path, is_ours: Callable[[int], bool] = stat.S_ISREG) -> None:
-    """Rename whatever lies in a file's place and is of another kind: a directory, a pipe, a device.
+    """Rename anything of another kind in a file's place: a directory, a pipe, a device.
 
-    `is_ours` says of a file's mode (`stat`) whether it is of our kind. Raises OSError.
+    `is_ours` takes a file's mode (`stat`) and says whether it is of our kind. Raises OSError.
     """
     try:
         mode = path.stat().st_mode
@@ -24,7 +24,7 @@ def make_way(path: Path, is_ours: Callable[[int], bool] = stat.S_ISREG) -> None:
 
 
 def move_away(path: Path) -> None:
-    """Rename whatever lies there. Raises OSError."""
+    """Rename a file of any kind. Raises OSError."""
     number = 1
     while os.path.lexists(away := path.with_name(f"{path.name}.odd-{number}")):
         number += 1
@@ -33,15 +33,15 @@ def move_away(path: Path) -> None:
 
 
 def beginning(path: Path, most: int) -> bytes:
-    """Return the first bytes of a file, at most so many. Raises OSError where it is no file."""
-    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, for ever
+    """Return the first bytes of a file, at most `most`. Raises OSError if it is not a regular file."""
+    if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe could wait for ever
         raise OSError(f"{path} is no file")
     with path.open("rb") as file:
         return file.read(most)
 
 
 def sync_directory(directory: Path) -> None:
-    """Have new and changed names written to the disk. Raises OSError."""
+    """Flush new and changed names in a directory to the disk. Raises OSError."""
     file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(file)
@@ -51,14 +51,14 @@ def sync_directory(directory: Path) -> None:
 
 @contextlib.contextmanager
 def written(path: Path, text: str, dress: Callable[[int], None]) -> Iterator[Path]:
-    """Write what is to take the place of `path`, to the card, and hand over where it is.
+    """Write and flush the replacement of `path`; yield the path of the new file.
 
-    It is its writer's alone until `dress`, which is given the open file, makes it others'. What is
-    not moved from there is removed in the end. Raises OSError.
+    Only its writer may read it until `dress`, called with the open file, changes its owner or mode. A
+    file that was not moved is removed at the end. Raises OSError.
     """
     new = path.with_name(f"{path.name}.new")
     with contextlib.suppress(FileNotFoundError):
-        new.unlink()  # of a power cut
+        new.unlink()  # left by a power cut
     number = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(number, "w", encoding="utf-8") as file:
@@ -68,5 +68,5 @@ def written(path: Path, text: str, dress: Callable[[int], None]) -> Iterator[Pat
             os.fsync(number)
         yield new
     finally:
-        with contextlib.suppress(OSError):  # it is there only where something went wrong
+        with contextlib.suppress(OSError):  # it exists only after a failure
             new.unlink()

@@ -1,4 +1,4 @@
-"""`[battery]`: which battery is fitted, and what is usual for its kind."""
+"""`[battery]`: the fitted battery, and the defaults of its kind."""
 
 import math
 from collections.abc import Sequence
@@ -9,21 +9,21 @@ from sensors.settings import setting
 from sensors.trouble import Trouble
 
 NOMINAL_V = (12, 24, 36, 48)
-#: Where a voltage rules nothing out.
+#: Bounds of voltages that exclude no charge.
 NO_LEAST, NO_MOST = -math.inf, math.inf
 
 
 @dataclass(frozen=True)
 class Chemistry:
-    """What is usual for a kind of battery; voltages are those of a 12 V battery.
+    """The defaults of a kind of battery; voltages are those of a 12 V battery.
 
-    `least` and `most` bound the charge by the voltage under a load of `calm_c` times the capacity an
-    hour at most, `calm_s` after a charge; for `most` the voltage is eased by what the load drops on
-    `ohm_ah` over the capacity. They are wide: what a table says of a voltage was 28 points wrong on a
-    real LiFePO4 battery. `rest` is the voltage after REST_S without current, empty where it says
-    nothing. `ending` is the least charge at which a battery at `charged_v` takes no more than a share
-    of its capacity an hour. `cut_off` says that a protection may end the charge; `full` is what it
-    then holds, and the sigmas say how exactly that and the charge at the floor are known.
+    `least` and `most` bound the charge by the voltage, at a load of at most `calm_c` times the capacity
+    an hour and `calm_s` after a charge. For `most` the voltage is corrected by the load's drop on
+    `ohm_ah` over the capacity. The bounds are wide: a voltage table was wrong by 28 points on a real
+    LiFePO4 battery. `rest` has voltages after REST_S without current; it is empty if they tell nothing.
+    `ending` is the least charge at which a battery at `charged_v` accepts no more than a share of its
+    capacity an hour. `cut_off` means that a protection may end the charge; `full` is the charge at that
+    moment. The sigmas are the standard deviations of that charge and of the charge at the floor.
     """
 
     efficiency: float
@@ -77,7 +77,7 @@ CHEMISTRIES = {
         rated_hours=20.0,
         charged_v=14.0,
         cut_off=False,
-        full=0.97,  # the last percents go in slowly, and are counted
+        full=0.97,  # the last percents charge slowly, and are counted
         full_sigma=0.02,
         floor_v=10.8,
         floor_pct=3.0,
@@ -98,7 +98,7 @@ CHEMISTRIES = {
 
 @dataclass(frozen=True)
 class BatterySettings:
-    """`[battery]`: which battery is fitted; its charge is counted where no monitor tells it."""
+    """`[battery]`: the fitted battery; without a monitor the unit counts its charge."""
 
     chemistry: str | None = setting(
         None, doc="kind of the battery", choices=("lifepo4", "lead_acid")
@@ -108,16 +108,16 @@ class BatterySettings:
     )
     nominal_v: float = setting(12.0, doc="nominal voltage: 12, 24, 36 or 48", low=12, high=48)
     efficiency: float | None = setting(
-        None, doc="share of the charged ampere-hours that comes out again", low=0.5, high=1
+        None, doc="share of the charged ampere-hours that can be discharged", low=0.5, high=1
     )
     peukert: float | None = setting(
-        None, doc="Peukert exponent: how much more a large current takes", low=1, high=1.5
+        None, doc="Peukert exponent: how a large current reduces the capacity", low=1, high=1.5
     )
     rated_hours: float | None = setting(
-        None, doc="hours of discharge for which the nameplate holds", low=1, high=100
+        None, doc="hours of discharge at which the nameplate applies", low=1, high=100
     )
     charged_v: float | None = setting(
-        None, doc="voltage above which a charge ends, a little below the charger's", low=10, high=70
+        None, doc="voltage above which a charge can end, below the charger's", low=10, high=70
     )
     tail_pct: float = setting(
         2.0, doc="charging current, in % of capacity_ah, below which it is full", low=0.5, high=10
@@ -126,22 +126,22 @@ class BatterySettings:
         180.0, doc="time that voltage and tail current must last", low=10, high=3600
     )
     floor_v: float | None = setting(
-        None, doc="voltage under load at which it is as good as empty", low=8, high=60
+        None, doc="voltage under load at which it is practically empty", low=8, high=60
     )
     floor_pct: float | None = setting(
-        None, doc="charge left in it at floor_v; time to empty counts down to it", low=0, high=50
+        None, doc="charge at floor_v, at which the time to empty ends", low=0, high=50
     )
-    dead_band_a: float = setting(0.1, doc="smaller currents count as none", low=0, high=10)
+    dead_band_a: float = setting(0.1, doc="smaller currents count as zero", low=0, high=10)
     longest_gap_s: float = setting(
         14_400.0,
-        doc="longest time for which the unit may have been off where no clock tells",
+        doc="longest assumed time off, where no clock measured it",
         low=60,
         high=864_000,
     )
     low_pct: float = setting(20.0, doc="charge below which to warn", low=1, high=90)
 
     def faults(self) -> list[Fault]:
-        """Return each fault that no single key shows."""
+        """Return each fault between several keys."""
         found: list[Fault] = []
         if self.capacity_ah is not None and self.chemistry is None:
             found.append(("chemistry", Trouble(NO_CHEMISTRY)))
@@ -157,21 +157,21 @@ class BatterySettings:
 
     @property
     def kind(self) -> Chemistry:
-        """What is usual for its chemistry; LiFePO4 where none is set."""
+        """The defaults of its chemistry; LiFePO4 if none is set."""
         return CHEMISTRIES[self.chemistry or "lifepo4"]
 
     @property
     def tail_a(self) -> float:
-        """The charging current in amperes below which it is full."""
+        """Charging current in amperes below which the battery is full."""
         return (self.capacity_ah or 0.0) * self.tail_pct / 100
 
     @property
     def idle_a(self) -> float:
-        """The current in amperes, either way, up to which the battery counts as at rest."""
+        """Current in amperes, in either direction, up to which the battery counts as at rest."""
         return max(2 * self.dead_band_a, 0.0015 * (self.capacity_ah or 0.0))
 
     def effective(self, key: str) -> float:
-        """Return a key's value, or what is usual for the chemistry where it is not set."""
+        """Return a key's value, or the default of the chemistry if it is not set."""
         value = getattr(self, key)
         if value is None:
             value = getattr(self.kind, key)

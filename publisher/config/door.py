@@ -1,4 +1,4 @@
-"""`[door]`: how far the count at the door can be believed."""
+"""`[door]`: the accuracy of the count at the door."""
 
 from dataclasses import dataclass
 
@@ -7,21 +7,21 @@ from sensors.settings import setting
 
 @dataclass(frozen=True)
 class DoorSettings:
-    """`[door]`: how far the count at the door can be believed, and when it may be set to zero."""
+    """`[door]`: the accuracy of the count at the door, and when it may be set to zero."""
 
     missed_in: float = setting(
-        0.05, doc="share of the people coming in whom the door misses", low=0, high=0.5
+        0.05, doc="share of the people entering whom the door misses", low=0, high=0.5
     )
     missed_out: float = setting(
-        0.05, doc="share of the people going out whom the door misses", low=0, high=0.5
+        0.05, doc="share of the people leaving whom the door misses", low=0, high=0.5
     )
     auto_zero_at: str | None = setting(
         None,
-        doc="closing time, HH:MM in the tent's zone: from then on a quiet tent counts as empty",
+        doc="closing time, HH:MM in the tent's zone: after it a quiet tent counts as empty",
         pattern=r"([01][0-9]|2[0-3]):[0-5][0-9]",
     )
     auto_zero_quiet_h: float = setting(
-        2.0, doc="hours without anybody in the door after which the tent is quiet", low=0.5, high=12
+        2.0, doc="hours without a passage after which the tent is quiet", low=0.5, high=12
     )
     auto_zero_most: int = setting(
         10, doc="a larger count is not set to zero: people may be asleep", low=1, high=10_000

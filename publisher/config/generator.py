@@ -1,4 +1,4 @@
-"""`[generator]`: what its readings mean, and the rules as `check-config` prints them."""
+"""`[generator]`: thresholds of its state and alerts, and the rules that `check-config` prints."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ FREQUENCY_WARNING, FREQUENCY = "generator_frequency_warning", "generator_frequen
 FUEL_SUSPECTED = "generator_fuel_suspected"
 SERVICE_DUE = "generator_service_due"
 
-#: Pairs of keys of which the first must be less than the second.
+#: Pairs of keys: the first must be less than the second.
 _ASCENDING = (
     ("stopped_v", "running_v"),
     ("running_low_hz", "running_high_hz"),
@@ -27,10 +27,10 @@ _ASCENDING = (
 
 @dataclass(frozen=True)
 class GeneratorSettings:
-    """`[generator]`: what its readings mean. The defaults are those of a 230 V, 50 Hz generator.
+    """`[generator]`: thresholds of its state and alerts. The defaults fit a 230 V, 50 Hz generator.
 
-    ISO 8528-5, class G2, allows a droop of 5 %, dips of 10 % and overshoots of 12 % that are over in
-    5 s: the alerts lie outside that.
+    ISO 8528-5, class G2, allows a droop of 5 %, dips of 10 % and overshoots of 12 % for up to 5 s. The
+    alerts are outside these limits.
     """
 
     rated_w: float | None = setting(
@@ -72,16 +72,16 @@ class GeneratorSettings:
         3.0, doc="AC meter: time that a stop must last to count", low=0, high=600
     )
     unknown_after_s: float = setting(
-        10.0, doc="silence of the meter after which nothing is known", low=1, high=60
+        10.0, doc="silence of the meter after which its state is unknown", low=1, high=60
     )
     good_readings: int = setting(
         3,
-        doc="AC meter: readings in a row that must agree before anything is known",
+        doc="AC meter: readings in a row that must agree before its state is known",
         low=1,
         high=60,
     )
     line_dead_hold_s: float = setting(
-        3.0, doc="time for which the AC-present contact must be dead to count", low=0, high=60
+        3.0, doc="time for which the AC-present contact must be open to count", low=0, high=60
     )
 
     overload_warning_pct: float = setting(
@@ -95,17 +95,17 @@ class GeneratorSettings:
     )
     overload_hold_s: float = setting(10.0, doc="time above overload_pct", low=0, high=3600)
     overload_clear_pct: float = setting(
-        80.0, doc="load below which warning and alarm go, of rated_w", low=1, high=500
+        80.0, doc="load below which warning and alarm clear, of rated_w", low=1, high=500
     )
     overload_clear_hold_s: float = setting(
         60.0, doc="time below overload_clear_pct", low=0, high=3600
     )
 
     settle_s: float = setting(
-        10.0, doc="time after a start in which frequency is not judged", low=0, high=600
+        10.0, doc="time after a start in which frequency is ignored", low=0, high=600
     )
     stopping_hz_per_s: float = setting(
-        2.0, doc="fall of frequency in a second that may be a stop; a sag waits for its end",
+        2.0, doc="fall of frequency in a second that may be a stop; no sag is reported meanwhile",
         low=0.1, high=100,
     )  # fmt: skip
     sag_warning_hz: float = setting(47.5, doc="frequency below which to warn", low=20, high=70)
@@ -113,38 +113,36 @@ class GeneratorSettings:
     sag_hz: float = setting(46.0, doc="frequency below which to raise the alarm", low=20, high=70)
     sag_hold_s: float = setting(1.0, doc="time below sag_hz", low=0, high=600)
     sag_clear_hz: float = setting(
-        48.5, doc="frequency above which warning and alarm go", low=20, high=70
+        48.5, doc="frequency above which warning and alarm clear", low=20, high=70
     )
     sag_clear_hold_s: float = setting(30.0, doc="time above sag_clear_hz", low=0, high=3600)
 
     fuel_swing_hz: float = setting(
         2.0,
-        doc="fall of frequency without more load that hints at a lack of fuel",
+        doc="fall of frequency without more load that suggests a lack of fuel",
         low=0.2,
         high=20,
     )
     fuel_window_s: float = setting(
         30.0, doc="time within which such a fall counts", low=5, high=600
     )
-    fuel_hold_s: float = setting(
-        3.0, doc="time over which such falls must be seen", low=0, high=600
-    )
+    fuel_hold_s: float = setting(3.0, doc="time for which such falls must persist", low=0, high=600)
     fuel_steady_hz: float = setting(1.0, doc="falls below this count as steady", low=0.1, high=20)
     fuel_clear_hold_s: float = setting(
-        60.0, doc="time for which it must be steady to be well again", low=0, high=3600
+        60.0, doc="time for which it must be steady to clear the alert", low=0, high=3600
     )
     fuel_flat_pct: float = setting(
-        5.0, doc="rise of power that does not yet explain a fall", low=0, high=100
+        5.0, doc="largest rise of power that does not explain a fall", low=0, high=100
     )
     load_step_pct: float = setting(
-        30.0, doc="change of power between two readings that upsets any engine", low=1, high=100
+        30.0, doc="change of power between two readings that disturbs any engine", low=1, high=100
     )
     load_step_settle_s: float = setting(
-        5.0, doc="time in which an engine recovers from that", low=0, high=60
+        5.0, doc="time that an engine needs to recover from it", low=0, high=60
     )
 
     def faults(self) -> list[Fault]:
-        """Return each fault that no single key shows."""
+        """Return each fault between several keys."""
         return [
             (lower, Trouble(NOT_LESS, other=upper, limit=getattr(self, upper)))
             for lower, upper in _ASCENDING
@@ -157,11 +155,11 @@ class GeneratorSettings:
         return self.running_a * self.stopped_pct / 100
 
     def service_due(self, since_service_h: float) -> bool:
-        """Say whether SERVICE_DUE stands after so many engine hours since the last service."""
+        """Say whether SERVICE_DUE is on after a number of engine hours since the last service."""
         return self.service_every_h is not None and since_service_h >= self.service_every_h
 
     def rules(self) -> list[tuple[str, str, str]]:
-        """Return (state or alert, enters when, leaves when) with the numbers that hold."""
+        """Return (state or alert, condition to enter, condition to leave) with the configured numbers."""
         return [
             (
                 "running (AC meter)",

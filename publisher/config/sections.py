@@ -25,22 +25,22 @@ from sensors.gpio import HIGHEST_GPIO
 from sensors.settings import setting
 from sensors.trouble import Trouble
 
-#: MQTT levels that stand in the topics' way.
+#: Pattern of a prefix: MQTT levels without wildcards.
 _PREFIX = r"[^+#/\x00$][^+#/\x00]*(/[^+#/\x00]+)*"
-#: Characters of the tent's name, which stands in every `status`.
+#: Most characters of the tent's name, which is part of every `status`.
 LONGEST_NAME = 200
-#: Letters and levels of `prefix`: a topic has more of both.
+#: Most characters and levels of `prefix`; a topic adds more of both.
 LONGEST_PREFIX = 200, 20
 
 
 @dataclass(frozen=True)
 class TentSettings:
-    """`[tent]`: which tent this is."""
+    """`[tent]`: the tent's identity, and the unit's lamp and button."""
 
     id: str = setting(
         doc="the tent's id: 1 to 64 of A-Z a-z 0-9 - _", pattern=r"[A-Za-z0-9_-]{1,64}"
     )
-    seats: int = setting(doc="people that the tent is meant for", low=1, high=10_000)
+    seats: int = setting(doc="number of people that the tent is meant for", low=1, high=10_000)
     name: str = setting("", doc="name for people, such as a place")
     latitude: float | None = setting(None, doc="degrees north", low=-90, high=90)
     longitude: float | None = setting(None, doc="degrees east", low=-180, high=180)
@@ -49,13 +49,15 @@ class TentSettings:
         doc="ISO 3166-2 code of the region, such as UA-32",
         pattern=r"[A-Z]{2}-[A-Z0-9]{1,3}",
     )
-    timezone: str = setting("Europe/Kyiv", doc="IANA name of the zone in which the day ends")
+    timezone: str = setting(
+        "Europe/Kyiv", doc="time zone of the visitor log's days, by its IANA name"
+    )
     lamp_gpio: int | None = setting(
         None, doc="GPIO number (BCM) of the unit's lamp", low=0, high=HIGHEST_GPIO
     )
     lamp: str = setting(
         "status",
-        doc="what the lamp shows: how the unit does, or only where it is, when asked to",
+        doc="what the lamp shows: the unit's state, or on request where the unit is",
         choices=("status", "identify"),
     )
     button_gpio: int | None = setting(
@@ -63,7 +65,7 @@ class TentSettings:
     )
 
     def faults(self) -> list[Fault]:
-        """Return each fault that no single key shows."""
+        """Return each fault between several keys."""
         found: list[Fault] = []
         if len(self.name) > LONGEST_NAME or not self.name.isprintable():
             found.append(("name", Trouble(WRONG_NAME, most=LONGEST_NAME)))
@@ -82,7 +84,7 @@ class TentSettings:
 
 @dataclass(frozen=True)
 class BrokerSettings:
-    """`[broker]`: where the messages go."""
+    """`[broker]`: the broker, and how to connect to it."""
 
     host: str = setting(
         doc="name or address of the MQTT broker, and nothing else", pattern=r"[^\s/@]+"
@@ -110,15 +112,15 @@ class BrokerSettings:
     )
     keepalive_s: int = setting(12, doc="silence after which the link is probed", low=2, high=14)
     spread_s: float = setting(
-        1.5, doc="random wait before speaking after a reconnect, at most", low=0, high=600
+        1.5, doc="longest random wait before publishing after a reconnect", low=0, high=600
     )
     longest_wait_s: float = setting(60.0, doc="longest wait between attempts", low=1, high=3600)
     history_kib_per_s: float = setting(
-        2048.0, doc="pace of the backlog in KiB a second, at most", low=1, high=100_000
+        2048.0, doc="largest rate of the backlog in KiB a second", low=1, high=100_000
     )
 
     def faults(self) -> list[Fault]:
-        """Return each fault that no single key shows."""
+        """Return each fault between several keys."""
         found: list[Fault] = []
         if (self.cert_file is None) != (self.key_file is None):
             found.append(("cert_file", Trouble(GOES_WITH, other="key_file")))
@@ -137,16 +139,18 @@ class BrokerSettings:
 
 @dataclass(frozen=True)
 class ReportSettings:
-    """`[report]`: how often, and for how long it holds."""
+    """`[report]`: the interval of snapshots, and the ages from which values are old."""
 
     interval_s: float = setting(60.0, doc="time between snapshots", low=1, high=3600)
-    ttl_s: int = setting(180, doc="age from which dashboards call a state old", low=10, high=86_400)
+    ttl_s: int = setting(
+        180, doc="age from which dashboards show a state as old", low=10, high=86_400
+    )
     stale_after_s: float = setting(
         15.0, doc="age from which a sensor's value is no longer reported", low=2, high=3600
     )
 
     def faults(self) -> list[Fault]:
-        """Return each fault that no single key shows."""
+        """Return each fault between several keys."""
         if self.ttl_s < self.interval_s:
             return [("ttl_s", Trouble(TOO_SMALL, other="interval_s", limit=self.interval_s))]
         return []
@@ -154,9 +158,11 @@ class ReportSettings:
 
 @dataclass(frozen=True)
 class StoreSettings:
-    """`[store]`: how much is kept while the broker cannot be reached."""
+    """`[store]`: limits of the records that wait while the broker cannot be reached."""
 
-    max_rows: int = setting(100_000, doc="records; the oldest go first", low=1000, high=10_000_000)
+    max_rows: int = setting(
+        100_000, doc="number of records; the oldest are dropped first", low=1000, high=10_000_000
+    )
     max_mib: int = setting(200, doc="size of the records in MiB", low=4, high=100_000)
 
 
@@ -173,7 +179,7 @@ SECTIONS: dict[str, type[Any]] = {
 
 
 def _has_zones() -> bool:
-    """Say whether this system knows any zone that it must."""
+    """Say whether this system has a database of time zones."""
     try:
         ZoneInfo("Europe/London")
     except (KeyError, ValueError, OSError):
