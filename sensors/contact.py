@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sensors import gpio
+from sensors import edges
 from sensors.capture import Decoded, no_tap
 from sensors.clock import Monotonic
-from sensors.gpio import HIGHEST_GPIO, Edge, Inputs, Start
+from sensors.edges import Edge, Start
+from sensors.gpio import HIGHEST_GPIO, Inputs, OnLines
 from sensors.hardware import Hardware
 from sensors.reading import Measurement, SensorError
 from sensors.settings import setting
@@ -46,29 +47,23 @@ class Config:
     )
 
 
-class Contact:
+class Contact(OnLines):
     """A contact between a line and ground; gives present, at once and once a second."""
 
-    period_s = 0.0
-
     def __init__(self, config: Config, hardware: Hardware, clock: Monotonic) -> None:
-        self.tap = no_tap
+        settings = {"driver": "contact", **asdict(config)}
+        super().__init__((config.gpio,), hardware, clock, settings)
         self._config = config
-        self._hardware = hardware
-        self._clock = clock
-        self._inputs: Inputs | None = None
         self._reported_s: float | None = None
 
     def open(self) -> None:
-        """Take the line. Raises SensorError."""
-        settings = {"driver": "contact", **asdict(self._config)}
-        self._inputs = Inputs((self._config.gpio,), self._hardware, self.tap, settings)
+        """Open the line. Raises SensorError."""
+        super().open()
         self._reported_s = None
 
     def read(self) -> Sequence[Measurement]:
         """Wait for the contact to change and settle, or for the next heartbeat."""
         inputs, clock = self._inputs, self._clock
-        assert inputs is not None, "read before open"
         if self._reported_s is not None:
             due_s = clock.beat_after(self._reported_s, HEARTBEAT_S)
             if inputs.next_edge(clock.real_s(due_s - clock.now_s())) is not None:
@@ -85,18 +80,6 @@ class Contact:
             if self._clock.now_s() > limit_s:
                 raise SensorError(RESTLESS, gpio=self._config.gpio)
 
-    def interrupt(self) -> None:
-        """End a waiting read."""
-        inputs = self._inputs  # once: the sensor's own thread may be closing it
-        if inputs is not None:
-            inputs.interrupt()
-
-    def close(self) -> None:
-        """Give the line back."""
-        inputs, self._inputs = self._inputs, None
-        if inputs is not None:
-            inputs.close()
-
 
 TRAITS = Traits(
     driver=Contact,
@@ -109,7 +92,7 @@ TRAITS = Traits(
 
 def decode(capture: bytes) -> Decoded:
     """Return when mains was present in a capture; None stands for a contact that never settled."""
-    return gpio.decode(
+    return edges.decode(
         capture, lambda start: _Recorded(start) if _fits(start) else None, LONGEST_BOUNCE_S
     )
 

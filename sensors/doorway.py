@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar
 
-from sensors.capture import Decoded, no_tap
+from sensors.capture import Decoded
 from sensors.clock import Monotonic
-from sensors.gpio import Edge, Inputs, Start, decode
+from sensors.edges import Edge, Start, decode
+from sensors.gpio import Inputs, OnLines
 from sensors.hardware import Hardware
 from sensors.passage import FAILED_S, Failure, Passages, Traffic, Way
 from sensors.reading import Measurement, Quality
@@ -45,7 +46,7 @@ HEARTBEAT_S = 1.0
 AFTERWARDS_S = 1.0
 
 
-class Doorway:
+class Doorway(OnLines):
     """Beams in a door; reports people since the last reading and, once a second, obstructed.
 
     With a failed beam obstructed has quality fault. Once people can be counted again, blind_s is the
@@ -57,28 +58,24 @@ class Doorway:
     beams: ClassVar[Mapping[str, str]]
     rules: ClassVar[type[Passages] | type[Traffic]]
 
-    period_s = 0.0
-
     def __init__(self, config: Any, hardware: Hardware, clock: Monotonic) -> None:
-        self.tap = no_tap
-        self._settings = {"driver": self.driver, **asdict(config)}
-        self._hardware = hardware
-        self._clock = clock
-        self._inputs: Inputs | None = None
+        settings = {"driver": self.driver, **asdict(config)}
+        gpios = tuple(settings[key] for key in self.beams)
+        super().__init__(gpios, hardware, clock, settings)
         self._watch: _Watch | None = None
         self._reported_s: float | None = None
 
     def open(self) -> None:
         """Open the lines. Raises SensorError."""
-        gpios = tuple(self._settings[key] for key in self.beams)
-        inputs = self._inputs = Inputs(gpios, self._hardware, self.tap, self._settings)
+        super().open()
+        inputs = self._inputs
         self._watch = _Watch(type(self), Start(inputs.now_s(), self._settings, inputs.high))
         self._reported_s = None
 
     def read(self) -> Sequence[Measurement]:
         """Wait for people or for the next heartbeat."""
         inputs, watch = self._inputs, self._watch
-        assert inputs is not None and watch is not None, "read before open"
+        assert watch is not None, "read before open"
         ways: list[Way] = []
         # Handle all waiting edges before reporting: a crowd causes one report, not one per person.
         while (edge := inputs.next_edge(0.0 if ways else self._wait_s(inputs, watch))) is not None:
@@ -102,18 +99,6 @@ class Doorway:
         if watch.due_s is not None:
             wait_s = min(wait_s, watch.due_s - inputs.now_s())
         return self._clock.real_s(wait_s)
-
-    def interrupt(self) -> None:
-        """End a waiting read."""
-        inputs = self._inputs  # read once: the sensor's own thread may be closing it
-        if inputs is not None:
-            inputs.interrupt()
-
-    def close(self) -> None:
-        """Release the lines."""
-        inputs, self._inputs = self._inputs, None
-        if inputs is not None:
-            inputs.close()
 
     @classmethod
     def decode(cls, capture: bytes) -> Decoded:

@@ -3,18 +3,18 @@
 import errno
 import gc
 import logging
-import math
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import cycle
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
-from sensors.capture import Decoded, Tap, line, lines, no_tap
+from sensors.capture import Tap, line, no_tap
 from sensors.clock import Monotonic
+from sensors.edges import Edge
 from sensors.hardware import DENIED_CURE, Hardware
 from sensors.reading import SensorError
 from sensors.trouble import BUS, declare, marked
@@ -71,14 +71,6 @@ def _lgpio_errors() -> tuple[type[Exception], ...]:
     # gpiozero passes on lgpio's exception, which is not an OSError. lgpio is loaded on a Pi only.
     lgpio = sys.modules.get("lgpio")
     return () if lgpio is None else (lgpio.error,)
-
-
-class Edge(NamedTuple):
-    """A change of a line: time (the pin factory's ticks, in seconds), line, new level."""
-
-    at_s: float
-    gpio: int
-    high: bool
 
 
 class Inputs:
@@ -172,83 +164,46 @@ class Inputs:
                 self._record({})
 
 
-class Start(NamedTuple):
-    """The start of a recording: time, settings, and the level of each line."""
+class OnLines:
+    """What the drivers of GPIO lines share: the lines, which they have while they are open."""
 
-    at_s: float
-    settings: dict[str, Any]
-    high: dict[int, bool]
+    period_s = 0.0  # a read waits for an edge
 
+    def __init__(
+        self,
+        gpios: tuple[int, ...],
+        hardware: Hardware,
+        clock: Monotonic,
+        settings: Mapping[str, Any] = {},
+    ) -> None:
+        """`settings` is what a recording of the lines begins with."""
+        self.tap = no_tap
+        self._gpios = gpios
+        self._hardware = hardware
+        self._clock = clock
+        self._settings = settings
+        self._taken: Inputs | None = None
 
-class Judge(Protocol):
-    """Interprets edges."""
+    def open(self) -> None:
+        """Take the lines. Raises SensorError."""
+        self._taken = Inputs(self._gpios, self._hardware, self.tap, self._settings)
 
-    def until(self, at_s: float, edge: Edge | None = None) -> list[dict[str, Any]]:
-        """Let time pass and then apply an edge; return the findings as frames."""
+    @property
+    def _inputs(self) -> Inputs:
+        assert self._taken is not None, "read before open"
+        return self._taken
 
+    def interrupt(self) -> None:
+        """End a waiting read."""
+        inputs = self._taken  # once: the sensor's own thread may be closing it
+        if inputs is not None:
+            inputs.interrupt()
 
-def decode(capture: bytes, begin: Callable[[Start], Judge | None], afterwards_s: float) -> Decoded:
-    """Decode a recording of `Inputs`; `begin` makes a judge for each start, or None for bad settings.
-
-    A recording ends `afterwards_s` after its last line.
-    """
-    frames: list[dict[str, Any]] = []
-    judge: Judge | None = None
-    bad, at_s = 0, 0.0
-    for moment in _recorded(capture):
-        if isinstance(moment, Start):
-            if judge is not None:
-                frames += judge.until(at_s + afterwards_s)
-            judge, at_s = begin(moment), moment.at_s
-        elif moment is not None and judge is not None:
-            at_s = moment.at_s if isinstance(moment, Edge) else moment
-            frames += judge.until(at_s, moment if isinstance(moment, Edge) else None)
-        bad += moment is None or judge is None
-    if judge is not None:
-        frames += judge.until(at_s + afterwards_s)
-    return Decoded(frames, bad)
-
-
-def _recorded(capture: bytes) -> Iterator[Start | Edge | float | None]:
-    """Return starts, edges, and times until which nothing happened; None for invalid lines.
-
-    Time never goes back after a start.
-    """
-    start: Start | None = None
-    before_s = 0.0
-    for record in lines(capture):
-        found: Start | Edge | float | None = None
-        at_s = _seconds(record.get("at_s")) if record else None
-        if record is None or at_s is None:
-            pass
-        elif isinstance(record.get("high"), dict):
-            found = start = _start(at_s, record)
-        elif start is not None and at_s >= before_s:
-            gpio, high = record.get("gpio"), record.get("high")
-            if gpio is None and high is None:
-                found = at_s
-            elif isinstance(gpio, int) and gpio in start.high and isinstance(high, bool):
-                found = Edge(at_s, gpio, high)
-        if found is not None and at_s is not None:
-            before_s = at_s
-        yield found
-
-
-def _start(at_s: float, record: dict[str, Any]) -> Start | None:
-    levels = record["high"]
-    for gpio, high in levels.items():
-        if len(gpio) > 2 or not gpio.isdecimal() or not isinstance(high, bool):
-            return None
-    return Start(at_s, record, {int(gpio): high for gpio, high in levels.items()})
-
-
-def _seconds(value: object) -> float | None:
-    """Return a valid time, or None; Python's JSON also allows NaN and infinite numbers."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    with suppress(OverflowError):
-        return float(value) if math.isfinite(value) else None
-    return None
+    def close(self) -> None:
+        """Give the lines back."""
+        inputs, self._taken = self._taken, None
+        if inputs is not None:
+            inputs.close()
 
 
 def _take_line(gpio: int, hardware: Hardware) -> Any:

@@ -20,7 +20,8 @@ from sensors.clock import Monotonic
 from sensors.contact import RESTLESS, Contact
 from sensors.contact import Config as ContactConfig
 from sensors.doorway import BLOCKED, OTHER_SEES_NOTHING, Doorway
-from sensors.gpio import NO_LIBRARY, UNUSABLE, Edge, Inputs, Lamp
+from sensors.edges import Edge
+from sensors.gpio import NO_LIBRARY, UNUSABLE, Inputs, Lamp
 from sensors.hardware import Hardware
 from sensors.passage import FAILED_TIMES
 from sensors.reading import Driver, Measurement, Quality, SensorError

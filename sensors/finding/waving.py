@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sensors.clock import Monotonic
-from sensors.gpio import Edge, Inputs
+from sensors.edges import Edge
+from sensors.gpio import Inputs
 from sensors.hardware import Hardware
 from sensors.reading import SensorError
 
