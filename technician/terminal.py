@@ -10,7 +10,7 @@ from sensors.trouble import Trouble
 from technician.words.printable import printable
 
 if TYPE_CHECKING:
-    from publisher.config.load import ConfigError
+    from publisher.config.faults import ConfigError
 
 DEFAULT_CONFIG = Path("/etc/tentwatch/tentwatch.toml")
 DEFAULT_STATE_DIR = Path("/var/lib/tentwatch")

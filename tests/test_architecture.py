@@ -35,7 +35,8 @@ MAY_KNOW: dict[str, set[str]] = {
     **{
         f"technician.{room}": {
             "sensors", "publisher", "technician.words", "technician.client", "technician.terminal",
-            "technician.service", "technician.secrets",
+            "technician.service", "technician.secrets", "technician.arguments",
+            "technician.log_lines",
         }
         for room in ("doctor", "records", "screen", "setup")
     },

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from publisher import commands, messages
 from publisher.commanding import COMMANDS, REMOTE_CHECKS
-from publisher.config.load import ConfigError, parse
+from publisher.config.faults import ConfigError
+from publisher.config.load import parse
 from publisher.rules.charge_state import Charge
 from publisher.rules.totals import Totals
 from sensors import jbd_frames, pzem004t_frames, vedirect_frames

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, get_type_hints
 
 import pytest
 
-from publisher.config.load import Config, ConfigError, keys_of, load, parse
+from publisher.config.faults import ConfigError
+from publisher.config.load import Config, keys_of, load, parse
 from publisher.config.sections import SECTIONS
 from sensors.registry import DRIVERS, config_class
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from publisher.config.door import DoorSettings
-from publisher.config.load import Config, ConfigError, parse
+from publisher.config.faults import ConfigError
+from publisher.config.load import Config, parse
 from publisher.rules.occupancy import Occupancy
 from sensors.reading import Quality, Value
 from sensors.trouble import Trouble

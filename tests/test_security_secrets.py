@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from publisher.config.load import ConfigError, parse
+from publisher.config.faults import ConfigError
+from publisher.config.load import parse
 from publisher.config.sections import BrokerSettings as Settings
 from technician import cli
 from technician.secrets import exposed, goes_in_the_clear

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from sensors.clock import Monotonic
 from sensors.registry import DRIVERS
 from sensors.simulated.vedirect import Monitor
-from technician import cli
+from technician import cli, run
 from technician.demo.mosquitto import serves
 from technician.terminal import DONE
 from tests import contract
@@ -102,8 +103,8 @@ def test_under_systemd_a_faulty_configuration_is_waited_with_until_it_is_another
         if len(looks) == 3:
             file.write_text("[tent")
 
-    monkeypatch.setattr(cli, "FAULTY_S", 1e9)
-    monkeypatch.setattr("technician.cli.time.sleep", somebody_writes_it)
+    monkeypatch.setattr(run, "FAULTY_S", 1e9)
+    monkeypatch.setattr("technician.run.time.sleep", somebody_writes_it)
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     assert cli.main(["run", "--config", str(file)]) == 2
     assert not looks
@@ -111,6 +112,55 @@ def test_under_systemd_a_faulty_configuration_is_waited_with_until_it_is_another
     assert cli.main(["run", "--config", str(file)]) == 2
     assert looks == [False] * 3
     assert "does not exist" in capsys.readouterr().err
+
+
+def test_a_faulty_configuration_that_nobody_changes_is_read_again_in_the_end(
+    tmp_path: Path,
+) -> None:
+    class Stopped(Monotonic):
+        """A clock that goes on only while somebody sleeps."""
+
+        passed_s = 0.0
+
+        def now_s(self) -> float:
+            return self.passed_s
+
+        def sleep(self, seconds: float) -> None:
+            self.passed_s += seconds
+
+    clock = Stopped()
+    run.wait_for_change(tmp_path / "tentwatch.toml", clock, clock.sleep)
+    assert clock.passed_s == run.FAULTY_S
+
+
+def test_help_names_every_command_and_loads_none() -> None:
+    program = """
+import sys
+from technician import cli
+try:
+    cli.main(["--help"])
+except SystemExit:
+    pass
+print(sorted({c.module for c in cli.COMMANDS.values()} & set(sys.modules)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+    listed = re.findall(r"(?m)^    ([a-z-]+)(?: |$)", done.stdout)
+    assert listed == list(cli.COMMANDS)
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_a_command_is_known_by_its_name_and_its_sentence(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([command, "--help"])
+    assert ended.value.code == DONE
+    told = " ".join(capsys.readouterr().out.split())
+    assert told.startswith(f"usage: tentwatch {command} ")
+    assert cli.COMMANDS[command].text in told
 
 
 def test_check_config_is_content_with_a_good_file(tmp_path: Path) -> None:
@@ -448,8 +498,8 @@ def test_the_demonstrations_broker_ends_with_it(tmp_path: Path, number: signal.S
 def test_what_is_logged_is_one_line_that_cannot_command_the_terminal() -> None:
     program = """
 import logging
-from technician import cli
-cli._log_to_stderr(logging.INFO)
+from technician.log_lines import to_stderr
+to_stderr(logging.INFO)
 logging.getLogger("tentwatch").warning("%s", "a device\\x1b[2J says\\nso: Буча")
 """
     done = subprocess.run(

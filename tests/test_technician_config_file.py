@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from publisher.config.load import ConfigError
+from publisher.config.faults import ConfigError
 from technician.setup import config_file
 from tests.test_technician_cli import MINIMAL
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from publisher.config import load as config
-from publisher.config.load import ConfigError
+from publisher.config.faults import ConfigError
 from technician.setup import prepared
 from tests.test_systemd import ROOT, complaints, run, sandbox, settings
 from tests.test_technician_cli import TENTWATCH, tentwatch

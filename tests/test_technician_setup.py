@@ -109,7 +109,9 @@ echo "$1" >> {log}
         """
         arguments = ["setup", "--config", str(self.config), *map(str, flags)]
         self._patch.setattr(sys, "stdin", Technician(self.capsys, answers or {}))
-        code = setup.run(cli._parser().parse_args(arguments), self.hardware)
+        options = cli.parsed(arguments)
+        assert options is not None
+        code = cli.exit_code(lambda: setup.run(options, self.hardware))
         told = self.capsys.readouterr()
         technician = sys.stdin
         assert isinstance(technician, Technician)

@@ -5,7 +5,6 @@ where a secret may stand: a wrong value may be the secret itself, and so may a l
 """
 
 import re
-import tomllib
 from typing import Any
 
 from sensors.settings import Rule
@@ -168,29 +167,19 @@ TOO_HIGH_A_VOLTAGE = declare(
     ),
 )
 
-#: Where `tomllib` says that a text is wrong.
-_PLACE = re.compile(r"\(at line (\d+), column (\d+)\)$")
+
+class ConfigError(Exception):
+    """The configuration `where` cannot be used; `faults` lists each key with its trouble."""
+
+    def __init__(self, where: str, faults: list[Fault]) -> None:
+        self.where = where
+        self.faults = faults
+        super().__init__("\n".join(f"{where}: {key}: {trouble}" for key, trouble in faults))
 
 
 def fault_json(key: str, trouble: Trouble) -> dict[str, Any]:
     """Return a fault as JSON has it."""
     return {"key": key, **trouble.as_dict(), "fix": str(trouble)}
-
-
-def not_toml(error: Exception, text: str) -> Trouble:
-    """Return what `tomllib` has found wrong with a text.
-
-    It has no codes, and quotes the text: of its words only the line and the column are repeated.
-    """
-    if not isinstance(error, tomllib.TOMLDecodeError):
-        return Trouble(ENDLESS)
-    words = str(error)
-    place = _PLACE.search(words)
-    if words.startswith(("Cannot", "Duplicate")):
-        return Trouble(TWICE, line=int(place[1]) if place else text.count("\n") + 1)
-    if place is None:
-        return Trouble(UNFINISHED)
-    return Trouble(NOT_TOML, line=int(place[1]), column=int(place[2]))
 
 
 def not_utf8(error: UnicodeDecodeError) -> Trouble:

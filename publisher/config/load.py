@@ -15,7 +15,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from publisher.config import faults
 from publisher.config.battery import BatterySettings
 from publisher.config.door import DoorSettings
-from publisher.config.faults import Fault, described, not_toml, shown, wrong_value
+from publisher.config.faults import ConfigError, Fault, described, shown, wrong_value
 from publisher.config.generator import GeneratorSettings
 from publisher.config.sections import (
     SECTIONS,
@@ -31,6 +31,8 @@ from sensors.trouble import Trouble
 
 #: A battery is charged at this share of its nominal voltage: 14 V at 12 V.
 CHARGED = 14 / 12
+#: Where `tomllib` says that a text is wrong.
+_PLACE = re.compile(r"\(at line (\d+), column (\d+)\)$")
 
 
 @dataclass(frozen=True)
@@ -70,15 +72,6 @@ class Config:
         return self.generator.rules() if self.sensor("generator") else []
 
 
-class ConfigError(Exception):
-    """The configuration `where` cannot be used; `faults` lists each key with its trouble."""
-
-    def __init__(self, where: str, faults: list[Fault]) -> None:
-        self.where = where
-        self.faults = faults
-        super().__init__("\n".join(f"{where}: {key}: {trouble}" for key, trouble in faults))
-
-
 def load(path: Path) -> Config:
     """Read and check a file. Raises ConfigError with everything that is wrong with it."""
     return parse(text_of(path), str(path))
@@ -102,7 +95,23 @@ def document_of(text: str, where: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # numbers and nesting beyond all bounds included
-        raise ConfigError(where, [("syntax", not_toml(error, text))]) from None
+        raise ConfigError(where, [("syntax", _not_toml(error, text))]) from None
+
+
+def _not_toml(error: Exception, text: str) -> Trouble:
+    """Return what `tomllib` has found wrong with a text.
+
+    It has no codes, and quotes the text: of its words only the line and the column are repeated.
+    """
+    if not isinstance(error, tomllib.TOMLDecodeError):
+        return Trouble(faults.ENDLESS)
+    words = str(error)
+    place = _PLACE.search(words)
+    if words.startswith(("Cannot", "Duplicate")):
+        return Trouble(faults.TWICE, line=int(place[1]) if place else text.count("\n") + 1)
+    if place is None:
+        return Trouble(faults.UNFINISHED)
+    return Trouble(faults.NOT_TOML, line=int(place[1]), column=int(place[2]))
 
 
 def parse(text: str, where: str = "configuration") -> Config:

@@ -8,30 +8,46 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sensors.shunt import SHUNT_LSB_V
+from sensors.trouble import Trouble, declare, marked
 
 #: Readings that a zero and a span are found from.
 READINGS = 8
 #: An INA219's offset is 125 µV at worst: what drops more on the shunt, or comes and goes by more, is a
 #: current.
 LARGEST_ZERO_V = 0.0005
-#: A current that is compared may scatter by this share of itself, or by so many steps of the chip.
+#: A current that is compared may scatter by this share of itself, or by this many steps of the chip.
 SCATTER, SCATTER_STEPS = 0.02, 4
-#: It must be so many steps, and this share of the largest current, or the comparison says too little.
+#: It must be this many steps, and this share of the largest current, or the comparison says too little.
 FEWEST_STEPS, SMALLEST_SHARE = 10, 0.05
 #: No shunt is off by more: then something else is wrong.
 LARGEST_FACTOR = 2.0
 
-#: Why readings will not do.
-WHY = ("flows", "too little", "unsteady", "far off")
+CURRENT_FLOWS = declare(
+    "calibration.current_flows",
+    marked("it reads {a:g} A, so a current flows"),
+    marked("disconnect all loads and sources first"),
+)
+TOO_LITTLE = declare(
+    "calibration.too_little",
+    marked("the sensor reads {a:.2f} A and the clamp meter {clamp_a:g} A"),
+    marked("let {least_a:.1f} A flow at least, better half of what it can measure"),
+)
+UNSTEADY = declare(
+    "calibration.unsteady",
+    marked("the current is not steady: it moved by {scatter_a:.2f} A around {a:.2f} A"),
+    marked("switch on or off what makes it change, and try again"),
+)
+FAR_OFF = declare(
+    "calibration.far_off",
+    marked(
+        "the sensor reads {a:.2f} A and the clamp meter {clamp_a:g} A: no shunt is off by that much"
+    ),
+    marked("look at shunt_ohms and at where the clamp is, or add --force"),
+)
 
 
-class UnfitReadings(ValueError):
-    """The readings will not do; `why` is a word of WHY, and `values` go with it."""
-
-    def __init__(self, why: str, **values: float) -> None:
-        self.why = why
-        self.values = values
-        super().__init__(f"{why}: {values}")
+class UnfitReadings(Trouble):
+    """No zero and no span can be found from the readings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +77,7 @@ def zero(uncorrected_a: Sequence[float], shunt_ohms: float) -> float:
     zero_a = round(_mean(uncorrected_a), 3)
     largest_a = LARGEST_ZERO_V / shunt_ohms
     if max(uncorrected_a) - min(uncorrected_a) > largest_a or abs(zero_a) > largest_a:
-        raise UnfitReadings("flows", a=zero_a)
+        raise UnfitReadings(CURRENT_FLOWS, a=zero_a)
     return zero_a
 
 
@@ -82,14 +98,14 @@ def span(
     step_a = resolution_a(shunt_ohms)
     least_a = max(FEWEST_STEPS * step_a, SMALLEST_SHARE * max_current_a)
     if min(abs(measured_a), abs(clamp_a)) < least_a:
-        raise UnfitReadings("too little", a=measured_a, clamp_a=clamp_a, least_a=least_a)
+        raise UnfitReadings(TOO_LITTLE, a=measured_a, clamp_a=clamp_a, least_a=least_a)
     scatter_a = max(uncorrected_a) - min(uncorrected_a)
     if scatter_a > max(SCATTER * abs(measured_a), SCATTER_STEPS * step_a):
-        raise UnfitReadings("unsteady", scatter_a=scatter_a, a=measured_a)
+        raise UnfitReadings(UNSTEADY, scatter_a=scatter_a, a=measured_a)
     turned = (measured_a < 0) != (clamp_a < 0)
     factor = abs(measured_a / clamp_a)
     if not force and not 1 / LARGEST_FACTOR <= factor <= LARGEST_FACTOR:
-        raise UnfitReadings("far off", a=measured_a, clamp_a=clamp_a)
+        raise UnfitReadings(FAR_OFF, a=measured_a, clamp_a=clamp_a)
     new_ohms = float(f"{shunt_ohms * factor:.6g}")
     new_zero_a = zero_a * shunt_ohms / new_ohms
     return Span(

@@ -6,6 +6,7 @@ without changing it.
 
 import argparse
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -17,13 +18,16 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from publisher.clock import Clock
-from publisher.config.load import Config, ConfigError, load
+from publisher.config.faults import ConfigError
+from publisher.config.load import Config, load
 from publisher.control import FORBIDDEN, ControlError, NotRunning
 from publisher.unit.state_directory import is_locked
 from sensors.hardware import Hardware
 from technician import client
+from technician.arguments import add_config, add_json, add_state_dir
 from technician.doctor import machine, plausible
 from technician.doctor.findings import Finding, Text, Verdict, failure, not_tried
+from technician.log_lines import to_stderr
 from technician.service import Service
 from technician.terminal import DONE, FAILED, USAGE, complain, say
 from technician.words import _, counted, marked
@@ -60,8 +64,16 @@ class Report(NamedTuple):
         return FAILED if any(f.verdict is Verdict.FAIL for f in self.findings) else DONE
 
 
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    add_state_dir(parser)
+    add_config(parser)
+    add_json(parser)
+
+
 def run(options: argparse.Namespace) -> int:
     """Examine this unit and print what was found."""
+    to_stderr(logging.CRITICAL + 1)  # what there is to say its findings tell
     is_shown = sys.stdout.isatty() and not options.json
     if is_shown:
         print(_("Looking, for some ten seconds at most …"), end="\r", flush=True)  # noqa: T201

@@ -3,18 +3,27 @@
 import argparse
 import contextlib
 from datetime import UTC
+from pathlib import Path
 
 from publisher.clock import Clock, instant
 from publisher.config.load import Config
 from publisher.control import ControlError
 from publisher.status import Status
 from publisher.store.troubles import Unreadable
+from technician.arguments import add_config, add_state_dir
 from technician.records import kept, visitor_log
 from technician.records import support_bundle as diagnosis
 from technician.records.kept import Kept
 from technician.records.stick import Folder, StickError, is_on_card, new_folder
 from technician.terminal import DONE, FAILED, complain, prose
 from technician.words import _, counted
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    add_state_dir(parser)
+    add_config(parser)
+    parser.add_argument("directory", type=Path, metavar="DIR", help=_("where the stick is mounted"))
 
 
 def run(options: argparse.Namespace) -> int:

@@ -12,8 +12,8 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from publisher.config.faults import fault_json
-from publisher.config.load import ConfigError, keys_of, load
+from publisher.config.faults import ConfigError, fault_json
+from publisher.config.load import keys_of, load
 from publisher.config.sections import SECTIONS
 from publisher.control import ControlError
 from publisher.status import Status

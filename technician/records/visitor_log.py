@@ -10,9 +10,11 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from publisher.config.load import Config, ConfigError, load
+from publisher.config.faults import ConfigError
+from publisher.config.load import Config, load
 from publisher.control import ControlError
 from publisher.store.troubles import Unreadable
+from technician.arguments import add_config, add_json, add_state_dir
 from technician.records import kept
 from technician.records.kept import Log
 from technician.terminal import DONE, FAILED, USAGE, complain, say
@@ -26,6 +28,17 @@ COLUMNS = (
 )  # fmt: skip
 ADDED = ("entered", "left", "passed", "mains_h", "generator_h", "battery_h", "outages")
 _DAYS = re.compile(r"([0-9]{1,5})d")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    add_state_dir(parser)
+    add_config(parser)
+    parser.add_argument("--since", metavar="DAY",
+                        help=_("from this day on: 2026-11-22, or 7d for the last seven"))  # fmt: skip
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help=_("print CSV with a header"))
+    add_json(form)
 
 
 def run(options: argparse.Namespace) -> int:

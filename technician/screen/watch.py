@@ -15,6 +15,7 @@ from rich.text import Text
 
 from publisher.control import ControlError
 from technician import client
+from technician.arguments import add_state_dir
 from technician.screen import graph, screen
 from technician.screen.live import Live, looks, printed, takes_pages
 from technician.screen.screen import word
@@ -42,6 +43,12 @@ class Seen(NamedTuple):
     status: dict[str, Any] | None
     recent: dict[str, Any] | None
     trouble: ControlError | None
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    add_state_dir(parser)
+    parser.add_argument("--once", action="store_true", help=_("print it once"))
 
 
 def run(options: argparse.Namespace) -> int:

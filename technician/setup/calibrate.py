@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from publisher.config.load import Config, ConfigError, parse
+from publisher.config.load import Config, parse
 from publisher.control import ControlError, NotRunning
 from publisher.rules import calibration
 from publisher.rules.totals import Totals
@@ -25,8 +25,8 @@ from sensors import registry
 from sensors.clock import Monotonic
 from sensors.hardware import Hardware
 from sensors.reading import Quality
-from sensors.trouble import Trouble
 from technician import client
+from technician.arguments import add_config, add_state_dir, amperes
 from technician.service import NAME, Service
 from technician.setup import config_file
 from technician.terminal import (
@@ -35,37 +35,20 @@ from technician.terminal import (
     FAILED,
     USAGE,
     complain,
-    complain_of,
     prose,
     say,
 )
-from technician.words import _, marked
+from technician.words import _, told
 from technician.words.printable import printable
 
 #: How often the unit is asked for its newest readings, and for somebody in the door.
 ASK_S = 0.25
 #: Time that readings may take beyond their period, and that somebody has to walk in.
 PATIENCE_S, WALK_S = 15.0, 90.0
-#: After the first passage so long is waited for a second, which would spoil the trial.
+#: How long to wait for a second passage, which would spoil the trial.
 ALONE_S = 2.0
-#: A restarted service answers after so long at the latest.
+#: Time within which a restarted service answers.
 RESTART_S = 30.0
-#: What to do about readings that will not do, by `calibration.WHY`.
-CURES = {
-    "flows": marked("it reads {a:g} A: a current flows; disconnect all loads and sources first"),
-    "too little": marked(
-        "the sensor reads {a:.2f} A and the clamp meter {clamp_a:g} A: let {least_a:.1f} A flow at "
-        "least, better half of what it can measure"
-    ),
-    "unsteady": marked(
-        "the current is not steady: it moved by {scatter_a:.2f} A around {a:.2f} A; switch on or off "
-        "what makes it change, and try again"
-    ),
-    "far off": marked(
-        "the sensor reads {a:.2f} A and the clamp meter {clamp_a:g} A: no shunt is off by so much; "
-        "look at shunt_ohms and at where the clamp is, or add --force"
-    ),
-}
 
 
 class CannotBe(Exception):
@@ -98,27 +81,48 @@ class Measured:
     zero_a: float
 
 
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    kinds = parser.add_subparsers(dest="what", required=True, metavar=_("what"))
+
+    def kind(name: str, text: str) -> argparse.ArgumentParser:
+        added = kinds.add_parser(name, help=text, description=text)
+        add_config(added)
+        add_state_dir(added)
+        added.add_argument("--yes", action="store_true", help=_("write it without asking"))
+        return added
+
+    zero = kind("zero", _("What a current sensor reads now, without a current, is its zero."))
+    zero.add_argument("sensor", help=_("the sensor, such as generator or battery"))
+    span = kind("span", _("Compare a current sensor with a clamp meter."))
+    span.add_argument("sensor", help=_("the sensor, such as generator or battery"))
+    span.add_argument("--clamp-a", type=amperes, required=True, metavar="A",
+                      help=_("what the clamp meter shows at this moment, in amperes"))  # fmt: skip
+    span.add_argument("--reverse", action="store_true", help=_("turn the sign where it differs"))
+    span.add_argument("--force", action="store_true", help=_("however much it is off"))
+    kind("door", _("Find out by walking in which beam is the outer one."))
+    battery = kind("battery", _("Say which battery it is."))
+    battery.add_argument("--capacity-ah", type=amperes, metavar="AH", help=_("as on its nameplate"))
+    battery.add_argument("--chemistry", choices=("lifepo4", "lead_acid"), help=_("its kind"))
+    kind("undo", _("Put the previous configuration back."))
+
+
 def run(options: argparse.Namespace) -> int:
     """Do what the command line asks for."""
     return calibrate(options, Bench(options.config, options.state_dir, options.yes))
 
 
 def calibrate(options: argparse.Namespace, bench: Bench) -> int:
-    """Calibrate; return the exit code."""
+    """Calibrate; return the exit code. Raises ConfigError, Trouble and OSError."""
     try:
         return {
             "zero": _zero, "span": _span, "door": _door, "battery": _battery, "undo": _undo,
         }[options.what](options, bench)  # fmt: skip
-    except ConfigError as error:
-        complain_of(error)
-        return USAGE
-    except calibration.UnfitReadings as refusal:
-        complain(f"{options.sensor}: {_(CURES[refusal.why]).format(**refusal.values)}")
+    except calibration.UnfitReadings as error:
+        complain(f"{options.sensor}: {told(error)}")
     except PermissionError as error:
         complain(_("{file} may not be written: use sudo").format(file=error.filename))
-    except OSError as error:
-        complain(str(error))
-    except (CannotBe, Trouble) as error:
+    except CannotBe as error:
         complain(error)
     return FAILED
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from publisher.config import load
-from publisher.config.faults import ENDLESS
-from publisher.config.load import ConfigError, parse, text_of
+from publisher.config.faults import ENDLESS, ConfigError
+from publisher.config.load import parse, text_of
 from publisher.files import sync_directory, written
 from sensors.trouble import Trouble
 

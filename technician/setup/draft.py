@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from publisher.config.faults import Fault
-from publisher.config.load import ConfigError, parse, value_of
+from publisher.config.faults import ConfigError, Fault
+from publisher.config.load import parse, value_of
 from publisher.config.sections import SECTIONS
 from sensors.registry import DRIVERS, config_class
 from technician.setup.config_file import document, document_of

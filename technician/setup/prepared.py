@@ -6,8 +6,7 @@ the unit starts. A power cut at any step leaves the file where it is, and the ne
 
 from pathlib import Path
 
-from publisher.config.faults import TOO_LARGE, WRONG_PASSWORD, Fault, not_utf8
-from publisher.config.load import ConfigError
+from publisher.config.faults import TOO_LARGE, WRONG_PASSWORD, ConfigError, Fault, not_utf8
 from publisher.files import sync_directory, written
 from sensors.trouble import Trouble
 from technician import secrets

@@ -11,19 +11,20 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from publisher.config.faults import NO_TEXT, NOT_ONE_LINE, UNREADABLE, Fault
-from publisher.config.load import ConfigError, parse, value_of
+from publisher.config.faults import NO_TEXT, NOT_ONE_LINE, UNREADABLE, ConfigError, Fault
+from publisher.config.load import parse, value_of
 from sensors.hardware import Hardware
 from sensors.registry import DRIVERS, config_class
 from sensors.trouble import Trouble
 from technician import secrets
+from technician.arguments import add_config
 from technician.service import Service
 from technician.setup import config_file
 from technician.setup.dialogue import Cancelled, Dialogue, shown
 from technician.setup.draft import Draft
 from technician.setup.fitting import Fitting
 from technician.setup.questions import BATTERY, BROKER, QUESTIONS, TENT, Question, flag, usual
-from technician.terminal import DONE, FAILED, USAGE, complain, complain_of, say
+from technician.terminal import DONE, FAILED, USAGE, complain, say
 from technician.words import _, told
 from technician.words.printable import printable
 
@@ -32,6 +33,51 @@ NO_DRIVER = "none"
 #: The password's file, beside the configuration.
 PASSWORD = "password"
 _PASSWORD_FLAG = "--password-file"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    add_config(parser)
+    for name, text in (
+        ("id", _("the tent's id")), ("name", _("its name for people")), ("seats", _("people it is for")),
+        ("latitude", _("degrees north")), ("longitude", _("degrees east")),
+        ("region", _("ISO 3166-2 code of its region")), ("timezone", _("IANA name of its zone")),
+        ("host", _("the broker")), ("port", _("its TCP port")),
+        ("ca-file", _("its certificate authority")), ("username", _("this unit's user there")),
+    ):  # fmt: skip
+        parser.add_argument(f"--{name}", metavar=name.upper().replace("-", "_"), help=text)
+    parser.add_argument("--tls", action=argparse.BooleanOptionalAction, default=None,
+                        help=_("encrypt, and check the broker's certificate"))  # fmt: skip
+    parser.add_argument(
+        "--password-file", metavar="FILE",
+        help=_("take the broker's password from a file; - is standard input"),
+    )  # fmt: skip
+    parser.add_argument("--sensor", type=_sensor, action="append", default=[],
+                        metavar="NAME=DRIVER[,KEY=VALUE…]",
+                        help=_("fit a sensor, such as door=beams,outer_gpio=23,inner_gpio=24; "
+                               "NAME=none takes it out"))  # fmt: skip
+    parser.add_argument("--set", type=_assignment, action="append", default=[],
+                        metavar="SECTION.KEY=VALUE",
+                        help=_("set any other key, such as battery.capacity_ah=100"))  # fmt: skip
+    parser.add_argument("--no-search", action="store_true", help=_("do not look for devices"))
+    parser.add_argument("--yes", action="store_true",
+                        help=_("ask nothing: take flags and defaults"))  # fmt: skip
+    parser.add_argument("--dry-run", action="store_true", help=_("show, and change nothing"))
+    parser.add_argument("--prepared", type=Path, nargs="?", const=False, metavar="FILE",
+                        help=_("take over what lies prepared on the boot partition"))  # fmt: skip
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise argparse.ArgumentTypeError(_("{text} is not KEY=VALUE").format(text=repr(text)))
+    return key, value
+
+
+def _sensor(text: str) -> tuple[str, dict[str, str]]:
+    name, driver = _assignment(text)
+    driver, *keys = driver.split(",")
+    return name, {"driver": driver, **dict(map(_assignment, keys))}
 
 
 def run(options: argparse.Namespace, hardware: Hardware | None = None) -> int:
@@ -81,16 +127,12 @@ class _Setup:
         self._secret = ""
 
     def run(self) -> int:
-        """Return the exit code. Raises Cancelled."""
+        """Return the exit code. Raises Cancelled and ConfigError."""
         if (hindrance := self._hindrance()) is not None:
             complain(hindrance)
             return FAILED
-        try:
-            draft = self._begin()
-            before = draft.copy()
-        except ConfigError as error:
-            complain_of(error)
-            return USAGE
+        draft = self._begin()
+        before = draft.copy()
         given, fitted, faults = self._take_flags(draft)
         if not self._dialogue.is_asking:
             # What is missing is named before anything is searched for or stopped.

@@ -40,6 +40,7 @@ DECLARING: tuple[str, ...] = (
     "publisher.link.troubles",
     "publisher.store.troubles",
     "publisher.config.faults",
+    "publisher.rules.calibration",
     "publisher.rules.tent",
     "publisher.rules.zero",
     "publisher.unit.panel",

@@ -1,0 +1,47 @@
+"""The plain commands to the running unit: `headcount`, `report`, `identify`, `zero`, `serviced`."""
+
+import argparse
+
+from technician import client
+from technician.arguments import add_state_dir
+from technician.terminal import DONE, say
+from technician.words import _
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command that the parser is for takes."""
+    add_state_dir(parser)
+    match parser.get_default("command"):
+        case "headcount":
+            parser.add_argument("people", type=int)
+        case "identify":
+            parser.add_argument("seconds", type=int, nargs="?", default=30)
+        case "zero":
+            parser.add_argument("sensor", help=_("the sensor, such as generator or battery"))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Have the unit do it, and say what came of it. Raises ControlError."""
+    say(_done(options))
+    return DONE
+
+
+def _done(options: argparse.Namespace) -> str:
+    unit = options.state_dir
+    match options.command:
+        case "headcount":
+            people = client.headcount(unit, options.people)
+            return _("{people} people inside: noted").format(people=people)
+        case "report":
+            client.ask(unit, "report")
+            return _("a snapshot is on its way")
+        case "identify":
+            client.ask(unit, "identify", seconds=options.seconds)
+            return _("the lamp flashes fast for {seconds} s").format(seconds=options.seconds)
+        case "zero":
+            zero_a = f"{client.zero(unit, options.sensor):g}"
+            text = _("the zero of {sensor} is {zero} A now")
+            return text.format(sensor=options.sensor, zero=zero_a)
+        case _:
+            hours = f"{client.serviced(unit):g}"
+            return _("noted: the generator was serviced after {hours} hours").format(hours=hours)

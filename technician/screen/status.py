@@ -1,0 +1,32 @@
+"""`tentwatch status`: how the running unit does, once."""
+
+import argparse
+import json
+import sys
+
+from technician import client
+from technician.arguments import add_json, add_state_dir
+from technician.terminal import DONE, say
+
+#: Columns where it is not printed to a terminal.
+FILE_COLUMNS = 100
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    add_state_dir(parser)
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the tables, or one JSON document. Raises ControlError."""
+    status = client.status(options.state_dir)
+    if options.json:
+        say(json.dumps(status, ensure_ascii=False, indent=2))
+        return DONE
+    from rich.console import Console
+
+    from technician.screen.screen import status_screen
+
+    Console(width=None if sys.stdout.isatty() else FILE_COLUMNS).print(status_screen(status))
+    return DONE
