@@ -24,18 +24,19 @@ class Alerts:
 
     def __init__(self, standing: Iterable[str]) -> None:
         """Continue with the alerts that stood before."""
-        self._standing = frozenset(standing)
+        #: The alerts that stand.
+        self.standing = frozenset(standing)
         self._noticed: frozenset[str] = frozenset()
 
     def __contains__(self, alert: str) -> bool:
         """Say whether an alert stands."""
-        return alert in self._standing
+        return alert in self.standing
 
     def notice(self, noticed: Mapping[str, bool]) -> bool:
         """Take alerts that were noticed outside the tent's rules; return whether this is new."""
         raised = {name for name, on in noticed.items() if on}
         before = self._noticed
-        self._noticed = before - noticed.keys() | raised
+        self._noticed = before.difference(noticed) | raised
         return self._noticed != before
 
     def apply(self, own: Mapping[str, bool | None], others: Iterable[str]) -> Change | None:
@@ -43,16 +44,17 @@ class Alerts:
 
         Unknown is not well: an alert that stands stays while nobody can tell.
         """
-        standing = self._noticed.union(others)
-        own_standing = [alert for alert, on in own.items() if (alert in self if on is None else on)]
-        before, self._standing = self._standing, standing.union(own_standing)
-        if self._standing == before:
+        before = self.standing
+        own_standing = [name for name, on in own.items() if (name in before if on is None else on)]
+        standing = self._noticed.union(others, own_standing)
+        if standing == before:
             return None
-        return Change(sorted(self._standing - before), sorted(before - self._standing))
+        self.standing = standing
+        return Change(sorted(standing - before), sorted(before - standing))
 
     def as_list(self) -> list[str]:
         """Return the alerts that stand, in alphabetical order."""
-        return sorted(self._standing)
+        return sorted(self.standing)
 
 
 def is_low(

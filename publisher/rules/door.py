@@ -30,6 +30,7 @@ class Door:
         self._settings = settings
         self._totals = totals
         self._sensors = sensors
+        self._sensor = sensors.get("door")
         self._zone = zone
         self._passed_s = sensors.at_s  # when somebody last passed
         self.is_fitted = "door" in sensors
@@ -87,7 +88,8 @@ class Door:
     @property
     def is_obstructed(self) -> bool | None:
         """Whether something blocks the beams; None if unknown."""
-        obstructed = self._sensors.value("door", "obstructed")
+        sensor = self._sensor
+        obstructed = None if sensor is None else sensor.value("obstructed", self._sensors.at_s)
         return None if obstructed is None else bool(obstructed)
 
     @property

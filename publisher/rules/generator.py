@@ -177,15 +177,15 @@ class Engine:
         self._agreed: State | None = None
         self._agreeing = 0
         self._frequency: tuple[float, float] | None = None  # the last one: when, hertz
+        #: The alerts that stand; the service is not among them (`GeneratorSettings.service_due`).
+        self.alerts = self._standing()
 
     @property
     def running(self) -> bool | None:
         """Whether it runs; None where that is not known."""
         return None if self.state is State.UNKNOWN else self.state is State.RUNNING
 
-    @property
-    def alerts(self) -> frozenset[str]:
-        """The alerts that stand; the service is not among them (`GeneratorSettings.service_due`)."""
+    def _standing(self) -> frozenset[str]:
         standing = []
         if self._overload.on or self._overload_warning.on:
             standing.append(OVERLOAD if self._overload.on else OVERLOAD_WARNING)
@@ -226,6 +226,7 @@ class Engine:
         if read_s is not None and self.state is State.RUNNING:
             self._judge_load(read_s)
             self._judge_frequency(seen, power_w, read_s)
+        self.alerts = self._standing()
 
     # The state
 

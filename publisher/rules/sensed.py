@@ -165,6 +165,8 @@ class Sensors(dict[str, Sensed]):
         self._contacts = {name: self[f"{name}_line"] for name in self if f"{name}_line" in self}
         self._stale_after_s = stale_after_s
         self.at_s = now_s
+        #: The quality of each sensor as of the last `judge`.
+        self.qualities = tuple(sensor.quality for sensor in self.values())
 
     def judge(self) -> list[Happening]:
         """Judge every sensor as of `at_s`; return which have failed and which have recovered."""
@@ -175,6 +177,7 @@ class Sensors(dict[str, Sensed]):
             before = sensor.quality
             if sensor.judge(self.at_s) is not before:
                 happened += self._note_change(name, sensor)
+                self.qualities = tuple(sensor.quality for sensor in self.values())
         return happened
 
     def _note_change(self, name: str, sensor: Sensed) -> Iterator[Happening]:
@@ -193,10 +196,6 @@ class Sensors(dict[str, Sensed]):
             yield Happening("sensor_recovered", {"sensor": name})
         if failed or sensor.quality is Quality.OK:
             sensor.failed = failed
-
-    def qualities(self) -> tuple[Quality, ...]:
-        """Return the quality of each sensor."""
-        return tuple([sensor.quality for sensor in self.values()])
 
     def value(self, name: str, quantity: str) -> Value:
         """Return a value that may be shown now; None if there is none, or no such sensor."""

@@ -328,8 +328,8 @@ class Tent:
         return (
             self._supply.source,
             self._engine.running,
-            tuple(self.totals.alerts),
-            self._sensors.qualities(),
+            self._alerts.standing,
+            self._sensors.qualities,
             self.totals.estimated,
             self._calendar.today_s is not None,
             occupancy.people,
@@ -340,7 +340,7 @@ class Tent:
 
     def qualities(self) -> tuple[Quality, ...]:
         """Return how far each sensor can be believed, as of the last `apply` or `tick`."""
-        return self._sensors.qualities()
+        return self._sensors.qualities
 
     def sensors(self, now: Now) -> list[dict[str, Any]]:
         """Return the state of each sensor, for people (`docs/status.md`)."""

@@ -127,6 +127,10 @@ class Totals:
         """Engine hours of the generator since its last service."""
         return max(0.0, self.generator_s - (self.serviced_s or 0.0)) / 3600
 
+    def _charge_as_dict(self) -> dict[str, Any]:
+        charge = ((inner, getattr(self.charge, inner)) for inner in self.charge.__slots__)
+        return {inner: at for inner, at in charge if at != getattr(_FIRST, inner)}
+
     def as_dict(self) -> dict[str, Any]:
         """Return everything as plain values for JSON."""
         # By hand: `asdict` copies deeply, which a record a second feels.
@@ -136,8 +140,7 @@ class Totals:
         saved["day"] = {inner: getattr(day, inner) for inner in _OF_DAY}
         saved["undated"] = [span.as_list() for span in self.undated]
         # Most tents have a monitor, and every record writes this: only what is not as at first.
-        charge = ((inner, getattr(self.charge, inner)) for inner in self.charge.__slots__)
-        saved["charge"] = {inner: at for inner, at in charge if at != getattr(_FIRST, inner)}
+        saved["charge"] = {} if self.charge == _FIRST else self._charge_as_dict()
         saved["alerts"] = list(self.alerts)
         saved["zeros"] = dict(self.zeros)
         return saved
