@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from publisher.rules import alerts, generator
+from publisher.rules import alerts, engine_alerts
 from publisher.unit.board import Board
 from sensors.registry import DRIVERS, traits
 from technician.doctor.broker_check import STEPS
@@ -116,7 +116,7 @@ def alerts_of_the_agent() -> set[str]:
 
 
 def test_the_page_of_topics_has_every_alert_and_no_other(tmp_path: Path) -> None:
-    raised = alerts_of_the_agent() | set(alerts.OWN) | set(generator.ALERTS)
+    raised = alerts_of_the_agent() | set(alerts.OWN) | set(engine_alerts.ALERTS)
     raised |= set(Board(tmp_path, tmp_path).alerts)
     table = page("topics.md").partition("| alert | meaning |")[2].partition("\n\n")[0]
     rows = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)

@@ -17,7 +17,8 @@ from publisher.config.generator import (
     SERVICE_DUE,
     GeneratorSettings,
 )
-from publisher.rules.generator import ALERTS, Engine, Metered, State
+from publisher.rules.engine_alerts import ALERTS
+from publisher.rules.generator import Engine, Metered, State
 from publisher.rules.held import Held
 
 RATED_W = 5000.0
@@ -694,7 +695,7 @@ def test_a_meter_that_reads_often_is_judged_alike_and_remembers_no_more() -> Non
         values = {"voltage_v": 230.0, "power_w": 2000.0, "frequency_hz": hz}
         walk.reads(0.01, 0.01, **values)
     assert walk.alerts == {FUEL_SUSPECTED}
-    assert len(walk.engine._sinking._past) <= 121
+    assert len(walk.engine._alerts._fuel._past) <= 121
 
 
 # Fuel and load, with the engine model

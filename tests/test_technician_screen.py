@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 from rich.segment import Segment
 
-from publisher.rules import alerts, generator
+from publisher.rules import alerts, engine_alerts
 from sensors.reading import Quality
 from sensors.registry import SENSORS
 from technician.demo.options import Options
@@ -135,5 +135,5 @@ def test_every_word_of_the_contract_is_marked_for_the_catalogues() -> None:
     event = json.loads((schemas / "event.json").read_text(encoding="utf-8"))
     names = set(event["properties"]["event"]["enum"])
     names |= {*Quality, "mains", "generator", "battery", "none", "unknown", *SENSORS}
-    names |= alerts_of_the_agent() | set(alerts.OWN) | set(generator.ALERTS)
+    names |= alerts_of_the_agent() | set(alerts.OWN) | set(engine_alerts.ALERTS)
     assert {name.replace("_", " ") for name in names} <= set(_WORDS)
