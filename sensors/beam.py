@@ -1,4 +1,4 @@
-"""Driver: a door with one light beam, which sees people pass but not which way."""
+"""Driver: a door with one light beam, which counts people but not their direction."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ class Config:
 
 
 class Beam(Doorway):
-    """One beam; gives passed (people since the last reading), obstructed and blind_s.
+    """One beam; reports passed (people since the last reading), obstructed and blind_s.
 
-    Traffic only: half of it is no occupancy, since people come in and go out unevenly.
+    It counts traffic only. Half the traffic is not the occupancy, because entries and exits are uneven.
     """
 
     driver = "beam"
@@ -45,5 +45,5 @@ TRAITS = Traits(
 
 
 def decode(capture: bytes) -> Decoded:
-    """Return who passed in a capture, and when the door was obstructed."""
+    """Return the passages in a capture, and when the door was obstructed."""
     return Beam.decode(capture)

@@ -33,14 +33,14 @@ class Config:
     )
 
     def faults(self) -> list[tuple[str, Trouble]]:
-        """Return each fault that no single key shows."""
+        """Return each fault between several keys."""
         if self.outer_gpio == self.inner_gpio:
             return [("inner_gpio", Trouble(SAME_LINE))]
         return []
 
 
 class Beams(Doorway):
-    """Two beams; gives entered and left (people since the last reading), obstructed and blind_s."""
+    """Two beams; reports entered and left (people since the last reading), obstructed and blind_s."""
 
     driver = "beams"
     beams: ClassVar[Mapping[str, str]] = {
@@ -60,5 +60,5 @@ TRAITS = Traits(
 
 
 def decode(capture: bytes) -> Decoded:
-    """Return who came in and went out in a capture, and when the door was obstructed."""
+    """Return the passages in and out in a capture, and when the door was obstructed."""
     return Beams.decode(capture)

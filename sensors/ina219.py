@@ -47,11 +47,10 @@ CLIPPED = declare(
     concerns=SENSOR,
 )
 
-#: What its configuration register holds: after power-on; as this driver sets it up; and as its library
-#: does just before that.
+#: Values of the configuration register: after power-on; after the library's setup; after this driver's.
 _CONFIGURATIONS = {0x399F, 0x3EEF, *(configuration(gain) for gain in range(len(FULL_SCALE_V)))}
 
-#: The register library has one buffer for all chips, and each sensor has a thread of its own.
+#: A lock, because the register library has one buffer for all chips, and each sensor has its own thread.
 _registers = threading.Lock()
 
 
@@ -71,7 +70,7 @@ class Config:
     )
 
     def faults(self) -> list[tuple[str, Trouble]]:
-        """Return each fault that no single key shows."""
+        """Return each fault between several keys."""
         try:
             gain_for(self.max_current_a, self.shunt_ohms)
         except ValueError:
@@ -90,9 +89,9 @@ class Config:
 
 
 class Ina219:
-    """An INA219, read every `period_s`; gives current_a, voltage_v, power_w and uncorrected_a.
+    """An INA219, read every `period_s`; reports current_a, voltage_v, power_w and uncorrected_a.
 
-    The last is the current before zero and dead band, from which a zero can be found.
+    uncorrected_a is the current before zero and dead band, from which a zero can be found.
     """
 
     def __init__(self, config: Config, hardware: Hardware, clock: Monotonic) -> None:
@@ -113,7 +112,7 @@ class Ina219:
         self._chip: Any = None
 
     def set_zero(self, zero_a: float) -> None:
-        """Take `zero_a` for what it reads when no current flows; any thread may call it."""
+        """Set the reading without a current to `zero_a`; any thread may call it."""
         self._shunt = replace(self._shunt, zero_a=zero_a)
 
     def open(self) -> None:
@@ -123,7 +122,7 @@ class Ina219:
 
         class Chip(INA219):  # type: ignore[misc]  # the library carries no types
             configuration = UnaryStruct(0x00, ">H")  # the whole word at once, to read it back
-            bus_register = ROUnaryStruct(0x02, ">H")  # voltage and conversion ready in one go
+            bus_register = ROUnaryStruct(0x02, ">H")  # voltage and conversion-ready flag together
 
         self._bus = self._hardware.i2c(self._config.bus)
         try:
@@ -142,7 +141,7 @@ class Ina219:
         try:
             with _registers:
                 raw_bus, raw_shunt = chip.bus_register, chip.raw_shunt_voltage
-                # Read back last: a chip that restarted in between has spoilt the values above.
+                # Read back last: if the chip restarted in between, the values above are wrong.
                 found = chip.configuration
                 if found != self._configuration:
                     chip.configuration = self._configuration
@@ -185,9 +184,7 @@ def _is_it(word: Callable[[int], int | None]) -> bool:
     found = word(0x00)
     if found not in _CONFIGURATIONS:
         return False
-    calibration = word(
-        0x05
-    )  # its lowest bit is always 0; and a measurement would not be the same twice
+    calibration = word(0x05)  # its lowest bit is always 0; and measurements would differ
     return word(0x00) == found and calibration is not None and not calibration & 1
 
 
@@ -203,7 +200,7 @@ TRAITS = Traits(
 
 
 def decode(capture: bytes) -> Decoded:
-    """Return what the registers in a capture mean; bad are lines that make none, and restarts."""
+    """Return the figures of the registers in a capture; invalid lines and restarts count as bad."""
     shunt: Shunt | None = None
     frames: list[dict[str, float | None]] = []
     bad = 0

@@ -26,11 +26,11 @@ SILENT = declare(
 
 BAUD = 9600  # fixed by the BMS
 
-# Real seconds, both: the line is real however fast a simulation runs.
+# Both in real seconds: the line is real however fast a simulation runs.
 REPLY_S = 0.4  # it answers within 0.3 s
-REST_S = 0.1  # what still comes after something wrong comes soon
+REST_S = 0.1  # time to wait for the rest of wrong data
 
-#: The quantities of a reply to CELLS that are told; a capture holds each cell.
+#: The reported quantities of a reply to CELLS; a capture has each cell.
 _OF_CELLS = ("cell_min_v", "cell_max_v")
 
 
@@ -50,7 +50,7 @@ class Config:
 class Jbd:
     """A BMS, read every `period_s`: the pack's state, then its cells. Nothing is ever written to it.
 
-    Its figures are taken as sent; its current is positive while the battery charges.
+    Its figures are reported as sent; the current is positive while the battery charges.
     """
 
     def __init__(self, config: Config, hardware: Hardware, clock: Monotonic) -> None:
@@ -59,7 +59,7 @@ class Jbd:
         self._config = config
         self._clock = clock
         self._port = SerialPort(config.port, BAUD)
-        # One for all times: a bad line is as bad after it was opened anew.
+        # Kept across reopening: a bad line stays bad.
         self._replies = Replies()
         self._good_s = 0.0
 
@@ -71,8 +71,8 @@ class Jbd:
     def read(self) -> Sequence[Measurement]:
         """Ask the BMS; return the pack's figures and its lowest and highest cell.
 
-        Nothing is returned where a reply is missed: a BMS that slept does not hear the first
-        request. Raises SensorError where the port is gone, and after `silence_s` without a reply.
+        A missed reply returns nothing: a sleeping BMS misses the first request. Raises SensorError if
+        the port is gone, and after `silence_s` without a reply.
         """
         state = self._ask(STATE)
         flaw = self._replies.flaw
@@ -128,7 +128,7 @@ TRAITS = Traits(
 
 
 def decode(capture: bytes) -> Decoded:
-    """Return what a BMS said in a capture of its bytes; requests in between are passed over."""
+    """Return a BMS's figures in a capture of its bytes; requests in between are skipped."""
 
     def read(trust: Trust) -> Decoded:
         replies = Replies(trust)

@@ -25,9 +25,9 @@ SILENT = declare(
 
 BAUD = 9600  # fixed by the meter
 
-# Real seconds, both: the line is real however fast a simulation runs.
+# Both in real seconds: the line is real however fast a simulation runs.
 REPLY_S = 0.3  # it answers within 0.1 s
-REST_S = 0.1  # what still comes after something wrong comes soon
+REST_S = 0.1  # time to wait for the rest of wrong data
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ class Config:
 
 
 class Pzem004t:
-    """An AC meter, read every `period_s`. It is only ever asked for its measurements.
+    """An AC meter, read every `period_s`. The driver only ever requests its measurements.
 
     Its measuring side is powered by the AC that it measures, so a meter without AC does not answer.
-    That is not a fault of the port: each quantity is then told as unknown, with quality `fault`, and
-    nothing is raised. Whether the AC or the meter failed is for others to judge.
+    That is not a fault of the port: each quantity is then None with quality `fault`, and nothing is
+    raised. The tent's rules decide whether the AC or the meter failed.
     """
 
     def __init__(self, config: Config, hardware: Hardware, clock: Monotonic) -> None:
@@ -72,10 +72,10 @@ class Pzem004t:
         self._good_s = self._clock.now_s()
 
     def read(self) -> Sequence[Measurement]:
-        """Ask the meter; return its figures, or nothing where a reply is missed.
+        """Ask the meter; return its figures, or nothing for a missed reply.
 
-        After `silence_s` without a good reply each quantity is unknown. Raises SensorError where the
-        port is gone.
+        After `silence_s` without a good reply each quantity is unknown. Raises SensorError if the port
+        is gone.
         """
         figures = self._ask()
         now_s = self._clock.now_s()
@@ -126,7 +126,7 @@ TRAITS = Traits(
 
 
 def decode(capture: bytes) -> Decoded:
-    """Return what meters said in a capture of their bytes; requests in between are passed over."""
+    """Return meters' figures in a capture of their bytes; requests in between are skipped."""
     replies = Replies()
     frames = replies.feed(capture) + replies.end()
     return Decoded(frames, replies.bad)

@@ -1,6 +1,6 @@
-"""Which drivers there are: one table, name → module. A module holds `Config`, `decode` and `TRAITS`.
+"""The drivers: one table, name → module. A module has `Config`, `decode` and `TRAITS`.
 
-Modules are loaded when they are asked for: a unit has a few of the drivers.
+Modules are loaded when they are needed: a unit uses a few of the drivers.
 """
 
 from importlib import import_module
@@ -23,7 +23,7 @@ DRIVERS = {
 }
 
 #: The sensors that a tent can have; each is a section of the configuration. `mains_line` and
-#: `generator_line` are contacts beside a meter, which say whether the line is alive that it measures.
+#: `generator_line` are contacts beside a meter, which show whether the line that it measures is live.
 SENSORS = ("mains", "mains_line", "generator", "generator_line", "battery", "charger", "door")
 
 
@@ -54,6 +54,6 @@ def build(driver: str, config: Any, hardware: Hardware, clock: Monotonic) -> Dri
 
 
 def decode(driver: str, capture: bytes) -> Decoded:
-    """Return what a capture of a driver's device means. Raises KeyError for a name not in DRIVERS."""
+    """Decode a capture of a driver's device. Raises KeyError for a name not in DRIVERS."""
     decoded: Decoded = import_module(DRIVERS[driver]).decode(capture)
     return decoded

@@ -1,6 +1,6 @@
-"""What a driver's module declares beside its `Config` and its `decode`: TRAITS.
+"""A driver's traits, which its module declares as TRAITS beside its `Config` and its `decode`.
 
-The house knows drivers by these; no module but the registry has a driver's name.
+Other modules know drivers only by their traits; only the registry has their names.
 """
 
 import math
@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 from sensors.reading import Driver, Value
 from sensors.trouble import Kind
 
-#: What a device says, by quantity.
+#: A device's values by quantity.
 Figures = Mapping[str, Value]
 
 
 class Connection(Enum):
-    """How a device is connected; the value is the keys of its section that tell it from others."""
+    """A device's connection; the value is the keys of its section that distinguish it from others."""
 
     I2C = ("bus", "address")
     SERIAL = ("port",)
@@ -25,7 +25,7 @@ class Connection(Enum):
 
 
 class Speaks(NamedTuple):
-    """How setup recognises a device that speaks by itself."""
+    """How setup recognises a device that sends by itself."""
 
     baud: int
     #: Makes a parser: each call of it takes bytes and returns the figures that they complete.
@@ -35,7 +35,7 @@ class Speaks(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """How setup recognises a device that speaks when it is asked. Only a request to read will do."""
+    """How setup recognises a device that answers requests. The request must be one to read."""
 
     baud: int
     request: bytes
@@ -49,7 +49,7 @@ class Chip(NamedTuple):
 
     name: str
     addresses: range
-    #: Takes what reads a register of two bytes (None: no answer), and says whether it is this chip.
+    #: Takes a function that reads a register of two bytes (None: no answer); says whether it is this chip.
     is_it: Callable[[Callable[[int], int | None]], bool]
 
 
@@ -57,27 +57,27 @@ class Chip(NamedTuple):
 class Traits:
     """A driver's traits."""
 
-    #: Makes a driver that is not open yet, of its `Config`, the hardware and a clock.
+    #: Makes a closed driver from its `Config`, the hardware and a clock.
     driver: Callable[[Any, Any, Any], Driver]
-    #: The sensors that it can be → what setup calls the device there.
+    #: The sensors that it can be → setup's name of the device there.
     serves: Mapping[str, str]
     connection: Connection
-    #: The keys of its GPIO lines → what is connected to each.
+    #: The keys of its GPIO lines → the part connected to each.
     lines: Mapping[str, str] = field(default_factory=dict)
-    #: It measures an AC line, and lives on it: while the line is dead the device is silent.
+    #: It measures an AC line that also powers it: while the line is dead the device is silent.
     measures_ac: bool = False
-    #: It sees which way people go.
+    #: It sees the direction of people.
     tells_way: bool = False
     #: It measures a current on a shunt. Its zero can be found, and it does not know the charge. Its
     #: `Config` has shunt_ohms, max_current_a, zero_a, dead_band_a and reversed; its driver `set_zero`.
     on_shunt: bool = False
-    #: The highest voltage that it stands.
+    #: The highest voltage that it tolerates.
     most_v: float = math.inf
     #: The trouble of a device that does not answer at all.
     silent: Kind | None = None
-    #: What is wrong where some reads fail and others do not, if it can be nothing else.
+    #: The only possible trouble if some reads fail and others do not, or None.
     unsteady: Kind | None = None
-    #: How setup recognises it; the lines of GPIO are asked for.
+    #: How setup recognises it; for GPIO lines setup asks.
     speaks: Speaks | None = None
     answers: Answers | None = None
     chip: Chip | None = None

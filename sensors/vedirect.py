@@ -53,7 +53,7 @@ class Config:
 
 
 class VeDirect:
-    """A device that speaks about once a second, in text mode; its figures are taken as sent."""
+    """A device that sends about once a second, in text mode; its figures are reported as sent."""
 
     period_s = 0.0
 
@@ -62,7 +62,7 @@ class VeDirect:
         self._clock = clock
         self._port = SerialPort(config.port, BAUD)
         self.tap = no_tap
-        self._blocks = Blocks()  # one for all times: a bad line is as bad after it was opened anew
+        self._blocks = Blocks()  # kept across reopening: a bad line stays bad
         self._heard_s = 0.0
         self._good_s = 0.0
 
@@ -82,7 +82,7 @@ class VeDirect:
             self._heard_s = now_s
             for figures in self._blocks.feed(data):
                 found |= _present(figures)
-        if found:  # a block of history alone says nothing of how things are
+        if found:  # a block of history alone has no present values
             self._good_s = now_s
         port, silence_s = self._config.port, self._config.silence_s
         if now_s - self._heard_s > silence_s:
@@ -124,7 +124,7 @@ TRAITS = Traits(
 
 
 def decode(capture: bytes) -> Decoded:
-    """Return what the device said in a capture of its bytes."""
+    """Return the device's figures in a capture of its bytes."""
 
     def read(trust: Trust) -> Decoded:
         blocks = Blocks(trust)

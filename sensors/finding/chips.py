@@ -1,4 +1,4 @@
-"""Which chips answer on an I2C bus, where a sensor's chip can be.
+"""Finds the chips on an I2C bus, at the addresses where a sensor's chip can be.
 
 The registers below are those of the datasheets: TI SBOS547 (INA226), SBOS656 (INA260), SBOS576
 (INA3221), SLYS021 (INA228 and its family); NXP PCA9685, rev. 4, table 4.
@@ -24,7 +24,7 @@ DISTURBED = declare(
 )
 
 _CONFIGURATION = 0x00
-#: Texas Instruments, as their chips say it, and the registers of that and of the kind of chip.
+#: Texas Instruments' manufacturer id, and the registers of the manufacturer and of the kind of chip.
 _TI = 0x5449
 _OLDER, _NEWER = (0xFE, 0xFF), (0x3E, 0x3F)
 _OLDER_KINDS = {0x2260: "INA226", 0x2270: "INA260", 0x3220: "INA3221"}
@@ -33,7 +33,7 @@ _PCA9685 = {0x02: 0xE2, 0x05: 0xE0}
 
 
 class Found(NamedTuple):
-    """A chip at an address. Its name is empty where it is not known, its driver where there is none."""
+    """A chip at an address. An unknown chip has an empty name, one without a driver an empty driver."""
 
     bus: int
     address: int
@@ -60,9 +60,8 @@ def buses(root: Path) -> list[int]:
 def search(number: int, bus: I2CBus) -> list[Found]:
     """Return the chips on a bus, which is opened for this and closed by the caller.
 
-    Registers are read, none is written. A chip that a running service uses may be among them: each
-    reading is one transfer, which the kernel lets nobody come between. Raises SensorError where
-    the bus is disturbed.
+    It reads registers and writes none. A running service may use a chip at the same time: each reading
+    is one transfer, which the kernel does not interrupt. Raises SensorError if the bus is disturbed.
     """
     possible = addresses()
     with _locked(bus):
@@ -87,11 +86,10 @@ def _locked(bus: I2CBus) -> Iterator[None]:
 
 
 def _word(bus: I2CBus, address: int, register: int) -> int | None:
-    """Read a register of two bytes, the high one first; None where nothing answers.
+    """Read a register of two bytes, the high one first; None if nothing answers.
 
-    What is sent is the register's number alone. Register 0 is asked first: its number is no command
-    to any chip that is known to sit at these addresses. Others are asked only of what looks like the
-    chips that have them.
+    Only the register's number is sent. Register 0 is read first: its number is not a command to any
+    known chip at these addresses. Other registers are read only from chips that seem to have them.
     """
     said = bytearray(2)
     try:
@@ -102,7 +100,7 @@ def _word(bus: I2CBus, address: int, register: int) -> int | None:
 
 
 def _identify(bus: I2CBus, address: int) -> tuple[str, str]:
-    """Return a chip's name and its driver, each empty where it is not known."""
+    """Return a chip's name and its driver, each empty if unknown."""
     for driver, chip in _chips().items():
         if address in chip.addresses and chip.is_it(partial(_word, bus, address)):
             return chip.name, driver

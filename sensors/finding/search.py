@@ -1,6 +1,6 @@
-"""What is on a serial port: found out by listening, then by asking, with the drivers' own parsers.
+"""Finds the device on a serial port: first by listening, then by asking, with the drivers' own parsers.
 
-Nothing is sent but the requests to read that the drivers send, too.
+It sends only requests to read, the same as the drivers.
 """
 
 import threading
@@ -24,33 +24,33 @@ HANGS = declare(
     concerns=BUS,
 )
 
-#: A monitor speaks once a second, and we may have come in the middle of a block.
+#: Seconds to listen. A monitor sends once a second, and the first block may be incomplete.
 LISTEN_S = 2.5
-#: Whoever speaks is heard for longer: some blocks may be damaged, or hold no figures.
+#: Seconds to listen to a device that sends: some blocks may be damaged, or have no figures.
 LISTEN_LONGER_S = 5.0
-#: Each question is put so many times: a BMS that slept does not hear the first one.
+#: Number of times that each request is sent: a sleeping BMS misses the first one.
 ROUNDS = 2
-#: A port that takes longer than all of this hangs.
+#: A port whose search takes longer than this hangs.
 LONGEST_S = 12.0
-#: How often a search looks whether it has been given up.
+#: Seconds between two checks whether the search was cancelled.
 _LOOK_S = 0.1
 
 
 class State(Enum):
-    """What came of the search on a port."""
+    """The result of the search on a port."""
 
     RECOGNISED = auto()
     SILENT = auto()
-    GARBLED = auto()  # something speaks, and not in a way that is known here
+    GARBLED = auto()  # a device sends, but nothing that a driver knows
     BUSY = auto()  # another program has it
     FAILED = auto()
 
 
 @dataclass(frozen=True)
 class Heard:
-    """What was found on a port: by which driver it can be read, and as which sensors.
+    """A finding on a port: the driver that can read the device, and the sensors that it can be.
 
-    `figures` are some of those that the device gave; `trouble` says why a port failed.
+    `figures` are some of the device's values; `trouble` says why a port failed.
     """
 
     port: str
@@ -64,9 +64,9 @@ class Heard:
 def search(
     ports: Sequence[str], clock: Monotonic, tell: Callable[[Heard], None] = lambda _: None
 ) -> list[Heard]:
-    """Look at all ports side by side; `tell` hears of each as soon as it is known.
+    """Search all ports in parallel; call `tell` with each finding at once.
 
-    Returns what was found, in the order of `ports`.
+    Returns the findings in the order of `ports`.
     """
     found: dict[str, Heard] = {}
     news: SimpleQueue[Heard] = SimpleQueue()
@@ -87,7 +87,7 @@ def search(
             found[heard.port] = heard
             tell(heard)
     finally:
-        over.set()  # given up: the ports are let go of
+        over.set()  # cancelled: the ports are released
         for thread in threads:
             thread.join(2 * _LOOK_S)
     for port in ports:
@@ -98,7 +98,7 @@ def search(
 
 
 def recognise(port: str, clock: Monotonic, over: threading.Event) -> Heard:
-    """Listen on a port, then ask, each at one baud rate after the other; `over` ends it early."""
+    """Listen on a port, then ask, each at one baud rate after the other; `over` cancels it."""
     state = State.SILENT
     try:
         for attempt in _attempts():
@@ -126,7 +126,7 @@ def _attempts() -> Iterator[Callable[[str, Monotonic, threading.Event], Heard]]:
 def _listen(
     baud: int, possible: Mapping[str, Speaks], name: str, clock: Monotonic, over: threading.Event
 ) -> Heard:
-    """Wait for the devices that speak by themselves."""
+    """Wait for devices that send by themselves."""
     port = SerialPort(name, baud)
     parsers = {driver: speaks.parser() for driver, speaks in possible.items()}
     figures: dict[str, dict[str, Value]] = {}
@@ -157,7 +157,7 @@ def _listen(
 def _ask(
     baud: int, possible: Mapping[str, Answers], name: str, clock: Monotonic, over: threading.Event
 ) -> Heard:
-    """Put each driver's own question, more than once."""
+    """Send each driver's request, more than once."""
     port = SerialPort(name, baud)
     state = State.SILENT
     port.open()
