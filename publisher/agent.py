@@ -105,6 +105,7 @@ class Agent:
         now, boot = clock.now(), self._store.boot
         totals = usable(opened.totals, config, now, boot=boot)
         self.tent = Tent(config, now, totals, boot=boot, log=self._store.days())
+        self.tent.totals.day.estimated |= opened.is_old
         self._hour = Hour(now)
 
         self._software = software()

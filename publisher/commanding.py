@@ -221,7 +221,7 @@ class Commands:
         except Trouble as trouble:
             return refusal(trouble)
         if task.recorded:
-            self._unit.recorder.record(now)
+            self._record(now)
         return {"ok": True, **result}
 
     def _carry_out(self, command: Command, now: Now) -> None:
@@ -237,7 +237,12 @@ class Commands:
         if len(self._answers) > MAX_ANSWERS:
             self._answers.popitem(last=False)
         if is_done and task.recorded:
-            self._unit.recorder.record(now)
+            self._record(now)
+
+    def _record(self, now: Now) -> None:
+        """Store what a command has changed, in both places: a person relies on it."""
+        self._unit.recorder.record(now)
+        self._unit.store.back_up()
 
     def _refuse(self, request: Request, refused: Refused, now: Now) -> None:
         self.refused += 1

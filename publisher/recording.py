@@ -142,13 +142,13 @@ class Recorder:
 
         What is stored already is not written again: who asks every second must not wear the card.
         """
+        shown = self._tent.snapshot()
         if self.has_changed():
             self.record(now)
-            return
-        shown = self._tent.snapshot()
-        if _durable(shown) != _durable(self._recorded):
+        elif _durable(shown) != _durable(self._recorded):
             self._store.append(None, self._tent.totals.as_dict(), now)
             self._recorded = shown
+        self._store.back_up()
 
     def store_lines(self, lines: object, now: Now) -> None:
         """Store the visitor log's open lines before they are shown, as `store_shown` does."""
@@ -157,6 +157,7 @@ class Recorder:
         elif lines != self._lines:
             self._store.append(None, self._tent.totals.as_dict(), now)
         self._lines = lines
+        self._store.back_up()
 
     # The store's file
 

@@ -21,7 +21,7 @@ from tests.test_publisher_store import Unit, cut_power, failure, number, overwri
 
 
 def test_damage_in_any_place_costs_records_at_most_and_is_never_believed() -> None:
-    came = damage.run(every=331)
+    came = damage.run(every=997)
     outcomes = {outcome for found in came.values() for outcome in found}
     assert {"went on, nothing lost", "begun anew, something lost"} <= outcomes
     for where, found in came.items():
@@ -297,6 +297,7 @@ def test_a_second_place_that_cannot_be_written_is_told_once(
     assert unit.store.second_failure is None
     unit.totals["name"] = "x" * SLOT_BYTES
     unit.append()
+    unit.store.back_up()
     unit.append()
     trouble = unit.store.second_failure
     assert trouble is not None
@@ -309,7 +310,7 @@ def test_a_second_place_that_cannot_be_written_is_told_once(
     (tmp_path / LEDGER).unlink()
     (tmp_path / LEDGER).mkdir()
     unit.append()
-    unit.append()
+    unit.store.back_up()
     assert unit.store.second_failure is None
     assert (tmp_path / LEDGER).is_file()
     assert (tmp_path / f"{LEDGER}.odd-1").is_dir()
@@ -320,6 +321,7 @@ def test_odd_files_in_the_place_of_the_second_one_stop_nothing(tmp_path: Path) -
     (tmp_path / BOOT_FILE).mkdir()
     unit = Unit(tmp_path)
     unit.append()
+    unit.store.back_up()
     assert unit.store.second_failure is None
     (tmp_path / FILE).unlink()
     assert Unit(tmp_path, second=100).totals == {"n": 1}

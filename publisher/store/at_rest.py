@@ -45,7 +45,7 @@ class AtRest:
             self.close()
             raise self._unreadable(error) from error
         second = SecondPlace(directory).read()
-        if second is not None and second.count > self.ledger.count:
+        if second is not None and second.is_newer_than(self.ledger):
             self.ledger = second
 
     def close(self) -> None:

@@ -28,6 +28,8 @@ NEW_FILE = "tentwatch.db-new"
 BUSY_S = 0.5
 #: Damaged files that are kept, for whoever wants to know.
 MAX_SET_ASIDE = 3
+#: Of SQLite's log, and of each frame in it.
+LOG_HEADER_BYTES, FRAME_HEADER_BYTES = 32, 24
 #: Rows kept in memory while the file cannot be written.
 MEMORY_ROWS = 5000
 
@@ -149,6 +151,26 @@ class StoreFile:
     def is_in_place(self) -> bool:
         """Say whether the open file is still the one under its name. Raises nothing."""
         return self._identity is not None and _identity(self.path) == self._identity
+
+    def is_complete(self, db: sqlite3.Connection) -> bool:
+        """Say whether SQLite has read all that was written into its log, as after a kill.
+
+        From the first damaged frame on it passes over the log in silence: the file is whole then, and
+        lacks the last transactions. Frames that were written since the log was last begun have its
+        salts (https://www.sqlite.org/fileformat2.html#walformat). Raises nothing.
+        """
+        with contextlib.suppress(*FAULTS, OSError):
+            [(_, frames, _)] = db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            [(page_bytes,)] = db.execute("PRAGMA page_size")
+            with self.path.with_name(f"{FILE}-wal").open("rb") as log:
+                salts = log.read(LOG_HEADER_BYTES)[16:24]
+                log.seek(LOG_HEADER_BYTES + frames * (FRAME_HEADER_BYTES + page_bytes))
+                while header := log.read(FRAME_HEADER_BYTES):
+                    if len(header) < FRAME_HEADER_BYTES or header[8:16] == salts:
+                        return False
+                    log.seek(page_bytes, os.SEEK_CUR)
+                return bool(frames > 0)
+        return False
 
     def is_anothers(self) -> bool:
         """Say whether files belong to another user, which is no damage. Raises nothing."""

@@ -31,7 +31,7 @@ _HEAD_BYTES = 18
 
 @dataclass(slots=True)
 class Ledger:
-    """It is written with every record; of two, the one that was written more often is the newer."""
+    """It is written with every record."""
 
     count: int = 0  # how often it was written
     boot: int = 0
@@ -49,6 +49,13 @@ class Ledger:
     wall: str | None = None
     totals: dict[str, Any] | None = None
     schema: int = 0  # of the file that it goes with; 0 where it does not say so
+
+    def is_newer_than(self, other: "Ledger") -> bool:
+        """Say whether it was written later: in a later boot, or more often.
+
+        One that was never written, with a boot that older versions noted, is no ledger.
+        """
+        return self.count > 0 and (self.boot, self.count) > (other.boot, other.count)
 
     def text(self, **changed: Any) -> str:
         """Return it as JSON (ASCII), with some values changed; what we write is of our version."""
@@ -89,7 +96,7 @@ class SecondPlace:
 
     Two slots are written in turn, in place: a full disk allows it, and whatever is cut short, the
     other slot is whole. Only what must not be lost waits for the disk; the rest is the kernel's to
-    write when it likes (after half a minute, on Linux), so that a record costs no second flush.
+    write when it likes (after half a minute, on Linux).
     """
 
     def __init__(self, directory: Path) -> None:

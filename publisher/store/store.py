@@ -10,10 +10,13 @@ again after a crash, so it is numbered under a boot of its own.
 
 A file that is damaged is set aside; what can still be read of it and has a right checksum goes into
 a new one. The totals have a second place outside of the file (`publisher.store.ledger`); the newer of the
-two counts, whole, never a mix.
+two counts, whole, never a mix. The second place is written at the start and the stop, at the end of a day,
+when a person has seen the totals or changed them (`back_up`), every five minutes, and with every record
+while the file cannot be written. So the totals of a file that is lost may be five minutes old.
 """
 
 import logging
+import math
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -41,6 +44,8 @@ MAX_REFUSALS = 10
 IDS_PER_BOOT = 1 << 30
 #: Confirmed rows that may wait for the next record before they are deleted on their own.
 MAX_CONFIRMED = 500
+#: How far the totals' second place may be behind the file, in monotonic seconds.
+SECOND_PLACE_S = 300.0
 #: Connection numbers are set aside in blocks, so that a connection costs no write.
 CONN_BLOCK = 1000
 
@@ -49,12 +54,14 @@ class Opened(NamedTuple):
     """What opening the store found: the totals, and what there is to report.
 
     Totals are None where there never were any, and empty where they are lost or out of reach.
-    `lost` counts records that were to be sent and are nowhere any more, or are above the limits.
+    `lost` counts records that were to be sent and are nowhere any more, or are above the limits, as
+    far as is known: with `is_old`, totals and counts are of the second place, which was behind the file.
     """
 
     totals: dict[str, Any] | None
     power_cut: dict[str, Any] | None
     lost: int = 0
+    is_old: bool = False
 
 
 class Unread(NamedTuple):
@@ -90,6 +97,8 @@ class Store:
         self._ledger = Ledger()
         self._conn = 0  # the last one that was given
         self._boots: set[int] = set()  # numbers that this boot of the unit has had
+        self._backed_up = 0  # the count of the ledger in the second place
+        self._back_up_due_s = -math.inf
         self._reported = 0  # so many of the files set aside, the first ones, the caller knows
         self._now: Now | None = None
 
@@ -98,35 +107,37 @@ class Store:
         with self._lock:
             self._now = now
             second = self._second.read() or Ledger()
-            file = self._file
-            file.is_expected = second.boot > 0
-            found, failed = Ledger(), None
-            try:
-                self._outbox, found = file.load(second)
-            except (*FAULTS, *MISTAKES) as error:
-                failed = _note_mistake(error)
-            is_anew = bool(file.set_aside)
-            if not is_anew and not failed and not found.boot and file.is_expected:
-                log.error("%s was gone or empty: begun anew", file.path)
-                file.set_aside.append(None)
-                is_anew = True
-            before = found if found.boot and found.count >= second.count else second
-            ledger = self._ledger = replace(before)
+            found, failed = self._load(second)
+            is_anew = bool(self._file.set_aside)
+            is_in_file = not second.is_newer_than(found)
+            before = found if is_in_file else second
+            ledger = replace(before, count=max(found.count, second.count))
+            self._ledger = ledger
             self._take_note()
             totals = ledger.totals
             if totals is None and (is_anew or failed):
                 totals = {}
+            is_old = bool(is_anew or failed) and not is_in_file and not before.clean
             if failed:
                 self._fail(failed, second)  # which takes a fresh boot
             else:
                 assert self._outbox is not None
                 ledger.dropped += max(0, (ledger.rows or 0) - self._outbox.rows)
+                is_same_boot = ledger.boot_id == boot_id and not is_anew
+                if (
+                    is_same_boot
+                    and not before.clean
+                    and not self._file.is_complete(self._outbox.db)
+                ):
+                    # The last transactions are lost, and the second place may not know of them either:
+                    # what was numbered in them must not be numbered again.
+                    is_old, is_same_boot = True, False
                 # The second place knows the highest boot: a damaged file may be old, and one that
                 # is whole knows nothing of a run that ended while it worked in memory.
                 known = max(found.boot, second.boot)
                 if not second.boot and (is_anew or not known):
                     ledger.boot = boots.fresh_boot(known, now)
-                elif is_anew or ledger.boot_id != boot_id or second.boot > found.boot:
+                elif not is_same_boot or second.boot > found.boot:
                     ledger.boot = boots.next_boot(known)
                 if ledger.boot != known:
                     ledger.seq = ledger.conn = 0
@@ -139,7 +150,19 @@ class Store:
             self._ledger.clean = False
             cut = self._ledger.cut
             self._write(now, None, sync=True)
-            return Opened(totals, cut, self._ledger.dropped - before.dropped)
+            return Opened(totals, cut, self._ledger.dropped - before.dropped, is_old)
+
+    def _load(self, second: Ledger) -> tuple[Ledger, Exception | None]:
+        """Open the file; return its ledger, blank where there is none, and why it cannot be used."""
+        self._file.is_expected = second.boot > 0
+        try:
+            self._outbox, found = self._file.load(second)
+        except (*FAULTS, *MISTAKES) as error:
+            return Ledger(), _note_mistake(error)
+        if not self._file.set_aside and not found.boot and self._file.is_expected:
+            log.error("%s was gone or empty: begun anew", self._file.path)
+            self._file.set_aside.append(None)
+        return found, None
 
     @property
     def failure(self) -> StoreTrouble | None:
@@ -197,6 +220,12 @@ class Store:
         with self._lock:
             self._ledger.totals = totals
             return self._write(now, records, {"days": days, "answers": answers})
+
+    def back_up(self) -> None:
+        """Bring the totals' second place up to date: a person has seen the totals, or changed them."""
+        with self._lock:
+            if self._outbox is not None and self._backed_up < self._ledger.count:
+                self._write_second_place(sync=False)
 
     def days(self, since: str = "") -> list[tuple[str, str]]:
         """Return the visitor log from the day `since` (ISO) on, oldest first: (date, JSON)."""
@@ -348,20 +377,29 @@ class Store:
 
     def _commit(self, new: list[Row], beside: Beside, *, sync: bool = False) -> None:
         assert self._now is not None and self._outbox is not None, "the store is not open"
-        ledger = self._ledger
+        before = self._ledger
         ledger = self._at(
             self._now,
             replace(
-                ledger,
-                seq=ledger.seq + len(new),
-                cut=None if new else ledger.cut,
-                set_aside=ledger.set_aside[self._reported :] if new else ledger.set_aside,
+                before,
+                seq=before.seq + len(new),
+                cut=None if new else before.cut,
+                set_aside=before.set_aside[self._reported :] if new else before.set_aside,
             ),
         )
         self._boots.add(ledger.boot)
         self._ledger = self._outbox.commit(ledger, new, self._now, self._boots, beside)
         self._reported = 0 if new else self._reported
-        self._keep(sync=sync)
+        has_reported = new and (before.cut is not None or before.set_aside != ledger.set_aside)
+        if (
+            sync
+            or self._out_of_reach is not None
+            or self._second.failure is not None
+            or has_reported
+            or beside.get("days")
+            or self._now.monotonic_s >= self._back_up_due_s
+        ):
+            self._write_second_place(sync=sync)
         self._file.is_expected |= self._out_of_reach is None
 
     @staticmethod
@@ -375,10 +413,13 @@ class Store:
             wall=now.wall.isoformat() if is_certain and now.wall is not None else ledger.wall,
         )
 
-    def _keep(self, *, sync: bool) -> None:
-        """Write the ledger into its second place."""
+    def _write_second_place(self, *, sync: bool) -> None:
+        assert self._now is not None, "the store is not open"
         in_file = 0 if self._out_of_reach is None else self._out_of_reach.rows
         self._second.write(self._ledger.text(rows=(self._ledger.rows or 0) + in_file), sync=sync)
+        if self._second.failure is None:
+            self._backed_up = self._ledger.count
+            self._back_up_due_s = self._now.monotonic_s + SECOND_PLACE_S
 
     # Failure
 
@@ -395,6 +436,7 @@ class Store:
             found.take_over(lost)
             self._outbox = found
             self._second.close()  # it may be gone, too
+            self._back_up_due_s = -math.inf
         self._take_note()
 
     def _fail(self, error: Exception, stand_in: Ledger | None = None) -> OutOfReach:
@@ -429,7 +471,7 @@ class Store:
             memory_from=memory.next_id,
             stand_in=stand_in,
         )
-        self._keep(sync=True)
+        self._write_second_place(sync=True)
         return self._out_of_reach
 
     def _try_file(self, now: Now, damage: str | None) -> Unread | None:
@@ -462,7 +504,7 @@ class Store:
         self._ledger, self._boots = ledger, boots_had
         file.is_expected = True
         self._second.close()  # it may have gone with the file
-        self._keep(sync=True)
+        self._write_second_place(sync=True)
         return unread
 
     def _reconciled(self, loaded: Loaded, away: OutOfReach) -> tuple[Unread | None, Ledger]:

@@ -62,8 +62,8 @@ systemctl is-system-running --wait || true
 systemctl stop tentwatch
 mkdir /run/unit /run/state
 cp -r "$(/opt/tentwatch/bin/python -c 'import publisher; print(publisher.__path__[0])')" /run/unit
-sed -i 's/synchronous = FULL/synchronous = {synchronous}/' /run/unit/publisher/store/store.py
-grep -q 'synchronous = {synchronous}' /run/unit/publisher/store/store.py
+sed -i 's/synchronous = FULL/synchronous = {synchronous}/' /run/unit/publisher/store/file.py
+grep -q 'synchronous = {synchronous}' /run/unit/publisher/store/file.py
 mount -o noatime /dev/disk/by-id/virtio-state /run/state
 cd /host
 PYTHONPATH=/run/unit /opt/tentwatch/bin/python -m tests.vm.cut_guest \\
