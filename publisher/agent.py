@@ -44,6 +44,9 @@ from sensors.trouble import Trouble
 log = logging.getLogger("tentwatch.agent")
 
 TICK_S = 1.0
+#: The loop waits this much longer for what is due, so that sensors that read at the same moment wake it:
+#: one turn for both.
+SLACK_S = 0.005
 WATCHDOG_S = 5.0
 #: `about` is sent again for its counts: soon after the start, then at this interval.
 FIRST_ABOUT_S, ABOUT_S = 60.0, 3600.0
@@ -221,7 +224,7 @@ class Agent:
             self._shut_down()
 
     def _turn(self) -> None:
-        due_s = min(self._tick_due_s, self._recorder.due_s())
+        due_s = min(self._tick_due_s, self._recorder.due_s()) + SLACK_S
         arrived = self._inbox.take(self._clock.real_s(due_s - self._clock.now_s()))
         now = self._clock.now()
         for news in arrived:

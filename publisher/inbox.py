@@ -11,9 +11,14 @@ from sensors.reading import Reading
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What a sensor has read."""
+    """What a sensor has read, or several sensors together."""
 
     readings: Sequence[Reading]
+
+    def has_sensor_of(self, other: "Heard") -> bool:
+        """Say whether both have readings of one sensor; of two of these the rules must see each."""
+        sensors = {reading.sensor for reading in self.readings}
+        return any(reading.sensor in sensors for reading in other.readings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,10 @@ class Inbox:
         self._queue.put(news)
 
     def take(self, wait_s: float = 0.0) -> list[News]:
-        """Return all that is there; wait up to `wait_s` real seconds for the first."""
+        """Return all that is there; wait up to `wait_s` real seconds for the first.
+
+        What different sensors have read in one go is one piece of news: the rules run once for it.
+        """
         found: list[News] = []
         try:
             if wait_s > 0:
@@ -71,4 +79,16 @@ class Inbox:
                 found.append(self._queue.get_nowait())
         except Empty:
             self.most = max(self.most, len(found))
-            return found
+            return _joined(found)
+
+
+def _joined(arrived: list[News]) -> list[News]:
+    """Return news in which readings of different sensors that follow each other are one piece."""
+    found: list[News] = []
+    for news in arrived:
+        last = found[-1] if found else None
+        if isinstance(news, Heard) and isinstance(last, Heard) and not last.has_sensor_of(news):
+            found[-1] = Heard((*last.readings, *news.readings))
+        else:
+            found.append(news)
+    return found
