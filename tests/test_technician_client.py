@@ -18,7 +18,7 @@ from publisher.unit.hour import LastHour
 from sensors.simulated.hardware import SimulatedHardware
 from technician import cli, client
 from technician.client import Refusal
-from technician.doctor.doctor import examine
+from technician.doctor.examination import examine
 from technician.terminal import FAILED
 from technician.words import told
 from tests.conftest import Unit, all_well, wait_for

@@ -41,8 +41,8 @@ from publisher.store.store import Store
 from sensors.simulated.hardware import I2C_ADDRESS, SHUNT_OHMS, SimulatedHardware
 from sensors.simulated.jbd import Bms
 from sensors.simulated.pzem004t import Line, Meter
-from technician.doctor import broker_check, doctor, machine, probe
-from technician.doctor.doctor import Report, examine
+from technician.doctor import broker_check, doctor, examination, machine, probe
+from technician.doctor.examination import Report, examine
 from technician.doctor.findings import Finding
 from technician.service import Service
 from tests.conftest import Broker, wait_for
@@ -445,7 +445,7 @@ def patience() -> Iterator[None]:
         patch.setattr(probe, "LONGEST_S", 20.0)
         patch.setattr(broker_check, "STEP_S", 20.0)
         patch.setattr(broker_check, "LIMIT_S", 60.0)
-        patch.setattr(doctor, "PATIENCE_S", 60.0)
+        patch.setattr(examination, "HANGS_S", 60.0)
         patch.setattr(control, "TIMEOUT_S", 20.0)
         yield
 

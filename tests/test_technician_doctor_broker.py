@@ -17,7 +17,7 @@ from sensors.simulated.hardware import SimulatedHardware
 from technician.demo.demo import configuration
 from technician.doctor import broker_check
 from technician.doctor.broker_check import Way
-from technician.doctor.doctor import examine
+from technician.doctor.examination import examine
 from technician.doctor.findings import Finding
 from tests.conftest import Broker, Subscriber, Unit, is_connected, trouble_of, wait_for
 from tests.test_publisher_broker_rules import TENT, Centre, chapters

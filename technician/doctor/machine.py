@@ -311,13 +311,8 @@ def secrets(broker: BrokerSettings) -> Iterator[Finding]:
             return
     faults = exposed(broker)
     if faults:
-        file = getattr(broker, faults[0][0].partition(".")[2])
-        yield failure(
-            key,
-            marked("{file} can be read by others than its owner"),
-            marked("sudo chmod 600 {file}"),
-            file=file,
-        )
+        _key, trouble = faults[0]
+        yield of_trouble(key, trouble.kind, trouble.values)
     elif goes_in_the_clear(broker):
         yield warning(
             key,
