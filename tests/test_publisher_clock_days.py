@@ -258,7 +258,7 @@ def test_a_span_that_cannot_be_is_left_out(wrong: Any) -> None:
 
 def test_a_part_and_the_rest_are_the_whole() -> None:
     whole = day.Counts(entered=7, left=1, passed=3, peak=5, mains_s=100.0)
-    taken = whole.part(0.3)
+    taken = whole.take_share(0.3)
     assert (taken.entered + whole.entered, taken.left + whole.left) == (7, 1)
     assert (taken.entered, taken.mains_s, taken.peak, whole.peak) == (2, 30.0, 5, 5)
 
@@ -542,8 +542,8 @@ def test_spans_and_lines_of_the_version_before_are_read_without_outages() -> Non
 
 def test_a_part_of_outages_and_the_rest_are_the_whole() -> None:
     whole = day.Counts(outages=5)
-    taken = whole.part(0.4)
+    taken = whole.take_share(0.4)
     assert (taken.outages, whole.outages) == (2, 3)
     whole.add(taken)
-    whole.less(day.Counts(outages=4))
+    whole.subtract(day.Counts(outages=4))
     assert whole.outages == 1

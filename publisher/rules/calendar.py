@@ -115,16 +115,16 @@ class Calendar:
         """Return today's line so far, and one of the counts without a day; None where there is none."""
         return self._totals.open_lines(self._zone, **self._fitted)
 
-    def _keep_line(self, kept: Day, *, told: bool) -> dict[str, Any]:
+    def _keep_line(self, kept: Day, *, reported: bool) -> dict[str, Any]:
         line = day.line(kept, self._zone, **self._fitted)
-        self._log[kept.date] = self._new_lines[kept.date] = json.dumps({**line, "told": told})
+        self._log[kept.date] = self._new_lines[kept.date] = json.dumps({**line, "told": reported})
         return line
 
     def _line_of(self, date: str) -> dict[str, Any] | None:
         """Return the day's line in the visitor log; None if there is none that makes sense."""
         return day.read_line(self._log.get(date, ""), date)
 
-    def _was_told(self, date: str) -> bool:
+    def _was_reported(self, date: str) -> bool:
         line = self._line_of(date)
         return line is not None and line.get("told") is True
 
@@ -180,7 +180,7 @@ class Calendar:
             # The step that began this day is undone: what was counted since is of the day before.
             moved, self._is_leap = before, False
         else:  # one of the two clocks was wrong, and nobody can tell which: each day keeps its own
-            self._keep_line(before, told=self._was_told(before.date))
+            self._keep_line(before, reported=self._was_reported(before.date))
         self._totals.day = self._open_day(today, people)
         self._totals.day.estimated |= self.was_set
         if moved is not None:
@@ -194,9 +194,9 @@ class Calendar:
 
     def _close_day(self, closed: Day) -> list[Happening]:
         """Put a day into the visitor log and report it; again only if it says something else."""
-        again = self._was_told(closed.date)
+        again = self._was_reported(closed.date)
         earlier = self._line_of(closed.date)
-        line = self._keep_line(closed, told=True)
+        line = self._keep_line(closed, reported=True)
         if again and earlier is not None and not day.differ(earlier, line):
             return []
         return [Happening("day_closed", {**line, "again": again})]

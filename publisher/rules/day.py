@@ -1,7 +1,7 @@
-"""Days in the tent's zone: which one it is, and to which one a count belongs that was made undated.
+"""Days in the tent's zone, their lines of the visitor log, and counts whose day is not known yet.
 
-Pure. A unit has no clock chip: what it counts after a boot, before its clock is set, has an uptime
-and no date. Spans keep such counts until the time of day is certain, and then go to their days.
+A unit has no clock chip: what it counts after a boot, before its clock is set, has an uptime and no
+date. Spans keep such counts until the time of day is certain. Then they go to their days.
 """
 
 import math
@@ -15,31 +15,31 @@ from zoneinfo import ZoneInfo
 from publisher.clock import FIRST_YEAR, YEAR_LIMIT
 from sensors.json_in import parsed
 
-#: What is undated is kept in pieces so long at first, so that little is torn apart by a midnight.
+#: Length of a span at first: with short spans little is divided at a midnight.
 SPAN_S = 900.0
-#: More pieces than these are joined, the shortest first: a record a second carries them all.
+#: The most spans: beyond it the shortest are joined, because every record saves them all.
 MOST_SPANS = 24
-#: All that is undated lasts less than this, in seconds: ten years.
+#: All spans together are shorter than this: ten years.
 LONGEST_UNDATED_S = 3.2e8
 
-#: Hours that differ by no more than this are no reason to tell a day again.
-TOLD_DIFFERENCE_H = 0.1
+#: A day is not reported again because of hours that differ by no more than this.
+REPORTED_DIFFERENCE_H = 0.1
 
 PEOPLE = ("entered", "left", "passed")
 SECONDS = ("mains_s", "generator_s", "battery_s")
-#: What comes in whole numbers.
+#: Counts in whole numbers.
 WHOLE = (*PEOPLE, "outages")
-#: The order in which a span is saved; of the last, which earlier versions lack, only what is not 0.
-_OF_SPAN = (*PEOPLE, "peak", *SECONDS, "boot", "begin_s", "end_s", "outages")
-#: Larger saved numbers than JSON readers hold exactly are damage.
+#: The order in which a span is saved. The last one, which earlier versions lack, is saved if not 0.
+_SPAN_FIELDS = (*PEOPLE, "peak", *SECONDS, "boot", "begin_s", "end_s", "outages")
+#: JSON readers hold larger numbers inexactly; in what was saved they are damage.
 LARGEST = 1 << 53
 
 
 @dataclass(slots=True)
 class Counts:
-    """What is counted: people, seconds of each kind of power, and how often mains was lost.
+    """People, seconds of each kind of power, and how often mains was lost.
 
-    `peak` is the most people at once.
+    `peak` is the largest number of people inside at once.
     """
 
     entered: int = 0
@@ -57,13 +57,13 @@ class Counts:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.peak = max(self.peak, other.peak)
 
-    def less(self, known: "Counts") -> None:
-        """Take off what is known already, as far as there is so much."""
+    def subtract(self, known: "Counts") -> None:
+        """Subtract what is known already; no count falls below 0."""
         for name in (*WHOLE, *SECONDS):
             setattr(self, name, max(0, getattr(self, name) - getattr(known, name)))
 
-    def part(self, share: float) -> "Counts":
-        """Take a share (0 to 1) out of these counts and return it: the two make the whole."""
+    def take_share(self, share: float) -> "Counts":
+        """Move a share (0 to 1) out of these counts and return it."""
         taken = Counts(peak=self.peak)
         for name in (*WHOLE, *SECONDS):
             whole = getattr(self, name)
@@ -75,15 +75,15 @@ class Counts:
 
 @dataclass(slots=True)
 class Day(Counts):
-    """One day's line of the visitor log; `date` is the tent's own, empty until it is known."""
+    """The counts of one day; `date` is in the tent's zone, and empty until it is known."""
 
     date: str = ""
-    estimated: bool = False  # it is not certain that all of this, and no more, was on this day
+    estimated: bool = False  # some of it may belong to another day, or some may be missing
 
 
 @dataclass(slots=True)
 class Span(Counts):
-    """What was counted between two uptimes of a boot, while the date was not known."""
+    """Counts between two uptimes of a boot, while the date was not known."""
 
     boot: int = 0
     begin_s: float = 0.0
@@ -91,10 +91,10 @@ class Span(Counts):
 
     @classmethod
     def restore(cls, saved: object) -> Self | None:
-        """Build a span from `as_list`; None where it cannot be one."""
-        if not isinstance(saved, list) or not 0 <= len(_OF_SPAN) - len(saved) <= 1:
+        """Build a span from `as_list`; None where that is not possible."""
+        if not isinstance(saved, list) or not 0 <= len(_SPAN_FIELDS) - len(saved) <= 1:
             return None
-        values = dict(zip(_OF_SPAN, saved, strict=False))
+        values = dict(zip(_SPAN_FIELDS, saved, strict=False))
         for name, value in values.items():
             declared = cls.__dataclass_fields__[name]
             kinds = (int, float) if type(declared.default) is float else (int,)
@@ -105,7 +105,7 @@ class Span(Counts):
 
     @classmethod
     def restore_all(cls, saved: object) -> list[Self]:
-        """Build spans from a list of `as_list`, without those that cannot be."""
+        """Build spans from a list of `as_list`; leave out those that are damaged."""
         found: list[Self] = []
         length_s = 0.0
         for one in saved if isinstance(saved, list) else ():
@@ -119,16 +119,16 @@ class Span(Counts):
 
     def as_list(self) -> list[float]:
         """Return plain values for JSON."""
-        # By hand: a record a second feels two dozen of them.
+        # Written out, because every record saves up to two dozen of them.
         people = self.entered, self.left, self.passed, self.peak
         power = round(self.mains_s, 3), round(self.generator_s, 3), round(self.battery_s, 3)
         saved = [*people, *power, self.boot, round(self.begin_s, 3), round(self.end_s, 3)]
-        # An earlier version, which takes a longer list for damage, can read it where it may.
+        # An earlier version takes a longer list for damage: so it can read most of them.
         return [*saved, self.outages] if self.outages else saved
 
 
 class Piece(NamedTuple):
-    """Counts that have found their day. `sure` is False where it could have been another one."""
+    """Counts with their day. `sure` is False if it could have been another day."""
 
     date: str
     counts: Counts
@@ -144,12 +144,12 @@ class Bounds(NamedTuple):
 
     @property
     def length_s(self) -> float:
-        """Seconds that the day has: 23, 24 or 25 hours' worth, in some zones others."""
+        """The length of the day in seconds: 23, 24 or 25 hours, in some zones others."""
         return (self.ends - self.begins).total_seconds()
 
 
 def is_date(text: str) -> bool:
-    """Say whether a text is a date, as ISO writes it, that can be reckoned with."""
+    """Say whether a text is an ISO date in the years that are believed."""
     try:
         found = date.fromisoformat(text)
     except ValueError:
@@ -158,7 +158,7 @@ def is_date(text: str) -> bool:
 
 
 def bounds(day: date, zone: ZoneInfo) -> Bounds:
-    """Return when a day begins and ends; where a clock skips midnight, with the first instant after."""
+    """Return when a day begins and ends: at midnight, or at the next instant if a clock skips it."""
     begins, ends = (
         datetime(at.year, at.month, at.day, tzinfo=zone).astimezone(UTC)
         for at in (day, day + timedelta(days=1))
@@ -167,7 +167,7 @@ def bounds(day: date, zone: ZoneInfo) -> Bounds:
 
 
 def day_at(wall: datetime, zone: ZoneInfo) -> Bounds:
-    """Return the day at an instant. Clocks that are set back over midnight do not begin it again."""
+    """Return the day at an instant. A clock that is set back over midnight does not repeat a day."""
     today = bounds(wall.astimezone(zone).date(), zone)
     if wall < today.ends:
         return today
@@ -175,9 +175,9 @@ def day_at(wall: datetime, zone: ZoneInfo) -> Bounds:
 
 
 def extend(spans: list[Span], boot: int, from_s: float, until_s: float, peak: int) -> Span:
-    """Return the span that holds what is counted at the uptime `until_s` of this boot.
+    """Return the span for counts at the uptime `until_s` of this boot; add one to `spans` if need be.
 
-    `from_s` is where the time that is counted for begins.
+    The time that is booked with these counts begins at the uptime `from_s`.
     """
     span = spans[-1] if spans and spans[-1].boot == boot else None
     if span is None or until_s < span.end_s or until_s - span.begin_s > SPAN_S:
@@ -189,9 +189,9 @@ def extend(spans: list[Span], boot: int, from_s: float, until_s: float, peak: in
 
 
 def _join(spans: list[Span], boot: int) -> None:
-    """Join neighbours, the shortest pair first, until few enough are left; the last stays open.
+    """Join neighbours, the shortest pair first, until MOST_SPANS are left; the last one stays open.
 
-    Of earlier boots that were never dated only the length counts.
+    Of spans of earlier boots only the length counts.
     """
     while len(spans) > MOST_SPANS:
         pairs = [
@@ -208,12 +208,12 @@ def _join(spans: list[Span], boot: int) -> None:
 def dated(
     spans: Sequence[Span], boot: int, began: datetime, last: datetime | None, zone: ZoneInfo
 ) -> Iterator[Piece]:
-    """Yield what spans hold, by day, in order of time.
+    """Yield the counts of spans by day, in order of time.
 
-    `began` is the time of day at uptime 0 of this boot: its own spans have their times by it. Spans
-    of earlier boots lie between `last`, the last certain time before them (None: there was none),
-    and `began`. Where that is one day it is theirs; otherwise they are laid out from `last` on, as
-    early as they can have been, and every day that they may have touched says that it is not sure.
+    `began` is the time of day at uptime 0 of this boot, which dates its own spans. Spans of earlier
+    boots lie between `last`, the last certain time before them (None: there was none), and `began`. If
+    that is a single day, it is theirs. Otherwise they are laid out from `last` on, as early as
+    possible, and every day that they may have touched is not sure.
     """
     adrift = [span for span in spans if span.boot != boot]
     if adrift:
@@ -241,16 +241,16 @@ def dated(
 def _by_day(
     counts: Counts, begin: datetime, end: datetime, zone: ZoneInfo, *, sure: bool
 ) -> Iterator[Piece]:
-    """Cut counts at each midnight, as if they had come evenly."""
+    """Divide counts at each midnight, as if they had come evenly."""
     while end > (today := day_at(begin, zone)).ends:
         sure = False
-        yield Piece(today.date, counts.part((today.ends - begin) / (end - begin)), sure)
+        yield Piece(today.date, counts.take_share((today.ends - begin) / (end - begin)), sure)
         begin = today.ends
     yield Piece(today.date, counts, sure)
 
 
 def line(day: Day, zone: ZoneInfo, *, both_ways: bool, mains: bool) -> dict[str, Any]:
-    """Return a day as the contract's `day_closed` tells it; no hours are more than the day had.
+    """Return a day as the contract's `day_closed` reports it; no hours exceed the day's length.
 
     `both_ways` says whether the door tells which way people go, `mains` whether mains is watched.
     """
@@ -271,7 +271,7 @@ def line(day: Day, zone: ZoneInfo, *, both_ways: bool, mains: bool) -> dict[str,
 
 
 def from_line(line: dict[str, Any]) -> Day:
-    """Return the day that a line of the visitor log tells of, to be gone on with."""
+    """Return the day of a line of the visitor log, so that counting can continue."""
     entered, left = line.get("entered") or 0, line.get("left") or 0
     return Day(
         entered=entered,
@@ -288,7 +288,7 @@ def from_line(line: dict[str, Any]) -> Day:
 
 
 def read_line(text: str, date: str) -> dict[str, Any] | None:
-    """Return a saved line of the visitor log; None where it is none of this date that makes sense."""
+    """Return a saved line of the visitor log; None if it is damaged or of another date."""
     try:
         line = parsed(text)
         found = from_line(line)
@@ -300,11 +300,11 @@ def read_line(text: str, date: str) -> dict[str, Any] | None:
 
 
 def differ(earlier: dict[str, Any], line: dict[str, Any]) -> bool:
-    """Say whether two lines of one date tell a reader different things, seconds left aside."""
+    """Say whether two lines of one date differ by more than seconds."""
     return any(
-        abs(earlier[key] - value) > TOLD_DIFFERENCE_H
+        abs(earlier[key] - value) > REPORTED_DIFFERENCE_H
         if key.endswith("_h")
         else earlier[key] != value
         for key, value in line.items()
-        if key != "estimated" and key in earlier  # one of an earlier version lacks what came since
+        if key != "estimated" and key in earlier  # an earlier version's line lacks newer keys
     )

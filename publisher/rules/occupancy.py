@@ -1,11 +1,11 @@
-"""How many people are in the tent, and how far the count can have drifted."""
+"""How many people are in the tent, and by how many the count may be wrong."""
 
 import math
 from dataclasses import dataclass
 
 from publisher.config.door import DoorSettings
 
-#: Standard deviations that the stated uncertainty covers: 95 % of all cases.
+#: Standard deviations that the reported uncertainty covers: 95 % of all cases.
 COVERED_SIGMA = 2.0
 
 
@@ -16,12 +16,12 @@ class Occupancy:
     people: int = 0
     entered_total: int = 0
     left_total: int = 0
-    passed_total: int = 0  # people whose way is not known: all of them where there is one beam only
+    passed_total: int = 0  # people whose direction is unknown: all of them with a single beam
     entered_since: int = 0  # since the last headcount
     left_since: int = 0
 
     def apply(self, entered: int, left: int, passed: int = 0) -> None:
-        """Count people who came in, went out or passed; fewer than nobody is a missed arrival."""
+        """Count people who came in, went out or passed. Below 0 an arrival was missed: 0 it is."""
         self.entered_total += entered
         self.left_total += left
         self.passed_total += passed
@@ -30,16 +30,16 @@ class Occupancy:
         self.people = max(0, self.people + entered - left)
 
     def headcount(self, people: int) -> None:
-        """Take a person's count for the truth; the totals stay as they were counted."""
+        """Set the people inside to a person's count; the totals stay as they were counted."""
         self.people = people
         self.entered_since = self.left_since = 0
 
     def uncertainty(self, door: DoorSettings) -> int:
-        """Return how many people the count may be off, either way, in 95 % of all cases.
+        """Return the largest error of the count, in people, that 95 % of all cases stay within.
 
-        Where a share p of the passages is missed, n counted ones stand for n·p/(1−p) missed ones
-        on average, with a variance of n·p/(1−p)² (the negative binomial distribution). What is
-        missed on the way in and out cancels on average, but not in its variance.
+        If a share p of the passages is missed, n counted ones come with n·p/(1−p) missed ones on
+        average, and a variance of n·p/(1−p)² (the negative binomial distribution). Missed arrivals and
+        missed departures cancel on average, but their variances add up.
         """
         drift, variance = 0.0, 0.0
         for counted, share, sign in (

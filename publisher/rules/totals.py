@@ -1,4 +1,4 @@
-"""What a tent must remember across a power cut: one dataclass, and how it is saved and read back."""
+"""What a tent remembers across a power cut: one dataclass, and how it is saved and restored."""
 
 import re
 from dataclasses import dataclass, field, is_dataclass
@@ -10,18 +10,18 @@ from publisher.rules.charge_state import Charge
 from publisher.rules.day import SECONDS, WHOLE, Day, Span, is_date
 from publisher.rules.occupancy import Occupancy
 
-#: Larger saved numbers than JSON readers hold exactly are damage.
+#: JSON readers hold larger numbers inexactly; in what was saved they are damage.
 LARGEST_TOTAL = 1 << 53
-#: Seconds of a boot at which something happened are fewer (300 years).
+#: No uptime is longer: 300 years.
 LONGEST_UPTIME_S = 1e10
-#: No text that is saved here is longer.
+#: No text of the totals is longer, in characters.
 LONGEST_TEXT = 100
 #: A line of the visitor log, as `day.line` makes it.
 Line = dict[str, Any]
 _ALERT = re.compile("[a-z_]{1,40}")
 
-_FIRST = Charge()
-_OF_DAY = ("date", *WHOLE, "peak", *SECONDS, "estimated")
+_EMPTY_CHARGE = Charge()
+_DAY_FIELDS = ("date", *WHOLE, "peak", *SECONDS, "estimated")
 
 
 @dataclass(slots=True)
@@ -31,7 +31,7 @@ class Totals:
     occupancy: Occupancy = field(default_factory=Occupancy)
     estimated: bool = False  # people may have passed while the unit was off or the door blind
     day: Day = field(default_factory=Day)
-    undated: list[Span] = field(default_factory=list)  # counted while the date was not known
+    undated: list[Span] = field(default_factory=list)  # counts of a time without a known date
     generator_s: float = 0.0
     generator_starts: int = 0
     serviced_s: float | None = None  # `generator_s` at the generator's last service
@@ -39,21 +39,21 @@ class Totals:
     saved: str | None = None  # the last time of day that is certain
     source: str = "unknown"  # a value of `power.Source`
     since: str | None = None  # when the source took over
-    since_estimated: bool = False  # it did so then or earlier
-    since_boot: int | None = None  # the boot, and the uptime in it, at which it did
+    since_estimated: bool = False  # it took over then or earlier
+    since_boot: int | None = None  # the boot, and the uptime in it, at which it took over
     since_s: float = 0.0
     mains_on: bool | None = None
     generator_on: bool | None = None
     alerts: list[str] = field(default_factory=list)
-    #: Zeros found by command, a sensor: [the zero, the checksum of the settings that it goes with].
+    #: Zeros found by command, by sensor: [the zero, the checksum of the settings it was found with].
     zeros: dict[str, list[float]] = field(default_factory=dict)
 
     @classmethod
     def restore(cls, saved: dict[str, Any]) -> "Totals":
-        """Build totals from `as_dict` of older ones.
+        """Build totals from an earlier `as_dict`.
 
-        Keys that this version lacks are left out, and so are values that cannot be: what is left of
-        a damaged ledger is worth more than a unit that does not start.
+        Unknown keys and impossible values are left out: what is left of a damaged ledger is worth more
+        than a unit that does not start.
         """
         totals = cls()
         _fill(totals, saved)
@@ -65,14 +65,14 @@ class Totals:
         return totals
 
     def add(self, saved: dict[str, Any], counted: dict[str, Any] | None = None) -> Day | None:
-        """Add what an earlier run had counted and this one could not read when it began.
+        """Add what an earlier run had counted and this run could not read when it began.
 
-        `counted` are the totals, older than `saved`, that this run has begun with: they are in both.
-        Returns the earlier run's open day where that is another one than this run's.
+        This run began with the totals `counted`, which are older than `saved`: they are in both.
+        Returns the earlier run's open day if it is not this run's.
         """
         earlier, known = Totals.restore(saved), Totals.restore(counted or {})
         mine, theirs, ours = self.occupancy, earlier.occupancy, known.occupancy
-        if self.estimated:  # a headcount in this run knows better than both
+        if self.estimated:  # else there was a headcount in this run, which is better than both
             entered, left = (
                 mine.entered_total - ours.entered_total,
                 mine.left_total - ours.left_total,
@@ -95,13 +95,13 @@ class Totals:
         for span in earlier.undated:
             before = spans.get((span.boot, span.begin_s))
             if before is not None:
-                span.less(before)
+                span.subtract(before)
                 span.begin_s = min(before.end_s, span.end_s)
         self.undated = earlier.undated + self.undated
         if earlier.saved is not None:
             self.saved = max(self.saved or "", earlier.saved)
         if known.day.date == earlier.day.date:
-            earlier.day.less(known.day)
+            earlier.day.subtract(known.day)
         if self.day.date and earlier.day.date and earlier.day.date != self.day.date:
             return earlier.day
         self.day.date = self.day.date or earlier.day.date
@@ -109,18 +109,18 @@ class Totals:
         self.day.add(earlier.day)
         return None
 
-    def open_lines(self, zone: ZoneInfo, **shape: bool) -> tuple[Line | None, Line | None]:
-        """Return the open day's line of the visitor log so far, and one of what has no day yet.
+    def open_lines(self, zone: ZoneInfo, **fitted: bool) -> tuple[Line | None, Line | None]:
+        """Return today's line of the visitor log so far, and one of the counts without a day.
 
-        Each is None where there is none. `shape` is what `day.line` wants to know of the sensors.
+        Each is None where there is none. `fitted` are the keywords of `day.line`.
         """
-        today = day.line(self.day, zone, **shape) if self.day.date else None
+        today = day.line(self.day, zone, **fitted) if self.day.date else None
         if not self.undated:
             return today, None
         undated = Day(estimated=True)
         for span in self.undated:
             undated.add(span)
-        return today, day.line(undated, zone, **shape)
+        return today, day.line(undated, zone, **fitted)
 
     @property
     def since_service_h(self) -> float:
@@ -129,25 +129,25 @@ class Totals:
 
     def _charge_as_dict(self) -> dict[str, Any]:
         charge = ((inner, getattr(self.charge, inner)) for inner in self.charge.__slots__)
-        return {inner: at for inner, at in charge if at != getattr(_FIRST, inner)}
+        return {inner: at for inner, at in charge if at != getattr(_EMPTY_CHARGE, inner)}
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as plain values for JSON."""
-        # By hand: `asdict` copies deeply, which a record a second feels.
+        # Written out, because every record saves the totals, and `asdict` copies deeply.
         saved = {name: getattr(self, name) for name in self.__slots__}
         occupancy, day = self.occupancy, self.day
         saved["occupancy"] = {inner: getattr(occupancy, inner) for inner in occupancy.__slots__}
-        saved["day"] = {inner: getattr(day, inner) for inner in _OF_DAY}
+        saved["day"] = {inner: getattr(day, inner) for inner in _DAY_FIELDS}
         saved["undated"] = [span.as_list() for span in self.undated]
-        # Most tents have a monitor, and every record writes this: only what is not as at first.
-        saved["charge"] = {} if self.charge == _FIRST else self._charge_as_dict()
+        # Most tents have a monitor: then the charge is as at first, and takes no room in a record.
+        saved["charge"] = {} if self.charge == _EMPTY_CHARGE else self._charge_as_dict()
         saved["alerts"] = list(self.alerts)
         saved["zeros"] = dict(self.zeros)
         return saved
 
 
 def _fill(part: Any, saved: object) -> None:
-    """Set the fields of a dataclass to what `saved` holds of them, where it can be."""
+    """Set the fields of a dataclass to the values in `saved` that are possible."""
     if not isinstance(saved, dict):
         return
     for name, kind in get_type_hints(type(part)).items():
@@ -155,11 +155,11 @@ def _fill(part: Any, saved: object) -> None:
             _fill(getattr(part, name), saved.get(name))
         elif kind == list[Span]:
             setattr(part, name, Span.restore_all(saved.get(name)))
-        elif name in saved and _can_be(saved[name], kind):
+        elif name in saved and _is_possible(saved[name], kind):
             setattr(part, name, saved[name])
 
 
-def _can_be(value: object, kind: Any) -> bool:
+def _is_possible(value: object, kind: Any) -> bool:
     if kind == list[str]:
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
     if kind == dict[str, list[float]]:
