@@ -23,7 +23,7 @@ from publisher.store.troubles import Unreadable
 from technician import cli
 from technician.demo.mosquitto import free_port
 from technician.records import visitor_log
-from technician.records.kept import Log
+from technician.records.source import Log
 from technician.terminal import DONE, FAILED, USAGE
 from tests.conftest import Unit, wait_for
 from tests.test_publisher_clock_days import KYIV

@@ -11,9 +11,9 @@ from publisher.control import ControlError
 from publisher.status import Status
 from publisher.store.troubles import Unreadable
 from technician.arguments import add_config, add_state_dir
-from technician.records import kept, visitor_log
 from technician.records import support_bundle as diagnosis
-from technician.records.kept import Kept
+from technician.records import visitor_log
+from technician.records.source import Source, StoreAtRest, source
 from technician.records.stick import Folder, StickError, is_on_card, new_folder
 from technician.terminal import DONE, FAILED, complain, prose
 from technician.words import _, counted
@@ -40,9 +40,9 @@ def run(options: argparse.Namespace) -> int:
                 text = _("{dir} lies on the unit's own card, not on a stick: is it mounted there?")
                 complain(text.format(dir=stick))
         with contextlib.ExitStack() as stack:
-            unit: Kept | None = None
+            unit: Source | None = None
             try:
-                unit = stack.enter_context(kept.reading(state_dir, config))
+                unit = stack.enter_context(source(state_dir, config))
             except (Unreadable, ControlError) as error:
                 unreadable = True
                 complain(error)
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
             name = _name(unit, config, status)
             folder = stack.enter_context(new_folder(stick, name))
             if unit is not None:
-                _write_kept(folder, unit)
+                _write_records(folder, unit)
             for part in diagnosis.parts(state_dir, options.config, status):
                 if part.missing:
                     missing.append(f"{part.name}: {part.missing}")
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
     return FAILED if unreadable else DONE
 
 
-def _write_kept(folder: Folder, unit: Kept) -> None:
+def _write_records(folder: Folder, unit: Source) -> None:
     log = unit.log()
     folder.write("visitors.csv", visitor_log.as_csv(log).splitlines())
     folder.write("visitors.json", visitor_log.as_json(log).splitlines())
@@ -91,7 +91,7 @@ def _write_kept(folder: Folder, unit: Kept) -> None:
     )
 
 
-def _name(unit: Kept | None, config: Config | None, status: Status | None) -> str:
+def _name(unit: Source | None, config: Config | None, status: Status | None) -> str:
     """Return a name that any file system takes; without a clock that is set it has no date."""
     if status is not None:
         tent_id, ts = status["id"], status["ts"]
@@ -101,7 +101,7 @@ def _name(unit: Kept | None, config: Config | None, status: Status | None) -> st
         now = Clock().now()
         tent_id = "unit" if config is None else config.tent.id
         at, boot, uptime_s = (now.wall if now.synced else None), 0, now.uptime_s
-        if isinstance(unit, kept.Read):
+        if isinstance(unit, StoreAtRest):
             boot = unit.boot
     if at is not None:
         return f"tentwatch-{tent_id}-{at.astimezone(UTC):%Y%m%dT%H%M%SZ}"

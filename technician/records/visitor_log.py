@@ -15,8 +15,7 @@ from publisher.config.load import Config, load
 from publisher.control import ControlError
 from publisher.store.troubles import Unreadable
 from technician.arguments import add_config, add_json, add_state_dir
-from technician.records import kept
-from technician.records.kept import Log
+from technician.records.source import NO_DAYS, Log, Source, source
 from technician.terminal import DONE, FAILED, USAGE, complain, say
 from technician.words import _
 from technician.words.printable import printable
@@ -47,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
         complain(_("--since takes a date such as 2026-11-22, or days such as 7d"))
         return USAGE
     try:
-        with kept.reading(options.state_dir, config_or_none(options.config)) as unit:
+        with source(options.state_dir, config_or_none(options.config)) as unit:
             log = since(unit, options.since)
             if not unit.is_running:
                 complain(_("the service does not run: this is what it had stored last"))
@@ -82,14 +81,14 @@ def is_since(text: str) -> bool:
         return False
 
 
-def since(unit: kept.Kept, text: str | None) -> Log:
+def since(unit: Source, text: str | None) -> Log:
     """Return the log from a date on, or of the last days up to the newest one.
 
-    Raises what `kept.reading` does.
+    Raises what `source` does.
     """
     begin = text or ""
     if text is not None and (days := _DAYS.fullmatch(text)):
-        today = unit.log(kept.NO_DAYS).today  # the machine's own clock may not be set
+        today = unit.log(NO_DAYS).today  # the machine's own clock may not be set
         begin = ""
         if today is not None:
             newest, back = date.fromisoformat(today["date"]), max(0, int(days[1]) - 1)

@@ -1,4 +1,4 @@
-"""What the unit keeps, for a command: asked of the running agent, or read from the store where none runs."""
+"""Where the visitor log and the backlog come from: the running agent, or the store where none runs."""
 
 import contextlib
 from collections.abc import Iterator
@@ -17,15 +17,16 @@ from publisher.rules.totals import Totals
 from publisher.store.at_rest import AtRest
 from technician import client
 
-#: Later than any day: asks for none of the closed ones.
+#: Later than any day: a log from here on has no closed day.
 NO_DAYS = "9999"
 
 
 @dataclass
 class Log:
-    """The visitor log: lines as `day.line` makes them, those of older versions with fewer keys.
+    """The visitor log: lines as `day.line` makes them; those of older versions have fewer keys.
 
-    `today` is the open day's line so far, and `undated` what has no day yet; None where there is none.
+    `today` is the open day's line so far, and `undated` the line of what has no day yet; either may be
+    None.
     """
 
     id: str
@@ -36,8 +37,8 @@ class Log:
     undated: dict[str, Any] | None = None
 
 
-class Kept(Protocol):
-    """See the module. Both methods raise what `reading` does."""
+class Source(Protocol):
+    """See the module. Both methods raise what `source` does."""
 
     is_running: bool
 
@@ -46,29 +47,29 @@ class Kept(Protocol):
         ...
 
     def records(self) -> Iterator[str]:
-        """Yield what waits for the broker, oldest first, each as it would go out now."""
+        """Yield the records that wait for the broker, oldest first, each as it would go out now."""
         ...
 
 
 @contextlib.contextmanager
-def reading(state_dir: Path, config: Config | None) -> Iterator[Kept]:
-    """Give what the unit keeps in `state_dir`; `config` is what it would run with, if it can be read.
+def source(state_dir: Path, config: Config | None) -> Iterator[Source]:
+    """Yield the source for the unit whose state is in `state_dir`.
 
-    Raises ControlError where an agent runs and does not answer, Unreadable where none runs and the
-    store cannot be read.
+    `config` is what it would run with, if that can be read. Raises ControlError where an agent runs and
+    does not answer, Unreadable where none runs and the store cannot be read.
     """
-    asked = Asked(state_dir)
+    unit = RunningUnit(state_dir)
     try:
-        asked.log(NO_DAYS)
+        unit.log(NO_DAYS)
     except NotRunning:
         with contextlib.closing(AtRest(state_dir)) as store:
-            yield Read(store, config)
+            yield StoreAtRest(store, config)
     else:
-        yield asked
+        yield unit
 
 
-class Asked:
-    """Asks the running agent."""
+class RunningUnit:
+    """The running agent, asked over its control socket."""
 
     is_running = True
 
@@ -100,8 +101,8 @@ class Asked:
             after, until = answer["after"], answer["until"]
 
 
-class Read:
-    """Reads the store where no agent runs."""
+class StoreAtRest:
+    """The store, read where no agent runs."""
 
     is_running = False
 
