@@ -1,7 +1,6 @@
 """A sensor's reading: one value of one quantity, its quality, and its time."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -37,8 +36,7 @@ class Measurement(NamedTuple):
     trouble: Trouble | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """A measurement with its sensor's name and the monotonic second at which it was made."""
 
     sensor: str

@@ -3,7 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from publisher.config.load import SensorSettings
@@ -74,7 +74,7 @@ class Sensed:
         """Take a reading; return it as far as it can be believed, or None if nothing was measured."""
         if reading.value is not None and not abs(reading.value) <= LARGEST_VALUE:
             trouble = Trouble(IMPOSSIBLE, quantity=reading.quantity, value=str(reading.value))
-            reading = replace(reading, value=None, quality=Quality.FAULT, trouble=trouble)
+            reading = reading._replace(value=None, quality=Quality.FAULT, trouble=trouble)
         quantity = reading.quantity
         if quantity in (READS, ERRORS, READ_DURATION_S):
             self._take_health(quantity, float(reading.value or 0))
