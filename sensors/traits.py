@@ -81,3 +81,8 @@ class Traits:
     speaks: Speaks | None = None
     answers: Answers | None = None
     chip: Chip | None = None
+
+    @property
+    def is_recognised(self) -> bool:
+        """Whether setup can recognise it."""
+        return bool(self.speaks or self.answers or self.chip)

@@ -5,7 +5,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, ClassVar
@@ -403,6 +403,23 @@ def simulated(directory: Path, speed: float = 1.0) -> Iterator[tuple[SimulatedHa
         yield hardware, clock
     finally:
         hardware.close()
+
+
+MakeDevice = Callable[..., Device]
+
+
+@contextmanager
+def making_devices(directory: Path) -> Iterator[MakeDevice]:
+    """Give what makes a driver's device, on a clock of some speed; close all of them at the end."""
+    with ExitStack() as stack:
+
+        def make(driver: str, speed: float = 100.0) -> Device:
+            hardware, clock = stack.enter_context(simulated(directory, speed))
+            device = DEVICES[driver](hardware, clock)
+            stack.callback(device.close)
+            return device
+
+        yield make
 
 
 @contextmanager

@@ -194,14 +194,18 @@ def test_broad_excepts_stand_only_where_a_thread_must_survive(trees: dict[str, a
     }  # fmt: skip
 
 
-def test_the_agents_modules_load_no_heavy_library() -> None:
+def test_the_agents_modules_load_no_heavy_library_and_no_driver() -> None:
     """The rule holds for the modules that a new process has loaded, too."""
     import subprocess
     import sys
 
-    code = "import sys, publisher.agent; print(*sorted(m.partition('.')[0] for m in sys.modules))"
+    from sensors.registry import DRIVERS
+
+    code = "import sys, publisher.agent; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not set(done.stdout.split()) & (LATE | {"rich"})
+    loaded = set(done.stdout.split())
+    assert not {name.partition(".")[0] for name in loaded} & (LATE | {"rich"})
+    assert not loaded & set(DRIVERS.values())
 
 
 def test_every_package_that_is_shipped_is_listed() -> None:

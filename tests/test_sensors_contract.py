@@ -1,7 +1,8 @@
 """What every driver promises, on its own and at work in a Sensor; a new one is tested from here."""
 
+import dataclasses
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from sensors.reading import (
 from sensors.sensor import TOLERATED_FAILURES, UNEXPECTED, Sensor
 from sensors.serial_port import BUSY, UNUSABLE
 from sensors.simulated.hardware import MAINS_GPIO, SimulatedHardware
+from sensors.traits import Connection
 from sensors.trouble import BUS, SENSOR
 from technician.words import kinds
 from tests.devices import (
@@ -32,9 +34,10 @@ from tests.devices import (
     PATIENCE_S,
     Device,
     Listener,
+    MakeDevice,
     descriptors,
+    making_devices,
     refusal,
-    simulated,
     speaking,
     within_patience,
 )
@@ -42,27 +45,11 @@ from tests.devices import (
 HEALTH = {FAULT, READS, ERRORS, READ_DURATION_S}
 EVERY_FAULT = [(name, fault) for name in DEVICES for fault in DEVICES[name].faults]
 
-MakeDevice = Callable[..., Device]
-
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[MakeDevice]:
-    """Makes a driver's device, once, on a clock of some speed."""
-    opened = []
-    devices: list[Device] = []
-
-    def make(driver: str, speed: float = 100.0) -> Device:
-        context = simulated(tmp_path, speed)
-        hardware, clock = context.__enter__()
-        opened.append(context)
-        devices.append(DEVICES[driver](hardware, clock))
-        return devices[-1]
-
-    yield make
-    for device in devices:
-        device.close()
-    for context in opened:
-        context.__exit__(None, None, None)
+    with making_devices(tmp_path) as make:
+        yield make
 
 
 every_driver = pytest.mark.parametrize("name", registry.DRIVERS)
@@ -95,6 +82,18 @@ def test_every_driver_has_a_device_here() -> None:
     assert {s for name in registry.DRIVERS for s in registry.traits(name).serves} == set(
         registry.SENSORS
     )
+
+
+@every_driver
+def test_traits_fit_the_keys_of_the_configuration(name: str) -> None:
+    traits, config = registry.traits(name), registry.config_class(name)
+    keys = {field.name for field in dataclasses.fields(config)}
+    assert traits.serves
+    assert {*traits.connection.value, *traits.lines} <= keys
+    assert bool(traits.lines) == (traits.connection is Connection.GPIO)
+    if traits.on_shunt:
+        assert {"shunt_ohms", "max_current_a", "zero_a", "dead_band_a", "reversed"} <= keys
+        assert hasattr(traits.driver, "set_zero")
 
 
 # A driver on its own

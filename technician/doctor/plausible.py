@@ -171,9 +171,9 @@ def _explained(
             port=sensor.config.port,
         )
     others: list[int] = []
-    if is_silent and sensor.traits.connection is Connection.I2C:
-        found_there = answering.get(sensor.config.bus, ())
-        others = [address for address in found_there if address != sensor.config.address]
+    if is_silent and sensor.traits.chip is not None:
+        possible = {*sensor.traits.chip.addresses} - {sensor.config.address}
+        others = sorted(possible & {*answering.get(sensor.config.bus, ())})
     if others:
         return kind.concerns, failure(
             key,

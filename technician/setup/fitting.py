@@ -221,7 +221,7 @@ class Fitting:
             driver = keys.get("driver") if isinstance(keys, dict) else None
             if name in self.fitted or str(driver) not in DRIVERS:
                 continue
-            if traits(str(driver)).connection is Connection.GPIO:
+            if not traits(str(driver)).is_recognised:
                 continue
             question = _("{sensor} ({driver}) is in the configuration and was not found. Keep it?")
             if self._dialogue.agrees(question.format(sensor=name, driver=driver), True):
