@@ -6,6 +6,7 @@ import pytest
 
 from publisher.link import backlog as module
 from publisher.link.backlog import AROUND_RECORDS, FIRST_ROOM, LEAST_ROOM, NO_LIMIT, Backlog, Sizes
+from publisher.link.in_flight import InFlight, Sent
 from publisher.link.link import (
     FIRST_WAIT_S,
     GOOD_SESSION_S,
@@ -152,6 +153,26 @@ def test_sessions_that_end_on_a_message_twice_in_a_row_halve_it() -> None:
     sizes.suspect(2500, 4.0)
     sizes.suspect(2500, 5.0)
     assert sizes.room(5.0) == LEAST_ROOM
+
+
+# What waits for its PUBACK
+
+
+def test_what_waits_is_counted_with_answers_apart() -> None:
+    waiting = InFlight()
+    assert (len(waiting), waiting.own, waiting.waits_s(9.0)) == (0, 0, 0.0)
+    for number, kind, rows in ((1, "state", (7,)), (2, "res", ()), (3, "history", (3, 4))):
+        waiting.add(number, Sent(kind, "topic", "payload", 7, rows, at_s=float(number)))
+    assert (len(waiting), waiting.own, waiting.answers) == (3, 2, 1)
+    assert waiting.ids() == {3, 4, 7}
+    assert waiting.waits_s(9.0) == 8.0
+    assert waiting.history() is not None
+    assert waiting.take(9) is None, "it was never sent"
+    for number in (1, 2, 3):
+        assert waiting.take(number) is not None
+        assert waiting.take(number) is None, "it was acknowledged already"
+    assert (len(waiting), waiting.own, waiting.answers) == (0, 0, 0)
+    assert waiting.history() is None
 
 
 # Pauses between sessions

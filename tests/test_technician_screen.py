@@ -92,6 +92,9 @@ def test_each_fault_is_told_whole_and_people_and_power_stay_in_sight(
     assert "link: broker.example.org is not found: check the name" in lines
     assert "store: disk full" in lines
     assert "second place: card gone" in lines
+    # What the unit names by a code is shown in the words of this program, in the terminal's language.
+    status["link"]["trouble"] = {"code": "link.refused", "values": {"where": "a:1883"}}
+    assert "link: a:1883 refuses connections: check port" in joined(lines_of(status_screen(status)))
     assert len(lines) < 40
     in_sight = joined(lines[-(HEIGHT - 1) :])
     assert "People" in in_sight and "Power" in in_sight

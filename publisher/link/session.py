@@ -8,7 +8,7 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from publisher import messages
@@ -19,6 +19,7 @@ from publisher.link.backlog import AROUND_RECORDS, NO_LIMIT, Backlog, Sizes
 from publisher.link.client import AROUND_PAYLOAD, Arrived, Client, Welcome
 from publisher.link.credentials import check_files
 from publisher.link.dial import CONNECT_LIMIT_S, Dial
+from publisher.link.in_flight import InFlight, Sent
 from publisher.link.mailbox import Answer, LookAgain, Mailbox, NewAbout, Offered
 from publisher.link.refusals import Reason
 from publisher.link.requests import MOST_COMMANDS, Allowance, Request, answer_topic
@@ -116,7 +117,7 @@ class Session:
         self._state_sent = False  # the newest state is out: the backlog may follow
         self._live: deque[Row] = deque()
         self._answers: deque[_WaitingAnswer] = deque()
-        self._in_flight: dict[int, _Sent] = {}
+        self._in_flight = InFlight()
         self._acks: list[tuple[int, Reason | None]] = []
         bytes_per_s = 1024 * context.broker.history_kib_per_s
         self._backlog = Backlog(bytes_per_s, random.uniform)
@@ -159,13 +160,13 @@ class Session:
         if client is None:
             return
         client.close()
-        largest = max((sent.size for sent in self._in_flight.values() if sent.history), default=0)
-        if self._backlog.is_suspect(largest):
-            self._context.sizes.suspect(largest, time.monotonic())
+        history = self._in_flight.history()
+        if history is not None and self._backlog.is_suspect(history.size_bytes):
+            self._context.sizes.suspect(history.size_bytes, time.monotonic())
 
     def _wait_s(self, client: Client) -> float:
         """Return for how long to wait for the broker or for work."""
-        is_waiting = not self.is_up or bool(self._in_flight)
+        is_waiting = not self.is_up or len(self._in_flight) > 0
         wait_s = 1.0 if is_waiting else min((client.keepalive_s or 60) / 4, LONGEST_WAIT_S)
         now_s = time.monotonic()
         if self._announce_s is not None and not self._is_announced:
@@ -227,9 +228,9 @@ class Session:
 
         Answers, which others cause, have a window of their own.
         """
-        while self._answers and len(self._in_flight) - self._own_in_flight() < self._window:
+        while self._answers and self._in_flight.answers < self._window:
             answer = self._answers.popleft()
-            self._send(answer.topic, answer.text, is_answer=True, correlation=answer.correlation)
+            self._send("res", answer.topic, answer.text, correlation=answer.correlation)
         if not self._is_announced:
             return
         newest = next((row.id for row in reversed(self._live) if row.kind == "state"), 0)
@@ -237,7 +238,7 @@ class Session:
             newest = newest or self._live[-1].id + 1
             self._backlog.extend(newest - 1)
             self._live = deque(row for row in self._live if row.id >= newest)
-        while self._live and self._own_in_flight() < self._window:
+        while self._live and self._in_flight.own < self._window:
             row = self._live.popleft()
             if row.kind == "state" and row.id < newest:
                 self._backlog.extend(row.id)  # overtaken: it is history now
@@ -248,25 +249,20 @@ class Session:
         if self._may_send_history() and now_s >= self._backlog.due_s:
             self._publish_history(now_s)
 
-    def _own_in_flight(self) -> int:
-        """Return how many messages that are no answers wait for their PUBACK."""
-        return sum(not sent.is_answer for sent in self._in_flight.values())
-
     def _may_send_history(self) -> bool:
         """Say whether there is a backlog and nothing of it under way: only so it stays in order."""
         return (
             self._state_sent
             and not self._backlog.is_drained
-            and self._own_in_flight() < self._window
-            and not any(sent.history for sent in self._in_flight.values())
+            and self._in_flight.own < self._window
+            and self._in_flight.history() is None
         )
 
     def _publish_history(self, now_s: float) -> None:
         context = self._context
         largest = min(context.sizes.room(now_s), self._largest)
         # Rows that were overtaken lie among rows that go live.
-        taken = {row_id for sent in self._in_flight.values() for row_id in sent.ids}
-        taken.update(row.id for row in self._live)
+        taken = self._in_flight.ids().union(row.id for row in self._live)
         rows, records = [], []
         for row in self._backlog.rows(context.store, largest, taken):
             if not self._fits(row.room + AROUND_RECORDS):
@@ -293,23 +289,21 @@ class Session:
         return False
 
     def _publish(
-        self, what: str, payload: str, rows: Sequence[Row] = (), *, retain: bool = False
+        self, kind: str, payload: str, rows: Sequence[Row] = (), *, retain: bool = False
     ) -> int:
         """Send one of the contract's messages; return its size in bytes."""
-        topic = self._context.topics.of(what)
-        expiry_s = STATE_EXPIRY_S if what == "state" else None
-        history = what == "history"
-        return self._send(topic, payload, rows, retain=retain, history=history, expiry_s=expiry_s)
+        expiry_s = STATE_EXPIRY_S if kind == "state" else None
+        topic = self._context.topics.of(kind)
+        return self._send(kind, topic, payload, rows, retain=retain, expiry_s=expiry_s)
 
     def _send(
         self,
+        kind: str,
         topic: str,
         payload: str,
-        rows: Iterable[Row] = (),
+        rows: Sequence[Row] = (),
         *,
         retain: bool = False,
-        history: bool = False,
-        is_answer: bool = False,
         expiry_s: int | None = None,
         correlation: bytes = b"",
     ) -> int:
@@ -319,19 +313,19 @@ class Session:
             topic, content, retain=retain, expiry_s=expiry_s, correlation=correlation
         )
         ids = tuple(row.id for row in rows)
-        size, now_s = len(content), time.monotonic()
-        self._in_flight[number] = _Sent(topic, payload, size, ids, history, is_answer, now_s)
-        return size
+        sent = Sent(kind, topic, payload, len(content), ids, time.monotonic())
+        self._in_flight.add(number, sent)
+        return sent.size_bytes
 
     def _handle_acks(self, now_s: float) -> None:
-        """Do what the broker's answers to our messages ask for."""
+        """Confirm to the store what the broker has taken, and see to what it has refused."""
         if not self._acks:
             return
         mailbox, on_sent = self._mailbox, self._context.on_sent
         acks, self._acks = self._acks, []
         confirmed: list[int] = []
         for number, reason in acks:
-            sent = self._in_flight.pop(number, None)
+            sent = self._in_flight.take(number)
             if sent is None:
                 continue
             if reason is not None:
@@ -341,9 +335,9 @@ class Session:
             took_s = now_s - sent.at_s
             mailbox.confirmed, mailbox.puback_s = mailbox.confirmed + 1, took_s
             self._backlog.heard(took_s)
-            if sent.history:
+            if sent.kind == "history":
                 self._context.sizes.acquit()
-                self._backlog.confirmed(sent.size, took_s, now_s)
+                self._backlog.confirmed(sent.size_bytes, took_s, now_s)
             if sent.topic in self._complaints:
                 self._complain(sent.topic, None)
                 self._refusals.pop(sent.topic, None)
@@ -352,17 +346,18 @@ class Session:
         if confirmed:
             self._context.store.confirm(confirmed)
 
-    def _handle_refusal(self, sent: "_Sent", reason: Reason, now_s: float) -> None:
+    def _handle_refusal(self, sent: Sent, reason: Reason, now_s: float) -> None:
         """Keep what the broker has refused, say so, and try again later."""
         context = self._context
-        if sent.is_answer:
+        if sent.kind == "res":
             self._warn("answer", f"the broker refused an answer on {sent.topic} ({reason.name})")
             return
         if reason.code == refusals.PACKET_TOO_LARGE:
-            context.sizes.refused(sent.size, now_s, is_divisible=len(sent.ids) > 1)
-            trouble = LinkTrouble(TOO_LARGE, where=context.where, size=sent.size)
+            context.sizes.refused(sent.size_bytes, now_s, is_divisible=len(sent.ids) > 1)
+            trouble = LinkTrouble(TOO_LARGE, where=context.where, size=sent.size_bytes)
             self._complain(sent.topic, trouble)
-            if sent.history:  # in smaller pieces at once; what is too large alone is passed over
+            if sent.kind == "history":
+                # In smaller pieces, at once; a record that is too large alone is passed over.
                 self._backlog.start_over()
             return
         self._complain(sent.topic, refusals.of_message(reason, context.where, sent.topic))
@@ -372,7 +367,7 @@ class Session:
         self._refusals[sent.topic] = min(times + 1, MOST_DOUBLINGS)
         wait_s = min(context.broker.longest_wait_s, REFUSED_WAIT_S * 2**times)
         again_s = now_s + wait_s * random.uniform(0.5, 1)
-        if sent.history:
+        if sent.kind == "history":
             self._backlog.start_over(again_s)
         else:
             # What goes live goes to the store as well: after the next announcement it is backlog.
@@ -394,8 +389,7 @@ class Session:
             log.warning("%s", text)
 
     def _check_progress(self, now_s: float) -> None:
-        oldest = next(iter(self._in_flight.values()), None)
-        if oldest is not None and now_s - oldest.at_s > PUBACK_LIMIT_S:
+        if self._in_flight.waits_s(now_s) > PUBACK_LIMIT_S:
             raise Ended(NO_PUBACK, where=self._context.where, seconds=round(PUBACK_LIMIT_S))
 
     def _say_goodbye(self, client: Client) -> None:
@@ -408,7 +402,7 @@ class Session:
         self._send_waiting(time.monotonic())
         self._publish("link", goodbye, retain=True)
         limit_s = time.monotonic() + GOODBYE_S
-        while self._in_flight and client.is_open() and time.monotonic() < limit_s:
+        while len(self._in_flight) and client.is_open() and time.monotonic() < limit_s:
             client.serve(mailbox.poll, 0.05)
             self._handle_acks(time.monotonic())
         client.log_out()
@@ -462,10 +456,10 @@ class Session:
         self._ended = refusals.of_end(
             reason, context.broker, context.id, by_broker=by_broker, is_up=self.is_up
         )
-        if by_broker and reason.code == refusals.PACKET_TOO_LARGE and self._in_flight:
-            sent = max(self._in_flight.values(), key=lambda sent: sent.size)
+        if by_broker and reason.code == refusals.PACKET_TOO_LARGE and len(self._in_flight):
+            sent = max(self._in_flight.messages(), key=lambda sent: sent.size_bytes)
             is_divisible = len(sent.ids) > 1
-            context.sizes.refused(sent.size, time.monotonic(), is_divisible=is_divisible)
+            context.sizes.refused(sent.size_bytes, time.monotonic(), is_divisible=is_divisible)
 
     def arrived(self, message: Arrived) -> None:
         """A command has come."""
@@ -489,16 +483,3 @@ class _WaitingAnswer:
     topic: str
     text: str
     correlation: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """A message that waits for its PUBACK; `size` is the payload's, in bytes."""
-
-    topic: str
-    payload: str
-    size: int
-    ids: tuple[int, ...]
-    history: bool
-    is_answer: bool
-    at_s: float

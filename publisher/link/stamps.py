@@ -1,4 +1,4 @@
-"""Which time a record goes out with: the one that it was made with, or what is known of it since."""
+"""Which time a record goes out with: its own, or what has become known since it was made."""
 
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -9,7 +9,7 @@ from publisher.store.rows import Row
 
 
 class Boots(Protocol):
-    """What is known of the unit's boots: a store, in use or at rest."""
+    """What is known of the unit's boots: the store has it, in use or at rest."""
 
     @property
     def boot(self) -> int:
@@ -26,10 +26,10 @@ class Boots(Protocol):
 
 
 class Stamps:
-    """Gives records their time. What one record of a boot knows of the time, all of it know.
+    """Gives records their time.
 
-    Each has the boot's uptime. When the clock is set in a boot, the time of day at its uptime 0 is
-    known from then on, after a power cut too, and with it that of each of its records.
+    Each record has the uptime of its boot. Once the clock is set in a boot, the time of day at its uptime 0
+    is known, also after a power cut, and so is the time of each of its records.
     """
 
     def __init__(self, store: Boots, clock: Clock) -> None:
@@ -55,5 +55,5 @@ class Stamps:
             began, after = self._store.began(boot), self._store.began_after(boot)
             if after is None:
                 return began, None
-            self._boots[boot] = began, after  # nothing will be learned of that boot any more
+            self._boots[boot] = began, after  # this will not change any more
         return self._boots[boot]

@@ -1,8 +1,8 @@
-"""The way to the broker, step by step: name, TCP, TLS, login, what the user may do, the way there and back.
+"""The way to the broker, step by step: name, TCP, TLS, login, what the user may do, a message there and back.
 
-A connection of its own, under a client id of its own. It logs in only where the running unit has no
-connection: a broker may go by the user's name, as the one of docs/broker.md does, and would throw the unit
-off. Where the unit is connected, it is asked instead.
+Doctor makes a connection of its own, under a client id of its own. It logs in only where the running unit is
+not connected: a broker may go by the user's name, as the one of docs/broker.md does, and would throw the unit
+off. Where the unit is connected, doctor asks it instead.
 """
 
 import socket
@@ -50,18 +50,19 @@ from technician.doctor.findings import (
 from technician.words import marked
 
 STEPS = (NAME, TCP, TLS, LOGIN, PUBLISH, COMMANDS, ROUND_TRIP)
-#: The longest that each of name, TCP with TLS, login, and answers may take, in seconds …
+#: The longest that each of name, TCP with TLS, login, and answers may take, in seconds.
 STEP_S = 4.0
-#: … and all of it: `doctor` is to be done in 10 s.
+#: The longest that all of them may take, in seconds: `doctor` has 10 s.
 LIMIT_S = 8.5
-#: A connection that was lost so recently, in seconds, is told though it is there again.
+#: A connection that was lost this recently, in seconds, is reported although it is back.
 RECENT_S = 300.0
-#: What is written is what no dashboard looks at: the answer to a command that nobody has given.
+#: The message that doctor writes answers a command of this `cid`, which nobody has given: no dashboard
+#: looks at it.
 CID = "doctor"
 
 
 class _Stop(Exception):
-    """The way ends here: the finding says why."""
+    """The way ends at a step; the finding says why."""
 
     def __init__(self, finding: Finding) -> None:
         super().__init__(finding.key)
@@ -89,11 +90,11 @@ class Way:
         self._waits_for = NAME
 
     def walk(self) -> list[Finding]:
-        """Go as far as the way leads; return a finding a step, in their order."""
+        """Go as far as the way leads; return one finding per step, in order."""
         self._limit_s = time.monotonic() + LIMIT_S
         try:
             check_files(self._broker)
-        except Unusable:  # told by the check of these files
+        except Unusable:  # the check of these files says why
             self._mailbox.close()
             return untried(marked("{step} is not in order"), step=FILES)
         found: dict[str, Finding] = {}
@@ -103,11 +104,11 @@ class Way:
             for key in (NAME, TCP, TLS):
                 found[key] = self._passed(key, sock)
             status = self._status()
-            told = [] if status is None else self._told(status)
-            for finding in told or self._log_in(sock):
+            reported = [] if status is None else self._reported(status["link"])
+            for finding in reported or self._log_in(sock):
                 found[finding.key] = finding
-            if status is not None and not told:
-                found[LOGIN] = self._alone(status["link"])
+            if status is not None and not reported:
+                found[LOGIN] = self._why_not_connected(status["link"])
         except _Stop as stop:
             key = stop.finding.key
             if key == FILES:
@@ -136,14 +137,15 @@ class Way:
         self._step_s = min(time.monotonic() + STEP_S, self._limit_s)
 
     def _wait(self, sock: socket.socket | None, events: int, limit_s: float) -> None:
-        """Wait as `dial` wants it, within the step's own limit."""
+        """Wait for the dial, within the step's own limit."""
         step = NAME if sock is None else TLS if isinstance(sock, ssl.SSLSocket) else TCP
         if step != self._waits_for and self._waits_for == NAME:
-            self._begin_step()  # the name has been found
+            self._begin_step()  # the name was found
         self._waits_for = step
         self._mailbox.wait(sock, events, min(limit_s, self._step_s))
 
     def _passed(self, key: str, sock: socket.socket | None) -> Finding:
+        """Return the finding of a step that went well."""
         broker = self._broker
         if key == NAME:
             if sock is None:
@@ -158,19 +160,18 @@ class Way:
             return well(key, marked("the certificate holds ({version})"), version=version or "TLS")
         return well(key, marked("accepted"))
 
-    # What the running unit tells
+    # What the running unit reports
 
-    def _told(self, status: Mapping[str, Any]) -> list[Finding]:
+    def _reported(self, link: Mapping[str, Any]) -> list[Finding]:
         """Return what the running unit knows of its own connection; nothing where it has none."""
-        link = status["link"]
         if not link["connected"]:
-            # Another unit with the same id: our own login would show nothing of it.
+            # A login of our own would not show that another unit has the same id.
             twin = _twin(link.get("trouble"))
             return [] if twin is None else [twin]
         found = {LOGIN: well(LOGIN, marked("the running unit is logged in"))}
-        age_s = link.get("last_error_age_s")  # an older program does not tell it
+        age_s = link.get("last_error_age_s")  # an older program does not report it
         if age_s is not None and age_s < RECENT_S:
-            found[LOGIN] = self._lost(link, age_s)
+            found[LOGIN] = self._reconnected(link, age_s)
         found[PUBLISH] = well(PUBLISH, marked("the broker takes the unit's messages"))
         found[COMMANDS] = well(COMMANDS, marked("the unit hears commands"))
         if link["error"]:
@@ -179,8 +180,8 @@ class Way:
         found[ROUND_TRIP] = self._round_trip_of_the_unit(link)
         return [*found.values()]
 
-    def _alone(self, link: Mapping[str, Any]) -> Finding:
-        """Return what keeps the running unit from a login that works here."""
+    def _why_not_connected(self, link: Mapping[str, Any]) -> Finding:
+        """Return what keeps the running unit from a login that works for doctor."""
         wait = marked(
             "wait for a minute, and look again; where it stays so: sudo systemctl restart tentwatch"
         )
@@ -193,7 +194,8 @@ class Way:
         text = marked("the login works here; the unit has not tried again yet ({why})")
         return warning(LOGIN, text, wait, why=why.seen)
 
-    def _lost(self, link: Mapping[str, Any], age_s: float) -> Finding:
+    def _reconnected(self, link: Mapping[str, Any], age_s: float) -> Finding:
+        """Return why the connection was lost a short while ago."""
         twin = _twin(link.get("last_trouble"))
         if twin is not None:
             return twin
@@ -228,7 +230,7 @@ class Way:
     # A login of our own
 
     def _log_in(self, sock: socket.socket) -> Iterator[Finding]:
-        """Log in, write and listen where the tent may; raises _Stop where that ends."""
+        """Log in, write and listen as the unit does. Raises _Stop where the way ends."""
         broker, tent_id = self._broker, self._config.tent.id
         is_v5 = broker.protocol == "5"
         topics = Topics(broker.prefix, tent_id)
@@ -260,7 +262,7 @@ class Way:
         client.log_out()
 
     def _serve(self, client: Client, is_done: Callable[[], bool]) -> None:
-        """Move bytes until something has come true, or the step's time is over."""
+        """Move bytes until `is_done`, or until the step's time is over."""
         self._begin_step()
         while not is_done() and (left_s := self._step_s - time.monotonic()) > 0:
             try:
@@ -342,12 +344,12 @@ def _took(seconds: float) -> Finding:
 
 
 def _whole(found: Mapping[str, Finding]) -> Iterator[Finding]:
-    """Return a finding for each step: those behind one that failed were not tried."""
+    """Return a finding for each step: those after one that failed were not tried."""
     failed = next((step for step in STEPS if step in found and found[step].verdict == "fail"), "")
     for step in STEPS:
         yield found.get(step) or not_tried(step, marked("{step} is not in order"), step=failed)
 
 
 def untried(why: str, step: str = "") -> list[Finding]:
-    """Return that no step was tried, and why: a template for `step`."""
+    """Return findings that say why no step was tried; `why` is a template for `step`."""
     return [not_tried(key, why, step=step) for key in STEPS]
