@@ -109,6 +109,8 @@ def version() -> str:
 
 def made_s() -> int:
     """Return the time of the files in the bundle, in seconds since 1970: that of the commit."""
+    if shutil.which("git") is None:
+        return EARLIEST_S
     command = ["git", "-C", str(ROOT), "log", "-1", "--format=%ct"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return int(done.stdout) if done.returncode == 0 else EARLIEST_S

@@ -234,7 +234,7 @@ def take_port(patient: Patient) -> None:
 
 
 def chatter(patient: Patient) -> None:
-    patient.sensors["mains"] += "settle_s = 0.5\n"
+    patient.sensors["mains"] += "settle_s = 1.0\n"
     levels = iter(range(1 << 30))
     patient.does_in_background(lambda: patient.hardware.set_mains(next(levels) % 2 == 0), 0.01)
 
@@ -446,6 +446,7 @@ def patience() -> Iterator[None]:
         patch.setattr(broker_check, "STEP_S", 20.0)
         patch.setattr(broker_check, "LIMIT_S", 60.0)
         patch.setattr(examination, "HANGS_S", 60.0)
+        patch.setattr(examination, "AGAIN_S", 6.0)
         patch.setattr(control, "TIMEOUT_S", 20.0)
         yield
 

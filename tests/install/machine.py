@@ -12,11 +12,22 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from configparser import ConfigParser
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from tests.vm.image import LEFT_OUT, Unavailable, cached, digest, install, run
+from tests.vm.image import (
+    LEFT_OUT,
+    ROOT,
+    VENV,
+    Unavailable,
+    cached,
+    digest,
+    install,
+    pip_online,
+    run,
+)
 
 #: Programs that the host needs, with the Debian package of each.
 TOOLS = {"mmdebstrap": "mmdebstrap", "systemd-nspawn": "systemd-container", "ip": "iproute2"}
@@ -83,15 +94,46 @@ def kept(release: Release) -> Path:
     return cached(release.name, key, make) / "root"
 
 
-@contextmanager
-def clean_root(release: Release) -> Iterator[Path]:
-    """Yield an overlay of the kept root, which stays clean. Raises Unavailable."""
+def kept_tools(release: Release) -> Path:
+    """Return the kept folder that lies over a release's root with what the tests need in it, in VENV.
+
+    Raises Unavailable.
+    """
+    settings = ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    needed = settings["options"]["install_requires"] + settings["options.extras_require"]["dev"]
     lower = kept(release)
-    with tempfile.TemporaryDirectory() as folder:
-        merged, upper, work = (Path(folder, name) for name in ("merged", "upper", "work"))
-        for part in (merged, upper, work):
+
+    def make(folder: Path) -> None:
+        upper = folder / "upper"
+        upper.mkdir()
+        pip = f"{VENV}/bin/pip"
+        with overlay(lower, upper=upper) as root, pip_online(root) as environment:
+            run("chroot", root, "python3", "-m", "venv", VENV)
+            run(
+                "chroot", root, pip, "install", "-q", "setuptools", *needed.split(), env=environment
+            )
+
+    return cached("tools", digest(lower.parent.name, needed), make) / "upper"
+
+
+def clean_root(release: Release) -> AbstractContextManager[Path]:
+    """Yield an overlay of the kept root, which stays clean. Raises Unavailable."""
+    return overlay(kept(release))
+
+
+@contextmanager
+def overlay(*lower: Path, upper: Path | None = None) -> Iterator[Path]:
+    """Yield a root of folders that lie over each other, the first on top.
+
+    What is written goes to `upper`, or is gone in the end.
+    """
+    with tempfile.TemporaryDirectory(dir=upper and upper.parent) as folder:
+        merged, own, work = (Path(folder, name) for name in ("merged", "upper", "work"))
+        for part in (merged, own, work):
             part.mkdir()
-        layers = f"lowerdir={lower},upperdir={upper},workdir={work}"
+        folders = ":".join(map(str, lower))
+        layers = f"lowerdir={folders},upperdir={upper or own},workdir={work}"
         run("mount", "-t", "overlay", "overlay", "-o", layers, merged)
         try:
             yield merged
@@ -99,14 +141,14 @@ def clean_root(release: Release) -> Iterator[Path]:
             run("umount", "--recursive", merged)
 
 
-def in_chroot(root: Path, *command: str) -> Done:
-    """Run a command in a chroot without a network, with the usual /dev and /proc."""
+def in_chroot(root: Path, *command: str, patience_s: float = PATIENCE_S) -> Done:
+    """Run a command in a chroot with no network but its own, with the usual /dev and /proc."""
     prepared = (
-        'mount --bind /dev "$0/dev"; mount -t proc proc "$0/proc"; mount -t tmpfs tmpfs "$0/run"; '
-        'exec chroot "$0" "$@"'
+        'ip link set lo up; mount --rbind /dev "$0/dev"; mount -t proc proc "$0/proc"; '
+        'mount -t tmpfs tmpfs "$0/run"; exec chroot "$0" "$@"'
     )
     words = ("unshare", "--net", "--mount", "sh", "-ec", prepared, str(root), *command)
-    return finished(subprocess.Popen(words, env=CLEAN, **PIPES))
+    return finished(subprocess.Popen(words, env=CLEAN, **PIPES), patience_s)
 
 
 PIPES: dict[str, Any] = {
@@ -117,9 +159,9 @@ PIPES: dict[str, Any] = {
 }
 
 
-def finished(process: "subprocess.Popen[str]") -> Done:
+def finished(process: "subprocess.Popen[str]", patience_s: float = PATIENCE_S) -> Done:
     """Wait for a command."""
-    output = process.communicate(timeout=PATIENCE_S)[0]
+    output = process.communicate(timeout=patience_s)[0]
     return Done(process.returncode, output)
 
 

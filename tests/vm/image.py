@@ -352,6 +352,24 @@ def add_dependencies(root: Path) -> None:
 
     PyPI's lgpio replaces python3-lgpio, which Raspberry Pi OS has and Debian 12 lacks.
     """
+    pip = ("chroot", root, f"{VENV}/bin/pip", "install", "-q")
+    pinned = (*pip, "--require-hashes")
+    with pip_online(root) as environment:
+        run("chroot", root, "python3", "-m", "venv", "--system-site-packages", VENV)
+        for lock in LOCKS:
+            shutil.copy(lock, root / "tmp")
+        build, requirements = (f"/tmp/{lock.name}" for lock in LOCKS)
+        run(*pinned, "--only-binary=:all:", "-r", build, env=environment)
+        run(*pinned, "--no-build-isolation", "-r", requirements, env=environment)
+        system = "/usr/lib/python3/dist-packages"
+        run(*pip, "--no-deps", "--target", system, "lgpio", env=environment)
+    for lock in LOCKS:
+        (root / "tmp" / lock.name).unlink()
+
+
+@contextmanager
+def pip_online(root: Path) -> Iterator[dict[str, str]]:
+    """Yield the environment in which pip, in this root, reaches the index that the host uses."""
     certificates = Path(os.environ.get("PIP_CERT") or "/etc/ssl/certs/ca-certificates.crt")
     shutil.copy(certificates, root / "tmp/certificates")
     shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
@@ -360,24 +378,13 @@ def add_dependencies(root: Path) -> None:
         for name, value in os.environ.items()
         if name in ("PIP_INDEX_URL", "PIP_DEFAULT_TIMEOUT") or name.lower().endswith("_proxy")
     }
-    environment = {
+    yield {
         **indexes,
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
         "PIP_CERT": "/tmp/certificates",
         "PIP_NO_CACHE_DIR": "1",
     }
-    pip = ("chroot", root, f"{VENV}/bin/pip", "install", "-q")
-    pinned = (*pip, "--require-hashes")
-    run("chroot", root, "python3", "-m", "venv", "--system-site-packages", VENV, env=environment)
-    for lock in LOCKS:
-        shutil.copy(lock, root / "tmp")
-    build, requirements = (f"/tmp/{lock.name}" for lock in LOCKS)
-    run(*pinned, "--only-binary=:all:", "-r", build, env=environment)
-    run(*pinned, "--no-build-isolation", "-r", requirements, env=environment)
-    system = "/usr/lib/python3/dist-packages"
-    run(*pip, "--no-deps", "--target", system, "lgpio", env=environment)
-    for name in ("certificates", *(lock.name for lock in LOCKS)):
-        (root / "tmp" / name).unlink()
+    (root / "tmp/certificates").unlink()
 
 
 def unpacked(kernel: bytes) -> bytes:

@@ -1,0 +1,26 @@
+"""All tests on the Python, the libraries and the broker of the newer Debian."""
+
+import shutil
+from pathlib import Path
+
+from tests.install.conftest import only_on
+from tests.install.machine import Release, in_chroot, kept, kept_tools, overlay
+from tests.vm.image import ROOT, VENV
+
+SOURCE = "/root/source"
+#: Longest wait, in seconds: it takes three minutes on two idle cores.
+PATIENCE_S = 1800.0
+LEFT_OUT = (".git", ".venv", ".*_cache", "__pycache__", "build", "dist", "*.egg-info")
+
+
+def test_the_suite_passes(release: Release, bundles: dict[Release, Path]) -> None:
+    only_on(release, 13)
+    with overlay(kept_tools(release), kept(release)) as root:
+        shutil.copytree(ROOT, root / SOURCE.lstrip("/"), ignore=shutil.ignore_patterns(*LEFT_OUT))
+        steps = (
+            f"cd {SOURCE}",
+            f"{VENV}/bin/pip install -q --no-index --no-deps --no-build-isolation -e .",
+            f"{VENV}/bin/python -m pytest -n 4 --dist worksteal",
+        )
+        done = in_chroot(root, "sh", "-c", " && ".join(steps), patience_s=PATIENCE_S)
+    assert done.code == 0, done.output
