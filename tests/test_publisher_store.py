@@ -45,7 +45,7 @@ def at(second: float = 0.0, *, synced: bool = True, wall: bool = True) -> Now:
 
 
 class Unit:
-    """A store and what an agent does with it; each call happens a second after the last."""
+    """A store used as by an agent; each call is a second after the last."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Unit:
         self.store.close(self.now(), self.totals)
 
     def sql(self, statement: str, *values: Any) -> list[Any]:
-        """Ask or change the open file behind the store's back."""
+        """Query or change the open file, bypassing the store."""
         return self.connection.execute(statement, values).fetchall()
 
     @property
@@ -98,7 +98,7 @@ class Unit:
 
 
 def connection(store: Store) -> sqlite3.Connection:
-    """Return the open database; a test closes it where the power is cut."""
+    """Return the open database; closing it simulates a power cut."""
     assert store._outbox is not None
     return store._outbox.db
 
@@ -130,7 +130,7 @@ def sql(directory: Path, statement: str, *values: Any) -> list[Any]:
 
 
 def cut_power(unit: Unit, copies: Iterator[int] = itertools.count(1)) -> Path:  # noqa: B008
-    """Return a directory that holds what the card would hold now."""
+    """Return a directory with the files that the card would have after a power cut now."""
     directory = unit.directory.parent / f"{unit.directory.name}-{next(copies)}"
     shutil.copytree(unit.directory, directory)
     return directory
@@ -144,7 +144,7 @@ def failure(unit: Unit) -> str:
 
 @contextlib.contextmanager
 def no_room(size: int) -> Iterator[None]:
-    """Let the kernel refuse to write beyond `size` bytes in any file; Python ignores SIGXFSZ."""
+    """Make the kernel refuse writes beyond `size` bytes in any file; Python ignores SIGXFSZ."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -154,7 +154,7 @@ def no_room(size: int) -> Iterator[None]:
 
 
 def fill_disk(unit: Unit) -> None:
-    """Leave the open file no page to grow by; whoever opens it anew finds room again."""
+    """Let the open file not grow any more; a new connection has space again."""
     unit.connection.execute("PRAGMA max_page_count = 1")
 
 
@@ -284,13 +284,13 @@ def test_the_buffer_tells_how_much_waits_and_for_how_long(tmp_path: Path) -> Non
     unit.store.confirm(row.id for row in rows)
     assert unit.buffer() == {"rows": 1, "oldest_s": 1, "dropped": 0}
     unit.close()
-    unit = Unit(tmp_path, "boot-b", second=1000)  # the age of an earlier boot's is told by its time
+    unit = Unit(tmp_path, "boot-b", second=1000)  # ages by time across boots
     assert unit.buffer()["oldest_s"] == pytest.approx(957, abs=2)
-    unit.make_now = lambda second: at(second, synced=False, wall=False)  # at least this boot's
+    unit.make_now = lambda second: at(second, synced=False, wall=False)  # at least since this boot
     assert unit.buffer() == {"rows": 1, "oldest_s": pytest.approx(1023, abs=2), "dropped": 0}
 
 
-# Room
+# Space
 
 
 def test_above_the_most_rows_the_oldest_go_and_are_counted(tmp_path: Path) -> None:
@@ -363,7 +363,7 @@ def test_a_card_that_has_forgotten_a_boot_does_not_give_its_number_again(tmp_pat
     (tmp_path / "card").mkdir()
     Unit(tmp_path / "card").close()
     boots: list[int] = []
-    for _ in range(4):  # by chance all are the same once in a thousand millions
+    for _ in range(4):  # all are equal by chance once in a thousand million
         shutil.copytree(tmp_path / "card", copy := tmp_path / f"copy-{len(boots)}")
         unit = Unit(copy, "boot-b", second=100)
         boots.append(unit.store.boot)
@@ -463,11 +463,11 @@ def test_a_connection_costs_a_write_only_once_in_a_while(tmp_path: Path) -> None
     assert len(written) == 2
 
 
-# What is written, and how
+# Transactions
 
 
 def commits(unit: Unit) -> list[str]:
-    """Return a list that fills with the transactions that the store commits."""
+    """Return a list to which each commit of the store is added."""
     found: list[str] = []
     unit.connection.set_trace_callback(lambda s: found.append(s) if s == "COMMIT" else None)
     return found
@@ -538,14 +538,14 @@ def test_killed_at_any_moment_it_has_lost_nothing_it_had_promised(tmp_path: Path
             cwd=Path(__file__).parent.parent,
         )
         assert writer.stdout is not None
-        # Only ends a test that has failed, and by a signal that it takes for a failure.
+        # Only a failed test reaches it; the signal makes it fail.
         overdue = threading.Timer(PATIENCE_S, writer.terminate)
         overdue.start()
         total = 0
         stop_after = chance.randrange(1, 120)
         for count, line in enumerate(writer.stdout):
             if count == stop_after:
-                writer.send_signal(signal.SIGKILL)  # while it goes on writing
+                writer.send_signal(signal.SIGKILL)  # while it is writing
             if not line.endswith("\n"):
                 break
             if line.startswith("sent"):
@@ -571,7 +571,7 @@ def test_killed_at_any_moment_it_has_lost_nothing_it_had_promised(tmp_path: Path
         assert gone <= sent
         newest = max(waiting)
         assert len([i for i in waiting if i not in promised]) <= 3
-        # The totals count every record ever made, so each of them is there or was sent.
+        # The totals count every record ever made, so each of them is waiting or was sent.
         assert len(waiting) + len(gone) == unit.totals["n"], newest
         promised |= {row.id: row.boot for row in waiting.values()}
         unit.close()
@@ -631,7 +631,7 @@ def test_a_store_that_was_lost_uses_no_number_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("wall", [True, False])
 def test_without_the_time_a_lost_store_has_chance_on_its_side(tmp_path: Path, wall: bool) -> None:
     boots = set()
-    for loss in range(4):  # two are the same once in 1,700 times, all of them never
+    for loss in range(4):  # two are equal once in 1,700 times, all of them never
         directory = tmp_path / str(loss)
         directory.mkdir()
         unit = Unit(directory, now=lambda second: at(second, synced=False, wall=wall))
@@ -720,7 +720,7 @@ def test_what_the_broker_confirmed_meanwhile_is_not_sent_again(tmp_path: Path) -
     unit.store.confirm([old[0].id])
     fill_disk(unit)
     unit.append(1, size=5000)
-    unit.store.confirm([old[1].id])  # it was on its way when the disk was full
+    unit.store.confirm([old[1].id])  # it was in flight when the disk was full
     unit.append()
     unit.retry()
     assert [row.id for row in unit.waiting()][:2] == [old[2].id, old[3].id]
@@ -848,7 +848,7 @@ def test_a_file_that_cannot_be_opened_is_read_later_and_nothing_counts_twice(
 
 
 def test_totals_out_of_reach_in_both_places_come_back(unreadable: Path) -> None:
-    """A second place that is lost, and one that is older than the file."""
+    """With a lost second place, and with one that is older than the file."""
     newest = (unreadable / LEDGER).read_bytes()
     for case, second in (
         ("none", b""),
@@ -956,14 +956,14 @@ def ledger(directory: Path) -> dict[str, Any]:
 
 
 def write_ledger(directory: Path, body: str | bytes) -> None:
-    """Put in another ledger whose checksum is right."""
+    """Write another ledger with a correct checksum."""
     raw = body if isinstance(body, bytes) else body.encode()
     crc = zlib.crc32(raw.decode("utf-8", "replace").encode())
     sql(directory, "UPDATE ledger SET body = ?, crc = ?", body, crc)
 
 
 def check_begun_anew(unit: Unit, old_boot: int, old: Path, kept: list[tuple[int, int]]) -> None:
-    """Check that the totals were found and a number of records that can still be read."""
+    """Check that the totals and a number of readable records were recovered."""
     assert unit.store.failure is None
     assert unit.store.set_aside() == [old.name]
     assert old.exists()
@@ -996,7 +996,7 @@ def test_a_file_without_its_header_is_set_aside(tmp_path: Path, header: bytes) -
 
 
 def read_all(unit: Unit) -> None:
-    """Have the link look for its backlog, and the file be tried again if that fails."""
+    """Read the backlog as the link does; if that fails, let the store try the file again."""
     unit.waiting()
     unit.buffer()
     unit.retry()
@@ -1163,7 +1163,7 @@ def test_damage_that_shows_later_costs_the_rows_and_nothing_else(
 
 
 def test_a_boot_used_in_memory_is_never_followed_by_a_lower_one(tmp_path: Path) -> None:
-    """A run that worked in memory and was killed leaves a file that knows nothing of its boot."""
+    """A killed run that worked in memory leaves a file without its boot."""
     now = Now(10.0, 10.0, datetime(2026, 11, 22, tzinfo=UTC), synced=False)
     store = Store(tmp_path, 1000, 1 << 20)
     store.open("boot-a", now)
@@ -1172,7 +1172,7 @@ def test_a_boot_used_in_memory_is_never_followed_by_a_lower_one(tmp_path: Path) 
     store.append(lambda boot, seq: [("event", "{}")], {}, now)
     in_memory = store.boot
     assert in_memory > first
-    again = Store(tmp_path, 1000, 1 << 20)  # the first one was killed: it never closed
+    again = Store(tmp_path, 1000, 1 << 20)  # the first one was killed, so it never closed
     again.open("boot-a", now)
     assert again.boot > in_memory
     connection(again).close()
@@ -1186,7 +1186,7 @@ def test_a_boot_used_in_memory_is_never_followed_by_a_lower_one(tmp_path: Path) 
 
 
 def of_version_1(directory: Path) -> Path:
-    """Lay a file that the first version of the store made, cut off in the middle of its work."""
+    """Put a file of the store's first version in place, as after a kill."""
     dump = Path(__file__).parent / "stores" / "version-1.sql"
     with contextlib.closing(sqlite3.connect(directory / FILE, isolation_level=None)) as db:
         db.execute("PRAGMA page_size = 2048")
@@ -1260,7 +1260,7 @@ def test_the_next_version_takes_up_the_files_of_all_earlier_ones(
     unit.close()
     assert len(Unit(left, "boot-b", second=2000).waiting()) == rows + 1
     monkeypatch.undo()
-    older = Unit(tmp_path, "boot-b", second=3000)  # whoever goes back finds it out of the ledger
+    older = Unit(tmp_path, "boot-b", second=3000)  # the older version finds it in the ledger
     assert older.store.set_aside() == ["tentwatch.version-3-1"]
 
 
@@ -1293,7 +1293,7 @@ COUNT = "SELECT count(*) FROM outbox"
 
 
 def add_moods(db: sqlite3.Connection) -> None:
-    """Be the step to a later version."""
+    """The migration step to a later version."""
     db.execute("CREATE TABLE moods (mood TEXT)")
 
 
@@ -1319,7 +1319,7 @@ def test_a_second_program_gets_no_hold_of_the_file_and_harms_nothing(tmp_path: P
 
 
 def test_what_an_older_program_left_beside_the_file_does_no_harm(tmp_path: Path) -> None:
-    """A -shm and a -wal, as a program leaves them that shared the file and lost power."""
+    """A -shm and a -wal of a program that shared the file and lost power."""
     shared = make(tmp_path / "shared")
     of_version_1(shared)
     left = make(tmp_path / "left")

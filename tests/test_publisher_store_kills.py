@@ -1,4 +1,4 @@
-"""The store, killed before every statement that it gives SQLite and every change of a file's name."""
+"""The store, killed before every SQLite statement and every rename or removal of a file."""
 
 import contextlib
 import json
@@ -14,8 +14,8 @@ import pytest
 
 from tests.test_publisher_store import Unit, number
 
-#: A process that does all that a store can do, once for every moment at which it can be killed. What
-#: its callers have been promised goes into a file of its own with each step.
+#: A process that exercises the whole store, started once for every moment at which it can be killed. After
+#: each step it writes the promises made to its callers into a file of its own.
 VICTIMS = """
 import itertools, json, os, shutil, signal, sqlite3, sys
 from pathlib import Path
@@ -107,7 +107,7 @@ for moment in itertools.count(1):
 
 @pytest.fixture
 def in_memory(tmp_path: Path) -> Iterator[Path]:
-    """A directory on a disk in memory: a killed process loses nothing there, and flushes are free."""
+    """A directory in memory: a killed process loses nothing there, and flushes are free."""
     if not os.access("/dev/shm", os.W_OK):
         yield tmp_path
         return
@@ -116,7 +116,7 @@ def in_memory(tmp_path: Path) -> Iterator[Path]:
 
 
 def lay_old(directory: Path) -> int:
-    """Leave a store behind; return the highest boot in it."""
+    """Make an older store; return the highest boot in it."""
     directory.mkdir()
     unit = Unit(directory)
     unit.append(4)
@@ -134,7 +134,7 @@ def test_killed_before_any_statement_it_keeps_its_promises(in_memory: Path, case
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,  # only ends a test that has failed
+        timeout=120,  # only a failed test reaches it
     )
     moments = int(done.stdout)
     assert moments > 50
@@ -144,12 +144,12 @@ def test_killed_before_any_statement_it_keeps_its_promises(in_memory: Path, case
 
 
 def check(directory: Path, counted_before: int, where: str) -> None:
-    promised: dict[tuple[int, int], tuple[int, bool]] = {}  # number → id, was it in memory
+    promised: dict[tuple[int, int], tuple[int, bool]] = {}  # number → id, whether it was in memory
     sent: set[int] = set()
     total, is_gone = counted_before, False
     for promise in read_promises(directory):
         total = promise.get("n", total)
-        # Then nobody but the process has the rest, until its next promise.
+        # From here to the next promise only the process has the rest.
         is_gone = "gone" in promise
         sent |= set(promise.get("sent", ()))
         for row_id, boot, seq in promise.get("rows", ()):

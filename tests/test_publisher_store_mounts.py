@@ -1,4 +1,4 @@
-"""The store on real disks: one that is full, one that has gone read-only, one that fails to read."""
+"""The store on real disks: a full one, a read-only one, and one that fails to read."""
 
 import fcntl
 import os
@@ -42,7 +42,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(disk: Path, spare: int = 0) -> Path:
-    """Leave `spare` bytes of room on the disk."""
+    """Fill the disk up to `spare` free bytes."""
     ballast = disk / "ballast"
     with ballast.open("wb", buffering=0) as file:
         try:
@@ -89,7 +89,7 @@ def test_a_unit_that_dies_with_its_disk_full_has_its_totals(disk: Path) -> None:
         unit.append(size=2000)
     unit.append(5)
     counted, boot = unit.totals["n"], unit.store.boot
-    del unit  # what it had in memory only is gone
+    del unit  # its data in memory is gone
     again = Unit(disk, "boot-b", second=10_000)
     assert again.opened.totals == {"n": counted}
     assert again.store.boot > boot
@@ -158,7 +158,7 @@ def test_a_disk_that_is_read_only_at_the_start(disk: Path) -> None:
     assert unit.store.failure is not None
     assert unit.opened.totals == {"n": 10}
     new = unit.append(3)
-    for _ in range(MAX_REFUSALS + 3):  # a file is not set aside for its disk's sake
+    for _ in range(MAX_REFUSALS + 3):  # a file is not set aside because of its disk
         assert unit.retry() is None
         assert unit.store.failure is not None
     assert unit.store.set_aside() == []
@@ -176,7 +176,7 @@ def test_a_disk_that_is_read_only_at_the_start(disk: Path) -> None:
 
 
 def test_a_disk_that_fails_and_comes_back(disk: Path) -> None:
-    """All that was not flushed is lost, and each access fails, until the disk is mounted again."""
+    """Unflushed data is lost, and each access fails, until the disk is mounted again."""
     unit = Unit(disk)
     rows = unit.append(10)
     boot = unit.store.boot
@@ -199,7 +199,7 @@ def test_a_disk_that_fails_and_comes_back(disk: Path) -> None:
 
 
 def _shut_down(disk: Path) -> None:
-    """Have the file system fail from now on (EXT4_IOC_SHUTDOWN, without writing out its journal)."""
+    """Make the file system fail from now on (EXT4_IOC_SHUTDOWN without flushing its journal)."""
     directory = os.open(disk, os.O_RDONLY)
     try:
         fcntl.ioctl(directory, 0x8004587D, struct.pack("I", 2))

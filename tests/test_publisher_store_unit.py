@@ -1,4 +1,4 @@
-"""A whole unit whose store is deleted, damaged, or met by another configuration."""
+"""A whole unit with a deleted or damaged store, or another configuration."""
 
 import os
 import random
@@ -125,13 +125,13 @@ def test_a_unit_starts_whatever_has_become_of_its_files(
         names = {"database": FILE, "ledger": LEDGER, "boot": BOOT_FILE, "lock": "lock"}
         what, _, kind = case.partition(" ")
         if what == "boot":
-            (state / LEDGER).unlink()  # else it is not even looked at
+            (state / LEDGER).unlink()  # otherwise the database is not even checked
         replace_by(kind, state / names.get(what, control.FILE))
     unit.start()
     wait_for(lambda: len(subscriber.records()) > states, "a record")
     status = unit.status()
     assert status["capacity"]["entered_total"] == entered
-    # What lies in the database's place may be there for a while only: it is waited for.
+    # A foreign file in the database's place may be temporary, so the unit waits for it to go.
     assert (status["store"]["error"] is None) is (not case.startswith("database a "))
     assert status["store"]["second_place"] is None
     assert control.ask(state, {"command": "status"})["ok"]
@@ -142,7 +142,7 @@ def test_who_asks_for_the_status_again_and_again_does_not_wear_the_card(
     make_unit: Callable[..., Unit], broker: Broker
 ) -> None:
     unit = make_unit(broker.port).reporting(interval_s=3600).start()
-    unit.hardware.set_mains(False)  # else its hours grow
+    unit.hardware.set_mains(False)  # otherwise its hours grow
     wait_for(lambda: unit.status()["power"]["source"] == "battery", "mains to be lost")
     assert unit.agent is not None
     store = unit.agent._store
@@ -194,7 +194,7 @@ def test_damage_that_is_found_while_the_unit_runs_is_told_once(
     store.close(now, {})
     size = (unit.state_dir / FILE).stat().st_size
     with (unit.state_dir / FILE).open("r+b") as file:
-        file.seek(size // 4)  # leaves only: above the middle is the page that knows where they are
+        file.seek(size // 4)  # leaf pages only; their parent page is above the middle
         file.write(random.Random(1).randbytes(size // 10))
     unit.start()
     event = recorded(subscriber, "store_quarantined")
@@ -243,7 +243,7 @@ def test_another_configuration_finds_the_totals_and_sends_the_backlog(
     records = subscriber.records()
     sent = [r["seq"] for r in records if r["id"] == "demo"]
     assert sent == list(range(1, len(sent) + 1))
-    # What the new one records before it is connected goes into the backlog as well, behind these.
+    # Records of the new one before it is connected go into the backlog as well, after these.
     assert {r["id"] for r in records[len(sent) :]} == {"moved"}
     subscriber.close()
     subscriber.check()

@@ -1,4 +1,4 @@
-"""Captures of devices and what they mean, as data: every driver's cases go through its `decode`."""
+"""Captures of devices with their meaning, as data: every driver's cases go through its `decode`."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Chips on an I2C bus by their registers: an INA219 is found, and no other chip is taken for one."""
+"""Chips on an I2C bus by their registers: an INA219 is found, and no other chip is mistaken for one."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from sensors.simulated.ina219 import Bus, Chip
 
 
 class Registers:
-    """A chip with registers of two bytes; others read as `other`. It notes what is written."""
+    """A chip with registers of two bytes; all others read as `other`. It records writes."""
 
     def __init__(self, registers: dict[int, int], other: int = 0) -> None:
         self.registers = registers
@@ -32,7 +32,7 @@ class Registers:
 
 
 class Drifting(Registers):
-    """A thermometer that happens to read what an INA219's configuration is, once."""
+    """A thermometer that once happens to read the value of an INA219's configuration."""
 
     def read(self, length: int) -> bytes:
         word = super().read(length)
@@ -59,7 +59,7 @@ def test_other_chips_are_named_and_nothing_is_written_to_them() -> None:
     assert found == [Found(1, a, name) for a, name in enumerate(KINDS, 0x40)]
     for address, name in enumerate(KINDS, 0x40):
         assert all(len(said) == 1 for said in devices[address].written), name
-    # A register's number can be a command to another chip (0xFE resets some): it is not sent to those.
+    # A register's number can be a command to another chip (0xFE resets some), so it must not be sent there.
     sent = {said[0] for said in devices[0x46].written}
     assert not sent & {0xFE, 0xFF}
 

@@ -1,4 +1,4 @@
-"""Beats: what is due every so often is due for all at the same moment."""
+"""Beats: periodic work is due at the same moments for all."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What every driver promises, on its own and at work in a Sensor; a new one is tested from here."""
+"""The promises of every driver, alone and in a Sensor; a new driver is tested without changes here."""
 
 import dataclasses
 import threading
@@ -56,7 +56,7 @@ every_driver = pytest.mark.parametrize("name", registry.DRIVERS)
 
 
 def heard(driver: Driver, device: Device, quantity: str) -> list[Measurement]:
-    """Read until a quantity comes; return all that was heard."""
+    """Read until a quantity comes; return all measurements."""
     found: list[Measurement] = []
 
     def read() -> None:
@@ -70,7 +70,7 @@ def heard(driver: Driver, device: Device, quantity: str) -> list[Measurement]:
 
 
 def is_released(device: Device) -> bool:
-    """Say whether nobody holds the device: whether another driver can have it."""
+    """Say whether the device is released: whether another driver can open it."""
     other = device.build()
     other.open()
     other.close()
@@ -153,7 +153,7 @@ def test_no_descriptor_is_leaked_whether_opening_succeeds_or_fails(
 ) -> None:
     device = make(name)
     driver = device.build()
-    driver.open()  # what is imported and cached now is not opened again
+    driver.open()  # so that imports and caches do not count below
     driver.close()
     device.unplug()
     before = descriptors()
@@ -245,7 +245,7 @@ def test_a_failing_device_raises_or_tells_and_no_value_is_made_up(
                     continue
                 unknown = [m for m in found if m.quality is Quality.FAULT]
                 if not unknown:
-                    made_up.extend(found if said else ())  # some may still have been on the way
+                    made_up.extend(found if said else ())  # some may still have been in transit
                     continue
                 said.extend({str(m.trouble) for m in unknown})
                 told.extend(found)
@@ -377,7 +377,7 @@ def test_a_sensor_measures_how_long_its_reads_take(make: MakeDevice) -> None:
 
 
 class Moody(SimulatedHardware):
-    """Hardware whose library fails in a way that nobody has foreseen."""
+    """Hardware whose library fails in an unforeseen way."""
 
     failure: Exception | None = None
 
@@ -408,7 +408,7 @@ def test_an_unexpected_exception_is_contained_and_asks_to_be_reported(tmp_path: 
     hardware.close()
 
 
-# What only some drivers can suffer
+# Faults of some drivers only
 
 
 def test_a_serial_port_in_use_is_refused_each_time_and_its_user_goes_on(make: MakeDevice) -> None:
@@ -464,7 +464,7 @@ def test_a_line_in_use_is_refused_and_the_other_line_given_back(make: MakeDevice
 def test_a_port_is_not_closed_while_another_thread_interrupts_its_read(
     make: MakeDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The interruption writes to a descriptor, which after a close may be somebody else's."""
+    """The interruption writes to a descriptor, which may be reused after a close."""
     inside, closed = threading.Event(), threading.Event()
     was_open: list[bool] = []
     cancel_read = serial.Serial.cancel_read

@@ -1,4 +1,4 @@
-"""The INA219: sums against the datasheet, and the driver with the real library on a chip of registers."""
+"""The INA219: calculations against the datasheet, and the driver on simulated registers."""
 
 import sys
 import threading
@@ -21,7 +21,7 @@ EXACT = Config(shunt_ohms=OHMS, max_current_a=50, dead_band_a=0.0)
 
 
 class Bench(Hardware):
-    """A chip on a bus, in a time that passes only when it is told to."""
+    """A chip on a bus, on a clock that the test moves."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
@@ -36,7 +36,7 @@ class Bench(Hardware):
         self.chip.measure(current_a * OHMS, voltage_v)
 
     def driver(self, config: Config = EXACT) -> Ina219:
-        """Return a driver that is open, with the first conversion done."""
+        """Return an open driver, after the first conversion."""
         driver = Ina219(config, self, Monotonic())
         driver.open()
         self.now_s += 1.0
@@ -48,7 +48,7 @@ def bench() -> Bench:
     return Bench()
 
 
-#: A line in which Python's JSON reads what is no number.
+#: A line with NaN, which Python's JSON accepts.
 NAN = b'{"at_s":NaN,"configuration":12287,"shunt":1,"bus":26402}\n'
 
 
@@ -61,7 +61,7 @@ def number(value: Value) -> float:
     return float(value)
 
 
-# Sums
+# Calculations
 
 
 def test_a_bit_of_a_50_ampere_shunt_is_6_67_milliamperes() -> None:
@@ -274,7 +274,7 @@ def test_a_zero_that_is_set_takes_the_offset_away_and_leaves_the_uncorrected_cur
 
 
 def test_two_chips_in_two_threads_do_not_read_each_others_registers(bench: Bench) -> None:
-    """The register library has one buffer for all of them."""
+    """The register library has one buffer for all chips."""
     other = Chip(lambda: bench.now_s)
     bench.bus.chips[0x41] = other
     bench.flow(10.0)

@@ -1,4 +1,4 @@
-"""JBD: frames out of bytes, however they arrive, two replies that must fit each other, and a driver."""
+"""JBD: frames in bytes of any grouping, two replies that must be consistent, and the driver."""
 
 import random
 import threading
@@ -103,12 +103,12 @@ def test_replies_come_out_whole_however_the_bytes_arrive(size: int) -> None:
 @pytest.mark.parametrize("cut", range(1, 34))
 def test_a_reply_that_is_heard_from_the_middle_on_is_passed_over(cut: int) -> None:
     rest = STATE_REPLY[cut:]
-    assert decode(rest + BOTH) == (BOTH_FIGURES, len(rest) >= 7)  # fewer are no frame
+    assert decode(rest + BOTH) == (BOTH_FIGURES, len(rest) >= 7)  # fewer cannot be a frame
 
 
 @pytest.mark.parametrize("length", range(34))
 def test_no_good_reply_is_lost_behind_one_that_is_cut_short(length: int) -> None:
-    # What says how long it is, is a frame; before that, it is noise.
+    # Once the length is known it is a frame; before that, it is noise.
     assert decode(BOTH + STATE_REPLY[:length] + BOTH) == (BOTH_FIGURES * 2, length >= 4)
 
 
@@ -119,7 +119,7 @@ def test_no_good_reply_is_lost_behind_a_damaged_one(at: int) -> None:
         hurt[at] ^= 1 << bit
         found = decode(BOTH + bytes(hurt) + BOTH)
         assert found.frames == BOTH_FIGURES * 2
-        # Its code is outside the checksum: with another one it is another command's reply.
+        # The code is outside the checksum: another code makes it another command's reply.
         assert found.bad == (at != 1) or (at in (1, 3) and found.bad <= 2)
 
 
@@ -184,7 +184,7 @@ def test_cells_that_cannot_be_true_are_refused(data: str) -> None:
 
 
 def test_a_dead_cell_costs_its_own_reply_and_no_trust_in_the_line() -> None:
-    """The pack says that it has cut off, and that is heard."""
+    """The pack reports that it has cut off, and that must be reported."""
     dead = framed(CELLS, 0, bytes.fromhex("0CE7 0CE6 0CE8 0000"))
     said = decode((framed(STATE, 0, STATE_DATA) + dead) * 40)
     assert (len(said.frames), said.bad) == (40, 40)
@@ -201,12 +201,12 @@ def test_the_cells_must_add_up_to_the_voltage_of_the_state() -> None:
     decoded = decode(BOTH + STATE_REPLY + wrong)
     assert decoded == ([*BOTH_FIGURES, STATE_FIGURES], 1)
     assert decode(wrong).bad == 0, "nothing is known of the pack yet"
-    sagged = framed(CELLS, 0, bytes.fromhex("0CB7 0CB6 0CB8 0CB5"))  # a load came in between
+    sagged = framed(CELLS, 0, bytes.fromhex("0CB7 0CB6 0CB8 0CB5"))  # a load came on
     assert decode(STATE_REPLY + sagged).bad == 0
 
 
 def test_what_never_changes_is_believed_when_it_has_changed_twice() -> None:
-    """A nominal capacity of 140.80 Ah in place of 100.00 Ah; the sum is right."""
+    """A nominal capacity of 140.80 Ah instead of 100.00 Ah, with a correct sum."""
     other = framed(STATE, 0, changed(STATE_DATA, 6, "3700"))
     assert decode(BOTH + other + BOTH) == (BOTH_FIGURES * 2, 1)
     found = decode(STATE_REPLY + other * 3)
@@ -225,7 +225,7 @@ def state_of(pack: Pack) -> bytes:
 
 
 def pack_data(pack: Pack) -> bytes:
-    bms = object.__new__(Bms)  # no cable is needed for its words
+    bms = object.__new__(Bms)  # its frames need no cable
     bms.pack = pack
     return bms.state()
 
@@ -279,7 +279,7 @@ def test_any_bytes_may_be_fed() -> None:
 
 
 class HandClock(Monotonic):
-    """A clock that stands until it is set."""
+    """A clock that stands still until it is set."""
 
     at_s = 100.0
 
@@ -438,7 +438,7 @@ def test_nothing_is_ever_sent_but_the_two_requests(tmp_path: Path, clock: HandCl
 
 
 class LongClock(HandClock):
-    """A clock by which every wait takes a quarter of an hour."""
+    """A clock on which every wait takes a quarter of an hour."""
 
     def real_s(self, interval_s: float) -> float:
         return 1000.0

@@ -1,4 +1,4 @@
-"""JSON from outside: the limits are ours, whatever Python's own parser takes."""
+"""JSON from outside: the limits are ours, whatever Python's own parser accepts."""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How far a line is trusted that damages frames."""
+"""Trust in a line that damages frames."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from sensors.line_trust import TOLERATED, WINDOW, LineTrust
 
 
 def believed(heard: str) -> str:
-    """Let a line be heard, `+` for a good frame and `x` for a bad one; `?` is good and withheld."""
+    """Return a line's frames, `+` for a good one and `x` for a bad one; `?` is good but not trusted."""
     line = LineTrust()
     said = ""
     for frame in heard:
@@ -19,7 +19,7 @@ def believed(heard: str) -> str:
 
 
 def spotless(heard: str) -> str:
-    """Let a line be heard; return `+` for each frame after which it is spotless, `-` for the others."""
+    """Return `+` for each frame after which the line is spotless, `-` for the others."""
     line = LineTrust()
     said = ""
     for frame in heard:
@@ -35,7 +35,7 @@ def spotless(heard: str) -> str:
     "heard",
     [
         "+" * 60,
-        "x" + "+" * 40,  # a stream that is heard from the middle of a frame on
+        "x" + "+" * 40,  # a stream that begins in the middle of a frame
         "+" * 20 + "xxxxx" + "+" * 40,  # a burst
         "+++++x" * 20,
     ],

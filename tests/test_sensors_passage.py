@@ -1,4 +1,4 @@
-"""Who passes a door with light beams: the rules, with plain numbers for times."""
+"""The rules of doors with light beams, with plain numbers for times."""
 
 import random
 from collections.abc import Iterable
@@ -29,9 +29,9 @@ PULSE_S = 0.0001
 
 
 class Door(NamedTuple):
-    """When each beam changes from free to broken or back; both are free at first.
+    """The times at which each beam changes; both are free at first.
 
-    A disturbance is a pair of changes more, wherever it falls.
+    A disturbance is an additional pair of changes at any time.
     """
 
     outer: list[float]
@@ -52,7 +52,7 @@ def passing(way: Way, at_s: float = 0.0, speed: float = 1.2, body_m: float = BOD
 
 
 def turning_back(way: Way, depth_m: float, at_s: float = 0.0, speed: float = 1.2) -> Door:
-    """Someone comes `depth_m` past the first beam, heading `way`, stands a second, walks backwards."""
+    """Someone walks `depth_m` past the first beam, heading `way`, waits a second, walks backwards."""
     back_s = at_s + 2 * depth_m / speed + 1.0
 
     def broken(beam_m: float) -> list[float]:
@@ -65,7 +65,7 @@ def turning_back(way: Way, depth_m: float, at_s: float = 0.0, speed: float = 1.2
 
 
 def edges_of(path: list[tuple[float, float]], beam_m: float) -> list[float]:
-    """Return when a beam changes while a body's front goes from place to place, each with its time."""
+    """Return a beam's changes while a body's front moves between places with given times."""
     return [
         from_s + (edge_m - from_m) / (to_m - from_m) * (to_s - from_s)
         for (from_s, from_m), (to_s, to_m) in pairwise(path)
@@ -75,7 +75,7 @@ def edges_of(path: list[tuple[float, float]], beam_m: float) -> list[float]:
 
 
 def changes_of(door: Door) -> list[tuple[float, int, bool]]:
-    """Return each change's time, its beam, and whether it is broken from then on."""
+    """Return each change's time, its beam, and whether the beam is then broken."""
     blocked = [False, False]
     found = []
     for at_s, beam in sorted([(s, OUTER) for s in door.outer] + [(s, INNER) for s in door.inner]):
@@ -85,7 +85,7 @@ def changes_of(door: Door) -> list[tuple[float, int, bool]]:
 
 
 def counted(door: Door, passages: Passages | None = None) -> list[tuple[float, Way]]:
-    """Return when and which way people were counted, and let time pass after the last change."""
+    """Return when and in which direction people were counted; let time pass after the last change."""
     passages = passages or free_door()
     found = []
     changes = changes_of(door)
@@ -106,7 +106,7 @@ def free_door() -> Passages:
 
 
 def mirrored(door: Door, way: Way) -> Door:
-    """Return a door that was thought of for the way in as it is for `way`."""
+    """Return a door described for the way in, mirrored for `way` if needed."""
     return door if way is Way.IN else Door(door.inner, door.outer)
 
 
@@ -143,7 +143,7 @@ def test_who_turns_back_is_not_counted(way: Way, depth_m: float) -> None:
 
 @BOTH_WAYS
 def test_who_hesitates_counts_once(way: Way) -> None:
-    """To and fro between the beams before going on: 1 3 1 3 2 3 2 on the way in."""
+    """Back and forth between the beams before going on: 1 3 1 3 2 3 2 on the way in."""
     assert ways(mirrored(Door([0.0, 2.0, 2.3, 2.6], [0.4, 0.8, 1.2, 3.2]), way)) == [way]
 
 
@@ -318,7 +318,7 @@ def test_bouncing_and_glitches_hide_nobody_in_a_queue(way: Way, gap_m: float) ->
 @pytest.mark.parametrize("stand_s", [0.3, 1.0, 5.0])
 @pytest.mark.parametrize("back_m", [0.2, 0.25, 0.3])
 def test_who_steps_back_and_on_again_counts_once(way: Way, stand_s: float, back_m: float) -> None:
-    """Past the first beam, back until the second is free, and on: the beams see what two would show."""
+    """Past the first beam, back until the second is free, and on: two people would look similar."""
     speed, depth_m = 0.8, BODY_M + 0.02
     turn_s = (depth_m + 1.0) / speed
     back_s = turn_s + stand_s + back_m / speed
@@ -338,20 +338,20 @@ def test_who_steps_back_and_on_again_counts_once(way: Way, stand_s: float, back_
 
 @BOTH_WAYS
 def test_one_who_follows_and_turns_back_is_not_counted(way: Way) -> None:
-    """Nor is the one before him: who turns back from deep in the door looks the same."""
+    """Nor is the person before: someone who turns back from deep in the door looks the same."""
     assert ways(mirrored(Door([0.0, 0.25, 0.33, 0.9], [0.125, 0.375]), way)) == []
 
 
 @BOTH_WAYS
 def test_people_who_meet_in_the_door_count_nothing_that_is_not_so(way: Way) -> None:
-    """One comes and one goes, past each other: the number of people inside stays."""
+    """One enters and one leaves, past each other: the number of people inside stays."""
     one = passing(way)
     other = passing(Way.OUT if way is Way.IN else Way.IN, at_s=0.06)
     outer, inner = ([min(a[0], b[0]), max(a[1], b[1])] for a, b in zip(one, other, strict=True))
     assert ways(Door(outer, inner)) == []
 
 
-# What keeps people from being seen
+# Blocked and failed beams
 
 
 def test_whoever_stands_in_the_door_at_the_start_is_not_counted() -> None:
@@ -388,7 +388,7 @@ def test_an_obstruction_counts_nobody_even_where_no_tick_saw_it() -> None:
 
 
 def test_a_long_queue_is_no_obstruction() -> None:
-    """No beam is broken for long, and yet the door is never free."""
+    """No beam is broken for long, although the door is never free."""
     door = Door([], [])
     for number in range(40):
         door = door.followed_by(passing(Way.IN, number * 1.4, speed=0.3))
@@ -475,7 +475,7 @@ def test_glitches_are_no_failure() -> None:
 @pytest.mark.parametrize("cut_s", [-1.0, 0.05, 0.2, 0.3, 0.45])
 @pytest.mark.parametrize("mended_s", [60.0, 600.0])
 def test_a_cut_cable_is_never_a_person(way: Way, beam: int, cut_s: float, mended_s: float) -> None:
-    """It is cut before, while and after somebody passes, and a beam that is cut stays broken."""
+    """The cable is cut before, while or after somebody passes; then its beam stays broken."""
     passages = free_door()
     blocked = [False, False]
     found = []
@@ -568,7 +568,7 @@ class Walker(NamedTuple):
 
 
 def crowd(dice: random.Random, walkers: int) -> Iterable[Walker]:
-    """Yield people who pass one after the other, each at least half a metre behind the last."""
+    """Yield people who pass one after the other, at least half a metre apart."""
     at_s = 0.0
     for _ in range(walkers):
         way = dice.choice([Way.IN, Way.OUT])
@@ -616,7 +616,7 @@ def test_in_a_crowd_99_of_100_count_right_and_nobody_who_turned_back(seed: int) 
 
 
 def test_people_with_uneven_paces_and_bags_are_counted_as_they_should() -> None:
-    """The bars for 10,000 people hold for fewer."""
+    """The bars for 10,000 people also hold for fewer."""
     found = accuracy.measure(passages=1500, seed=3)
     assert found["people_apart"] > 1000
     assert found["apart_right_pct"] >= 99

@@ -1,4 +1,4 @@
-"""What a hand does with a button, with plain times."""
+"""Presses and holds of a button, with plain times."""
 
 from itertools import pairwise
 
@@ -9,7 +9,7 @@ from sensors.press import BOUNCE_S, CLOSURES_S, HELD, HOLD_S, MOST_CLOSURES, PRE
 
 
 def told(changes: list[tuple[float, bool]], until_s: float, *, closed: bool = False) -> list[str]:
-    """Return what a contact means that changes at these times, starting at 0."""
+    """Return the presses and holds of a contact that changes at these times, starting at 0."""
     press = Press(0.0, closed=closed)
     found: list[str] = []
 

@@ -1,4 +1,4 @@
-"""PZEM-004T: frames out of bytes, however they arrive, and a driver for which silence is no fault."""
+"""PZEM-004T: frames in bytes of any grouping, and a driver for which silence is no error."""
 
 import random
 import threading
@@ -55,7 +55,7 @@ def reply(address: int = 1, **registers: int) -> bytes:
 
 
 def stream(count: int) -> tuple[bytes, list[Figures]]:
-    """Return some replies that differ, one after the other, and what is in them."""
+    """Return some different replies as one stream, and their figures."""
     data = b"".join(reply(wh=number) for number in range(count))
     return data, [FIGURES | {"energy_wh": float(number)} for number in range(count)]
 
@@ -93,7 +93,7 @@ def test_a_reply_that_is_heard_from_the_middle_on_is_passed_over(cut: int) -> No
     data, figures = stream(3)
     replies = Replies()
     assert replies.feed(data[cut:]) == figures[1:]
-    assert replies.bad == (cut <= 20)  # fewer than five bytes are no frame
+    assert replies.bad == (cut <= 20)  # fewer than five bytes cannot be a frame
 
 
 @pytest.mark.parametrize("length", range(25))
@@ -102,7 +102,7 @@ def test_no_good_reply_is_lost_behind_one_that_is_cut_short(length: int) -> None
     replies = Replies()
     found = replies.feed(data[:25] + EXAMPLE[:length] + data[25:]) + replies.end()
     assert found == figures
-    assert replies.bad == (length >= 3)  # what is no beginning of a frame yet is noise
+    assert replies.bad == (length >= 3)  # too short for the beginning of a frame: noise
 
 
 @pytest.mark.parametrize("at", range(25))
@@ -113,7 +113,7 @@ def test_no_good_reply_is_lost_behind_a_damaged_one(at: int) -> None:
         hurt[at] ^= 1 << bit
         replies = Replies()
         assert replies.feed(data[:25] + bytes(hurt) + data[25:]) + replies.end() == figures
-        assert replies.bad == 1 or (at == 2 and replies.bad == 2)  # it says that it is shorter
+        assert replies.bad == 1 or (at == 2 and replies.bad == 2)  # a wrong length
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_any_bytes_may_be_fed() -> None:
 
 
 class HandClock(Monotonic):
-    """A clock that stands until it is set."""
+    """A clock that stands still until it is set."""
 
     at_s = 100.0
 
@@ -270,7 +270,7 @@ def values(found: Sequence[Measurement]) -> dict[str, object]:
 
 
 def unknown(found: Sequence[Measurement]) -> str:
-    """Return what is said of measurements that are all unknown."""
+    """Return the readings of measurements that are all unknown."""
     assert {m.quantity for m in found} == set(QUANTITIES)
     assert {(m.value, m.quality) for m in found} == {(None, Quality.FAULT)}
     (said,) = {str(m.trouble) for m in found}
@@ -410,7 +410,7 @@ def test_nothing_but_the_one_request_is_ever_sent(clock: HandClock, tmp_path: Pa
 
 
 class LongClock(HandClock):
-    """A clock by which every wait takes a quarter of an hour."""
+    """A clock on which every wait takes a quarter of an hour."""
 
     def real_s(self, interval_s: float) -> float:
         return 1000.0

@@ -1,4 +1,4 @@
-"""What is on a serial port: simulated devices at the baud rate that they really have."""
+"""The search on serial ports, with simulated devices at their real baud rates."""
 
 import os
 import random
@@ -34,7 +34,7 @@ HISTORY: Fields = {"H1": -12_000, "H2": -1_500, "H3": -3_000, "H4": 12}
 
 
 def speed_of(path: Path) -> int:
-    """Return the speed that whoever has opened a port has set it to."""
+    """Return the speed to which a port is set."""
     number = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
     try:
         return int(termios.tcgetattr(number)[4])
@@ -43,7 +43,7 @@ def speed_of(path: Path) -> int:
 
 
 class SlowMeter(Meter):
-    """At another speed than its own it hears and says nonsense."""
+    """A meter that receives and sends nonsense at another speed than its own."""
 
     def misbehave(self, reply: bytes) -> bytes:
         right = speed_of(self._path) == termios.B9600
@@ -57,7 +57,7 @@ class SlowBms(Bms):
 
 
 class Sleeper(SlowBms):
-    """A BMS that the first request only wakes."""
+    """A BMS that the first request only wakes up."""
 
     is_awake = False
 
@@ -67,7 +67,7 @@ class Sleeper(SlowBms):
 
 
 class Listener(Cable):
-    """A device that hears everything and says nothing."""
+    """A device that records everything and sends nothing."""
 
     def __init__(self, path: Path) -> None:
         self.heard: list[bytes] = []
@@ -79,7 +79,7 @@ class Listener(Cable):
 
 
 class Quitter(Cable):
-    """A device whose cable is pulled as soon as it is asked something."""
+    """A device whose cable is pulled at the first request."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, lambda _: b"")
@@ -90,7 +90,7 @@ class Quitter(Cable):
 
 @contextmanager
 def speaking(cable: Cable, says: Callable[[], bytes]) -> Iterator[None]:
-    """Let a device speak all the time, by itself, and in nonsense at another speed than 19200."""
+    """Make a device send all the time; at another speed than 19200 it sends nonsense."""
     over = threading.Event()
 
     def speak() -> None:
@@ -124,7 +124,7 @@ def test_every_device_is_recognised_by_what_it_says(tmp_path: Path) -> None:
         for name, says in (
             ("monitor", monitor_says),
             ("charger", lambda: block(CHARGER)),
-            # A BMV says its history in a block of its own, and a bad cable hurts every other one.
+            # A BMV sends its history in a block of its own, and a bad cable damages every other block.
             ("both", lambda: DICE.choice((block(HISTORY), flipped(DICE, monitor_says())))
              + monitor_says()),
         ):  # fmt: skip
@@ -179,7 +179,7 @@ def test_what_is_no_known_device_is_told_apart(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert found[4].trouble is not None and found[4].trouble.kind is GONE
     assert found[6].trouble is not None and found[6].trouble.kind is MISSING
-    # Requests to read, and nothing else: a meter has commands that spoil its calibration.
+    # Only requests to read: a meter has commands that would spoil its calibration.
     meter, bms = pzem004t_frames.request(0xF8), jbd_frames.request(jbd_frames.STATE)
     assert heard == search.ROUNDS * (bms + meter)
     assert (meter[1], bms[1]) == (0x04, 0xA5)

@@ -1,4 +1,4 @@
-"""Serial ports by names that stay the same; the ports are pseudo-terminals below a folder of their own."""
+"""Serial ports by stable names; the ports are pseudo-terminals in a folder of their own."""
 
 import os
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ def test_a_cable_with_a_serial_number_has_it_in_its_name(computer: Computer) -> 
 
 
 def test_two_cables_that_would_have_one_name_are_told_by_their_sockets(computer: Computer) -> None:
-    """udev gives the name to one of them only, and after the next start perhaps to the other."""
+    """udev gives the name to only one of them, and after a restart perhaps to the other."""
     victron, one, other = (computer.plug(f"ttyUSB{n}") for n in range(3))
     by_id = computer.link(VICTRON, victron)
     computer.link(CHEAP, one)

@@ -17,7 +17,7 @@ BROKEN = Kind("test.broken", "{lamp} is broken", "change {lamp}")
 
 @pytest.fixture
 def declared() -> Iterator[Kind]:
-    """A kind that is declared for as long as a test runs."""
+    """A kind that is declared during one test."""
     kind = declare("test.declared", "{lamp:.1f} is broken", "change it")
     yield kind
     del KINDS[kind.code]

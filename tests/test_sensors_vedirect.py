@@ -1,4 +1,4 @@
-"""VE.Direct: blocks out of bytes, however they arrive and whatever stands between them."""
+"""VE.Direct: blocks in bytes of any grouping, with anything between them."""
 
 import random
 import tracemalloc
@@ -50,13 +50,13 @@ def meaning(fields: Fields) -> Figures:
 
 @pytest.fixture
 def stream() -> tuple[bytes, list[Figures]]:
-    """Some blocks one after the other, and what is in them."""
+    """Some blocks as one stream, and their figures."""
     dice = random.Random(11)
     blocks = [shunt_fields(dice) for _ in range(3)]
     return b"".join(map(block, blocks)), [figures(b) for b in blocks]
 
 
-# Blocks out of bytes
+# Blocks in bytes
 
 
 def test_blocks_come_out_whole_however_the_bytes_arrive(
@@ -167,13 +167,13 @@ def test_endless_noise_takes_little_memory_and_is_forgotten(noise: bytes) -> Non
         tracemalloc.stop()
     assert peak < 100 * LONGEST_BLOCK
     good: Fields = {"V": 12_800}
-    for _ in range(WINDOW):  # the first may fall to the noise, others to the trust that is lost
+    for _ in range(WINDOW):  # the first may be lost to the noise, others to lost trust
         parser.feed(block(good))
     assert parser.feed(block(good)) == [meaning(good)]
 
 
 def test_what_damage_teaches_is_forgotten() -> None:
-    """Labels that no device has are remembered, since another device may have them: a few of them."""
+    """Unknown labels are remembered, because a newer device may have them, but only a few of them."""
     parser = Blocks()
     tracemalloc.start()
     try:
@@ -192,13 +192,13 @@ def test_random_bytes_raise_nothing() -> None:
     for number in range(600):
         data = bytes(dice.choices(alphabets[number % 3], k=500))
         parser.feed(data)
-        # The same with the right checksum, so that every field is looked at.
+        # The same with a correct checksum, so that every field is parsed.
         body = data.replace(b":", b";") + b"\r\nChecksum\t"
         decode(body + bytes([(256 - sum(body) % 256) % 256]))
     assert parser.bad > 0
 
 
-# What a block means
+# The meaning of a block
 
 
 def test_a_monitors_figures() -> None:
@@ -358,7 +358,7 @@ def test_power_may_be_rounded() -> None:
 
 
 def test_power_may_lag_where_the_load_steps() -> None:
-    """The block in which it steps may hold the power of before, or of anything in between."""
+    """The block of the step may have the power of before, or any value in between."""
     before: Fields = {"V": 12_800, "I": -5_000, "P": -64}
     for watts in (-64, -500, -1_210):
         step: Fields = {"V": 12_100, "I": -100_000, "P": watts}
@@ -368,7 +368,7 @@ def test_power_may_lag_where_the_load_steps() -> None:
         assert decode(block(before) + block(step)).bad == 1
 
 
-# What is believed
+# Trusted blocks
 
 
 def test_on_a_line_that_damages_often_no_block_is_believed_until_it_does_no_more() -> None:
@@ -451,7 +451,7 @@ def replaced(dice: random.Random, data: bytes, flips: int) -> bytes:
 
 
 def flipped_both_ways(dice: random.Random, data: bytes) -> bytes:
-    """Return `data` with one bit set and the same bit of another byte cleared: its sum stays."""
+    """Return `data` with one bit set and the same bit of another byte cleared, so that the sum stays."""
     hurt = bytearray(data)
     while True:
         bit = 1 << dice.randrange(8)
@@ -465,7 +465,7 @@ def flipped_both_ways(dice: random.Random, data: bytes) -> bytes:
 def wrong_values(
     blocks: int, seed: int, damaged: Callable[[random.Random, bytes], bytes], bad: int = 0
 ) -> int:
-    """Count the damaged blocks, each after `bad` bad ones and a good one, that are believed."""
+    """Count the accepted damaged blocks, each after `bad` bad ones and a good one."""
     dice = random.Random(seed)
     wrong = 0
     for _ in range(blocks):
@@ -485,15 +485,15 @@ def test_no_wrong_value_is_believed_of_thousands_of_damaged_blocks(flips: int) -
 def test_few_wrong_values_are_believed_where_a_block_is_hurt_behind_its_sums_back(
     bad: int, share: float
 ) -> None:
-    """Digits that trade a bit look right. Where a label was hurt, its figure alone is missing.
+    """Digits that exchange a bit look right. With a damaged label only its figure is missing.
 
-    After one bad block a label of no known device is damage.
+    After one bad block an unknown label counts as damage.
     """
     assert wrong_values(3000, 1, flipped_both_ways, bad) < share * 3000
 
 
 def test_nothing_wrong_is_believed_where_most_blocks_are_plainly_hurt() -> None:
-    """The others are hurt behind their sums' backs, and some of them look right."""
+    """The others have damage that the sum misses, and some of them look right."""
     dice = random.Random(2)
     parser = Blocks()
     look_right = 0
@@ -538,7 +538,7 @@ def driver(device: VeDirectDevice) -> Iterator[Driver]:
 
 @pytest.fixture
 def hear(device: VeDirectDevice, driver: Driver) -> Hear:
-    """Returns what a driver makes of some bytes that its device sends."""
+    """Returns a driver's measurements from some bytes of its device."""
 
     def hear(data: bytes) -> Figures:
         found: Figures = {}

@@ -1,4 +1,4 @@
-"""Which line it is: hands in beams and relays that switch, on simulated pins under the real inputs."""
+"""Finding lines by waving hands and switching relays, on simulated pins under the real inputs."""
 
 import math
 import threading
@@ -14,7 +14,7 @@ from sensors.simulated.hardware import INNER_GPIO, MAINS_GPIO, OUTER_GPIO, Simul
 from tests.conftest import wait_for
 from tests.devices import raises
 
-#: Seconds of a simulation that runs a hundred times as fast as life.
+#: Seconds of a simulation at a hundred times real speed.
 LIMIT_S = 2000.0
 Changes = list[tuple[float, int, bool]]
 
@@ -27,7 +27,7 @@ def hardware(tmp_path: Path) -> Iterator[SimulatedHardware]:
 
 
 def waved(hardware: SimulatedHardware, changes: Changes, limit_s: float = LIMIT_S) -> list[Line]:
-    """Return what is found where lines change as told: (seconds from now, GPIO, level)."""
+    """Return the findings for these changes of lines: (seconds from now, GPIO, level)."""
     inputs = Inputs(free_lines(hardware), hardware)
     pins = hardware.pins
     begin_s = pins.ticks()

@@ -1,4 +1,4 @@
-"""The simulated world: the same for a seed, possible at every instant, and seen as it is by the drivers."""
+"""The simulated world: determined by its seed, consistent at every instant, read correctly."""
 
 import threading
 from collections import Counter
@@ -19,14 +19,14 @@ from sensors.simulated.world import CAPACITY_AH, World
 from tests.devices import PATIENCE_S, simulated
 
 DAY_S = 86_400.0
-#: So fast that the world is always late and goes from event to event without waiting.
+#: A speed at which the world is always late and goes from event to event without waiting.
 AT_ONCE = 1e7
 
 Fact = tuple[float, str]
 
 
 class Town(NamedTuple):
-    """What a world begins with."""
+    """The initial conditions of a world."""
 
     seed: int = 1
     seats: int = 60
@@ -37,7 +37,7 @@ class Town(NamedTuple):
 class Playing:
     """A world that ends when the first person after `until_s` has passed the door.
 
-    Nobody stands in the door then, and every fact has been told.
+    Then nobody is in the door, and every fact has been reported.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Playing:
 
     def _hear(self, at_s: float, what: str) -> None:
         if self._start_s is None:
-            self._start_s = at_s  # the mains are there when the world begins
+            self._start_s = at_s  # mains is present at the start
         at_s -= self._start_s
         self.facts.append((at_s, what))
         self._watch(self.world)
@@ -143,7 +143,7 @@ def test_the_battery_stays_between_empty_and_full(tmp_path: Path) -> None:
 
 
 def counted(hardware: SimulatedHardware, clock: Monotonic, town: Town, until_s: float) -> None:
-    """Let the real driver count while the world plays, and hold its figures against the facts."""
+    """Let the real driver count while the world runs, and compare its figures with the facts."""
     beams = Beams(BeamsConfig(OUTER_GPIO, INNER_GPIO), hardware, clock)
     edges: list[bytes] = []
     beams.tap = edges.append
@@ -161,7 +161,7 @@ def counted(hardware: SimulatedHardware, clock: Monotonic, town: Town, until_s: 
     while not playing.is_over():
         read()
     playing.wait()
-    hardware.pins.horizon_s = inf  # time goes on, but nothing happens any more
+    hardware.pins.horizon_s = inf  # time passes without further events
     for _ in range(3):
         read()
     beams.close()
