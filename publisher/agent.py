@@ -52,9 +52,9 @@ WATCHDOG_S = 5.0
 FIRST_ABOUT_S, ABOUT_S = 60.0, 3600.0
 #: Commands from the broker that may wait for the loop; more at a time are a flood.
 MAX_WAITING = 200
-#: How long whoever asks on the control socket waits for the loop, in real seconds.
+#: How long a request of the control socket waits for the loop, in real seconds.
 ANSWER_S = 4.0
-#: What the button asks for.
+#: The requests that stand for the button.
 BUTTON: dict[str, dict[str, Any]] = {
     "pressed": {"command": "report"},
     "held": {"command": "headcount", "people": 0},
@@ -253,7 +253,7 @@ class Agent:
                 self._stopping = True
 
     def _press(self, readings: Sequence[Reading], now: Now) -> None:
-        """Do what the button was pressed or held for: a command on the unit, with its rules."""
+        """Carry out what the button stands for, by the rules of any command on the unit."""
         for reading in readings:
             if reading.quality is Quality.FAULT and str(reading.trouble) != self._button_fault:
                 self._button_fault = str(reading.trouble)  # it is tried for ever, and logged once
@@ -283,7 +283,7 @@ class Agent:
             notify("WATCHDOG=1")
 
     def _look(self, now: Now) -> None:
-        """See how the unit's own computer does, and have the lamp show how the unit does."""
+        """Look at the unit's own computer, and show the unit's state on the lamp."""
         self._look_due_s = now.monotonic_s + LOOK_S
         self._board.look(now.monotonic_s)
         self._recorder.note(self.tent.alerts(self._board.alerts, now))
@@ -312,7 +312,7 @@ class Agent:
             )
 
     def _listen_again(self) -> None:
-        """Make a new socket: where the store's file was gone, so is the socket beside it."""
+        """Make a new socket: the store's file was gone, and so is the socket beside it."""
         if self._control is not None:
             self._control.close()
             self._control = None

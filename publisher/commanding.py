@@ -31,8 +31,7 @@ from sensors.trouble import Trouble
 
 log = logging.getLogger("tentwatch.agent")
 
-#: Commands that are carried out in COMMAND_SPAN_S at most: each is a write to the card, of which
-#: changes may cause one a second as well.
+#: At most MAX_COMMANDS are carried out in COMMAND_SPAN_S: each writes to the card, as a change does.
 MAX_COMMANDS = 100
 COMMAND_SPAN_S = 100.0
 #: Refusals are logged at most this often: a flood must not fill the journal.
@@ -59,11 +58,11 @@ class Unit:
 
     def set_zero(self, sensor: str, zero_a: float) -> None:
         """Have a sensor's driver take `zero_a` off what it reads."""
-        driver: Any = self.drivers[sensor]  # one that has a zero: the tent has looked
+        driver: Any = self.drivers[sensor]  # the tent has checked that this driver has a zero
         driver.set_zero(zero_a)
 
 
-# What each does; each returns what its answer says, and raises Trouble where it cannot be done
+# What each does. It returns the values of the answer, and raises Trouble where it cannot be done.
 
 
 def headcount(unit: Unit, people: int, now: Now) -> Result:
@@ -73,7 +72,7 @@ def headcount(unit: Unit, people: int, now: Now) -> Result:
 
 
 def report(unit: Unit, _: None, now: Now) -> Result:
-    """Do nothing: the record that follows is all."""
+    """Do nothing more: a record follows each command that is `recorded`."""
     return {}
 
 
@@ -84,7 +83,7 @@ def identify(unit: Unit, seconds: int, now: Now) -> Result:
 
 
 def zero(unit: Unit, sensor: str, now: Now) -> Result:
-    """Take what a current sensor reads now for its zero."""
+    """Take the present reading of a current sensor as its zero."""
     zero_a = unit.tent.zero(sensor)
     unit.set_zero(sensor, zero_a)
     return {"sensor": sensor, "zero_a": zero_a}
@@ -132,7 +131,7 @@ def backlog(unit: Unit, ids: tuple[int, int | None], now: Now) -> Result:
     """
     after, until = ids
     last_id = unit.store.last_id() if until is None else until
-    # What SQLite cannot take would end the loop, or pass for a fault of the store.
+    # A number that SQLite cannot hold would end the loop, or look like a fault of the store.
     if not all(-1 <= record_id < ID_LIMIT for record_id in (after, last_id)):
         raise Refused(commands.NO_RECORD_IDS)
     rows = unit.store.backlog(after, last_id, BACKLOG_BYTES)
@@ -146,8 +145,8 @@ def backlog(unit: Unit, ids: tuple[int, int | None], now: Now) -> Result:
 class Task(NamedTuple):
     """What a command takes and does.
 
-    The broker and the control socket may both give one that is `remote`. The socket alone may give the
-    others, which only ask. `recorded`: it changes what a snapshot says, so that one follows at once.
+    A `remote` command may come from the broker and from the control socket. The others only ask, and come
+    from the socket alone. A snapshot follows at once after a command that is `recorded`.
     """
 
     check: Check
@@ -180,7 +179,7 @@ class Commands:
         self._link = link
         self._answers = OrderedDict(unit.store.answers())  # by cid, the oldest first
         self._from_broker = _Pace()
-        # Those of the unit itself count apart: nobody shuts out from afar who stands beside it.
+        # Commands on the unit count apart: a flood from the broker must not shut out a person beside it.
         self._from_unit = _Pace()
         self._refusal_log_s = 0.0
         #: Commands from the broker that were refused.
@@ -251,7 +250,7 @@ class Commands:
             log.warning("command %r refused: %s", request.command[:40], refused)
         if refused.cid is None:
             return
-        # One that was carried out and comes again too late still gets its answer.
+        # A command that was carried out and is repeated after it has expired still gets its answer.
         done = None if request.retained else self._answers.get(refused.cid)
         answer = done or messages.refusal(refused.cid, refused)
         self._link.respond(request, refused.cid, answer)

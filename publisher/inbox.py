@@ -1,4 +1,4 @@
-"""The agent's inbox: sensors, link, control socket and button put their news in and wait for nothing."""
+"""The agent's inbox: sensors, link, control socket and button put news in, and do not wait."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Heard:
     readings: Sequence[Reading]
 
     def has_sensor_of(self, other: "Heard") -> bool:
-        """Say whether both have readings of one sensor; of two of these the rules must see each."""
+        """Say whether both have readings of one sensor. Then the rules must see each by itself."""
         sensors = {reading.sensor for reading in self.readings}
         return any(reading.sensor in sensors for reading in other.readings)
 
@@ -83,7 +83,7 @@ class Inbox:
 
 
 def _joined(arrived: list[News]) -> list[News]:
-    """Return news in which readings of different sensors that follow each other are one piece."""
+    """Return the news; readings of different sensors that follow each other become one piece."""
     found: list[News] = []
     for news in arrived:
         last = found[-1] if found else None

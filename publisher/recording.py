@@ -17,7 +17,7 @@ from publisher.unit.hour import Hour
 
 log = logging.getLogger("tentwatch.agent")
 
-#: Snapshots for the sake of a change come at most this often (contract, `state`).
+#: Least time between two snapshots that are made because something has changed (contract, `state`).
 CHANGE_PAUSE_S = 1.0
 STORE_RETRY_S = 60.0
 #: Keys of the blocks of `power` that come from the totals.
@@ -68,22 +68,22 @@ class Recorder:
         self._was_failed = False
 
     def note(self, happened: list[Happening]) -> None:
-        """Take what happened into the next record."""
+        """Log what happened, and add it to the next record."""
         self._pending += happened
         for happening in happened:
             detail = ", ".join(f"{key} {value}" for key, value in happening.detail.items())
             log.info("%s%s", happening.event, f": {detail}" if detail else "")
 
     def note_answer(self, cid: str, answer: str) -> None:
-        """Take the answer to a command into the next record."""
+        """Store the answer to a command with the next record."""
         self._answers.append((cid, answer))
 
     def note_losses(self, dropped: int) -> None:
-        """Take note that the loss of so many rows is recorded already."""
+        """Note that the loss of `dropped` rows is recorded already."""
         self._dropped = dropped
 
     def has_changed(self) -> bool:
-        """Say whether there is something that no record has."""
+        """Say whether anything has changed since the last record."""
         return (
             bool(self._pending)
             or self._tent.has_lines()
@@ -131,8 +131,8 @@ class Recorder:
         self._look_after_store(buffer["dropped"], now)
 
     def record_rest(self, now: Now) -> None:
-        """Record what no record has yet, before the end."""
-        if self._store.failure is not None:  # what is in memory only would be lost
+        """Record, before the end, whatever no record has yet."""
+        if self._store.failure is not None:  # a store in memory would be lost
             self._retry_store(now)
         if self.has_changed() or self._answers:
             self.record(now)
@@ -140,7 +140,7 @@ class Recorder:
     def store_shown(self, now: Now) -> None:
         """Store what `status` is about to show, with its events: no power cut may take it back.
 
-        What is stored already is not written again: who asks every second must not wear the card.
+        Values that are stored already are not written again: asking every second must not wear the card.
         """
         shown = self._tent.snapshot()
         if self.has_changed():
@@ -167,7 +167,7 @@ class Recorder:
             self._retry_store(now)
 
     def note_set_aside(self) -> bool:
-        """Take note of files that were set aside; return whether one was gone."""
+        """Note which files were set aside; return whether one was gone."""
         files = self._store.set_aside()
         self.note([Happening("store_quarantined", {"file": file}) for file in files])
         return None in files

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 from publisher.clock import Now, timestamp
 from sensors.trouble import TroubleJson
 
-if TYPE_CHECKING:  # whoever only reads a status needs none of them
+if TYPE_CHECKING:  # a program that only reads a status needs none of them
     from publisher.config.load import Config
     from publisher.inbox import Inbox
     from publisher.link.link import Link
@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # whoever only reads a status needs none of them
 
 
 class LinkStatus(TypedDict):
-    """How the link does. `trouble` says the same as `error`, in code and values."""
+    """The link's state. `trouble` says the same as `error`, in code and values."""
 
     broker: str
     connected: bool
@@ -77,7 +77,7 @@ class CommandsStatus(TypedDict):
 
 
 class StoreStatus(TypedDict):
-    """How the store does. Each trouble says the same as the text before it, in code and values."""
+    """The store's state. Each trouble says the same as the text before it, in code and values."""
 
     error: str | None
     trouble: TroubleJson | None
@@ -101,7 +101,7 @@ class SinceHeadcount(TypedDict):
 
 
 class SensorStatus(TypedDict):
-    """How a sensor does (`Tent.sensors`). `trouble` says the same as `error`, in code and values."""
+    """A sensor's state (`Tent.sensors`). `trouble` says the same as `error`, in code and values."""
 
     name: str
     driver: str
@@ -227,7 +227,7 @@ class Status(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Reporter:
-    """Puts together what the unit's parts say of themselves."""
+    """Puts together what the parts of the unit report."""
 
     config: "Config"
     software: str

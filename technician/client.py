@@ -75,7 +75,7 @@ def backlog_page(state_dir: Path, after: int, until: int | None) -> BacklogPage:
 
 
 def _refusal(state_dir: Path, answer: dict[str, Any]) -> ControlError:
-    """Return what the unit says in its stead; of a trouble that is not known here its English text."""
+    """Return why the unit refuses; a trouble that is not known here has its English text only."""
     error, trouble = answer.get("error"), answer.get("trouble")
     if not isinstance(error, str) or not error:
         return _nonsense(state_dir, "error")
@@ -91,7 +91,7 @@ def _nonsense(state_dir: Path, key: str) -> ControlError:
 
 
 def _checked(state_dir: Path, answer: dict[str, Any], kind: type[T]) -> T:
-    """Return an answer that has all keys of its kind, each with a value that can be."""
+    """Return the answer if it has all keys of its kind, each with a value of the right type."""
     if flaw := _flaw(answer, kind, ""):
         raise _nonsense(state_dir, flaw)
     return cast(T, answer)

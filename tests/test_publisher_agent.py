@@ -327,16 +327,17 @@ def test_bad_commands_change_nothing(unit: Unit, subscriber: Subscriber) -> None
         good[:-1].encode(),
     ):
         subscriber.send(topic, payload)
-    for name, cid, minutes, argument in (
-        ("headcount", "e1", -1, {"people": 9}),
-        ("headcount", "e2", 5, {"people": -1}),
-        ("headcount", "e3", 5, {"people": 601}),
-        ("headcount", "e4", 5, {"people": True}),
-        ("explode", "e5", 5, {}),
+    for name, cid, minutes, argument, code in (
+        ("headcount", "e1", -1, {"people": 9}, "command.expired"),
+        ("headcount", "e2", 5, {"people": -1}, "command.out_of_range"),
+        ("headcount", "e3", 5, {"people": 601}, "command.out_of_range"),
+        ("headcount", "e4", 5, {"people": True}, "command.out_of_range"),
+        ("explode", "e5", 5, {}, "command.unknown"),
+        ("zero", "e6", 5, {"sensor": "door"}, "command.no_zero"),
     ):
         subscriber.send(*command(name, cid, minutes, **argument))
         answer = subscriber.next("answer").content
-        assert (answer["cid"], answer["ok"]) == (cid, False)
+        assert (answer["cid"], answer["ok"], answer["code"]) == (cid, False, code)
         assert answer["error"]
     assert unit.status()["capacity"] == before
 

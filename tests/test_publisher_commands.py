@@ -103,6 +103,13 @@ def test_a_command_that_nobody_knows_is_refused(name: str) -> None:
     str(refused).encode()
 
 
+@pytest.mark.parametrize("name", sorted(CHECKS.keys() - REMOTE_CHECKS.keys()))
+def test_what_only_the_unit_itself_may_ask_is_unknown_to_the_broker(name: str) -> None:
+    asked: dict[str, Any] = {"since": "", "after": 0, "until": None}
+    assert from_unit({"command": name, **asked}, CHECKS, CONFIG).name == name
+    assert refusal(name, **asked).kind == UNKNOWN
+
+
 # Where the answer goes
 
 

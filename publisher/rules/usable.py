@@ -1,4 +1,4 @@
-"""Saved totals that a tent can go on from. This is for damage that nobody has foreseen."""
+"""Saved totals that a tent can go on from, whatever damage they have."""
 
 import logging
 from collections.abc import Mapping
