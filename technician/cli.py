@@ -27,11 +27,11 @@ class Command(NamedTuple):
 COMMANDS = {
     "run": Command("technician.run", marked("Run the agent, as the service does.")),
     "demo": Command("technician.demo.command", marked("Run the agent on simulated devices.")),
-    "status": Command("technician.screen.status", marked("Show how the running unit does.")),
-    "watch": Command("technician.screen.watch", marked("Show how the running unit does, live.")),
+    "status": Command("technician.screen.status", marked("Show the running unit's status.")),
+    "watch": Command("technician.screen.watch", marked("Show the running unit's status, live.")),
     "doctor": Command(
         "technician.doctor.doctor",
-        marked("Check everything, and say what to do about what is wrong."),
+        marked("Check everything, and say how to mend what is wrong."),
     ),
     "headcount": Command(
         "technician.requests", marked("Tell the unit how many people are inside now.")
@@ -40,7 +40,7 @@ COMMANDS = {
     "identify": Command("technician.requests", marked("Light the unit's lamp.")),
     "zero": Command(
         "technician.requests",
-        marked("Take what a current sensor reads now, without a current, for its zero."),
+        marked("Set a current sensor's zero to what it reads now, without a current."),
     ),
     "serviced": Command(
         "technician.requests", marked("Tell the unit that the generator has been serviced.")
@@ -57,8 +57,10 @@ COMMANDS = {
         "technician.setup.calibrate", marked("Calibrate sensors, and write what is found.")
     ),
     "check-config": Command("technician.check_config", marked("Check a configuration.")),
-    "record": Command("technician.record", marked("Capture what a device says, as it says it.")),
-    "decode": Command("technician.decode", marked("Read a capture: a JSON object a good frame.")),
+    "record": Command("technician.record", marked("Capture what a device sends, byte for byte.")),
+    "decode": Command(
+        "technician.decode", marked("Read a capture: one JSON object for each good frame.")
+    ),
     "setup": Command(
         "technician.setup.setup",
         marked("Find what is connected, ask the rest, write the configuration."),

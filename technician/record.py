@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     size = options.output.stat().st_size
     if not size:
         options.output.unlink()
-        why = why or _("it said nothing: check its supply and its cable")
+        why = why or _("the device sent nothing: check its supply and its cable")
     if why:
         complain(why)
         return FAILED
@@ -81,7 +81,7 @@ def _device(options: argparse.Namespace) -> Any:
     if options.port is not None:
         kind = config_class(options.driver)
         if options.sensor is not None:
-            raise ValueError(_("give --sensor, which is of the configuration, or --port, not both"))
+            raise ValueError(_("give --sensor (from the configuration) or --port, not both"))
         if "port" not in kind.__dataclass_fields__:
             text = _("{driver} is on no serial port: leave out --port")
             raise ValueError(text.format(driver=options.driver))
@@ -93,7 +93,7 @@ def _device(options: argparse.Namespace) -> Any:
         return fitting[0].config
     names = ", ".join(s.name for s in fitting) or _("none")
     text = _(
-        "{file} has {n} such sensors with driver {driver} ({names}): name one with --sensor, or a "
+        "{file} has {n} sensors with driver {driver} ({names}): name one with --sensor, or a "
         "serial device with --port"
     )
     raise ValueError(

@@ -631,7 +631,7 @@ def test_a_generator_that_could_never_count_as_running_is_refused() -> None:
 
 def test_a_contact_beside_a_contact_is_refused() -> None:
     text = FULL + '\n[sensors.mains_line]\ndriver = "contact"\ngpio = 4\n'
-    assert "goes with a meter" in faults(text)["sensors.mains_line"]
+    assert "needs a meter" in faults(text)["sensors.mains_line"]
 
 
 def test_a_key_with_control_characters_is_shown_without_them() -> None:

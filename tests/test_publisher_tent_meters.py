@@ -205,7 +205,7 @@ def test_a_contact_beside_the_meter_tells_that_mains_is_gone() -> None:
 
 @pytest.mark.parametrize("name", ["mains", "generator"])
 def test_a_contact_beside_no_meter_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"sensors.{name}_line: goes with a meter"):
+    with pytest.raises(ConfigError, match=f"sensors.{name}_line: needs a meter"):
         tent(LINE.format(name, 4))
 
 

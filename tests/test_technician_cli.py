@@ -265,7 +265,7 @@ def test_a_device_that_says_nothing_leaves_no_capture_behind(tmp_path: Path) -> 
             "record", "vedirect", "--port", tmp_path / "tty", "--seconds", "0.2", "-o", capture
         )
         assert done.returncode == 1
-        assert "said nothing: check" in done.stderr
+        assert "sent nothing: check" in done.stderr
         assert not capture.exists()
     device.close()
     nowhere = tmp_path / "none" / "capture.bin"

@@ -653,7 +653,7 @@ RUNNING = {"software": "1.0"}
         ({}, None, ControlError(FORBIDDEN, path=SOCKET),
          {"service.running": ("not_tried", "use sudo")}),
         ({}, None, ControlError(NO_ANSWER, seconds=5.0),
-         {"service.running": ("fail", "it is started again by itself")}),
+         {"service.running": ("fail", "systemd restarts it")}),
         ({}, None, ControlError(NONSENSE, path=SOCKET, flaw="unit"),
          {"service.running": ("fail", "of another version: sudo systemctl restart tentwatch")}),
     ],

@@ -411,7 +411,7 @@ def test_flags_answer_everything(place: Place) -> None:
         },
     }  # fmt: skip
     assert password.read_text() == SECRET + "\n"
-    assert "can read the password: TLS would prevent it" in out
+    assert "can read the password; TLS prevents that" in out
     code, _, _ = place.run("--yes", "--no-search", "--sensor", "door=none", "--region", "")
     assert code == 0
     assert "door" not in place.written()["sensors"]

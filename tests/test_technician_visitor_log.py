@@ -93,7 +93,7 @@ def test_what_an_older_version_did_not_count_is_unknown_and_so_is_its_sum() -> N
 
 
 def test_an_empty_log_says_so() -> None:
-    assert list(visitor_log.table(log()))[1:] == ["No day is in the visitor log yet."]
+    assert list(visitor_log.table(log()))[1:] == ["The visitor log has no day yet."]
     assert json.loads(visitor_log.as_json(log()))["sum"]["entered"] is None
     assert visitor_log.as_csv(log()).count("\n") == 1
 

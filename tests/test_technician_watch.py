@@ -121,7 +121,7 @@ def test_a_unit_that_goes_away_makes_the_page_an_old_one_until_it_is_back(
     terminal = watch(unit)
     terminal.wait_for(r"door +ok")
     unit.stop()
-    terminal.wait_for(r"OLD: what you see is \d+ s old\.")
+    terminal.wait_for(r"OLD: these values are \d+ s old\.")
     terminal.wait_for(r"not\s+running")
     terminal.wait_for(r"door +stale")  # nothing of it is well any more
     terminal.wait_for(r"link +–")

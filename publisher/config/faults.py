@@ -73,7 +73,7 @@ NOT_ONE_LINE = declare("config.not_one_line", marked("must hold one line: the pa
 
 NOT_A_TABLE = declare("config.not_a_table", marked("must be a table of keys"))
 NO_SENSOR_TABLES = declare(
-    "config.no_sensor_tables", marked("must hold a table a sensor, such as [sensors.mains]")
+    "config.no_sensor_tables", marked("must hold one table per sensor, such as [sensors.mains]")
 )
 MISSPELT = declare(
     "config.misspelt", marked("is not a key"), marked("remove it (did you mean {near}?)")
@@ -106,7 +106,7 @@ WRONG_NAME = declare(
     marked("must be at most {most} characters in one line, all of which can be seen"),
 )
 INVISIBLE = declare(
-    "config.invisible", marked("has a character that cannot be seen"), marked("write it anew")
+    "config.invisible", marked("has a character that cannot be seen"), marked("write it again")
 )
 LONG_PREFIX = declare(
     "config.long_prefix",
@@ -128,7 +128,9 @@ WRONG_VOLTAGE = declare(
 
 # Values that do not go together
 
-GOES_WITH = declare("config.goes_with", marked("goes with {other}"), marked("give both or neither"))
+GOES_WITH = declare(
+    "config.goes_with", marked("needs {other} beside it"), marked("give both or neither")
+)
 NOT_LESS = declare("config.not_less", marked("must be less than {other} ({limit:g})"))
 TOO_SMALL = declare("config.too_small", marked("must be at least {other} ({limit:g})"))
 NO_EFFECT = declare(
@@ -152,7 +154,7 @@ DEVICE_TAKEN = declare(
 )
 LINE_WITHOUT_METER = declare(
     "config.line_without_meter",
-    marked("goes with a meter in [sensors.{name}]"),
+    marked("needs a meter in [sensors.{name}]"),
     marked("name this one {name}"),
 )
 RUNNING_CURRENT = declare(

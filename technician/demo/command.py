@@ -28,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1, metavar="N",
                         help=_("another number makes another day"))  # fmt: skip
     parser.add_argument("--truth", type=Path, metavar="FILE",
-                        help=_("write what really happens, a JSON object a line"))  # fmt: skip
+                        help=_("write what really happens, one JSON object a line"))  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> int:

@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     to_stderr(logging.CRITICAL + 1)  # its findings say it all
     is_shown = sys.stdout.isatty() and not options.json
     if is_shown:
-        print(_("Looking, for some ten seconds at most …"), end="\r", flush=True)  # noqa: T201
+        print(_("Checking; this takes up to 10 s …"), end="\r", flush=True)  # noqa: T201
     with tempfile.TemporaryDirectory(prefix="tentwatch-") as place:
         os.environ.setdefault("LG_WD", place)  # lgpio leaves a pipe in its working directory
         report = examine(options.config, options.state_dir, Hardware(), Clock())

@@ -71,7 +71,7 @@ def _supply(seen: Look, unit: Mapping[str, Any]) -> Finding:
         )
         return warning(key, seen_text, cure, times=times)
     if seen.undervoltage is None:
-        return not_tried(key, marked("this computer does not tell of its supply"))
+        return not_tried(key, marked("this computer does not report on its supply"))
     return well(key, marked("the supply is high enough"))
 
 
@@ -79,7 +79,7 @@ def _heat(seen: Look) -> Finding:
     key = "power.heat"
     cure = marked("shade, air or a heat sink for the Pi: from 80 °C on it slows itself down")
     if seen.cpu_c is None:
-        return not_tried(key, marked("this computer does not tell its temperature"))
+        return not_tried(key, marked("this computer does not report its temperature"))
     if seen.cpu_c >= HOT_C:
         return failure(key, marked("the processor has {celsius:.0f} °C"), cure, celsius=seen.cpu_c)
     if seen.throttled and not seen.undervoltage:
@@ -97,15 +97,16 @@ def _clock(clock: Clock, root: Path, status: Status) -> Finding:
         if said.get("NTP") == "no":
             return warning(
                 key,
-                marked("no time server sets this clock: that is switched off"),
+                marked("no time server sets this clock: synchronisation is switched off"),
                 marked("sudo timedatectl set-ntp true"),
             )
     return warning(
         key,
         marked("no time server has set this clock since the start"),
         marked(
-            "it comes with the internet; where it does not, UDP port 123 is blocked: name a time server of "
-            "this network as NTP= in /etc/systemd/timesyncd.conf. The unit counts on meanwhile"
+            "the time comes with the internet; if it does not, UDP port 123 is blocked: name a "
+            "time server of this network as NTP= in /etc/systemd/timesyncd.conf. The unit goes "
+            "on counting"
         ),
     )
 
@@ -132,8 +133,8 @@ def _disk(state_dir: Path, seen: Look) -> Iterator[Finding]:
     if is_readonly:
         yield failure(
             key,
-            marked("{directory} can only be read: the card has failed, or is mounted so"),
-            marked("start the Pi anew; where it happens again, replace the card"),
+            marked("{directory} is read-only: the card has failed, or is mounted read-only"),
+            marked("reboot the Pi; if it happens again, replace the card"),
             directory=state_dir,
         )
     else:
@@ -185,7 +186,7 @@ def _second_place(state_dir: Path, status: Status) -> Finding:
         return warning(
             key,
             marked("the totals have no second place"),
-            marked("nothing to do: the service writes it when it is started"),
+            marked("nothing to do: the service writes it when it starts"),
         )
     return well(key, marked("in order"))
 
@@ -204,8 +205,8 @@ def _set_aside(state_dir: Path) -> Finding:
         key,
         marked("set aside: {names}"),
         marked(
-            "what could be read is in the present store: copy the files away for whoever looks for the "
-            "cause, then sudo rm {directory}/tentwatch.corrupt-*. Where it happens again, replace the card"
+            "what could be read is in the present store: copy the files away to find the cause, "
+            "then sudo rm {directory}/tentwatch.corrupt-*. If it happens again, replace the card"
         ),
         names=", ".join(names),
         directory=state_dir,
@@ -316,7 +317,7 @@ def secrets(broker: BrokerSettings) -> Iterator[Finding]:
     elif goes_in_the_clear(broker):
         yield warning(
             key,
-            marked("the password goes over the network so that others can read it"),
+            marked("the password crosses the network in the clear: others can read it"),
             marked("set tls = true in [broker], and the broker's port for it (8883)"),
         )
     else:
@@ -363,7 +364,7 @@ def _running(state: ServiceState | None, status: Status, why: ControlError | Non
         if restarts >= MANY_RESTARTS:
             return warning(
                 key,
-                marked("it runs, and was started again {times} times"),
+                marked("it runs, and has restarted {times} times"),
                 marked("journalctl -u tentwatch -n 100 shows why; please report it"),
                 times=restarts,
             )
@@ -377,15 +378,15 @@ def _running(state: ServiceState | None, status: Status, why: ControlError | Non
             key,
             marked("it runs and does not answer"),
             marked(
-                "wait for a minute: it is started again by itself. Where it hangs again, journalctl -u "
+                "wait for a minute: systemd restarts it. If it hangs again, journalctl -u "
                 "tentwatch shows where; please report it"
             ),
         )
     if restarts >= MANY_RESTARTS or (state is not None and state.active == "activating"):
         return failure(
             key,
-            marked("it is started again and again ({times} times)"),
-            marked("journalctl -u tentwatch -n 20 says why; mend what the checks above name"),
+            marked("it keeps restarting ({times} times)"),
+            marked("journalctl -u tentwatch -n 20 shows why; mend what the checks above name"),
             times=restarts,
         )
     return failure(key, marked("it does not run"), marked("sudo systemctl start tentwatch"))

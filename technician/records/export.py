@@ -54,9 +54,7 @@ def run(options: argparse.Namespace) -> int:
             for part in diagnosis.parts(state_dir, options.config, status):
                 if part.missing:
                     missing.append(f"{part.name}: {part.missing}")
-                    complain(
-                        _("{file} could not be had: {why}").format(file=part.name, why=part.missing)
-                    )
+                    complain(_("{file} is missing: {why}").format(file=part.name, why=part.missing))
                 else:
                     folder.write(f"diagnosis/{part.name}", part.lines)
             folder.write("diagnosis/missing.txt", missing)
@@ -67,11 +65,13 @@ def run(options: argparse.Namespace) -> int:
     text = _("{folder}: {megabytes} MB, and its checksums in SHA256SUMS")
     prose(text.format(folder=stick / name, megabytes=megabytes))
     if unreadable:
-        complain(_("the visitor log and what waits for the broker are NOT on it"))
+        complain(_("the visitor log and the unsent records are NOT on it"))
     if on_card:
-        prose(_("All of it is written, to the unit's own card: copy it to a stick from there."))
+        prose(
+            _("Everything is written, but to the unit's own card: copy it to a stick from there.")
+        )
     else:
-        prose(_("All of it is written: the stick can be pulled."))
+        prose(_("Everything is written: the stick can be pulled."))
     return FAILED if unreadable else DONE
 
 

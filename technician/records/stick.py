@@ -186,11 +186,11 @@ def _why(stick: Path, error: OSError) -> str:
     elif error.errno in _REFUSED:
         text = _("{dir} may not be written: use sudo")
     elif error.errno == errno.EEXIST:
-        text = _("{dir} has such a folder already: try again in a second")
+        text = _("{dir} already has a folder of this name: try again in a second")
     elif error.errno in _GONE:
         text = _(
-            "{dir}: the stick was pulled too soon or is broken ({why}); it has nothing that counts: "
-            "plug it in, mount it and begin again, or take another one"
+            "{dir}: the stick was pulled too soon or is broken ({why}); nothing on it is "
+            "complete: plug it in, mount it and begin again, or take another one"
         )
     else:
         text = _("{dir} cannot be written ({why}): take another stick")

@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
         with source(options.state_dir, config_or_none(options.config)) as unit:
             log = since(unit, options.since)
             if not unit.is_running:
-                complain(_("the service does not run: this is what it had stored last"))
+                complain(_("the service does not run: this is what it stored last"))
     except (ControlError, Unreadable) as error:
         complain(error)
         return FAILED
@@ -150,7 +150,7 @@ def table(log: Log) -> Iterator[str]:
     if log.id:
         yield printable(f"{log.name} ({log.id})" if log.name else log.id)
     if not found:
-        yield _("No day is in the visitor log yet.")
+        yield _("The visitor log has no day yet.")
         return
     heads = {
         "date": _("\ndate"),
@@ -188,7 +188,7 @@ def table(log: Log) -> Iterator[str]:
     if any(line["estimated"] and line["date"] for line in found):
         yield _("~ some of it may belong to another day: the clock was not set for a while")
     if log.undated is not None:
-        yield _("no date: counted while the clock was not set; it finds its day once it is")
+        yield _("no date: counted while the clock was not set; dated once the clock is set")
 
 
 def _cells(line: dict[str, Any], keys: Sequence[str]) -> list[str]:

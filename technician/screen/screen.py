@@ -260,7 +260,9 @@ def unit_panel(status: dict[str, Any]) -> Panel:
             ),
             (
                 _("queues"),
-                _("{inbox} news (most {most}), {queued} to send, {in_flight} unconfirmed").format(
+                _(
+                    "{inbox} to handle (most {most}), {queued} to send, {in_flight} unconfirmed"
+                ).format(
                     inbox=unit["inbox"],
                     most=unit["inbox_most"],
                     queued=link["queued"],

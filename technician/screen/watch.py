@@ -202,7 +202,7 @@ class Page:
             return [self._render(Text(text, style="bold reverse", overflow="fold"))]
         if seen.trouble is None and age_s <= OLD_S:
             return [[]]
-        old = _("OLD: what you see is {age} old").format(age=_age(age_s))
+        old = _("OLD: these values are {age} old").format(age=_age(age_s))
         return [
             self._render(Text(text, style="bold reverse", overflow="fold"))
             for text in (old, f"{old}. {why}")
@@ -321,7 +321,7 @@ class Page:
         if not texts:
             return [[]]
         more = counted(
-            "{n} fault: tentwatch status tells it", "{n} faults: tentwatch status tells them",
+            "{n} fault: tentwatch status shows it", "{n} faults: tentwatch status shows them",
             len(texts),
         )  # fmt: skip
         whole = [self._render(text) for text in texts]
@@ -330,7 +330,7 @@ class Page:
             first = text.copy()
             first.truncate(self._width, overflow="ellipsis")
             beginnings += self._render(first)
-        beginnings += self._render(Text(_("tentwatch status tells them whole"), style="dim"))
+        beginnings += self._render(Text(_("tentwatch status shows them in full"), style="dim"))
         return [
             self._render(Text(more, style="bold red", overflow="fold")),
             beginnings,

@@ -92,16 +92,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         added.add_argument("--yes", action="store_true", help=_("write it without asking"))
         return added
 
-    zero = kind("zero", _("What a current sensor reads now, without a current, is its zero."))
+    zero = kind("zero", _("Write what a current sensor reads now, without a current, as its zero."))
     zero.add_argument("sensor", help=_("the sensor, such as generator or battery"))
     span = kind("span", _("Compare a current sensor with a clamp meter."))
     span.add_argument("sensor", help=_("the sensor, such as generator or battery"))
     span.add_argument("--clamp-a", type=amperes, required=True, metavar="A",
                       help=_("what the clamp meter shows at this moment, in amperes"))  # fmt: skip
-    span.add_argument("--reverse", action="store_true", help=_("turn the sign where it differs"))
-    span.add_argument("--force", action="store_true", help=_("however much it is off"))
+    span.add_argument("--reverse", action="store_true", help=_("change the sign if it differs"))
+    span.add_argument("--force", action="store_true", help=_("accept any deviation"))
     kind("door", _("Find out by walking in which beam is the outer one."))
-    battery = kind("battery", _("Say which battery it is."))
+    battery = kind("battery", _("Set the battery's kind and capacity."))
     battery.add_argument("--capacity-ah", type=amperes, metavar="AH", help=_("as on its nameplate"))
     battery.add_argument("--chemistry", choices=("lifepo4", "lead_acid"), help=_("its kind"))
     kind("undo", _("Put the previous configuration back."))
@@ -144,7 +144,7 @@ def _zero(options: argparse.Namespace, bench: Bench) -> int:
         if _is_running(bench):
             # One found by `tentwatch zero` earlier counts for as long as the section stays as it is.
             client.zero(bench.state_dir, name)
-        prose(_("The configuration says so already: nothing is changed."))
+        prose(_("The configuration has this already: nothing is changed."))
         return DONE
     return _change(bench, f"sensors.{name}", {"zero_a": zero_a})
 
@@ -166,13 +166,15 @@ def _span(options: argparse.Namespace, bench: Bench) -> int:
     prose(
         text.format(sensor=name, a=found.measured_a, clamp_a=options.clamp_a, factor=found.factor)
     )
-    text = _("The steps of the chip leave this uncertain by {pct:.1f} %; more current, less of it.")
+    text = _(
+        "The chip's steps make this uncertain by {pct:.1f} %; a larger current makes it more exact."
+    )
     prose(text.format(pct=found.error_pct))
     keys: dict[str, Any] = {"shunt_ohms": found.shunt_ohms}
     if found.turned:
-        prose(_("The sign is the other one: the shunt was wired the other way round."))
+        prose(_("The signs differ: the shunt is wired the other way round."))
         if not options.reverse and (
-            bench.is_agreed or not _agreed(_("Turn the sign as well (reversed)?"))
+            bench.is_agreed or not _agreed(_("Change the sign as well (reversed)?"))
         ):
             text = _("nothing was changed: give --clamp-a the sensor's sign, or add --reverse")
             raise CannotBe(text)
@@ -268,9 +270,7 @@ def _door(options: argparse.Namespace, bench: Bench) -> int:
     config = _read(bench)
     door = config.sensor("door")
     if door is None or not door.traits.tells_way:
-        raise CannotBe(
-            _("this unit has no door with two beams: there is no direction to be swapped")
-        )
+        raise CannotBe(_("this unit has no door with two beams: there is no direction to swap"))
     is_right = _walk_in(bench)
     if is_right:
         prose(_("It counted as coming in: the beams are the right way round. Nothing is changed."))
@@ -285,7 +285,7 @@ def _door(options: argparse.Namespace, bench: Bench) -> int:
         if _runs_with(bench):
             prose(_("Once more, to be sure:"))
             if not _walk_in(bench):
-                text = _("it counts as going out again: have a look at the beams and their cables")
+                text = _("it counts as going out again: check the beams and their cables")
                 raise CannotBe(text)
             prose(_("It counted as coming in: the beams are the right way round now."))
     prose(
@@ -307,7 +307,7 @@ def _walk_in(bench: Bench) -> bool:
         quality = None if capacity is None else capacity["quality"]
         if capacity is None or quality in ("fault", "stale"):
             why = [s["error"] for s in status["sensors"] if s["name"] == "door" and s["error"]]
-            text = _("the door is not well: {why}")
+            text = _("the door cannot be counted: {why}")
             raise CannotBe(text.format(why=printable(why[0]) if why else quality))
         now = capacity["entered_total"] or 0, capacity["left_total"] or 0
         if before is None:
@@ -324,7 +324,7 @@ def _walk_in(bench: Bench) -> bool:
             return bool(came)
         if alone_s is None and now_s > limit_s:
             break
-    raise CannotBe(_("nobody was counted: have a look at the beams with tentwatch status"))
+    raise CannotBe(_("nobody was counted: check the beams with tentwatch status"))
 
 
 # The battery
@@ -344,7 +344,7 @@ def _battery(options: argparse.Namespace, bench: Bench) -> int:
         prose(_("This battery's own monitor tells its charge: set its capacity there as well."))
     learned_ah = _learned_ah(bench)
     if learned_ah is not None:
-        text = _("So far {ah:.1f} Ah were learned; with another battery that begins anew.")
+        text = _("The unit has learned {ah:.1f} Ah so far; with another battery it begins again.")
         prose(text.format(ah=learned_ah))
     return _change(bench, "battery", keys)
 
@@ -369,13 +369,13 @@ def _undo(options: argparse.Namespace, bench: Bench) -> int:
         raise CannotBe(_("there is no previous configuration of {file}").format(file=bench.config))
     text = kept[-1].read_text(encoding="utf-8-sig")
     parse(text, str(kept[-1]))
-    title = _("The previous configuration, {file}, takes the place of the present one:")
+    title = _("The previous configuration, {file}, replaces the present one:")
     prose(title.format(file=kept[-1].name))
     # One that is missing, or that an editor has spoilt, is what it is often wanted for.
     try:
         _show(bench.config.read_text(encoding="utf-8-sig"), text)
     except (FileNotFoundError, ValueError, RecursionError):
-        prose(_("The present one is no configuration: all of it is replaced."))
+        prose(_("The present file is no configuration: all of it is replaced."))
     if not (bench.is_agreed or _agreed(_("Put it back?"))):
         raise CannotBe(_("nothing was changed"))
     config_file.undo(bench.config)
@@ -394,7 +394,7 @@ def _change(bench: Bench, section: str, keys: dict[str, Any]) -> int:
     before = document.as_string()
     after = config_file.with_keys(document, section, keys)
     if not config_file.changes(before, after):
-        prose(_("The configuration says so already: nothing is changed."))
+        prose(_("The configuration has this already: nothing is changed."))
         return DONE
     parse(after, str(bench.config))  # which says what is wrong before anybody is asked
     _show(before, after)
@@ -425,7 +425,7 @@ def _take_up(bench: Bench) -> None:
     if bench.restart(bench.config):
         prose(_("The service has been restarted with it."))
     else:
-        text = _("It counts once the service is restarted: {how}")
+        text = _("It takes effect when the service is restarted: {how}")
         prose(text.format(how=f"sudo systemctl restart {NAME}"))
 
 

@@ -64,7 +64,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
                         help=_("ask nothing: take flags and defaults"))  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help=_("show, and change nothing"))
     parser.add_argument("--prepared", type=Path, nargs="?", const=False, metavar="FILE",
-                        help=_("take over what lies prepared on the boot partition"))  # fmt: skip
+                        help=_("use the configuration that lies prepared on the boot partition"))  # fmt: skip
 
 
 def _assignment(text: str) -> tuple[str, str]:
@@ -142,7 +142,9 @@ class _Setup:
         if faults:
             return self._refuse(faults)
         if self._dialogue.is_asking:
-            self._dialogue.tell(_("Enter takes what stands in brackets; Ctrl-C ends, unchanged."))
+            self._dialogue.tell(
+                _("Enter takes the answer in brackets; Ctrl-C ends without a change.")
+            )
         fitting = Fitting(draft, self._dialogue, self._hardware, fitted)
         if not self._options.no_search:
             self._take_the_devices()
@@ -190,7 +192,7 @@ class _Setup:
             text = _("{folder} cannot be written: use sudo, or --dry-run to look only")
             return text.format(folder=above)
         if os.geteuid() != 0:
-            text = _("Without sudo the service can neither be stopped nor started.")
+            text = _("Without sudo setup can neither stop nor start the service.")
             self._dialogue.tell(text)
         return None
 
@@ -205,9 +207,7 @@ class _Setup:
                 self._is_told = True
                 for key, trouble in error.faults:
                     self._dialogue.tell(f"{error.where}: {key}: {told(trouble)}")
-                self._dialogue.tell(
-                    _("It is kept beside the new one, which is begun from nothing.")
-                )
+                self._dialogue.tell(_("It stays beside the new one, which begins empty."))
             return Draft.empty(self._path)
 
     def _take_flags(self, draft: Draft) -> tuple[set[str], set[str], list[Fault]]:
@@ -320,7 +320,7 @@ class _Setup:
     def _warn_of_what_is_heard(self, draft: Draft) -> None:
         if secrets.goes_in_the_clear(parse(draft.text()).broker):
             text = _(
-                "Whoever listens in on the network can read the password: TLS would prevent it."
+                "Anybody who listens in on the network can read the password; TLS prevents that."
             )
             self._dialogue.tell(text)
 
