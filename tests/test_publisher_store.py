@@ -30,9 +30,10 @@ from publisher.store.boots import MAX_BOOT_STEP, MAX_BOOTS, RANDOM_BOOTS
 from publisher.store.file import FILE, MEMORY_ROWS
 from publisher.store.ledger import FILE as LEDGER
 from publisher.store.ledger import Ledger, SecondPlace
+from publisher.store.out_of_reach import MAX_REFUSALS, Unread
 from publisher.store.outbox import MAX_ANSWERS
 from publisher.store.rows import Records, Row
-from publisher.store.store import CONN_BLOCK, MAX_CONFIRMED, MAX_REFUSALS, Opened, Store, Unread
+from publisher.store.store import CONN_BLOCK, MAX_CONFIRMED, Opened, Store
 from tests.conftest import PATIENCE_S
 
 WALL = datetime(2026, 11, 22, 18, 0, tzinfo=UTC)

@@ -13,8 +13,8 @@ import pytest
 from publisher.store.file import FILE, MAX_SET_ASIDE, Loaded, StoreFile
 from publisher.store.ledger import BOOT_FILE, SLOT_BYTES, Ledger, SecondPlace
 from publisher.store.ledger import FILE as LEDGER
+from publisher.store.out_of_reach import MAX_REFUSALS
 from publisher.store.rows import BATCH_ROWS
-from publisher.store.store import MAX_REFUSALS
 from publisher.store.troubles import trouble_of
 from tests.bench import damage
 from tests.test_publisher_store import Unit, cut_power, failure, number, overwrite, stored

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from publisher.store.file import FILE
-from publisher.store.store import MAX_REFUSALS
+from publisher.store.out_of_reach import MAX_REFUSALS
 from tests.test_publisher_store import Unit, cut_power, failure, number
 
 SIZE = 4 << 20

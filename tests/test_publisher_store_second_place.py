@@ -14,7 +14,8 @@ from publisher.store.at_rest import AtRest
 from publisher.store.file import FILE
 from publisher.store.ledger import BOOT_FILE, Ledger, SecondPlace
 from publisher.store.ledger import FILE as LEDGER
-from publisher.store.store import SECOND_PLACE_S, Unread
+from publisher.store.out_of_reach import Unread
+from publisher.store.store import SECOND_PLACE_S
 from tests.conftest import Broker, Subscriber, all_well, wait_for
 from tests.conftest import Unit as WholeUnit
 from tests.test_publisher_store import Unit, cut_power, number, overwrite, stored

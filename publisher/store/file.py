@@ -18,6 +18,7 @@ from publisher.store.faults import FAULTS, Damaged
 from publisher.store.ledger import Ledger, read_ledger, write_ledger
 from publisher.store.outbox import Outbox
 from publisher.store.rows import BATCH_ROWS, BESIDE
+from publisher.store.troubles import ANOTHERS, StoreTrouble, trouble_of
 
 log = logging.getLogger("tentwatch.store")
 
@@ -179,6 +180,12 @@ class StoreFile:
                 if path.stat().st_uid != os.geteuid() and not os.access(path, os.R_OK | os.W_OK):
                     return True
         return False
+
+    def trouble(self, error: Exception) -> StoreTrouble:
+        """Return what an error means that this file has raised. Raises nothing."""
+        if self.is_anothers():
+            return StoreTrouble(ANOTHERS, directory=str(self.path.parent))
+        return trouble_of(error, self.path)
 
     def make_room(self) -> None:
         """Delete damaged files: on a full disk, records are worth more. Raises nothing."""

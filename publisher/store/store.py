@@ -1,18 +1,18 @@
 """The outbox and the totals: one SQLite file that survives power cuts.
 
-A record and the totals that it changes go in one transaction. A row leaves when the broker has
-confirmed it, and that deletion rides along with the next record, so that a quiet unit writes once a
-record and not twice. All methods may be called from any thread.
+A record and the totals that it changes are committed together. A row that the broker has confirmed is
+deleted in the transaction of the next record: a quiet unit writes once per record and not twice. All
+methods may be called from any thread.
 
 Where the file cannot be written (disk full, card gone read-only) the store goes on in memory and
 tries the file again later; `failure` says so meanwhile. What is numbered in memory could be numbered
 again after a crash, so it is numbered under a boot of its own.
 
-A file that is damaged is set aside; what can still be read of it and has a right checksum goes into
-a new one. The totals have a second place outside of the file (`publisher.store.ledger`); the newer of the
-two counts, whole, never a mix. The second place is written at the start and the stop, at the end of a day,
-when a person has seen the totals or changed them (`back_up`), every five minutes, and with every record
-while the file cannot be written. So the totals of a file that is lost may be five minutes old.
+A damaged file is set aside. Whatever can be read of it and has a right checksum goes into a new one. The
+totals have a second place outside of the file (`publisher.store.ledger`). The newer of the two counts, as a
+whole. The second place is written at start and stop, at the end of a day, when a person has seen or changed
+the totals (`back_up`), every five minutes, and with every record while the file cannot be written. So the
+totals of a lost file may be five minutes old.
 """
 
 import logging
@@ -20,7 +20,7 @@ import math
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -28,18 +28,17 @@ from typing import Any, NamedTuple, TypeVar
 from publisher.clock import Now
 from publisher.store import boots, faults
 from publisher.store.faults import FAULTS, MISTAKES, Damaged
-from publisher.store.file import Loaded, StoreFile
+from publisher.store.file import StoreFile
 from publisher.store.ledger import Ledger, SecondPlace
+from publisher.store.out_of_reach import OutOfReach, Unread
 from publisher.store.outbox import Outbox
 from publisher.store.rows import NOTHING, Beside, Records, Row, upsert
-from publisher.store.troubles import ANOTHERS, StoreTrouble, trouble_of
+from publisher.store.troubles import MISTAKE, StoreTrouble
 
 T = TypeVar("T")
 
 log = logging.getLogger("tentwatch.store")
 
-#: After so many retries a file that cannot be read is set aside as if it were damaged.
-MAX_REFUSALS = 10
 #: Ids given in memory begin at the boot number times this: above all that the file can hold.
 IDS_PER_BOOT = 1 << 30
 #: Confirmed rows that may wait for the next record before they are deleted on their own.
@@ -64,42 +63,22 @@ class Opened(NamedTuple):
     is_old: bool = False
 
 
-class Unread(NamedTuple):
-    """Totals that nobody had read; the present ones already count what `counted` says."""
-
-    totals: dict[str, Any]
-    counted: dict[str, Any]
-
-
-@dataclass
-class OutOfReach:
-    """The file while it cannot be used, and what is to be done in it once it can."""
-
-    trouble: StoreTrouble
-    damage: str | None  # why it is to be set aside
-    rows: int  # unconfirmed ones in it
-    to_delete: set[int]  # rows in it that the broker has
-    memory_from: int  # ids from here on are not in it
-    stand_in: Ledger | None = None  # its own ledger has never been read: this one stood in
-    refusals: int = 0  # retries that it did not let itself be read
-
-
 class Store:
     """See the module. `open` comes first; then `append`, `backlog` and `confirm`."""
 
     def __init__(self, directory: Path, max_rows: int, max_bytes: int) -> None:
-        """Use `directory`, which is made where it can be, and keep at most so many records."""
+        """Use `directory`, which is created if it can be; keep `max_rows` and `max_bytes` of records."""
         self._lock = threading.RLock()
         self._file = StoreFile(directory, max_rows, max_bytes)
         self._second = SecondPlace(directory)
         self._outbox: Outbox | None = None  # of the file, or in memory while that is out of reach
         self._out_of_reach: OutOfReach | None = None
         self._ledger = Ledger()
-        self._conn = 0  # the last one that was given
+        self._conn = 0  # the last connection number that was given
         self._boots: set[int] = set()  # numbers that this boot of the unit has had
         self._backed_up = 0  # the count of the ledger in the second place
         self._back_up_due_s = -math.inf
-        self._reported = 0  # so many of the files set aside, the first ones, the caller knows
+        self._reported = 0  # how many of the files set aside, from the first, the caller knows
         self._now: Now | None = None
 
     def open(self, boot_id: str, now: Now) -> Opened:
@@ -158,7 +137,8 @@ class Store:
         try:
             self._outbox, found = self._file.load(second)
         except (*FAULTS, *MISTAKES) as error:
-            return Ledger(), _note_mistake(error)
+            _log_mistake(error)
+            return Ledger(), error
         if not self._file.set_aside and not found.boot and self._file.is_expected:
             log.error("%s was gone or empty: begun anew", self._file.path)
             self._file.set_aside.append(None)
@@ -214,8 +194,8 @@ class Store:
     ) -> list[Row]:
         """Number and write records, if any, and the totals with them: all or nothing.
 
-        So are lines of the visitor log (date, JSON) and answers to commands (cid, JSON), which take
-        the place of older ones of the same day or command.
+        The same transaction writes lines of the visitor log (date, JSON) and answers to commands (cid,
+        JSON). They replace older ones of the same day or command.
         """
         with self._lock:
             self._ledger.totals = totals
@@ -255,12 +235,9 @@ class Store:
         with self._lock:
             if self._outbox is None:
                 return
-            sent, file = set(ids), self._out_of_reach
-            if file is not None:
-                in_file = {i for i in sent if i < file.memory_from}
-                file.rows = max(0, file.rows - len(in_file - file.to_delete))
-                file.to_delete |= in_file
-                sent -= in_file
+            sent = set(ids)
+            if self._out_of_reach is not None:
+                sent = self._out_of_reach.confirm(sent)
             self._outbox.confirmed |= sent
             if len(self._outbox.confirmed) >= MAX_CONFIRMED:
                 self._write(self._now, None)
@@ -314,10 +291,9 @@ class Store:
             if self._out_of_reach is None:
                 return None
             unread = self._try_file(now, self._out_of_reach.damage)
-            if self._out_of_reach is not None and self._out_of_reach.refusals >= MAX_REFUSALS:
+            if self._out_of_reach is not None and self._out_of_reach.reason_to_replace:
                 # It may be the file and not the disk: then a new one can be made.
-                why = f"it could not be read {self._out_of_reach.refusals} times"
-                unread = self._try_file(now, why)
+                unread = self._try_file(now, self._out_of_reach.reason_to_replace)
             return unread
 
     # Reading
@@ -464,7 +440,7 @@ class Store:
             before.close()
         self._outbox, ledger.rows = memory, 0
         self._out_of_reach = OutOfReach(
-            trouble=self._trouble(error),
+            trouble=file.trouble(error),
             damage=faults.what(error) if faults.is_damage(error) else None,
             rows=waiting,
             to_delete=to_delete,
@@ -486,7 +462,7 @@ class Store:
                 file.set_aside.append(None)
                 file.is_expected = False  # that is reported once, however often it is tried
             self._take_note()
-            unread, ledger = self._reconciled(loaded, away)
+            unread, ledger = away.reconciled(self._ledger, loaded)
             loaded.outbox.take_over(memory)
             loaded.outbox.confirmed = set(away.to_delete)
             boots_had = self._boots | {ledger.boot}
@@ -497,7 +473,9 @@ class Store:
             if loaded is not None:
                 loaded.outbox.close()
             self._take_note()
-            self._give_up(away, _note_mistake(error))
+            if away.trouble.kind is not MISTAKE:  # once, however often it is tried
+                _log_mistake(error)
+            away.failed_again(error, file)
             return None
         memory.close()
         self._outbox, self._out_of_reach = loaded.outbox, None
@@ -507,50 +485,6 @@ class Store:
         self._write_second_place(sync=True)
         return unread
 
-    def _reconciled(self, loaded: Loaded, away: OutOfReach) -> tuple[Unread | None, Ledger]:
-        """Return totals in the file that nobody had read, and the ledger to go on with."""
-        ledger, found, stand_in = self._ledger, loaded.ledger, away.stand_in
-        deleted = sum(map(loaded.outbox.holds, away.to_delete))
-        expected, unread = away.rows + deleted, None
-        boot = max(ledger.boot, found.boot + 1)
-        ledger = replace(
-            ledger,
-            count=max(ledger.count, found.count),
-            boot=boot,
-            seq=ledger.seq if boot == ledger.boot else 0,
-            wall=ledger.wall or found.wall,
-        )
-        if (
-            stand_in is not None
-            and found.totals is not None
-            and (stand_in.totals is None or found.count > stand_in.count)
-        ):
-            # The caller adds them up; until then no power cut may take them away.
-            ledger.totals = found.totals
-            unread = Unread(found.totals, stand_in.totals or {})
-            ledger.dropped += max(0, found.dropped - stand_in.dropped)
-            expected = found.rows or 0
-        ledger.dropped += max(0, expected - loaded.outbox.rows)
-        return unread, ledger
-
-    def _give_up(self, away: OutOfReach, error: Exception) -> None:
-        """Take note of a retry that failed, and make the next one more likely to succeed."""
-        away.trouble = self._trouble(error)
-        if away.damage is None and faults.is_damage(error):
-            away.damage = faults.what(error)
-        if self._file.is_anothers():
-            return
-        if faults.is_refusal(error):
-            away.refusals += 1
-        elif faults.is_full(error):
-            self._file.make_room()
-
-    def _trouble(self, error: Exception) -> StoreTrouble:
-        path = self._file.path
-        if self._file.is_anothers():
-            return StoreTrouble(ANOTHERS, directory=str(path.parent))
-        return trouble_of(error, path)
-
     def _take_note(self) -> None:
         """Take note of files that were set aside, which the next record is to report."""
         news, self._file.set_aside = self._file.set_aside, []
@@ -559,8 +493,7 @@ class Store:
             self._out_of_reach.damage = None
 
 
-def _note_mistake(error: Exception) -> Exception:
+def _log_mistake(error: Exception) -> None:
     """Log a mistake of this program, which is no fault of the file."""
     if not isinstance(error, FAULTS):
         log.error("the store's file stays as it is: please report this", exc_info=error)
-    return error

@@ -18,8 +18,8 @@ from tempfile import TemporaryDirectory
 
 from publisher.store.file import FILE, FRAME_HEADER_BYTES, LOG_HEADER_BYTES
 from publisher.store.ledger import FILE as LEDGER
+from publisher.store.out_of_reach import MAX_REFUSALS
 from publisher.store.rows import Row
-from publisher.store.store import MAX_REFUSALS
 from tests.test_publisher_store import Unit, cut_power, number
 
 RECORDS = 12

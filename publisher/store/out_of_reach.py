@@ -1,0 +1,87 @@
+"""The file while it cannot be used: what is known of it meanwhile, and what it needs once it can be."""
+
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from publisher.store import faults
+from publisher.store.file import Loaded, StoreFile
+from publisher.store.ledger import Ledger
+from publisher.store.troubles import StoreTrouble
+
+#: After this many retries a file that cannot be read is set aside as if it were damaged.
+MAX_REFUSALS = 10
+
+
+class Unread(NamedTuple):
+    """Totals that nobody had read; the present ones already count what `counted` says."""
+
+    totals: dict[str, Any]
+    counted: dict[str, Any]
+
+
+@dataclass
+class OutOfReach:
+    """See the module."""
+
+    trouble: StoreTrouble
+    damage: str | None  # why it is to be set aside
+    rows: int  # unconfirmed ones in it
+    to_delete: set[int]  # rows in it that the broker has
+    memory_from: int  # ids from here on are in memory
+    stand_in: Ledger | None = None  # the ledger that was taken for its own, which nobody has read
+    refusals: int = 0  # retries in which it could not be read or written
+
+    @property
+    def reason_to_replace(self) -> str | None:
+        """Why another file is to take its place, though it is not known to be damaged."""
+        if self.refusals < MAX_REFUSALS:
+            return None
+        return f"it could not be read {self.refusals} times"
+
+    def confirm(self, ids: set[int]) -> set[int]:
+        """Take note of those rows in the file that the broker has; return the others."""
+        in_file = {i for i in ids if i < self.memory_from}
+        self.rows = max(0, self.rows - len(in_file - self.to_delete))
+        self.to_delete |= in_file
+        return ids - in_file
+
+    def failed_again(self, error: Exception, file: StoreFile) -> None:
+        """Take note of a retry that failed, and make the next one more likely to succeed."""
+        self.trouble = file.trouble(error)
+        if self.damage is None and faults.is_damage(error):
+            self.damage = faults.what(error)
+        if file.is_anothers():
+            return
+        if faults.is_refusal(error):
+            self.refusals += 1
+        elif faults.is_full(error):
+            file.make_room()
+
+    def reconciled(self, ledger: Ledger, loaded: Loaded) -> tuple[Unread | None, Ledger]:
+        """Return totals in the file that nobody had read, and the ledger to go on with.
+
+        `ledger` is the present one, of the memory. Rows that the file has lost are counted.
+        """
+        found, stand_in = loaded.ledger, self.stand_in
+        expected = self.rows + sum(map(loaded.outbox.holds, self.to_delete))
+        unread = None
+        boot = max(ledger.boot, found.boot + 1)
+        ledger = replace(
+            ledger,
+            count=max(ledger.count, found.count),
+            boot=boot,
+            seq=ledger.seq if boot == ledger.boot else 0,
+            wall=ledger.wall or found.wall,
+        )
+        if (
+            stand_in is not None
+            and found.totals is not None
+            and (stand_in.totals is None or found.count > stand_in.count)
+        ):
+            # The caller adds them up; until then no power cut may take them away.
+            ledger.totals = found.totals
+            unread = Unread(found.totals, stand_in.totals or {})
+            ledger.dropped += max(0, found.dropped - stand_in.dropped)
+            expected = found.rows or 0
+        ledger.dropped += max(0, expected - loaded.outbox.rows)
+        return unread, ledger
