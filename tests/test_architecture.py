@@ -68,6 +68,7 @@ PURE = (
     "publisher.unit.lamp", "sensors.edges", "sensors.framing", "sensors.jbd_frames", "sensors.line_trust",
     "sensors.passage", "sensors.press", "sensors.pzem004t_frames", "sensors.reading",
     "sensors.shunt", "sensors.vedirect_frames", "technician.doctor.plausible",
+    "technician.doctor.values",
     "technician.screen.graph",
 )  # fmt: skip
 IMPURE = {"io", "os", "pathlib", "queue", "random", "socket", "subprocess", "threading", "time"}

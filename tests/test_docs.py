@@ -144,7 +144,7 @@ def test_the_page_of_the_status_has_every_key_and_no_other(unit: Unit) -> None:
 # Doctor's texts
 
 
-DOCTOR = ("machine", "plausible", "findings", "broker_check", "examination")
+DOCTOR = ("machine", "plausible", "values", "findings", "broker_check", "examination")
 
 
 def said_of_faults() -> set[str]:

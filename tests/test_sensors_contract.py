@@ -1,6 +1,7 @@
 """The promises of every driver, alone and in a Sensor; a new driver is tested without changes here."""
 
 import dataclasses
+import errno
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,8 +11,9 @@ from typing import Any
 import pytest
 import serial
 
-from sensors import registry
+from sensors import gpio, registry
 from sensors.clock import Monotonic
+from sensors.hardware import BUS_DENIED, Hardware
 from sensors.reading import (
     ERRORS,
     FAULT,
@@ -24,10 +26,10 @@ from sensors.reading import (
     SensorError,
 )
 from sensors.sensor import TOLERATED_FAILURES, UNEXPECTED, Sensor
-from sensors.serial_port import BUSY, UNUSABLE
+from sensors.serial_port import BUSY, DENIED, MISSING, UNUSABLE
 from sensors.simulated.hardware import MAINS_GPIO, SimulatedHardware
 from sensors.traits import Connection
-from sensors.trouble import BUS, SENSOR
+from sensors.trouble import BUS, SENSOR, Kind
 from technician.words import kinds
 from tests.devices import (
     DEVICES,
@@ -37,6 +39,7 @@ from tests.devices import (
     MakeDevice,
     descriptors,
     making_devices,
+    raises,
     refusal,
     speaking,
     within_patience,
@@ -441,6 +444,47 @@ def test_a_port_that_is_no_serial_port_is_refused(
     assert refused.kind is UNUSABLE
     assert refused.values["port"] == str(port[kind])
     assert descriptors() == before
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.ENOENT, MISSING),
+        (errno.ENODEV, MISSING),
+        (errno.ENXIO, MISSING),
+        (errno.EACCES, DENIED),
+        (errno.EPERM, DENIED),
+        (errno.EBUSY, BUSY),
+        (errno.EIO, UNUSABLE),
+    ],
+)
+def test_a_port_is_refused_by_the_kernels_number(
+    number: int, kind: Kind, make: MakeDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = make("vedirect")
+
+    def refuse(*_: object) -> int:
+        raise OSError(number, "said in any language")
+
+    monkeypatch.setattr("serial.serialposix.os.open", refuse)
+    assert refusal(device.build()).kind == kind
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM])
+def test_what_this_user_may_not_open_is_told_from_what_is_not_there(
+    number: int, make: MakeDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = make("contact")
+    device.hardware.pins.failure = OSError(number, "said in any language")
+    assert refusal(device.build()).kind == gpio.DENIED
+    device.hardware.pins.failure = None
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, "said in any language")
+
+    monkeypatch.setattr("adafruit_extended_bus.ExtendedI2C", refuse)
+    with raises(BUS_DENIED, bus=1):
+        Hardware().i2c(1)
 
 
 def test_a_line_in_use_is_refused_and_the_other_line_given_back(make: MakeDevice) -> None:

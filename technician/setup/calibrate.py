@@ -38,7 +38,7 @@ from technician.terminal import (
     prose,
     say,
 )
-from technician.words import _, told
+from technician.words import _, in_words, told
 from technician.words.printable import printable
 
 #: How often the unit is asked for its newest readings, and for somebody in the door.
@@ -222,9 +222,8 @@ def _ask_readings(config: Config, name: str, bench: Bench) -> Measured:
             raise CannotBe(text.format(file=bench.config, how=f"sudo systemctl restart {NAME}"))
         sensor = next((s for s in status["sensors"] if s["name"] == name), None)
         if sensor is None or time.monotonic() > limit_s:
-            why = printable((sensor["error"] if sensor else None) or "–")
             text = _("{sensor} has given too few good readings: {why}")
-            raise CannotBe(text.format(sensor=name, why=why))
+            raise CannotBe(text.format(sensor=name, why=_error(status, name) or "–"))
         values = sensor["values"]
         uncorrected_a, current_a = values.get("uncorrected_a"), values.get("current_a")
         if sensor["quality"] != Quality.OK.value or uncorrected_a is None:
@@ -261,6 +260,14 @@ def _read_device(config: Config, name: str, hardware: Hardware) -> list[float]:
     finally:
         driver.close()
     return found
+
+
+def _error(status: Status, name: str) -> str | None:
+    """Return what is wrong with a sensor, in the terminal's language."""
+    for sensor in status["sensors"]:
+        if sensor["name"] == name and sensor["error"]:
+            return printable(in_words(sensor.get("trouble"), sensor["error"]))
+    return None
 
 
 # The door
@@ -306,9 +313,8 @@ def _walk_in(bench: Bench) -> bool:
         capacity = status.get("capacity")
         quality = None if capacity is None else capacity["quality"]
         if capacity is None or quality in ("fault", "stale"):
-            why = [s["error"] for s in status["sensors"] if s["name"] == "door" and s["error"]]
             text = _("the door cannot be counted: {why}")
-            raise CannotBe(text.format(why=printable(why[0]) if why else quality))
+            raise CannotBe(text.format(why=_error(status, "door") or quality))
         now = capacity["entered_total"] or 0, capacity["left_total"] or 0
         if before is None:
             before = now

@@ -1,0 +1,327 @@
+"""Whether the live values of a sensor can be, and how doctor shows them. Pure, as `plausible` is."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from publisher.config.battery import BatterySettings
+from publisher.config.load import Config, SensorSettings
+from publisher.rules.calibration import LARGEST_ZERO_V
+from publisher.rules.occupancy import Occupancy
+from sensors.doorway import BLOCKED_CURE
+from technician.doctor.findings import Finding, Text, failure, warning
+from technician.words import marked
+
+#: So many more people out than in are a chance.
+LEAST_BACKWARDS = 3
+#: Volts of a battery with a nominal voltage of 12 V, outside of which something else is connected.
+LOWEST_V, HIGHEST_V = 10.0, 15.5
+#: A 12 V battery above this is being charged, or was until just now (a full LiFePO4 rests at 13.6 V).
+CHARGING_V, DISCHARGING_A = 13.7, -1.0
+#: What a grid and a generator can have (EN 50160 allows 207 to 253 V; a weak grid in winter has less).
+LOWEST_AC_V, HIGHEST_AC_V = 190.0, 260.0
+LOWEST_HZ, HIGHEST_HZ = 47.0, 52.0
+#: Below this an AC line is dead.
+DEAD_AC_V = 50.0
+
+
+def judge(
+    key: str,
+    sensor: SensorSettings,
+    config: Config,
+    status: Mapping[str, Any],
+    broken: tuple[tuple[str, int], ...] = (),
+) -> Iterator[Finding]:
+    """Return what is odd about a sensor's values; `broken` are beams that were so during a whole look."""
+    told = {sensor["name"]: sensor for sensor in status["sensors"]}
+    said, power = told[sensor.name], status.get("power", {})
+    if sensor.name == "door":
+        yield from _door(key, config, status, said, broken)
+    elif sensor.name == "battery":
+        yield from battery(
+            key, sensor, config.battery, power.get("battery", {}), power, said["values"]
+        )
+    elif sensor.traits.on_shunt:
+        yield from shunt(
+            key, sensor.config, said["values"], config.generator.running_a, config.battery
+        )
+    elif sensor.traits.measures_ac and not said.get("error"):
+        yield from ac(key, said["values"])
+    elif sensor.name.endswith("_line"):
+        yield from _contradicted(key, sensor, said, told)
+
+
+def line(sensor: SensorSettings, told: Mapping[str, Any]) -> bool | None:
+    """Return what the contact beside a meter says of its line; None without one that knows."""
+    contact = told.get(f"{sensor.name}_line")
+    if contact is None or contact["quality"] != "ok":
+        return None
+    present = contact["values"].get("present")
+    return None if present is None else bool(present)
+
+
+def shunt(
+    key: str, settings: Any, values: Mapping[str, Any], running_a: float, pack: BatterySettings
+) -> Iterator[Finding]:
+    """Judge the generator's current, in amperes, and voltage on a shunt to a battery."""
+    current_a, voltage_v = values.get("current_a"), values.get("voltage_v")
+    if current_a is None:
+        return
+    offset_a = LARGEST_ZERO_V / settings.shunt_ohms  # the chip's own zero is off by less
+    if current_a < -offset_a or current_a <= -running_a:
+        yield failure(
+            key,
+            marked("the current is {amperes:.1f} A: a generator that charges reads as negative"),
+            marked(
+                "exchange the wires VIN+ and VIN− at the shunt, or set reversed = true in [sensors.generator]"
+            ),
+            amperes=current_a,
+        )
+    elif current_a and abs(current_a) <= offset_a and current_a < running_a:
+        yield warning(
+            key,
+            marked("it reads {amperes:.2f} A while the generator stands"),
+            marked("if no current flows now: sudo tentwatch zero {name}"),
+            amperes=current_a,
+            name=key.rpartition(".")[2],
+        )
+    if voltage_v is not None and voltage_v < 1.0:
+        yield failure(
+            key,
+            marked("the shunt's voltage is {volts:.1f} V: its thin wires are not connected"),
+            marked(
+                "check the wires VIN+ and VIN− and their fuses, and that battery minus is connected to the "
+                "Pi's ground"
+            ),
+            volts=voltage_v,
+        )
+    elif voltage_v is not None:
+        yield from volts(key, voltage_v, pack)
+
+
+def volts(key: str, voltage_v: float, pack: BatterySettings) -> Iterator[Finding]:
+    """Judge a battery's voltage by its nominal one, both in volts."""
+    cells = pack.nominal_v / 12
+    if LOWEST_V * cells <= voltage_v <= HIGHEST_V * cells:
+        return
+    fits = [
+        nominal_v
+        for nominal_v in (12, 24, 36, 48)
+        if nominal_v != pack.nominal_v and 11.0 <= voltage_v / (nominal_v / 12) <= 15.0
+    ]
+    if fits:
+        yield warning(
+            key,
+            marked("{volts:.1f} V is no voltage of a battery of {nominal:g} V"),
+            marked("set nominal_v = {fits} in [battery] if the battery is one of {fits} V"),
+            volts=voltage_v,
+            nominal=pack.nominal_v,
+            fits=fits[0],
+        )
+    elif voltage_v < LOWEST_V * cells:
+        yield warning(
+            key,
+            marked("{volts:.1f} V: the battery is empty, or not connected"),
+            marked(
+                "charge it at once; where it is charged, check its fuse and the wires of the shunt"
+            ),
+            volts=voltage_v,
+        )
+    else:
+        yield failure(
+            key,
+            marked("{volts:.1f} V is too much for this battery"),
+            marked(
+                "switch the charger off, and have its settings checked: this damages battery and sensors"
+            ),
+            volts=voltage_v,
+        )
+
+
+def battery(
+    key: str,
+    sensor: SensorSettings,
+    pack: BatterySettings,
+    block: Mapping[str, Any],
+    power: Mapping[str, Any],
+    values: Mapping[str, Any],
+) -> Iterator[Finding]:
+    """Judge a battery's block of the state, with the sources around it."""
+    voltage_v, current_a = values.get("voltage_v"), values.get("current_a")
+    odd = [] if voltage_v is None else [*volts(key, voltage_v, pack)]
+    yield from odd
+    is_charged = power.get("source") in ("mains", "generator")
+    if (
+        voltage_v is not None
+        and current_a is not None
+        and is_charged
+        and not odd
+        and voltage_v >= CHARGING_V * pack.nominal_v / 12
+        and current_a <= DISCHARGING_A
+    ):
+        seen = marked(
+            "{amperes:.1f} A at {volts:.1f} V: a battery that is charged reads as discharging"
+        )
+        cure = marked(
+            "exchange the two cables at the monitor's shunt: battery minus goes to its battery side"
+        )
+        if sensor.traits.on_shunt:
+            cure = marked(
+                "exchange the wires VIN+ and VIN− at the shunt, or set reversed = true in [sensors.battery]"
+            )
+        yield failure(key, seen, cure, amperes=current_a, volts=voltage_v)
+    if block.get("charge_pct") is None and block.get("method") == "monitor":
+        yield warning(
+            key,
+            marked("the monitor does not know the charge: it is not synchronised"),
+            marked(
+                "charge the battery until it is full once, or set the charge in the monitor's app"
+            ),
+        )
+    elif block.get("method") == "counted" and not block.get("synchronised"):
+        yield warning(
+            key,
+            marked("the charge is counted, and the battery has not been full yet: it is a guess"),
+            marked(
+                "charge the battery until it is full once; before that: sudo tentwatch zero battery"
+            ),
+        )
+
+
+def ac(key: str, values: Mapping[str, Any]) -> Iterator[Finding]:
+    """Judge the voltage, in volts, and the frequency, in hertz, of an AC line that may be dead."""
+    voltage_v, frequency_hz = values.get("voltage_v"), values.get("frequency_hz")
+    if voltage_v is None or voltage_v < DEAD_AC_V:
+        return
+    if not LOWEST_AC_V <= voltage_v <= HIGHEST_AC_V:
+        yield warning(
+            key,
+            marked("{volts:.0f} V is no voltage for this tent's devices"),
+            marked(
+                "of a generator: have its voltage set to 230 V; of mains: switch sensitive devices off, and "
+                "tell the grid's operator"
+            ),
+            volts=voltage_v,
+        )
+    elif frequency_hz is not None and not LOWEST_HZ <= frequency_hz <= HIGHEST_HZ:
+        yield warning(
+            key,
+            marked("{hertz:.1f} Hz is too far from 50 Hz"),
+            marked("of a generator: take load off it, and have its governor set"),
+            hertz=frequency_hz,
+        )
+
+
+def _contradicted(
+    key: str, sensor: SensorSettings, said: Mapping[str, Any], told: Mapping[str, Any]
+) -> Iterator[Finding]:
+    meter = told.get(sensor.name.removesuffix("_line"), {"values": {}, "quality": "fault"})
+    voltage_v = meter["values"].get("voltage_v")
+    is_fresh = meter["quality"] == "ok" and not meter.get("error")
+    if said["values"].get("present") is False and is_fresh and (voltage_v or 0.0) > DEAD_AC_V:
+        yield warning(
+            key,
+            marked("the contact says that the line is dead, and the meter measures {volts:.0f} V"),
+            marked("check the relay's coil, its contact and the cable to the Pi"),
+            volts=voltage_v,
+        )
+
+
+def _door(
+    key: str,
+    config: Config,
+    status: Mapping[str, Any],
+    said: Mapping[str, Any],
+    broken: tuple[tuple[str, int], ...],
+) -> Iterator[Finding]:
+    capacity, since = status.get("capacity", {}), status.get("since_headcount")
+    if said["values"].get("obstructed") is True:
+        yield failure(
+            key,
+            marked("a beam has been broken for more than half a minute: nothing is counted"),
+            BLOCKED_CURE,
+        )
+    elif broken:
+        yield warning(
+            key,
+            marked("{which} was broken all the time of this look"),
+            BLOCKED_CURE,
+            which=_names(broken),
+        )
+    entered, left = capacity.get("entered_total"), capacity.get("left_total")
+    since = since or {"entered": entered or 0, "left": left or 0}
+    if (
+        entered is not None
+        and left is not None
+        # In all, since who has slept here goes out in the morning; and since the last headcount, which
+        # comes after the cure.
+        and _runs_backwards(entered, left, config)
+        and _runs_backwards(since["entered"], since["left"], config)
+    ):
+        yield failure(
+            key,
+            marked("{left} people have gone out and {entered} have come in: it counts backwards"),
+            marked(
+                "exchange outer_gpio and inner_gpio in [sensors.door]: the outer beam is the one that "
+                "people who come in break first. Then sudo tentwatch headcount N"
+            ),
+            left=left,
+            entered=entered,
+        )
+    if capacity.get("passed_total") == 0 and not broken and not said["values"].get("obstructed"):
+        seen = marked("it is free, and nobody has been counted yet")
+        cure = marked("walk in and out once, and look again: one in, then one out")
+        yield warning(key, seen, cure)
+
+
+def _runs_backwards(entered: int, left: int, config: Config) -> bool:
+    """Say whether more have gone out than what the door misses on the way in explains."""
+    drift = Occupancy(entered_since=entered, left_since=left).uncertainty(config.door)
+    return left - entered > max(LEAST_BACKWARDS, drift)
+
+
+def _names(beams: tuple[tuple[str, int], ...]) -> Text:
+    """Return the names of one or two beams, with their lines."""
+    values: dict[str, object] = {}
+    for number, (beam, gpio) in enumerate(beams):
+        values |= {f"name{number}": beam, f"gpio{number}": gpio}
+    one = "{{name{0}}} (GPIO {{gpio{0}}})"
+    return Text(" + ".join(one.format(number) for number in range(len(beams))), values)
+
+
+_Shown = Callable[[Any], str]
+_UNITS: tuple[tuple[str, str, _Shown], ...] = (
+    ("charge_pct", "%", lambda v: f"{v:.0f}"),
+    ("current_a", "A", lambda v: f"{v:.1f}"),
+    ("charger_current_a", "A", lambda v: f"{v:.1f}"),
+    ("voltage_v", "V", lambda v: f"{v:.1f}"),
+    ("frequency_hz", "Hz", lambda v: f"{v:.1f}"),
+    ("panel_power_w", "W", lambda v: f"{v:.0f}"),
+)
+
+
+def shown(sensor: SensorSettings, said: Mapping[str, Any], status: Mapping[str, Any]) -> Text:
+    """Return the live values of a sensor that is well."""
+    values = said["values"]
+    if sensor.name == "door":
+        capacity = status.get("capacity", {})
+        if sensor.traits.tells_way:
+            return Text(
+                marked("free; {entered} in, {left} out since installation"),
+                {"entered": capacity.get("entered_total"), "left": capacity.get("left_total")},
+            )
+        return Text(
+            marked("free; {passed} have passed since installation"),
+            {"passed": capacity.get("passed_total")},
+        )
+    if "present" in values:
+        return Text(
+            marked("the line is alive") if values["present"] else marked("the line is dead")
+        )
+    if said.get("error"):
+        return Text(marked("silent, since its line is dead: as it should be"))
+    texts = [
+        f"{show(values[name])} {unit}"
+        for name, unit, show in _UNITS
+        if values.get(name) is not None
+    ]
+    return Text("{values}", {"values": ", ".join(texts) or "–"})
