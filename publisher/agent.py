@@ -1,8 +1,8 @@
 """The agent: readings from the sensors' threads in, records to the store and the link out.
 
-One loop owns the tent. Sensors, link, control socket and button put their news into the loop's inbox
-and wait for nothing. In each turn the loop takes what is there, lets time pass, does its chores, and
-makes a record where one is due.
+One loop owns the tent. Sensors, link, control socket and button put their news into the loop's inbox and
+wait for nothing. In each turn the loop handles all news, lets time pass, does its chores, and makes a
+record if one is due.
 """
 
 import logging
@@ -64,7 +64,7 @@ STOP_SENSORS_S = 0.2
 
 
 def software() -> str:
-    """Return the version of what is installed."""
+    """Return the version of the installed program."""
     try:
         return version("tentwatch")
     except PackageNotFoundError:
@@ -85,7 +85,7 @@ class Agent:
     ) -> None:
         """Open the store and set everything up; nothing runs yet.
 
-        `on_sent` hears of each message that the broker has confirmed. Raises StartError where
+        `on_sent` is called with each message that the broker has confirmed. Raises StartError if
         another agent uses `state_dir`.
         """
         self._config = config
@@ -94,7 +94,7 @@ class Agent:
         self._inbox = Inbox()
         self._stopping = False
         self._waiting = threading.BoundedSemaphore(MAX_WAITING)
-        self._dropped = self._dropped_logged = 0  # commands that came while too many waited
+        self._dropped = self._dropped_logged = 0  # commands dropped because too many waited
         self._button_fault = ""
         self._lock = state_directory.lock(state_dir)
         self._board = Board(state_dir, hardware.root)
@@ -185,14 +185,14 @@ class Agent:
         return self._ask({"command": "status"})
 
     def _receive(self, request: Request) -> None:
-        """Put a command to the loop; one that comes while too many wait is dropped unanswered."""
+        """Put a command into the inbox; if too many wait, drop it without an answer."""
         if self._waiting.acquire(blocking=False):
             self._inbox.put(request)
         else:
             self._dropped += 1
 
     def _ask(self, message: object) -> dict[str, Any]:
-        """Put a request of the control socket to the loop and wait for the answer."""
+        """Put a request of the control socket into the inbox and wait for the answer."""
         if self._stopping:
             return refusal(Trouble(STOPPING))
         answers: SimpleQueue[dict[str, Any]] = SimpleQueue()
@@ -239,7 +239,7 @@ class Agent:
         match news:
             case Heard(readings):
                 self._recorder.note(self.tent.apply(readings, now))
-                self._tick_due_s = now.monotonic_s + TICK_S  # time has passed for the tent just now
+                self._tick_due_s = now.monotonic_s + TICK_S  # the tent has just had a tick
             case Connected():
                 self._recorder.record(now)
             case Request():
@@ -256,7 +256,7 @@ class Agent:
         """Carry out what the button stands for, by the rules of any command on the unit."""
         for reading in readings:
             if reading.quality is Quality.FAULT and str(reading.trouble) != self._button_fault:
-                self._button_fault = str(reading.trouble)  # it is tried for ever, and logged once
+                self._button_fault = str(reading.trouble)  # retried for ever, logged once
                 log.warning("the button: %s", reading.trouble)
             if reading.quantity not in BUTTON:
                 continue
@@ -331,7 +331,7 @@ class Agent:
         now = self._clock.now()
         for news in self._inbox.take():
             match news:
-                case Heard(readings):  # people who passed in the last moment count as well
+                case Heard(readings):  # people who passed at the last moment count as well
                     self._recorder.note(self.tent.apply(readings, now))
                 case Asked(_, answer):
                     answer(refusal(Trouble(STOPPING)))

@@ -1,7 +1,7 @@
-"""What each command does, who may give it, and what becomes of it. `COMMANDS` has them all.
+"""Carrying out commands: what each does, and who may give it. `COMMANDS` has them all.
 
 A command's effect and its answer are committed together; the answer is sent afterwards. A command that
-is repeated after a power cut is known, or has changed nothing.
+is repeated after a power cut is either known or has had no effect.
 """
 
 import logging
@@ -34,7 +34,7 @@ log = logging.getLogger("tentwatch.agent")
 #: At most MAX_COMMANDS are carried out in COMMAND_SPAN_S: each writes to the card, as a change does.
 MAX_COMMANDS = 100
 COMMAND_SPAN_S = 100.0
-#: Refusals are logged at most this often: a flood must not fill the journal.
+#: Least seconds between two logged refusals: a flood must not fill the journal.
 REFUSAL_LOG_S = 1.0
 #: Days of the visitor log in one answer, and bytes of the backlog.
 LOG_DAYS, BACKLOG_BYTES = 400, 256 << 10
@@ -44,7 +44,7 @@ Result = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What commands work on."""
+    """The parts that commands use."""
 
     config: Config
     tent: Tent
@@ -57,7 +57,7 @@ class Unit:
     status: Callable[[Now], Status]
 
     def set_zero(self, sensor: str, zero_a: float) -> None:
-        """Have a sensor's driver take `zero_a` off what it reads."""
+        """Let a sensor's driver subtract `zero_a` from its readings."""
         driver: Any = self.drivers[sensor]  # the tent has checked that this driver has a zero
         driver.set_zero(zero_a)
 
@@ -66,7 +66,7 @@ class Unit:
 
 
 def headcount(unit: Unit, people: int, now: Now) -> Result:
-    """Take a person's count of the people inside."""
+    """Set the number of people inside to a person's count."""
     unit.recorder.note(unit.tent.headcount(people, now))
     return {"people": unit.tent.totals.occupancy.people}
 
@@ -77,7 +77,7 @@ def report(unit: Unit, _: None, now: Now) -> Result:
 
 
 def identify(unit: Unit, seconds: int, now: Now) -> Result:
-    """Have the lamp show which unit this is."""
+    """Flash the lamp to identify this unit."""
     unit.panel.identify(seconds, now.monotonic_s)
     return {"seconds": seconds}
 
@@ -90,13 +90,13 @@ def zero(unit: Unit, sensor: str, now: Now) -> Result:
 
 
 def serviced(unit: Unit, _: None, now: Now) -> Result:
-    """Take note that the generator has been serviced."""
+    """Record that the generator has been serviced."""
     unit.recorder.note(unit.tent.serviced(now))
     return {"hours_total": unit.tent.snapshot()["power"]["generator"]["hours_total"]}
 
 
 def status(unit: Unit, _: None, now: Now) -> Result:
-    """Return how the unit does."""
+    """Return the unit's status."""
     unit.recorder.store_shown(now)
     return unit.status(now)
 
@@ -127,7 +127,7 @@ def visitor_log(unit: Unit, since: str, now: Now) -> Result:
 def backlog(unit: Unit, ids: tuple[int, int | None], now: Now) -> Result:
     """Return records that wait for the broker, as they would be sent now: ids in ]after, until].
 
-    Without `until` it is the newest record's id. An answer without records is the last one.
+    The default of `until` is the newest record's id. An answer without records is the last one.
     """
     after, until = ids
     last_id = unit.store.last_id() if until is None else until
@@ -166,7 +166,7 @@ COMMANDS: dict[str, Task] = {
     "log": Task(commands.since, visitor_log, remote=False, recorded=False),
     "backlog": Task(commands.record_ids, backlog, remote=False, recorded=False),
 }
-#: How arguments are checked: of commands that the broker may give, and of all.
+#: The checks of arguments: of the broker's commands, and of all.
 REMOTE_CHECKS = {name: task.check for name, task in COMMANDS.items() if task.remote}
 CHECKS = {name: task.check for name, task in COMMANDS.items()}
 
@@ -186,7 +186,7 @@ class Commands:
         self.refused = 0
 
     def serve(self, request: Request, now: Now) -> None:
-        """Carry out a command from the broker, if it is in order and new, and answer it."""
+        """Carry out a command from the broker, if it is valid and new, and answer it."""
         is_large = len(request.correlation or b"") > commands.MAX_BYTES
         if is_large:
             request = replace(request, correlation=None)
@@ -239,7 +239,7 @@ class Commands:
             self._record(now)
 
     def _record(self, now: Now) -> None:
-        """Store what a command has changed, in both places: a person relies on it."""
+        """Store a command's effect in both places, because a person relies on it."""
         self._unit.recorder.record(now)
         self._unit.store.back_up()
 

@@ -1,1 +1,1 @@
-"""The way to the broker."""
+"""The connection to the broker."""

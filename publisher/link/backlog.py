@@ -1,7 +1,7 @@
-"""The backlog on its way out: which rows of the store come next, in messages of which size, and when.
+"""The backlog: which rows of the store are sent next, in messages of which size, and when.
 
-It goes out as `history`, oldest first, one message at a time. The size of the messages and the pauses
-between them follow what the link bears. Nothing here knows a socket or a clock.
+It is sent as `history`, oldest first, one message at a time. Message sizes and pauses adapt to the link.
+Nothing here uses a socket or a clock.
 """
 
 import math
@@ -11,24 +11,24 @@ from typing import Protocol
 from publisher import messages
 from publisher.store.rows import Row
 
-#: The pause after a history message is at least this many times as long as its PUBACK took, LONGEST_REST_S
-#: at most: a centre that is busy with a thousand tents is left in peace by each of them.
+#: The pause after a history message is at least this many times as long as its PUBACK took, at most
+#: LONGEST_REST_S. So a thousand tents do not overload a busy centre.
 REST_RATIO, LONGEST_REST_S = 2.0, 5.0
 #: Bytes of a session's first history message; they grow while they are confirmed quickly. On a narrow
 #: link a new state must not wait behind them.
 FIRST_ROOM, LEAST_ROOM = 8 * 1024, 2 * 1024
-#: Bytes of a history message besides its records, at most.
+#: Most bytes of a history message besides its records.
 AROUND_RECORDS = 200
-#: A PUBACK is quick that takes this long more than twice the quickest, and slow from SLOW_S on.
+#: A PUBACK is quick if it takes at most this long more than twice the quickest one, and slow from SLOW_S on.
 QUICK_S, SLOW_S = 0.5, 2.0
-#: No MQTT packet is larger, in bytes.
+#: Largest MQTT packet, in bytes.
 NO_LIMIT = 1 << 28
-#: For how long a size that was too large for the broker is remembered.
+#: Seconds for which a size that was too large for the broker is remembered.
 SIZE_MEMORY_S = 3600.0
 
 
 class Reader(Protocol):
-    """The store, as far as the backlog is read from it."""
+    """The part of the store that the backlog is read from."""
 
     def backlog(self, after_id: int, until_id: int, max_bytes: int) -> list[Row]:
         """Return unconfirmed rows after `after_id` up to `until_id`, oldest first."""
@@ -36,7 +36,7 @@ class Reader(Protocol):
 
 
 class Sizes:
-    """What a broker has shown of the sizes that it takes, over its sessions; for a while."""
+    """The message sizes that a broker accepts, as learned over its sessions; for SIZE_MEMORY_S."""
 
     def __init__(self) -> None:
         self._payload = self._room = NO_LIMIT
@@ -52,21 +52,21 @@ class Sizes:
         return NO_LIMIT if now_s > self._until_s else self._room
 
     def refused(self, size: int, now_s: float, *, is_divisible: bool) -> None:
-        """Take note of a message that was too large for the broker; whether it can go in pieces."""
+        """Note a message that was too large for the broker; return whether it can be sent in pieces."""
         if is_divisible:
             self._note(now_s, room=size // 2)
         else:
             self._note(now_s, payload=size - 1)
 
     def suspect(self, size: int, now_s: float) -> None:
-        """Take note of a history message on which a session ended: twice in a row is no chance."""
+        """Note a history message with which a session ended: twice in a row is not a coincidence."""
         self._suspects += 1
         if self._suspects >= 2:
             self._suspects = 0
             self._note(now_s, room=max(LEAST_ROOM, size // 2))
 
     def acquit(self) -> None:
-        """Take note of a history message that got through."""
+        """Note a confirmed history message."""
         self._suspects = 0
 
     def _note(self, now_s: float, *, payload: int | None = None, room: int | None = None) -> None:
@@ -79,38 +79,38 @@ class Backlog:
     """The backlog of one session: the rows after a cursor, up to where it ends."""
 
     def __init__(self, bytes_per_s: float, uniform: Callable[[float, float], float]) -> None:
-        """`bytes_per_s` is the pace that the configuration allows; `uniform` draws a random number."""
+        """`bytes_per_s` is the configured limit; `uniform` draws a random number."""
         self._bytes_per_s = bytes_per_s
         self._uniform = uniform
         self._cursor = 0
-        self.until = 0  # the last row of it; what comes after goes live
+        self.until = 0  # its last row; later rows are sent live
         self.is_drained = False
-        self.due_s = 0.0  # when the next message may go
+        self.due_s = 0.0  # when the next message may be sent
         self._room = FIRST_ROOM
         self._quickest_s = math.inf  # of all PUBACKs
         self._got_through = 0  # bytes of the largest history message that was confirmed
 
     def begin(self, until: int, now_s: float, spread_s: float) -> None:
-        """Begin with all that is not confirmed, after a random while of `spread_s` at most."""
+        """Begin with all unconfirmed rows, after a random delay of at most `spread_s`."""
         self.until = until
         self.start_over()
-        # Units that begin together, as when the power comes back, do not all send theirs at once.
+        # Units that start together, for example when the power returns, must not all send at once.
         self.due_s = now_s + self._uniform(0, spread_s)
 
     def start_over(self, not_before_s: float = 0.0) -> None:
-        """Look for rows from the beginning again."""
+        """Read rows from the beginning again."""
         self._cursor, self.is_drained = 0, False
         self.due_s = max(self.due_s, not_before_s)
 
     def extend(self, until: int) -> None:
-        """Take in rows that were to go live."""
+        """Extend it by rows that were to be sent live."""
         self.until, self.is_drained = max(self.until, until), False
 
     def rows(self, store: Reader, largest: int, taken: Container[int]) -> list[Row]:
-        """Return the rows to look at next, for a message of `largest` bytes at most.
+        """Return the next rows, for a message of at most `largest` bytes.
 
-        Rows that are `taken`, since they are on their way or go live, are left out; there may be none
-        left without the backlog being at its end.
+        Rows that are `taken`, because they are in flight or sent live, are left out. So the result may
+        be empty before the end of the backlog.
         """
         room = min(self._room, largest) - AROUND_RECORDS
         found = store.backlog(self._cursor, self.until, max(0, room))
@@ -121,15 +121,15 @@ class Backlog:
         return [row for row in found if row.id not in taken]
 
     def sent(self, size: int, now_s: float) -> None:
-        """Take note of a message of `size` bytes."""
+        """Note a sent message of `size` bytes."""
         self.due_s = now_s + size / self._bytes_per_s * self._uniform(0.75, 1.25)
 
     def heard(self, took_s: float) -> None:
-        """Take note of how long any message's PUBACK took."""
+        """Note the time of any message's PUBACK, in seconds."""
         self._quickest_s = min(self._quickest_s, took_s)
 
     def confirmed(self, size: int, took_s: float, now_s: float) -> None:
-        """Take note of a message of `size` bytes that was confirmed: adapt sizes and pauses."""
+        """Note a confirmed message of `size` bytes: adapt sizes and pauses."""
         self._got_through = max(self._got_through, size)
         if took_s <= 2 * self._quickest_s + QUICK_S:
             self._room = min(2 * self._room, messages.HISTORY_MAX_BYTES)
@@ -139,5 +139,5 @@ class Backlog:
         self.due_s = max(self.due_s, now_s + rest_s)
 
     def is_suspect(self, size: int) -> bool:
-        """Say whether a message is larger than any that got through, should a session end on it."""
+        """Say whether a message, with which a session ended, is larger than any confirmed one."""
         return size > self._got_through

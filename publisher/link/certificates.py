@@ -11,7 +11,7 @@ from sensors.trouble import declare, marked
 # OpenSSL's reasons (x509_vfy.h) for not trusting a certificate.
 _NOT_YET_VALID, _EXPIRED, _OTHER_NAME, _OTHER_ADDRESS = 9, 10, 62, 64
 
-#: From when until when a certificate holds.
+#: First and last moment of a certificate's validity.
 Dates = tuple[datetime, datetime]
 
 TLS_SILENT = declare(
@@ -82,7 +82,7 @@ NO_DAY = marked("an unknown day")
 def without_tls(
     error: OSError, where: str, dates: Callable[[], Dates | None], now: Now
 ) -> Unusable:
-    """Return why the handshake has failed; `dates` are those of the broker's certificate, if known."""
+    """Return why the handshake has failed; `dates` are the broker's certificate's, if known."""
     if isinstance(error, ssl.SSLCertVerificationError):
         if error.verify_code in (_NOT_YET_VALID, _EXPIRED):
             return _out_of_date(error.verify_code, where, dates(), now)
@@ -98,7 +98,7 @@ def without_tls(
 
 
 def _out_of_date(verify_code: int, where: str, dates: Dates | None, now: Now) -> Unusable:
-    """Tell a certificate that is out of date from a clock that is."""
+    """Distinguish an expired certificate from a wrong clock."""
     today = NO_DAY if now.wall is None else f"{now.wall:%Y-%m-%d}"
     if verify_code == _NOT_YET_VALID:
         since = NO_DAY if dates is None else f"{dates[0]:%Y-%m-%d}"
@@ -110,9 +110,9 @@ def _out_of_date(verify_code: int, where: str, dates: Dates | None, now: Now) ->
 
 
 def validity(certificate: bytes) -> Dates:
-    """Return from when until when a certificate (DER) holds: RFC 5280, 4.1.2.5.
+    """Return the validity of a certificate (DER): RFC 5280, 4.1.2.5.
 
-    Raises ValueError or IndexError where it is none.
+    Raises ValueError or IndexError if it is not a certificate.
     """
     whole = _parts(_parts(_parts(certificate)[0][1])[0][1])
     if whole[0][0] == 0xA0:  # the version, which version 1 leaves out
@@ -122,7 +122,7 @@ def validity(certificate: bytes) -> Dates:
 
 
 def _parts(der: bytes) -> list[tuple[int, bytes]]:
-    """Return (tag, content) of each value that stands one behind the other in `der`."""
+    """Return (tag, content) of each consecutive value in `der`."""
     found, at = [], 0
     while at < len(der):
         tag, size, at = der[at], der[at + 1], at + 2

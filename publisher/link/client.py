@@ -1,7 +1,7 @@
 """The MQTT client: paho's, on a socket that is connected already. No other module imports paho.
 
-It speaks MQTT 5 or 3.1.1 as the configuration says, with a clean session, and sends with QoS 1. What the
-broker says goes to a `Listener`, in the thread that calls `serve`.
+It speaks MQTT 5 or 3.1.1 as the configuration says, with a clean session, and sends with QoS 1. The
+broker's packets go to a `Listener`, in the thread that calls `serve`.
 """
 
 import select
@@ -24,34 +24,34 @@ from publisher.link.refusals import PACKET_TOO_LARGE, PAYLOAD_INVALID, Reason
 from publisher.link.troubles import FLOODED, IT_HUNG_UP, LOST, NOT_MQTT, Ended, Flooded
 from sensors.trouble import marked
 
-#: What a broker may send us at once, in bytes; commands are far smaller.
+#: Largest packet that a broker may send us, in bytes; commands are far smaller.
 LARGEST_PACKET = 64 * 1024
-#: What surrounds a payload in a packet, besides the topic, in bytes: header, id, properties.
+#: Bytes of a packet besides payload and topic: header, id, properties.
 AROUND_PAYLOAD = 48
-#: Packets that are read at once; then it is the others' turn, however much a broker may send.
+#: Most packets read in a row, so that a flood from the broker does not stop all other work.
 MOST_READS = 100
 WILL_DELAY_S = 5
 CONTENT_TYPE = "application/json"
 
-# Mosquitto refuses a message above its message_size_limit with "Packet too large", which the standard
-# does not foresee, and paho does not foresee "Payload format invalid" as an answer to the login: it would
-# call either a broken packet and hang up.
+# Mosquitto refuses a message above its message_size_limit with "Packet too large", which the standard does
+# not allow there. paho does not know "Payload format invalid" as an answer to the login. It would treat
+# either as a broken packet and disconnect.
 for _code, _name, _packet in (
     (PACKET_TOO_LARGE, "Packet too large", PacketTypes.PUBACK),
     (PAYLOAD_INVALID, "Payload format invalid", PacketTypes.CONNACK),
 ):
     if _packet not in ReasonCode.names[_code][_name]:
         ReasonCode.names[_code][_name].append(_packet)
-#: What follows the number in a PUBACK of success: nothing, "Success", or "No matching subscribers".
+#: Bytes after the number in a successful PUBACK: none, "Success", or "No matching subscribers".
 _TAKEN = (b"", b"\x00", b"\x10")
 _SUCCESS = ReasonCode(PacketTypes.PUBACK)
 
-#: Waits for poll(2) events on a socket, at most so many seconds; returns which have come.
+#: Waits for poll(2) events on a socket, at most the given seconds; returns the events that have occurred.
 Poll = Callable[[socket.socket, int, float], int]
 
 
 class Welcome(NamedTuple):
-    """What the broker says when it accepts the login; None where it does not say."""
+    """The broker's limits when it accepts the login; None where it states none."""
 
     most_in_flight: int | None
     largest_packet: int | None
@@ -68,7 +68,7 @@ class Arrived(NamedTuple):
 
 
 class Listener(Protocol):
-    """Who hears what the broker says. The methods run within `Client.serve`."""
+    """Receives the broker's packets. The methods run within `Client.serve`."""
 
     def welcomed(self, welcome: Welcome) -> None:
         """The broker has accepted the login."""
@@ -77,7 +77,7 @@ class Listener(Protocol):
         """The broker has refused the login."""
 
     def acknowledged(self, number: int, reason: Reason | None) -> None:
-        """The broker has taken a message (None), or has refused it."""
+        """The broker has accepted a message (None), or has refused it."""
 
     def subscribed(self, reason: Reason | None) -> None:
         """The broker has granted a subscription (None), or has refused it."""
@@ -119,7 +119,7 @@ class Client:
         paho.on_message = self._on_message
 
     def set_will(self, topic: str, payload: str) -> None:
-        """Have the broker publish this, retained, some seconds after the connection was lost."""
+        """Let the broker publish this, retained, some seconds after the connection was lost."""
         properties: Any = None
         if self._v5:
             properties = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]
@@ -128,11 +128,11 @@ class Client:
         self._paho.will_set(topic, payload, qos=1, retain=True, properties=properties)
 
     def log_in(self, sock: socket.socket) -> None:
-        """Begin the login on a connected socket, which is the client's from then on."""
+        """Begin the login on a connected socket, which the client then owns."""
         properties: Any = None
         if self._v5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-            properties.MaximumPacketSize = LARGEST_PACKET  # nobody may fill our memory
+            properties.MaximumPacketSize = LARGEST_PACKET  # so that no broker can fill our memory
         self._paho.dialled = sock
         broker = self._broker
         self._paho.connect(
@@ -141,7 +141,7 @@ class Client:
 
     @property
     def keepalive_s(self) -> int:
-        """Seconds between pings, 0 for none: ours, or what the broker has named instead."""
+        """Seconds between pings, 0 for none: our setting, or the broker's instead."""
         return self._paho.keepalive
 
     def is_open(self) -> bool:
@@ -149,7 +149,7 @@ class Client:
         return self._paho.socket() is not None
 
     def allow(self, window: int) -> None:
-        """Have no more messages wait for their PUBACK: what the broker says at the login."""
+        """Limit the messages that wait for their PUBACK, as the broker requests at the login."""
         self._paho.allow(window)
 
     def publish(
@@ -169,14 +169,14 @@ class Client:
         return self._paho.publish(topic, payload, 1, retain, properties).mid
 
     def subscribe(self, topic: str) -> None:
-        """Ask for messages; retained ones say with MQTT 5 that they are."""
+        """Subscribe; with MQTT 5 retained messages are marked as such."""
         if self._v5:
             self._paho.subscribe(topic, options=SubscribeOptions(qos=1, retainAsPublished=True))
         else:
             self._paho.subscribe(topic, qos=1)
 
     def serve(self, poll: Poll, wait_s: float) -> None:
-        """Move bytes until something has come, for `wait_s` at most. Raises Ended."""
+        """Read and write until a packet has arrived, at most `wait_s`. Raises Ended."""
         paho = self._paho
         sock: Any = paho.socket()
         if sock is None:
@@ -197,7 +197,7 @@ class Client:
         except OSError as error:
             reason = error.strerror or str(error)
             raise Ended(LOST, where=self._where, reason=reason) from error
-        except Exception as error:  # paho raises what it likes on bytes that are not MQTT
+        except Exception as error:  # paho raises various exceptions on bytes that are not MQTT
             flaw = f"{type(error).__name__}: {error}"
             raise Ended(NOT_MQTT, where=self._where, flaw=flaw) from error
 
@@ -205,19 +205,19 @@ class Client:
         paho = self._paho
         for _ in range(MOST_READS):
             paho.loop_read()
-            if paho.holds_any():  # it would keep whatever comes, without a limit
+            if paho.holds_any():  # it would keep all of them, without a limit
                 flaw = marked("it sends with QoS 2, which nobody asked for")
                 raise Ended(NOT_MQTT, where=self._where, flaw=flaw)
             if paho.socket() is not sock or not _holds_bytes(sock):
                 break
 
     def log_out(self) -> None:
-        """Say goodbye to the broker, which then publishes no will. `disconnected` is not called."""
+        """Disconnect in order, so that the broker publishes no will. `disconnected` is not called."""
         self._paho.on_disconnect = None
         self._paho.disconnect()
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Close the socket."""
         paho = self._paho
         paho.on_disconnect = None
         for sock in (paho.socket(), paho.dialled):
@@ -225,7 +225,7 @@ class Client:
                 sock.close()
 
     def _properties(self, expiry_s: int | None, correlation: bytes) -> "_Packed":
-        """Return a message's properties as bytes; to pack them costs as much as to send it."""
+        """Return a message's properties as bytes, packed once: packing costs as much as sending."""
         packed = None if correlation else self._packed.get(expiry_s)
         if packed is None:
             properties: Any = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
@@ -274,7 +274,7 @@ class Client:
 
 
 class _Paho(Paho):
-    """paho's client with a socket, limits and a deaf ear of our own."""
+    """paho's client with our own socket and limits."""
 
     dialled: socket.socket | None = None
 
@@ -285,16 +285,16 @@ class _Paho(Paho):
         self._max_inflight_messages = messages
 
     def holds_any(self) -> bool:
-        """Say whether paho keeps a message for the broker to release, which QoS 2 has it do."""
+        """Say whether paho holds a message that the broker must release (QoS 2)."""
         return bool(self._in_messages)
 
     def _sock_recv(self, bufsize: int) -> bytes:
-        if bufsize > LARGEST_PACKET:  # MQTT 3.1.1 cannot forbid it: nobody may fill our memory
+        if bufsize > LARGEST_PACKET:  # MQTT 3.1.1 cannot forbid it to the broker
             raise _TooLargeError(bufsize)
         return super()._sock_recv(bufsize)
 
     def _handle_connack(self) -> Any:
-        # paho keeps MQTT 3.1.1's "unacceptable protocol version" to itself.
+        # paho does not report MQTT 3.1.1's "unacceptable protocol version".
         if self._protocol == MQTTv311 and self._in_packet["packet"][1:2] == b"\x01":
             unknown = ReasonCode(PacketTypes.CONNACK, "Unsupported protocol version")
             on_connect: Any = self.on_connect
@@ -302,7 +302,7 @@ class _Paho(Paho):
         return super()._handle_connack()
 
     def _handle_pubackcomp(self, cmd: Any) -> Any:
-        # paho makes objects of an acknowledgement that cost a sixth of a message.
+        # paho makes objects for an acknowledgement that cost a sixth of a message's time.
         packet = self._in_packet["packet"]
         if cmd != "PUBACK" or packet[2:] not in _TAKEN or len(packet) < 2:
             return super()._handle_pubackcomp(cmd)

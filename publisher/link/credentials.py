@@ -1,4 +1,4 @@
-"""What this unit shows to a broker, and what it trusts: the files that `[broker]` names."""
+"""The unit's password, certificates and trust: the files that `[broker]` names."""
 
 import ssl
 from pathlib import Path
@@ -28,7 +28,7 @@ FILE_NO_CERTIFICATE = declare(
 
 
 def check_files(broker: BrokerSettings) -> None:
-    """Raise Unusable where a file that the configuration names cannot be read."""
+    """Raise Unusable if a file that the configuration names cannot be read."""
     read_password(broker)
     for key in ("ca_file", "cert_file", "key_file"):
         name = getattr(broker, key)
@@ -37,21 +37,21 @@ def check_files(broker: BrokerSettings) -> None:
 
 
 def read_password(broker: BrokerSettings) -> str | None:
-    """Return the password, None where there is none. Raises Unusable."""
+    """Return the password, None if none is configured. Raises Unusable."""
     name = broker.password_file
     if name is None:
         return None
     try:
-        # Some editors put a mark before the text.
+        # Some editors put a byte order mark before the text.
         return _read("password_file", name).decode("utf-8-sig").strip()
     except UnicodeDecodeError:  # whose own text quotes the content
         raise Unusable(FILE_NO_TEXT, file=name, key="password_file") from None
 
 
 def _read(key: str, name: str) -> bytes:
-    """Return what is in a file; ssl would not say which one it cannot read. Raises Unusable."""
+    """Return a file's content; ssl would not name an unreadable file. Raises Unusable."""
     try:
-        if not Path(name).is_file():  # a FIFO would keep us waiting for ever
+        if not Path(name).is_file():  # reading a FIFO could wait for ever
             raise OSError(marked("there is no such file"))
         return Path(name).read_bytes()
     except (OSError, ValueError) as error:
@@ -60,14 +60,14 @@ def _read(key: str, name: str) -> bytes:
 
 
 def tls_context(broker: BrokerSettings) -> ssl.SSLContext:
-    """Return what this unit trusts and shows in TLS. Raises Unusable."""
+    """Return the TLS context with the unit's trust and certificate. Raises Unusable."""
     try:
         context = ssl.create_default_context(cafile=broker.ca_file)
     except OSError as error:  # of which SSLError is one
         raise _no_certificate("ca_file", broker.ca_file, error) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # Python 3.13 began to refuse authorities without all extensions of RFC 5280, which many
-    # home-made ones lack: a certificate that serves on Debian 12 must serve on Debian 13.
+    # Python 3.13 refuses authorities without all extensions of RFC 5280, which many home-made ones
+    # lack. A certificate that works on Debian 12 must work on Debian 13.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if broker.cert_file is not None:
         try:

@@ -1,7 +1,7 @@
-"""The way to the broker: its name, its addresses, TCP and TLS, and why there is none.
+"""Connecting to the broker: its name, its addresses, TCP and TLS, and why a step fails.
 
-Nothing here blocks for longer than it is told to: whoever waits does so in `wait`, which belongs to
-the caller and ends at once when the unit stops.
+Nothing here blocks by itself. All waiting is done in the caller's `wait`, which ends at once when the
+unit stops.
 """
 
 import contextlib
@@ -23,18 +23,18 @@ from publisher.link.troubles import NAME, TCP, TLS, Unusable
 from sensors.trouble import declare, marked
 
 CONNECT_LIMIT_S = 10.0
-#: Addresses of one name that are tried in turn; more may come from a resolver that lies.
+#: Most addresses of one name that are tried; a hostile resolver may return more.
 MOST_ADDRESSES = 8
-#: A resolver may try several servers for tens of seconds: the unit has better things to do.
+#: Seconds that a lookup may take; a resolver may try several servers for tens of seconds.
 LOOKUP_LIMIT_S = 10.0
-#: TCP gives up on unacknowledged bytes after this time (tcp(7), TCP_USER_TIMEOUT).
+#: TCP closes the connection if bytes are unacknowledged for this long (tcp(7), TCP_USER_TIMEOUT).
 TCP_LIMIT_S = 20.0
 
 #: Waits for poll(2) events on a socket (or for a call of `wake` only) until a moment of
-#: time.monotonic(). Raises TimeoutError, and InterruptedError where the unit stops.
+#: time.monotonic(). Raises TimeoutError, and InterruptedError if the unit stops.
 Wait = Callable[[socket.socket | None, int, float], None]
 
-_Address = tuple[Any, ...]  # as getaddrinfo(3) gives them
+_Address = tuple[Any, ...]  # as returned by getaddrinfo(3)
 
 NAME_NOT_FOUND = declare(
     "link.name_not_found",
@@ -82,7 +82,7 @@ UNREACHABLE = declare(
 
 
 class Dial:
-    """Connects to one broker, by whichever of its addresses answers."""
+    """Connects to one broker, at any of its addresses that answers."""
 
     def __init__(self, broker: BrokerSettings, clock: Clock) -> None:
         self._broker = broker
@@ -94,15 +94,14 @@ class Dial:
     def connect(self, wait: Wait, wake: Callable[[], None]) -> socket.socket:
         """Return a connected socket that does not block.
 
-        `wake` ends a wait without a socket. Raises Unusable, and InterruptedError where the unit
-        stops.
+        `wake` ends a wait without a socket. Raises Unusable, and InterruptedError if the unit stops.
         """
         context = tls_context(self._broker) if self._broker.tls else None
         addresses = self._addresses(wait, wake)
         limit_s = time.monotonic() + CONNECT_LIMIT_S
         troubles: list[Unusable] = []
         while addresses and (not troubles or time.monotonic() < limit_s):
-            # One address that swallows everything must not keep us from the next.
+            # An address that never answers must leave time for the next one.
             share_s = (limit_s - time.monotonic()) / len(addresses)
             address = addresses.pop(0)
             try:
@@ -112,7 +111,7 @@ class Dial:
                 continue
             self._good = address
             return sock
-        # Of several, the one that got the furthest tells the most.
+        # Of several failures, the one that got furthest is the most useful.
         raise next(
             (t for t in troubles if t.kind.concerns == TLS),
             next((t for t in troubles if t.kind is REFUSED), troubles[-1]),
@@ -134,7 +133,7 @@ class Dial:
             raise
         except OSError as error:
             if self._good is None:
-                # EAI_AGAIN: no server has answered, or one that cannot ask further.
+                # EAI_AGAIN: no server has answered, or the server cannot reach others.
                 is_unanswered = isinstance(error, TimeoutError) or error.errno == socket.EAI_AGAIN
                 kind = NO_NAME_SERVER if is_unanswered else NAME_NOT_FOUND
                 raise Unusable(kind, host=host) from error
@@ -143,7 +142,7 @@ class Dial:
         return sorted(found, key=lambda address: address != self._good)[:MOST_ADDRESSES]
 
     def _look_up(self, wait: Wait, wake: Callable[[], None]) -> list[_Address]:
-        """Ask for the name in a thread: getaddrinfo(3) can hang, and there is at most one that does."""
+        """Resolve the name in a thread, at most one at a time: getaddrinfo(3) can hang."""
         if self._lookup is None:
             self._lookup = _Lookup(self._broker.host, self._broker.port)
             self._lookup.start()
@@ -188,7 +187,7 @@ class Dial:
         return Unusable(UNREACHABLE, where=self._where, reason=error.strerror or str(error))
 
     def _validity(self, address: _Address, wait: Wait) -> Dates | None:
-        """Return from when until when the broker's certificate holds; nothing is sent to it."""
+        """Return the validity of the broker's certificate; no MQTT is sent to it."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -202,7 +201,7 @@ class Dial:
 
 
 class _Lookup(threading.Thread):
-    """One question to the resolver."""
+    """One query to the resolver."""
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__(name="lookup", daemon=True)
@@ -215,7 +214,7 @@ class _Lookup(threading.Thread):
     def run(self) -> None:
         try:
             self.found = [*socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)]
-        except (OSError, UnicodeError) as error:  # the latter for what is no name at all
+        except (OSError, UnicodeError) as error:  # the latter for an invalid name
             self.error = error
         self.done = True
         if self.wake is not None:

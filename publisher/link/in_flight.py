@@ -17,7 +17,7 @@ class Sent:
 
 
 class InFlight:
-    """What waits for its PUBACK. Answers, which others cause, are counted apart from our own messages."""
+    """Messages that wait for their PUBACK. Answers, which others cause, are counted separately."""
 
     def __init__(self) -> None:
         self._sent: dict[int, Sent] = {}
@@ -34,16 +34,16 @@ class InFlight:
 
     @property
     def own(self) -> int:
-        """How many messages wait that are no answers."""
+        """How many messages other than answers wait."""
         return len(self._sent) - self._answers
 
     def add(self, number: int, sent: Sent) -> None:
-        """Take in a message under the number by which it is acknowledged."""
+        """Add a message under the number by which it will be acknowledged."""
         self._sent[number] = sent
         self._answers += sent.kind == "res"
 
     def take(self, number: int) -> Sent | None:
-        """Return a message that was acknowledged, which waits no more; None for what was never sent."""
+        """Remove and return an acknowledged message; None if it was never sent."""
         sent = self._sent.pop(number, None)
         if sent is not None:
             self._answers -= sent.kind == "res"
@@ -54,11 +54,11 @@ class InFlight:
         return self._sent.values()
 
     def history(self) -> Sent | None:
-        """Return the message of the backlog that waits, if one does."""
+        """Return the waiting message of the backlog, if there is one."""
         return next((sent for sent in self._sent.values() if sent.kind == "history"), None)
 
     def ids(self) -> set[int]:
-        """Return the ids of all rows that are on their way."""
+        """Return the ids of all rows in flight."""
         return {row_id for sent in self._sent.values() for row_id in sent.ids}
 
     def waits_s(self, now_s: float) -> float:

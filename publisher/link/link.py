@@ -1,6 +1,6 @@
-"""The link to the broker: one thread, nothing lost and nothing old called new.
+"""The link to the broker: one thread that runs sessions; nothing is lost, nothing late is sent as new.
 
-The thread owns the client and the socket. Everybody else only puts work into its mailbox. It has one
+The thread owns the client and the socket. Other threads only put work into its mailbox. It runs one
 session (`publisher/link/session.py`) after the other, with growing waits between them.
 """
 
@@ -34,28 +34,28 @@ from sensors.trouble import TroubleJson
 
 log = logging.getLogger("tentwatch.link")
 
-#: The wait after the first failure; it doubles with each that follows.
+#: Seconds to wait after the first failure; doubles with each further one.
 FIRST_WAIT_S = 1.0
-#: A session that lasted this long was a good one: the next wait is short again.
+#: After a session of at least this many seconds the next wait is short again.
 GOOD_SESSION_S = 30.0
-#: The wait after another unit has taken our id: two units must not fight over it at full speed.
+#: Seconds to wait after another unit has taken our id: two units must not fight over it at full speed.
 TWIN_WAIT_S = 10.0
-#: This long without another unit, and the wait for the next one is short again.
+#: After this many seconds without another unit the wait is short again.
 TWIN_MEMORY_S = 100.0
 MOST_DOUBLINGS = 16
-#: This many short sessions in a row have a reason that not every broker gives.
+#: This many short sessions in a row have a common cause, probably another unit with the same id.
 SHORT_SESSIONS = 3
-#: A thread without a sign of life for this long stands still.
+#: A thread without a sign of life for this many seconds hangs.
 STUCK_S = 120.0
-#: More restarts of the thread within that time are left to the service manager.
+#: Most restarts of the thread within RESTARTS_S; after them the service manager restarts the agent.
 MOST_RESTARTS, RESTARTS_S = 3, 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How the link does, for people.
+    """The state of the link, for people.
 
-    There may be an error while it is connected: the broker refuses some messages. `trouble` is the
+    There can be an error while it is connected, if the broker refuses some messages. `trouble` is the
     error's code with its values, for programs. `restarts` counts how often the link's thread was started
     again. `last_error` is why the last attempt or connection failed, and stays when the next one is good.
     """
@@ -77,7 +77,7 @@ class Health:
 
 
 class Link:
-    """Publishes rows and answers; tells `on_up` when a fresh state is wanted, `on_request` of commands."""
+    """Publishes rows and answers; calls `on_up` to get a fresh state, and `on_request` with commands."""
 
     def __init__(
         self,
@@ -93,13 +93,13 @@ class Link:
     ) -> None:
         """The callbacks run in the link's thread and must return at once.
 
-        `on_sent` hears of each message (topic, payload) that the broker has confirmed.
+        `on_sent` is called with each message (topic, payload) that the broker has confirmed.
         """
         self._context = LinkContext(
             broker, tent_id, about, store, clock, on_up, on_request, on_sent
         )
         self._health = Health(self._context.where, False, None, None, 0, 0, 0)
-        self._failed_s: float | None = None  # when the last attempt or connection did
+        self._failed_s: float | None = None  # when the last attempt or connection failed
         self._restarts_s: deque[float] = deque(maxlen=MOST_RESTARTS)
         self._stuck: _Thread | None = None
         self._thread = _Thread(self, self._context)
@@ -112,11 +112,11 @@ class Link:
 
     def offer(self, rows: Sequence[Row]) -> None:
         """Send stored rows now if the link is up; otherwise they wait in the store."""
-        if self._health.connected:  # else they are older than the next birth: its backlog
+        if self._health.connected:  # otherwise they are part of the next session's backlog
             self._thread.mailbox.post(Offered(tuple(rows)))
 
     def look_again(self) -> None:
-        """Send rows of the store that were out of reach before."""
+        """Read the store again: it has rows that could not be read before."""
         if self._health.connected:
             self._thread.mailbox.post(LookAgain())
 
@@ -132,7 +132,7 @@ class Link:
             self._thread.mailbox.post(NewAbout())
 
     def health(self) -> Health:
-        """Return how the link does."""
+        """Return the state of the link."""
         mailbox, failed_s = self._thread.mailbox, self._failed_s
         return replace(
             self._health,
@@ -144,13 +144,13 @@ class Link:
         )
 
     def unanswered(self) -> int:
-        """Return how many commands got no answer since too many answers waited already."""
+        """Return how many commands got no answer because too many answers were waiting."""
         return self._context.unanswered
 
     def tend(self) -> bool:
-        """Begin the thread anew where it has died or stands still; to be called every few seconds.
+        """Restart the thread if it has died or hangs; to be called every few seconds.
 
-        Returns False where that cannot help any more, and the whole agent should be restarted.
+        Returns False if that no longer helps and the whole agent should be restarted.
         """
         thread, now_s = self._thread, time.monotonic()
         if not thread.is_alive():
@@ -164,7 +164,7 @@ class Link:
             return False
         if thread.is_alive():
             if self._stuck is not None and self._stuck.is_alive():
-                return False  # threads that stand still must not pile up
+                return False  # hung threads must not pile up
             self._stuck = thread
         log.error("%s", trouble)
         restarts_s.append(now_s)
@@ -181,13 +181,13 @@ class Link:
         return True
 
     def stop(self, timeout_s: float) -> None:
-        """Say goodbye to the broker and end the thread, within `timeout_s`."""
+        """Disconnect from the broker and end the thread, within `timeout_s`."""
         self._thread.mailbox.leave()
         self._thread.join(timeout_s)
 
 
 class Pauses:
-    """How long to wait between sessions: longer with each that fails, and not all tents the same time."""
+    """The waits between sessions: longer after each failure, and random."""
 
     def __init__(self, longest_s: float, uniform: Callable[[float, float], float]) -> None:
         self._longest_s = longest_s
@@ -203,7 +203,7 @@ class Pauses:
             wait_s = longest_s * self._uniform(0.5, 1)
             self._twins = min(self._twins + 1, MOST_DOUBLINGS)
         else:
-            # Full jitter: a thousand tents that lost the same broker come back one by one.
+            # Full jitter: a thousand tents that lost the same broker reconnect one by one.
             longest_s = min(self._longest_s, FIRST_WAIT_S * (1 << self._failures))
             wait_s = self._uniform(0, longest_s)
             if lasted_s > TWIN_MEMORY_S:
@@ -225,7 +225,7 @@ class _Thread(threading.Thread):
     def run(self) -> None:
         try:
             self._live()
-        except BaseException as error:  # the agent looks after us: it is to know why
+        except BaseException as error:  # for the agent, which restarts this thread
             self.fate = f"{type(error).__name__}: {error}"
         finally:
             self.mailbox.close()
@@ -246,7 +246,7 @@ class _Thread(threading.Thread):
             lasted_s = now_s - began_s
             if session.is_up:
                 short = short + 1 if lasted_s < GOOD_SESSION_S else 0
-            if isinstance(trouble, Flooded):  # it may be retained, and would come again at once
+            if isinstance(trouble, Flooded):  # it may be retained
                 context.deaf_until_s = now_s + SIZE_MEMORY_S
             if trouble.kind is LOST and short >= SHORT_SESSIONS:
                 where, tent_id = context.where, context.id
@@ -258,12 +258,12 @@ class _Thread(threading.Thread):
             mailbox.pause(wait_s)
 
     def _serve(self, session: Session) -> LinkTrouble | None:
-        """Let a session run to its end; return why it ended, None where it was asked to."""
+        """Run a session to its end; return why it ended, None if it was asked to."""
         try:
             session.run()
         except LinkTrouble as trouble:
             return trouble
-        except Exception as error:  # the next session may do better
+        except Exception as error:  # the next session may succeed
             return LinkTrouble(FAILED, reason=f"{type(error).__name__}: {error}")
         finally:
             session.close()
@@ -271,14 +271,14 @@ class _Thread(threading.Thread):
         return None
 
     def _report(self, trouble: LinkTrouble | None) -> None:
-        """Take note of a session that is connected, and of what the broker does not take."""
+        """Note that a session is connected, and which messages the broker refuses."""
         self._note(trouble, connected=True)
 
     def _note(
         self, trouble: LinkTrouble | None, *, connected: bool, has_failed: bool = False
     ) -> None:
         link = self._link
-        if link._thread is not self:  # this one was given up
+        if link._thread is not self:  # this thread has been replaced
             return
         old = link._health
         error = None if trouble is None else str(trouble)

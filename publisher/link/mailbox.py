@@ -1,4 +1,4 @@
-"""Where other threads leave work for the link's thread, and where that one waits for it."""
+"""The link's mailbox: other threads leave work in it, and the link's thread waits for it."""
 
 import contextlib
 import math
@@ -15,13 +15,13 @@ from publisher.store.rows import Row
 
 
 class Offered(NamedTuple):
-    """Rows that are stored, to be sent now."""
+    """Stored rows, to be sent now."""
 
     rows: tuple[Row, ...]
 
 
 class LookAgain(NamedTuple):
-    """The store has rows that were out of reach before."""
+    """The store has rows that could not be read before."""
 
 
 class NewAbout(NamedTuple):
@@ -40,7 +40,7 @@ Work = Offered | LookAgain | NewAbout | Answer
 
 
 class Mailbox:
-    """The link's mailbox, and what its thread shows of itself to others."""
+    """Work for the link's thread, and the thread's figures for others."""
 
     def __init__(self) -> None:
         self.stopping = threading.Event()
@@ -48,7 +48,7 @@ class Mailbox:
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
-        self._poller = select.poll()  # select(2) knows no descriptors above 1023
+        self._poller = select.poll()  # select(2) cannot use descriptors above 1023
         self._poller.register(self._wake_in, select.POLLIN)
         self.beat_s = time.monotonic()  # the last sign of life
         self.queued = 0  # messages that wait for their turn
@@ -64,7 +64,7 @@ class Mailbox:
         self.wake()
 
     def wake(self) -> None:
-        """End the wait under way, or else the next one."""
+        """End the present wait, or else the next one."""
         with contextlib.suppress(OSError):  # it is awake already, or has ended
             self._wake_out.send(b"x")
 
@@ -80,23 +80,23 @@ class Mailbox:
     # For the link's thread
 
     def close(self) -> None:
-        """Let go of the descriptors."""
+        """Close the descriptors."""
         self._wake_in.close()
         self._wake_out.close()
 
     def work(self) -> Iterator[Work]:
-        """Return the work that has been left."""
+        """Return all work in the mailbox."""
         with contextlib.suppress(Empty):
             while True:
                 yield self._work.get_nowait()
 
     def pause(self, wait_s: float) -> None:
-        """Wait until `stopping`; that long a wait does not count as standing still."""
+        """Wait until `stopping`; such a long wait does not count as hanging."""
         self.beat_s = time.monotonic() + wait_s
         self.stopping.wait(wait_s)
 
     def poll(self, sock: socket.socket | None, events: int, wait_s: float) -> int:
-        """Wait for poll(2) events on a socket, or to be woken; return which have come to the socket."""
+        """Wait for poll(2) events on a socket, or for `wake`; return the socket's events."""
         self.beat_s = time.monotonic()
         if sock is not None:
             self._poller.register(sock, events)
@@ -111,7 +111,7 @@ class Mailbox:
         return 0 if sock is None else found.get(sock.fileno(), 0)
 
     def wait(self, sock: socket.socket | None, events: int, limit_s: float) -> None:
-        """Wait for an event, or without a socket to be woken, as `dial.Wait` says."""
+        """Wait for an event, or without a socket for `wake`, as specified by `dial.Wait`."""
         while True:
             if self.stopping.is_set():
                 raise InterruptedError

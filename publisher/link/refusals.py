@@ -1,6 +1,6 @@
-"""What the broker's reason codes mean (MQTT 5, 2.4), and what is right to do about each.
+"""The broker's reason codes (MQTT 5, 2.4): the trouble and the cure of each.
 
-paho gives the return codes of MQTT 3.1.1's CONNACK as those of MQTT 5.
+paho translates the return codes of MQTT 3.1.1's CONNACK to those of MQTT 5.
 """
 
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from sensors.trouble import Severity, declare, marked
 
 
 class Reason(NamedTuple):
-    """A reason code, its name in the standard, and the broker to be used instead, where one is named."""
+    """A reason code, its name in the standard, and the broker to use instead, if it names one."""
 
     code: int
     name: str
@@ -96,7 +96,7 @@ MOVED = declare(
     concerns=LOGIN,
 )
 UNNAMED = marked("it does not say which")
-#: Characters of the other broker's name that are believed.
+#: Most characters of the other broker's name.
 LONGEST_SERVER = 200
 TOPIC_INVALID = declare(
     "link.topic_invalid",
@@ -147,7 +147,7 @@ _OF_LOGIN = {
 
 
 def of_login(reason: Reason, broker: BrokerSettings, client_id: str) -> Ended:
-    """Return what it means that the broker has refused the login."""
+    """Return the trouble of a refused login."""
     where = f"{broker.host}:{broker.port}"
     kind = _OF_LOGIN.get(reason.code, LOGIN_FAILED)
     if kind is MOVED:
@@ -167,7 +167,7 @@ def of_login(reason: Reason, broker: BrokerSettings, client_id: str) -> Ended:
 def of_end(
     reason: Reason, broker: BrokerSettings, client_id: str, *, by_broker: bool, is_up: bool
 ) -> Ended:
-    """Return what it means that the connection has ended.
+    """Return the trouble of an ended connection.
 
     `by_broker`: the reason is the broker's own; `is_up`: it had accepted the login.
     """

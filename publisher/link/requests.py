@@ -1,19 +1,19 @@
-"""Commands from the broker: what came in, where the answer goes, and how many are listened to."""
+"""Commands from the broker: their content, where the answer goes, and how many are accepted."""
 
 from dataclasses import dataclass
 
 from publisher.messages import Topics
 
-#: Commands that are taken at once, and how many a second from then on: more than a script sends, so that
-#: faulty commands keep nobody from being answered, and fewer than would hold us up.
+#: Commands accepted at once, and commands a second after that: more than a script sends, so that faulty ones
+#: do not block good ones, and few enough not to delay the unit.
 MOST_COMMANDS, COMMANDS_PER_S = 200, 50.0
-#: Characters and levels of a topic that an answer may be asked to.
+#: Most characters and levels of a ResponseTopic.
 LONGEST_TOPIC, MOST_LEVELS = 200, 20
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A command as it came in, and where its answer goes."""
+    """A command as received, and where its answer goes."""
 
     command: str
     payload: bytes
@@ -23,9 +23,9 @@ class Request:
 
 
 def answer_topic(request: Request, cid: str, topics: Topics) -> str:
-    """Return where an answer goes: where it was asked to, or else to the tent's own topic.
+    """Return the topic of an answer: the requested one, or else the tent's own.
 
-    Whoever sends commands does not get to speak in a tent's name, nor to upset the broker.
+    The sender of a command must not publish in a tent's name, nor disturb the broker.
     """
     topic = request.response_topic or ""
     is_tents = topic.startswith(topics.prefix + "/") and not topic.startswith(topics.of("res/"))
@@ -39,15 +39,15 @@ def answer_topic(request: Request, cid: str, topics: Topics) -> str:
 
 
 class Allowance:
-    """How many commands are listened to: MOST_COMMANDS at once, then COMMANDS_PER_S."""
+    """Limits the accepted commands: MOST_COMMANDS at once, then COMMANDS_PER_S."""
 
     def __init__(self, now_s: float) -> None:
         self._left = float(MOST_COMMANDS)
         self._at_s = now_s
-        self.is_used_up = False  # some have been ignored since it was last full
+        self.is_used_up = False  # commands have been dropped since it was last full
 
     def take(self, now_s: float) -> bool:
-        """Say whether one more command is listened to."""
+        """Say whether one more command is accepted."""
         self._left = min(MOST_COMMANDS, self._left + (now_s - self._at_s) * COMMANDS_PER_S)
         self._at_s = now_s
         if self._left < 1:

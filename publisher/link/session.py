@@ -1,7 +1,7 @@
-"""One connection to the broker: who we are, the newest state, the backlog, what is new.
+"""One connection to the broker, from the login to its end.
 
-`link` and `about` come first, then the newest state, then the backlog as `history`, oldest first; new
-records go out live beside it. A row is confirmed to the store on PUBACK only.
+`link` and `about` are sent first, then the newest state, then the backlog as `history`, oldest first; new
+records are sent live beside it. A row is confirmed to the store only on PUBACK.
 """
 
 import logging
@@ -40,7 +40,7 @@ from sensors.trouble import marked
 
 log = logging.getLogger("tentwatch.link")
 
-#: Messages that may wait for their PUBACK; more is slower (measured), and less is lost to a cut.
+#: Messages that may wait for their PUBACK. More is slower (measured), and would lose more at a cut.
 WINDOW = 10
 #: A message without PUBACK for this long means that the link is dead, whatever TCP says.
 PUBACK_LIMIT_S = 20.0
@@ -51,14 +51,14 @@ STATE_EXPIRY_S = 7 * 86_400
 #: The first wait after the broker has refused a record; it doubles with each refusal.
 REFUSED_WAIT_S = 2.0
 MOST_DOUBLINGS = 15
-#: How long goodbye waits for the broker's word.
+#: Seconds that a stop waits for the last PUBACKs.
 GOODBYE_S = 0.5
-#: The broker may name a keepalive of up to 18 hours; seconds in which we look at least.
+#: Longest wait in seconds; the broker may set a keepalive of up to 18 hours.
 LONGEST_WAIT_S = 15.0
 
 
 class LinkContext:
-    """What all sessions of one link share: whose they are, and what they have learned."""
+    """Shared by all sessions of one link: its settings, and what sessions have learned."""
 
     def __init__(
         self,
@@ -85,8 +85,8 @@ class LinkContext:
         self.on_sent = on_sent
         self.dial = Dial(broker, clock)
         self.sizes = Sizes()
-        self.deaf_until_s = 0.0  # commands are not subscribed to
-        self.unanswered = 0  # commands whose answers were not sent: too many waited already
+        self.deaf_until_s = 0.0  # until then the unit does not subscribe to commands
+        self.unanswered = 0  # commands without an answer: too many answers were waiting
 
 
 class Session:
@@ -100,9 +100,9 @@ class Session:
         *,
         first: bool,
     ) -> None:
-        """`report` hears when the broker has accepted us, and what it does not take from then on.
+        """`report` is called when the broker has accepted the login, and with its later refusals.
 
-        The `first` session of an agent speaks at once, later ones after a random while.
+        The `first` session of an agent publishes at once, later ones after a random delay.
         """
         self._context = context
         self._mailbox = mailbox
@@ -111,10 +111,10 @@ class Session:
         self._client: Client | None = None
         self._conn = 0
         self._ended: Ended | None = None
-        self.is_up = False  # the broker has accepted us
-        self._announce_s: float | None = None  # when we say who we are
-        self._is_announced = False  # link and about are out
-        self._state_sent = False  # the newest state is out: the backlog may follow
+        self.is_up = False  # the broker has accepted the login
+        self._announce_s: float | None = None  # when to publish `link` and `about`
+        self._is_announced = False  # `link` and `about` are sent
+        self._state_sent = False  # the newest state is sent, so the backlog may follow
         self._live: deque[Row] = deque()
         self._answers: deque[_WaitingAnswer] = deque()
         self._in_flight = InFlight()
@@ -122,9 +122,9 @@ class Session:
         bytes_per_s = 1024 * context.broker.history_kib_per_s
         self._backlog = Backlog(bytes_per_s, random.uniform)
         self._window = WINDOW
-        self._largest = NO_LIMIT  # payload, in bytes, that the broker has said it takes
+        self._largest = NO_LIMIT  # largest payload in bytes that the broker accepts
         self._refusals: dict[str, int] = {}  # in a row, by topic
-        self._complaints: dict[str, LinkTrouble] = {}  # what the broker does not take
+        self._complaints: dict[str, LinkTrouble] = {}  # refusals that are reported
         self._warned: set[str] = set()
         self._allowance = Allowance(time.monotonic())
 
@@ -155,7 +155,7 @@ class Session:
         self._say_goodbye(client)
 
     def close(self) -> None:
-        """Let go of the socket; rows in flight stay in the store and go again."""
+        """Close the socket; rows in flight stay in the store and are sent again."""
         client, self._client = self._client, None
         if client is None:
             return
@@ -165,7 +165,7 @@ class Session:
             self._context.sizes.suspect(history.size_bytes, time.monotonic())
 
     def _wait_s(self, client: Client) -> float:
-        """Return for how long to wait for the broker or for work."""
+        """Return how long to wait for the broker or for work, in seconds."""
         is_waiting = not self.is_up or len(self._in_flight) > 0
         wait_s = 1.0 if is_waiting else min((client.keepalive_s or 60) / 4, LONGEST_WAIT_S)
         now_s = time.monotonic()
@@ -176,12 +176,12 @@ class Session:
         return wait_s
 
     def _announce(self, now_s: float) -> None:
-        """Say who we are, after a random while on a reconnect, and ask for a fresh state."""
+        """Publish `link` and `about`, and request a fresh state; after a reconnect with a random delay."""
         if self._is_announced or self._announce_s is None or now_s < self._announce_s:
             return
         context = self._context
         self._is_announced = True
-        # What is recorded from here on goes live; what stands before it is the backlog.
+        # Later records are sent live; earlier ones are the backlog.
         self._backlog.begin(context.store.last_id(), now_s, context.broker.spread_s)
         self._state_sent = False
         self._live.clear()
@@ -208,7 +208,7 @@ class Session:
                 case Answer() if self.is_up:
                     self._answer(work)
                 case _:
-                    pass  # it is in the store, or goes out with the next announcement
+                    pass  # it is in the store, or part of the next announcement
 
     def _answer(self, answer: Answer) -> None:
         context = self._context
@@ -224,7 +224,7 @@ class Session:
             self._answers.append(_WaitingAnswer(topic, answer.text, correlation))
 
     def _send_waiting(self, now_s: float) -> None:
-        """Send what the window has room for: live rows, then a piece of the backlog.
+        """Send as much as the window allows: live rows, then a part of the backlog.
 
         Answers, which others cause, have a window of their own.
         """
@@ -241,7 +241,7 @@ class Session:
         while self._live and self._in_flight.own < self._window:
             row = self._live.popleft()
             if row.kind == "state" and row.id < newest:
-                self._backlog.extend(row.id)  # overtaken: it is history now
+                self._backlog.extend(row.id)  # too late for live: now history
                 continue
             self._state_sent = self._state_sent or row.kind == "state"
             if self._fits(len(row.body.encode())):
@@ -250,7 +250,7 @@ class Session:
             self._publish_history(now_s)
 
     def _may_send_history(self) -> bool:
-        """Say whether there is a backlog and nothing of it under way: only so it stays in order."""
+        """Say whether there is a backlog and none of it in flight: one at a time keeps the order."""
         return (
             self._state_sent
             and not self._backlog.is_drained
@@ -261,7 +261,7 @@ class Session:
     def _publish_history(self, now_s: float) -> None:
         context = self._context
         largest = min(context.sizes.room(now_s), self._largest)
-        # Rows that were overtaken lie among rows that go live.
+        # Rows that became history are among rows that are sent live.
         taken = self._in_flight.ids().union(row.id for row in self._live)
         rows, records = [], []
         for row in self._backlog.rows(context.store, largest, taken):
@@ -271,7 +271,7 @@ class Session:
                 record = context.stamps.stamp(row)
                 record.encode()
             except (ValueError, LookupError, TypeError, AttributeError, OverflowError):
-                context.store.give_up(row.id)  # it would hold up all that come after it
+                context.store.give_up(row.id)  # it would block all later ones
             else:
                 rows.append(row)
                 records.append(record)
@@ -281,7 +281,7 @@ class Session:
             self._backlog.sent(size, now_s)
 
     def _fits(self, size: int) -> bool:
-        """Say whether the broker takes so many bytes; a record that it never takes stays in the store."""
+        """Say whether the broker accepts this many bytes; a record that is too large stays in the store."""
         context = self._context
         if size <= min(self._largest, context.sizes.payload(time.monotonic())):
             return True
@@ -318,7 +318,7 @@ class Session:
         return sent.size_bytes
 
     def _handle_acks(self, now_s: float) -> None:
-        """Confirm to the store what the broker has taken, and see to what it has refused."""
+        """Confirm accepted messages to the store, and handle refused ones."""
         if not self._acks:
             return
         mailbox, on_sent = self._mailbox, self._context.on_sent
@@ -347,7 +347,7 @@ class Session:
             self._context.store.confirm(confirmed)
 
     def _handle_refusal(self, sent: Sent, reason: Reason, now_s: float) -> None:
-        """Keep what the broker has refused, say so, and try again later."""
+        """Keep a refused message, report it, and try again later."""
         context = self._context
         if sent.kind == "res":
             self._warn("answer", f"the broker refused an answer on {sent.topic} ({reason.name})")
@@ -357,7 +357,7 @@ class Session:
             trouble = LinkTrouble(TOO_LARGE, where=context.where, size=sent.size_bytes)
             self._complain(sent.topic, trouble)
             if sent.kind == "history":
-                # In smaller pieces, at once; a record that is too large alone is passed over.
+                # Try smaller messages at once; a single record that is too large is skipped.
                 self._backlog.start_over()
             return
         self._complain(sent.topic, refusals.of_message(reason, context.where, sent.topic))
@@ -370,11 +370,11 @@ class Session:
         if sent.kind == "history":
             self._backlog.start_over(again_s)
         else:
-            # What goes live goes to the store as well: after the next announcement it is backlog.
+            # Live rows are in the store too: after the next announcement they are backlog.
             self._is_announced, self._announce_s = False, again_s
 
     def _complain(self, about: str, trouble: LinkTrouble | None) -> None:
-        """Report once what the broker does not take, or with None that it takes it now."""
+        """Report a refusal once, or with None that the broker accepts the topic again."""
         if trouble is None:
             self._complaints.pop(about, None)
         elif about not in self._complaints:
@@ -383,7 +383,7 @@ class Session:
         self._report(next(iter(self._complaints.values()), None))
 
     def _warn(self, about: str, text: str) -> None:
-        """Log what others can cause as often as they like: once a session."""
+        """Log a warning that others can cause without limit: once a session."""
         if about not in self._warned:
             self._warned.add(about)
             log.warning("%s", text)
@@ -393,7 +393,7 @@ class Session:
             raise Ended(NO_PUBACK, where=self._context.where, seconds=round(PUBACK_LIMIT_S))
 
     def _say_goodbye(self, client: Client) -> None:
-        """Publish `online: false` and leave, waiting a moment for the broker's word."""
+        """Publish `online: false` and disconnect, after a short wait for the broker's PUBACKs."""
         if not self.is_up:
             return
         context, mailbox = self._context, self._mailbox
@@ -407,10 +407,10 @@ class Session:
             self._handle_acks(time.monotonic())
         client.log_out()
 
-    # What the broker says, as a Listener of the client's
+    # The client's Listener
 
     def welcomed(self, welcome: Welcome) -> None:
-        """The broker has accepted the login: set limits, and ask for commands."""
+        """The broker has accepted the login: set limits, and subscribe to commands."""
         context = self._context
         if self.is_up:
             flaw = marked("it has answered the login twice")
@@ -439,11 +439,11 @@ class Session:
         self._ended = refusals.of_login(reason, self._context.broker, self._context.id)
 
     def acknowledged(self, number: int, reason: Reason | None) -> None:
-        """The broker has taken or refused a message: see `_handle_acks`."""
+        """The broker has accepted or refused a message: see `_handle_acks`."""
         self._acks.append((number, reason))
 
     def subscribed(self, reason: Reason | None) -> None:
-        """The broker has granted or refused the commands."""
+        """The broker has granted or refused the subscription to commands."""
         if reason is not None:
             where, topic = self._context.where, self._context.topics.of("cmd/#")
             self._complain("deaf", LinkTrouble(refusals.NO_COMMANDS, where=where, topic=topic))
@@ -462,7 +462,7 @@ class Session:
             context.sizes.refused(sent.size_bytes, time.monotonic(), is_divisible=is_divisible)
 
     def arrived(self, message: Arrived) -> None:
-        """A command has come."""
+        """A command has arrived."""
         was_used_up = self._allowance.is_used_up
         if not self._allowance.take(time.monotonic()):
             if not was_used_up:

@@ -1,4 +1,4 @@
-"""Which time a record goes out with: its own, or what has become known since it was made."""
+"""The time that a record is sent with: its own, or one that became known later."""
 
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -9,7 +9,7 @@ from publisher.store.rows import Row
 
 
 class Boots(Protocol):
-    """What is known of the unit's boots: the store has it, in use or at rest."""
+    """The times of the unit's boots, as the store has them, in use or at rest."""
 
     @property
     def boot(self) -> int:
@@ -17,7 +17,7 @@ class Boots(Protocol):
         ...
 
     def began(self, boot: int) -> datetime | None:
-        """Return the time of day at uptime 0 of a boot; None where its clock was never set."""
+        """Return the time of day at uptime 0 of a boot; None if its clock was never set."""
         ...
 
     def began_after(self, boot: int) -> datetime | None:
@@ -35,11 +35,11 @@ class Stamps:
     def __init__(self, store: Boots, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        #: When earlier boots began, and the first one after each whose clock was set.
+        #: The starts of earlier boots, and of the first later boot whose clock was set.
         self._boots: dict[int, tuple[datetime | None, datetime]] = {}
 
     def stamp(self, row: Row) -> str:
-        """Return a record's message as it is to be sent now."""
+        """Return a record's message with the time known now."""
         if row.stamped:
             return row.body
         began, after = self._of(row.boot)

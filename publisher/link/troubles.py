@@ -1,4 +1,4 @@
-"""What a person may see of the link's troubles: their tree, and the kinds of a session.
+"""The link's troubles: their tree, and the kinds of a session.
 
     LinkTrouble
     ├── Unusable      there is no connection (dial.py), or a file that it needs cannot be used
@@ -6,7 +6,7 @@
         ├── TakenOver   another client has connected with this unit's id
         └── Flooded     the broker sent more at once than the unit can hold
 
-The kinds of the way there stand in dial.py, those of a broker's refusals in refusals.py.
+The kinds of connecting are in dial.py, those of a broker's refusals in refusals.py.
 """
 
 from sensors.trouble import Severity, Trouble, declare, marked
@@ -107,7 +107,7 @@ FLOODED = declare(
     concerns=COMMANDS,
 )
 
-# What goes wrong while a session lasts
+# During a session
 
 DEAF = declare(
     "link.deaf",
