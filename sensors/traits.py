@@ -19,9 +19,14 @@ Figures = Mapping[str, Value]
 class Connection(Enum):
     """A device's connection; the value is the keys of its section that distinguish it from others."""
 
-    I2C = ("bus", "address")
-    SERIAL = ("port",)
-    GPIO = ()  # lines that no two sections may share
+    I2C = "bus address"
+    SERIAL = "port"
+    GPIO = ""  # lines that no two sections may share
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The names in the value. An empty tuple as a value becomes an object() in Python 3.11.2."""
+        return tuple(self.value.split())
 
 
 class Speaks(NamedTuple):

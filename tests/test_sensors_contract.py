@@ -92,7 +92,7 @@ def test_traits_fit_the_keys_of_the_configuration(name: str) -> None:
     traits, config = registry.traits(name), registry.config_class(name)
     keys = {field.name for field in dataclasses.fields(config)}
     assert traits.serves
-    assert {*traits.connection.value, *traits.lines} <= keys
+    assert {*traits.connection.keys, *traits.lines} <= keys
     assert bool(traits.lines) == (traits.connection is Connection.GPIO)
     if traits.on_shunt:
         assert {"shunt_ohms", "max_current_a", "zero_a", "dead_band_a", "reversed"} <= keys

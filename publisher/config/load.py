@@ -249,7 +249,7 @@ class _Reader:
     def _compare_devices(self, sensors: tuple[SensorSettings, ...]) -> None:
         taken: dict[tuple[Any, ...], str] = {}
         for sensor in sensors:
-            keys = sensor.traits.connection.value
+            keys = sensor.traits.connection.keys
             if not keys or sensor.config is None:
                 continue
             device = tuple(getattr(sensor.config, key) for key in keys)
