@@ -30,9 +30,15 @@ BUSY = declare(
     ),
     concerns=BUS,
 )
+NO_PORT = declare(
+    "serial.no_port",
+    marked("{port} is not a serial port"),
+    marked("compare port in the configuration with ls /dev/serial/by-id"),
+    concerns=BUS,
+)
 UNUSABLE = declare(
     "serial.unusable",
-    marked("{port} is no serial port that can be used ({why})"),
+    marked("{port} cannot be used ({why})"),
     marked("compare port in the configuration with ls /dev/serial/by-id"),
     concerns=BUS,
 )
@@ -57,6 +63,7 @@ _REFUSALS = {
     **dict.fromkeys((errno.ENOENT, errno.ENODEV, errno.ENXIO), MISSING),
     **dict.fromkeys((errno.EACCES, errno.EPERM), DENIED),
     **dict.fromkeys((errno.EAGAIN, errno.EBUSY), BUSY),  # EAGAIN: it is locked
+    errno.ENOTTY: NO_PORT,
 }
 
 
@@ -124,7 +131,9 @@ class SerialPort:
 
 def _refusal(path: str, error: Exception) -> SensorError:
     number = getattr(error, "errno", None)
+    if isinstance(error.__context__, termios.error):  # pyserial does not pass its number on
+        number = error.__context__.args[0]
     if number in _REFUSALS:
         return SensorError(_REFUSALS[number], port=path)
-    # pyserial's own text repeats the path twice.
+    # pyserial's own text has the path twice more.
     return SensorError(UNUSABLE, port=path, why=os.strerror(number) if number else str(error))

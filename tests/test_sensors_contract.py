@@ -26,7 +26,7 @@ from sensors.reading import (
     SensorError,
 )
 from sensors.sensor import TOLERATED_FAILURES, UNEXPECTED, Sensor
-from sensors.serial_port import BUSY, DENIED, MISSING, UNUSABLE
+from sensors.serial_port import BUSY, DENIED, MISSING, NO_PORT, UNUSABLE
 from sensors.simulated.hardware import MAINS_GPIO, SimulatedHardware
 from sensors.traits import Connection
 from sensors.trouble import BUS, SENSOR, Kind
@@ -430,19 +430,21 @@ def test_a_serial_port_in_use_is_refused_each_time_and_its_user_goes_on(make: Ma
     second.close()
 
 
-@pytest.mark.parametrize("kind", ["file", "directory", "null device"])
+@pytest.mark.parametrize(
+    ("what", "kind"), [("file", NO_PORT), ("directory", UNUSABLE), ("null device", NO_PORT)]
+)
 def test_a_port_that_is_no_serial_port_is_refused(
-    kind: str, make: MakeDevice, tmp_path: Path
+    what: str, kind: Kind, make: MakeDevice, tmp_path: Path
 ) -> None:
     device = make("vedirect")
     port = {"file": tmp_path / "file", "directory": tmp_path, "null device": Path("/dev/null")}
     (tmp_path / "file").touch()
-    config = registry.config_class("vedirect")(port=str(port[kind]))
+    config = registry.config_class("vedirect")(port=str(port[what]))
     driver = registry.build("vedirect", config, device.hardware, device.clock)
     before = descriptors()
     refused = refusal(driver)
-    assert refused.kind is UNUSABLE
-    assert refused.values["port"] == str(port[kind])
+    assert refused.kind is kind
+    assert refused.values["port"] == str(port[what])
     assert descriptors() == before
 
 
