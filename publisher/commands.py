@@ -11,12 +11,12 @@ from publisher.config.load import Config
 from sensors.json_in import parsed
 from sensors.trouble import Kind, Trouble, declare, marked
 
-#: A larger payload is refused (contract, Commands). Up to the second size it is still read for its cid.
+#: A larger payload is refused (contract, Commands). Up to the second size its cid is still read.
 MAX_BYTES = 4096
 READABLE_BYTES = 64 * 1024
 #: An answer's topic ends with the cid, so a cid must be one topic level.
 MAX_CID = 64
-#: Digits of a whole number that are read: enough to see that it is out of all bounds.
+#: Most digits of a whole number that are converted: enough to see that it is out of range.
 DIGITS = 30
 _SENSOR = re.compile(r"[a-z][a-z0-9_]{0,39}")
 #: A date as ISO writes it, or its beginning. An empty text comes before all dates.
@@ -60,7 +60,7 @@ Check = Callable[[Mapping[str, Any], Config], Any]
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command whose arguments are in order. `cid` is empty for one from the control socket."""
+    """A command with valid arguments. `cid` is empty for one from the control socket."""
 
     name: str
     cid: str
@@ -68,7 +68,7 @@ class Command:
 
 
 class Refused(Trouble):
-    """A command that changes nothing; `cid` is None where there is nobody to answer."""
+    """A refused command; `cid` is None if no answer can be sent."""
 
     def __init__(self, kind: Kind, cid: str | None = None, **values: str | float | None) -> None:
         super().__init__(kind, **values)
@@ -87,8 +87,8 @@ def from_broker(
 ) -> Command:
     """Check a command that came over MQTT.
 
-    `checks` are those of all commands that the broker may give, by name. `is_large` says that something
-    that came with the payload is too large. Raises Refused.
+    `checks` are those of all remote commands, by name. `is_large` means that a property of the message
+    is too large. Raises Refused.
     """
     message = _object(payload)
     cid = message.get("cid")
@@ -165,12 +165,12 @@ def people(message: Mapping[str, Any], config: Config) -> int:
 
 
 def seconds(message: Mapping[str, Any], config: Config) -> int:
-    """Return for how many seconds. Raises Refused."""
+    """Return the number of seconds. Raises Refused."""
     return _whole_number(message, "seconds", 1, 600)
 
 
 def sensor(message: Mapping[str, Any], config: Config) -> str:
-    """Return what may be a sensor's name. Raises Refused."""
+    """Return a possible name of a sensor. Raises Refused."""
     name = message.get("sensor")
     if not isinstance(name, str) or not _SENSOR.fullmatch(name):
         raise Refused(NO_SENSOR_NAME)
@@ -178,7 +178,7 @@ def sensor(message: Mapping[str, Any], config: Config) -> str:
 
 
 def since(message: Mapping[str, Any], config: Config) -> str:
-    """Return from which day on (ISO); empty for all days. Raises Refused."""
+    """Return the first day (ISO); empty for all days. Raises Refused."""
     text = message.get("since")
     if not isinstance(text, str) or not _SINCE.fullmatch(text):
         raise Refused(NO_DATE)
@@ -186,7 +186,7 @@ def since(message: Mapping[str, Any], config: Config) -> str:
 
 
 def record_ids(message: Mapping[str, Any], config: Config) -> tuple[int, int | None]:
-    """Return after which record and until which, the newest one where it is None. Raises Refused."""
+    """Return the ids after which and until which to read; None for the newest. Raises Refused."""
     after, until = message.get("after"), message.get("until")
     if type(after) is not int or not (until is None or type(until) is int):
         raise Refused(NO_RECORD_IDS)

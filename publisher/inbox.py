@@ -11,7 +11,7 @@ from sensors.reading import Reading
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What a sensor has read, or several sensors together."""
+    """The readings of one sensor, or of several sensors together."""
 
     readings: Sequence[Reading]
 
@@ -23,14 +23,14 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Pressed:
-    """What was done with the button."""
+    """A press or hold of the button."""
 
     readings: Sequence[Reading]
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request of the control socket. `answer` wakes whoever waits for it."""
+    """A request of the control socket. `answer` wakes the waiting thread."""
 
     message: object
     answer: Callable[[dict[str, Any]], None]
@@ -55,7 +55,7 @@ class Inbox:
 
     def __init__(self) -> None:
         self._queue: SimpleQueue[News] = SimpleQueue()
-        #: The most that was taken at once.
+        #: The largest number of news taken at once.
         self.most = 0
 
     def __len__(self) -> int:
@@ -67,9 +67,9 @@ class Inbox:
         self._queue.put(news)
 
     def take(self, wait_s: float = 0.0) -> list[News]:
-        """Return all that is there; wait up to `wait_s` real seconds for the first.
+        """Return all waiting news; wait up to `wait_s` real seconds for the first.
 
-        What different sensors have read in one go is one piece of news: the rules run once for it.
+        Consecutive readings of different sensors become one piece of news: the rules run once for it.
         """
         found: list[News] = []
         try:

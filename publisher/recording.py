@@ -1,4 +1,4 @@
-"""Records: what has happened and snapshots, stored in one transaction and then offered to the link."""
+"""Records: events and snapshots, stored in one transaction and then offered to the link."""
 
 import logging
 from collections.abc import Callable
@@ -50,7 +50,7 @@ class Recorder:
         *,
         on_file_lost: Callable[[], None],
     ) -> None:
-        """Begin with nothing to record. `on_file_lost` hears when the store's file was gone."""
+        """Begin with nothing to record. `on_file_lost` is called when the store's file was gone."""
         self._config = config
         self._tent = tent
         self._store = store
@@ -97,7 +97,7 @@ class Recorder:
         return self._interval_due_s
 
     def record_if_due(self, now: Now) -> None:
-        """Make a record where one is due."""
+        """Make a record if one is due."""
         if now.monotonic_s >= self._interval_due_s:
             self.record(now)
         elif now.monotonic_s >= self._change_s + CHANGE_PAUSE_S and self.has_changed():
@@ -105,7 +105,7 @@ class Recorder:
             self.record(now)
 
     def record(self, now: Now) -> None:
-        """Store what has happened and a snapshot in one transaction, and offer them to the link."""
+        """Store the events and a snapshot in one transaction, and offer them to the link."""
         tent, config = self._tent, self._config
         happened, self._pending = self._pending, []
         answers, self._answers = self._answers, []
@@ -131,14 +131,14 @@ class Recorder:
         self._look_after_store(buffer["dropped"], now)
 
     def record_rest(self, now: Now) -> None:
-        """Record, before the end, whatever no record has yet."""
+        """Record all unrecorded changes before the end."""
         if self._store.failure is not None:  # a store in memory would be lost
             self._retry_store(now)
         if self.has_changed() or self._answers:
             self.record(now)
 
     def store_shown(self, now: Now) -> None:
-        """Store what `status` is about to show, with its events: no power cut may take it back.
+        """Store the values that `status` is about to show, with their events: no power cut may revert them.
 
         Values that are stored already are not written again: asking every second must not wear the card.
         """
@@ -203,7 +203,7 @@ class Recorder:
 
 
 def _durable(blocks: dict[str, Any]) -> list[Any]:
-    """Return what of a snapshot comes from the totals and must survive a power cut once it is shown."""
+    """Return the values of a snapshot that come from the totals and must survive a power cut once shown."""
     power = blocks["power"]
     parts = [power[name] for name in ("mains", "generator", "battery") if name in power]
     return [

@@ -25,20 +25,20 @@ from publisher.rules.level import (
 )
 from publisher.rules.voltage import Voltage
 
-#: No current is larger than this many times the capacity.
+#: Largest possible current, as a multiple of the capacity an hour.
 LARGEST_C = 50
-#: No voltage is further from the nominal one than these factors.
+#: Lowest and highest possible voltage, as factors of the nominal one.
 LOWEST_V_SHARE, HIGHEST_V_SHARE = 0.75, 1.4
 
 
 class Estimator:
-    """The charge of one battery. What it knows is in the `Charge` that it is given.
+    """The charge of one battery. Its state is in the given `Charge`.
 
-    Without a capacity it never knows anything.
+    Without a capacity the charge stays unknown.
     """
 
     def __init__(self, battery: BatterySettings, charge: Charge) -> None:
-        """Continue from `charge`; what cannot be, or is of another battery, is forgotten."""
+        """Continue from `charge`, without impossible values and those of another battery."""
         _repair(charge, battery)
         self._battery = battery
         self._charge = charge
@@ -55,17 +55,17 @@ class Estimator:
         self._at_s: float | None = None
         self._current_a: float | None = None  # None in a gap
         self._is_full = False
-        #: Whether it was seen full since the unit began.
+        #: Whether a full charge was observed since the unit started.
         self.synchronised = False
 
     # Input
 
     def resume(self, off_s: float | None) -> None:
-        """Take note that the unit was off for `off_s` seconds since `charge` was saved.
+        """Note that the unit was off for `off_s` seconds since `charge` was saved.
 
-        Give None where no clock tells, and call again when one does. What has flowed meanwhile is
-        bounded by the currents before and after, by the typical load and charging current, and by
-        `longest_gap_s`.
+        Give None if no clock measured the time, and call again when it is known. The charge that may
+        have flowed is bounded by the currents before and after, by the typical load and charging
+        current, and by `longest_gap_s`.
         """
         added_s = self._gaps.resume(off_s)
         if self._charge.since_full_s is not None:
@@ -78,7 +78,7 @@ class Estimator:
         at_s: float,
         cell_max_v: float | None = None,
     ) -> None:
-        """Take what was measured at the monotonic second `at_s`; None where it was not measured.
+        """Apply the measurements of the monotonic second `at_s`; None for those not measured.
 
         The current is positive while charging. `cell_max_v` is the voltage of the highest cell.
         """
@@ -111,20 +111,20 @@ class Estimator:
             self._voltage.apply(current_a, voltage_v, step_s)
 
     def _possible(self, voltage_v: float | None) -> float | None:
-        """Return a voltage that this battery can have, else None."""
+        """Return a voltage if this battery can have it, else None."""
         if voltage_v is None:
             return None
         share = voltage_v / self._battery.nominal_v
         return voltage_v if LOWEST_V_SHARE < share < HIGHEST_V_SHARE else None
 
     def _count(self, current_a: float, voltage_v: float | None, step_s: float) -> float:
-        """Count the time since the last current; return the seconds that this one stands for."""
+        """Count the time since the last current; return the number of seconds counted."""
         if self._current_a is not None and step_s <= LONGEST_STEP_S:
             self._level.count(current_a, step_s)
         else:
             self._interrupt()
             if abs(current_a) <= self._idle_a and (voltage_v or 0.0) >= self._charged_v:
-                # A charger is there, and has finished.
+                # A charger is connected and has finished.
                 current_a = self._currents.typical_charge_a
             if self._gaps.end(step_s, current_a):
                 self._end.ripen()
@@ -188,7 +188,7 @@ class Estimator:
         return self._gaps.last
 
     def _outlook(self) -> tuple[float, float] | None:
-        """Return level and standard deviation, with what may be flowing unseen at the moment."""
+        """Return level and standard deviation, including a present gap."""
         if not self._level.is_known:
             return None
         moved_ah, bound_ah = self._gaps.unseen()
@@ -198,7 +198,7 @@ class Estimator:
 
 
 def _repair(charge: Charge, battery: BatterySettings) -> None:
-    """Reset what cannot be to its default, and everything if it is of another battery."""
+    """Reset impossible values to their defaults, and all values if they are another battery's."""
     fresh = Charge(battery=f"{battery.chemistry} {battery.capacity_ah or 0:g} Ah")
     nameplate_ah = battery.capacity_ah or 1.0
     amperes = (0.0, LARGEST_C * nameplate_ah)

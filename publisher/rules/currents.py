@@ -10,7 +10,7 @@ TYPICAL_S = 6 * 3600.0
 
 
 class Currents:
-    """Means of the current. The state is in the `Charge` that it is given, and survives with it."""
+    """Means of the current. Their state is in the given `Charge` and survives with it."""
 
     def __init__(self, battery: BatterySettings, charge: Charge) -> None:
         """Continue from `charge`."""
@@ -20,9 +20,9 @@ class Currents:
         self._tail_a = battery.tail_a
 
     def apply(self, current_a: float, step_s: float) -> None:
-        """Take a current (positive while charging) that has flowed for `step_s`.
+        """Add a current (positive while charging) that has flowed for `step_s`.
 
-        The mean begins anew whenever the battery is switched to charge, or from it.
+        The mean starts anew whenever charging starts or ends.
         """
         charge = self._charge
         charging = current_a > self._idle_a
@@ -48,7 +48,7 @@ class Currents:
 
     @property
     def mean_load_a(self) -> float | None:
-        """The mean current out of the battery; None before there is one, and where none flows."""
+        """The mean current out of the battery; None before there is one, and while none flows."""
         charge = self._charge
         if charge.charging or charge.mean_s < SHORTEST_MEAN_S or charge.mean_a < self._idle_a:
             return None

@@ -19,10 +19,10 @@ from sensors.json_in import parsed
 SPAN_S = 900.0
 #: The most spans: beyond it the shortest are joined, because every record saves them all.
 MOST_SPANS = 24
-#: All spans together are shorter than this: ten years.
+#: Longest time of all spans together, in seconds: ten years.
 LONGEST_UNDATED_S = 3.2e8
 
-#: A day is not reported again because of hours that differ by no more than this.
+#: A difference of hours up to this does not cause a second report of a day.
 REPORTED_DIFFERENCE_H = 0.1
 
 PEOPLE = ("entered", "left", "passed")
@@ -123,7 +123,7 @@ class Span(Counts):
         people = self.entered, self.left, self.passed, self.peak
         power = round(self.mains_s, 3), round(self.generator_s, 3), round(self.battery_s, 3)
         saved = [*people, *power, self.boot, round(self.begin_s, 3), round(self.end_s, 3)]
-        # An earlier version takes a longer list for damage: so it can read most of them.
+        # An earlier version treats a longer list as damage; most spans have no outages.
         return [*saved, self.outages] if self.outages else saved
 
 

@@ -1,4 +1,4 @@
-"""The count at the door: people inside, how far that can be believed, and closing time."""
+"""The count at the door: people inside, its quality, and closing time."""
 
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -26,7 +26,7 @@ class Door:
         *,
         both_ways: bool,
     ) -> None:
-        """Continue from `totals`; `both_ways` says whether the sensor tells which way people go."""
+        """Continue from `totals`; `both_ways` says whether the sensor sees the direction of people."""
         self._settings = settings
         self._totals = totals
         self._sensors = sensors
@@ -39,11 +39,11 @@ class Door:
         self.blind_s: float | None = None
 
     def count(self, reading: Reading, counts: Counts) -> None:
-        """Take a reading of the door's sensor; add people to `counts` as well."""
+        """Apply a reading of the door's sensor; add people to `counts` as well."""
         quantity = reading.quantity
         if quantity == "blind_s":
             self.blind_s = None if reading.value is None else float(reading.value)
-            self._totals.estimated = True  # who passed meanwhile was not seen
+            self._totals.estimated = True  # people may have passed unseen meanwhile
         if quantity not in ("entered", "left", "passed"):
             return
         people = max(0, int(reading.value or 0))
@@ -63,16 +63,16 @@ class Door:
         return Happening("headcount_set", detail)
 
     def forget_quiet(self) -> None:
-        """Take note that the time since the last passage proves no quiet."""
+        """Note that the time since the last passage does not prove a quiet tent."""
         self._passed_s = self._sensors.at_s
 
     def close(self, wall: datetime) -> list[Happening]:
-        """Count the tent as empty if that is configured, it is time, and nobody has passed for long."""
+        """Set the tent to empty if configured, at closing time, if nobody has passed for a while."""
         settings, occupancy, now_s = self._settings, self._totals.occupancy, self._sensors.at_s
         if settings.auto_zero_at is None or not self.both_ways:
             return []
         if self.quality not in KNOWN:
-            self.forget_quiet()  # who passes now is not seen
+            self.forget_quiet()  # people may pass unseen now
             return []
         if now_s - self._passed_s < settings.auto_zero_quiet_h * 3600:
             return []
@@ -94,10 +94,10 @@ class Door:
 
     @property
     def quality(self) -> Quality:
-        """How far the people inside can be believed."""
+        """The quality of the number of people inside."""
         quality = self._sensors["door"].quality
         if quality is Quality.OK and self.is_obstructed:
-            return Quality.STALE  # people pass unseen behind whatever blocks the beam
+            return Quality.STALE  # people pass unseen while a beam is blocked
         if quality is Quality.OK and self._totals.estimated:
             return Quality.ESTIMATED
         return quality

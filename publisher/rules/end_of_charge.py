@@ -9,18 +9,18 @@ CUT_OFF_HOLD_S, RIPE_READINGS = 10.0, 3
 #: The voltage of the highest cell of a LiFePO4 battery at which a protection ends the charge, and a
 #: voltage that no cell has.
 FULL_CELL_V, IMPOSSIBLE_CELL_V = 3.60, 4.5
-#: A protection may end the charge of a 12 V battery this far below `charged_v`, if one cell is full
-#: before the others; soon afterwards the voltage is still as high. At rest only a full battery has it.
+#: A protection may end the charge of a 12 V battery this many volts below `charged_v`, if one cell is full
+#: first. Soon afterwards the voltage is still that high; at rest only a full battery has such a voltage.
 RIPE_BELOW_V = 0.2
 
 
 class EndOfCharge:
     """Detects the end of a charge: by itself, or cut off by a protection.
 
-    By itself: the voltage is high, and no more than the tail current has flowed for a while. Cut off:
-    a real charging current has stopped at once, and the highest cell was at its top before, or the
-    voltage was high before and stays so. The end of a load shows neither. Nor does a charger that is
-    switched off earlier: then the voltage falls.
+    By itself: the voltage is high, and for a while no more than the tail current has flowed. Cut off: a
+    real charging current has stopped suddenly. Before that the highest cell was at its top, or the
+    voltage was high and stays high. The end of a load shows neither. Nor does a charger that is switched
+    off earlier: then the voltage falls.
     """
 
     def __init__(self, battery: BatterySettings, charge: Charge) -> None:
@@ -44,7 +44,7 @@ class EndOfCharge:
         at_s: float,
         step_s: float,
     ) -> bool:
-        """Take what was measured at `at_s`, `step_s` after the last; return whether it is full."""
+        """Apply the measurements at `at_s`, `step_s` after the last; return whether the battery is full."""
         charge, flows = self._charge, current_a > self._idle_a
         idle = abs(current_a) <= self._idle_a
         high = voltage_v is not None and voltage_v >= self._charged_v
@@ -69,11 +69,11 @@ class EndOfCharge:
         return at_s - self._real_s <= self._cut_s + CUT_OFF_HOLD_S
 
     def interrupt(self) -> None:
-        """Forget what only an unbroken series of currents shows."""
+        """Forget conclusions that need an unbroken series of currents."""
         self._real_s = None
         self._tail_s = self._cut_s = 0.0
         self._tops = 0
 
     def ripen(self) -> None:
-        """Take note that a charge may be about to end: the battery may have become full unseen."""
+        """Note that a charge may be about to end: the battery may have become full unseen."""
         self._charge.ripe = RIPE_READINGS

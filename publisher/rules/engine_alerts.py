@@ -1,4 +1,4 @@
-"""The alerts of a generator that runs: its load, its frequency, its fuel. Each must hold for a while."""
+"""The alerts of a running generator: load, frequency, fuel. Each condition must persist for a while."""
 
 from collections.abc import Iterable
 
@@ -21,7 +21,7 @@ ALERTS = (
 
 
 class EngineAlerts:
-    """The alerts that stand, but for the service's (`GeneratorSettings.service_due`)."""
+    """The alerts that are on, except the service's (`GeneratorSettings.service_due`)."""
 
     def __init__(self, settings: GeneratorSettings, raised: Iterable[str], *, ac: bool) -> None:
         """Continue with the alerts that were `raised` before; `ac` says if the meter measures Hz."""
@@ -48,19 +48,19 @@ class EngineAlerts:
         self.standing = self._standing()
 
     def begin(self, at_s: float) -> None:
-        """Take note that the engine runs since `at_s`."""
+        """Note that the engine runs since `at_s`."""
         self._running_since_s = at_s
         self.forget()
 
     def end(self) -> None:
-        """Take note that the engine has stopped: no alert stands."""
+        """Note that the engine has stopped: all alerts clear."""
         self.forget()
         for condition in self._conditions():
             condition.set(False)
         self.standing = self._standing()
 
     def forget(self) -> None:
-        """Forget what is pending. The alerts that stand stay."""
+        """Forget pending conditions. Alerts that are on stay on."""
         self._frequency = None
         self._fuel.forget()
         for condition in self._conditions():
@@ -74,7 +74,7 @@ class EngineAlerts:
         frequency_hz: float | None,
         read_s: float,
     ) -> None:
-        """Take what was read at the monotonic second `read_s` of an engine that runs."""
+        """Apply a reading of a running engine, read at the monotonic second `read_s`."""
         self._judge_load(load_pct, read_s)
         if self._has_frequency and read_s - self._running_since_s >= self._settings.settle_s:
             if frequency_hz is None or voltage_v is None or voltage_v < self._settings.stopped_v:

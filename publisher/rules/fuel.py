@@ -5,26 +5,26 @@ from typing import NamedTuple
 
 from publisher.config.generator import GeneratorSettings
 
-#: Smaller changes of power move no generator's frequency, however large a share of it they are.
+#: Smaller changes of power do not change a generator's frequency, whatever their share of its power.
 LEAST_CHANGE_W = 50.0
-#: The most readings that are remembered. Readings that come faster are judged and not remembered.
+#: The most readings that are remembered. Faster readings are evaluated but not remembered.
 MOST_REMEMBERED = 120
 
 
 class Verdict(NamedTuple):
-    """What a reading says: fuel is suspected, or all is steady; it may be neither."""
+    """The conclusion from a reading: fuel suspected, or steady, or neither."""
 
     is_suspected: bool
     is_steady: bool
 
 
 class Fuel:
-    """Judges whether the engine gets too little fuel, from frequency and power.
+    """Detects a lack of fuel from frequency and power.
 
-    Under more load any engine turns slower. So a frequency is compared with those in the window that
-    were read at no less power. All is forgotten at a load step, because the frequency overshoots
-    after it. An engine that stalls under too much load gives ever less power as well: only the rated
-    power tells the two apart.
+    Every engine runs slower under more load. So a frequency is compared only with those in the window
+    that were read at the same power or more. A load step clears the window, because the frequency
+    overshoots after it. An engine that stalls under too much load also delivers less and less power:
+    only the rated power distinguishes the two.
     """
 
     def __init__(self, settings: GeneratorSettings) -> None:
@@ -34,18 +34,18 @@ class Fuel:
         self._past: deque[tuple[float, float, float]] = deque(maxlen=MOST_REMEMBERED + 1)
         self._power_w: float | None = None
         self._quiet_until_s: float | None = None
-        self._first_fall_s = 0.0  # the falls that were seen one after the other
+        self._first_fall_s = 0.0  # start of the present series of falls
         self._last_fall_s: float | None = None
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Clear the window."""
         self._past.clear()
         self._power_w = self._quiet_until_s = self._last_fall_s = None
 
     def apply(
         self, at_s: float, frequency_hz: float, power_w: float, *, overloaded: bool
     ) -> Verdict | None:
-        """Take a reading at the monotonic second `at_s`; None where it cannot be judged."""
+        """Apply a reading of the monotonic second `at_s`; None if it cannot be evaluated."""
         settings, past = self._settings, self._past
         before_w, self._power_w = self._power_w, power_w
         if overloaded or (before_w is not None and self._is_step(before_w, power_w)):
@@ -70,7 +70,7 @@ class Fuel:
         return abs(power_w - before_w) > max(LEAST_CHANGE_W, share_w)
 
     def _recurs(self, is_low: bool, at_s: float) -> bool:
-        """Say whether it is low now and was so long enough ago: a swing is low in its troughs only."""
+        """Say whether it is low now and was low some time ago: a swing is low only in its troughs."""
         if not is_low:
             return False
         if self._last_fall_s is None or at_s - self._last_fall_s > self._settings.fuel_window_s:

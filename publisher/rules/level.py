@@ -33,7 +33,7 @@ BOUND_SIGMA = 0.05
 
 
 class Level:
-    """The filter. Its state is in the `Charge` that it is given, and survives with it."""
+    """The filter. Its state is in the given `Charge` and survives with it."""
 
     def __init__(self, battery: BatterySettings, charge: Charge) -> None:
         """Continue from `charge`."""
@@ -133,12 +133,12 @@ class Level:
         charge.level_var = max(self._kind.full_sigma**2, charge.level_var + now - was)
 
     def _handle_overrun(self) -> None:
-        """Correct a battery that gives although it should be empty, or takes although it is full."""
+        """Correct a battery that delivers although it should be empty, or accepts although it is full."""
         total = self.variance
         if total > VAGUE_SIGMA**2:
             self.confine(0.0, 1.0, learn=False)
         elif self.value < 0:
-            # It holds more than was thought, or was fuller. What it takes beyond full is often lost.
+            # Its capacity or charge was larger than assumed. Charge accepted beyond full is often lost.
             self.set_level(0.0, total, learn=total / (total + BOUND_SIGMA**2))
 
     # Learning
@@ -190,7 +190,7 @@ class Level:
         charge.shared = charge.drifted = charge.charged = 0.0
 
     def set_level(self, level: float, var: float, *, learn: float = 0.0) -> None:
-        """Set level and variance, and correct the capacity by what the difference says of it.
+        """Set level and variance, and correct the capacity by the difference.
 
         `learn` (0 to 1) is the part of the difference that the capacity may have caused.
         """

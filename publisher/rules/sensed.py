@@ -1,4 +1,4 @@
-"""What the sensors say, and how far each of them can be believed."""
+"""The sensors' newest readings, and the quality of each sensor."""
 
 import math
 from collections import deque
@@ -23,7 +23,7 @@ UNHEARD = declare(
     marked("check its supply and its cable; sudo journalctl -u tentwatch -n 50 shows more"),
     concerns=SENSOR,
 )
-#: A driver should say why.
+#: For a driver that gives no reason.
 FAILED = declare(
     "sensor.failed",
     marked("it has failed"),
@@ -31,19 +31,18 @@ FAILED = declare(
     concerns=SENSOR,
 )
 
-#: No quantity comes near this. A driver that hands over more, or NaN, has measured nothing.
+#: Larger values and NaN are not measurements: no quantity comes near this.
 LARGEST_VALUE = 1e9
-#: Characters of a trouble's sentence and of each of its values, so that records stay small.
+#: Most characters of a trouble's sentence and of each of its values, so that records stay small.
 LONGEST_SENTENCE, LONGEST_VALUE = 300, 100
-#: Time in which a meter answers at the latest after the line that it lives on has come alive.
+#: Longest time in which a meter answers after the line that powers it has become live.
 METER_WAKES_S = 10.0
-#: A meter that measures for this long after the contact beside it went dead is right, and the contact
-#: is wrong.
+#: A meter that still measures this long after its contact has opened is right, and the contact is wrong.
 CONTRADICTED_S = 3.0
-#: The last readings of a current without its zero, from which a zero is found.
+#: Number of last readings of a current without its zero, from which a zero is found.
 ZERO_READINGS = 5
 
-#: The qualities of what is known.
+#: The qualities with known values.
 KNOWN = (Quality.OK, Quality.ESTIMATED)
 
 
@@ -55,13 +54,13 @@ class Sensed:
     stale_after_s: float
     fitted_s: float
     quality: Quality = Quality.STARTING  # as of the last `judge`
-    failed: bool = False  # it has been reported as failed
+    failed: bool = False  # whether it has been reported as failed
     heard_s: float | None = None
     readings: int = 0
     trouble: Trouble | None = None
-    silent: bool = False  # its port works, and the device itself says nothing
+    silent: bool = False  # its port works, but the device does not answer
     values: dict[str, Reading] = field(default_factory=dict)
-    #: When the line that a meter lives on was last dead, and when it was last not dead.
+    #: When the line that powers a meter was last dead, and when it was last not dead.
     line_dead_s: float = -math.inf
     line_died_s: float = -math.inf
     health: dict[str, float] = field(default_factory=dict)
@@ -71,7 +70,7 @@ class Sensed:
     uncorrected: deque[Reading] = field(default_factory=lambda: deque(maxlen=ZERO_READINGS))
 
     def take(self, reading: Reading) -> Reading | None:
-        """Take a reading; return it as far as it can be believed, or None if nothing was measured."""
+        """Store a reading; return the part that is valid, or None if nothing was measured."""
         if reading.value is not None and not abs(reading.value) <= LARGEST_VALUE:
             trouble = Trouble(IMPOSSIBLE, quantity=reading.quantity, value=str(reading.value))
             reading = reading._replace(value=None, quality=Quality.FAULT, trouble=trouble)
@@ -120,19 +119,19 @@ class Sensed:
         if reading is None:
             return None
         limit_s = self.stale_after_s
-        if self.line_dead_s == at_s:  # what was measured before the line died is no longer true
+        if self.line_dead_s == at_s:  # values from before the line died are no longer true
             limit_s = min(CONTRADICTED_S, limit_s)
         return None if at_s - reading.at_s > limit_s else reading.value
 
     def note_line(self, alive: bool | None, now_s: float) -> None:
-        """Take note of the state of the line that a meter lives on; None where it is unknown."""
+        """Note the state of the line that powers a meter; None if unknown."""
         if alive is False:
             self.line_dead_s = now_s
         else:
             self.line_died_s = now_s
 
     def contradicts_line(self, quantity: str) -> bool:
-        """Say whether this quantity was still measured long after the line is said to have died."""
+        """Say whether this quantity was still measured long after the contact showed a dead line."""
         return self.values[quantity].at_s - self.line_died_s >= CONTRADICTED_S
 
     def describe(self, name: str, now_s: float) -> dict[str, Any]:
@@ -160,7 +159,7 @@ class Sensors(dict[str, Sensed]):
     def __init__(
         self, fitted: Iterable[SensorSettings], stale_after_s: float, now_s: float
     ) -> None:
-        """Begin with sensors that have said nothing yet."""
+        """Begin with sensors without readings."""
         super().__init__({s.name: Sensed(s.driver, stale_after_s, now_s) for s in fitted})
         self._contacts = {name: self[f"{name}_line"] for name in self if f"{name}_line" in self}
         self._stale_after_s = stale_after_s
@@ -169,7 +168,7 @@ class Sensors(dict[str, Sensed]):
         self.qualities = tuple(sensor.quality for sensor in self.values())
 
     def judge(self) -> list[Happening]:
-        """Judge every sensor as of `at_s`; return which have failed and which have recovered."""
+        """Set each sensor's quality as of `at_s`; return which have failed and which have recovered."""
         for name in self._contacts:
             self[name].note_line(self.line(name), self.at_s)
         happened: list[Happening] = []
@@ -181,7 +180,7 @@ class Sensors(dict[str, Sensed]):
         return happened
 
     def _note_change(self, name: str, sensor: Sensed) -> Iterator[Happening]:
-        """Yield that a sensor has failed or recovered, if it has by its new quality."""
+        """Yield that a sensor has failed or recovered, if its new quality says so."""
         failed = sensor.quality in (Quality.FAULT, Quality.STALE)
         if failed and not sensor.failed:
             trouble = sensor.trouble or Trouble(UNHEARD, seconds=self._stale_after_s)
@@ -216,7 +215,7 @@ class Sensors(dict[str, Sensed]):
         return {q: None if value is None else round(float(value), 3) for q, value in values}
 
     def line(self, name: str) -> bool | None:
-        """Return whether the line of a meter is alive, by the contact beside it; None if unknown."""
+        """Return whether a meter's line is live, by the contact beside it; None if unknown."""
         contact = self._contacts.get(name)
         reading = None if contact is None else contact.values.get("present")
         if reading is None or self.at_s - reading.at_s > self._stale_after_s:
@@ -225,12 +224,12 @@ class Sensors(dict[str, Sensed]):
 
 
 def _sentence(trouble: Trouble) -> str:
-    """Return a trouble in English, not long, and fit for UTF-8."""
+    """Return a trouble in English, shortened, in valid UTF-8."""
     return _fit(str(trouble), LONGEST_SENTENCE)
 
 
 def _as_json(trouble: Trouble) -> TroubleJson:
-    """Return a trouble's code and its values, none of them long, and fit for UTF-8."""
+    """Return a trouble's code and its values, shortened, in valid UTF-8."""
     values = {
         name: _fit(value, LONGEST_VALUE) if isinstance(value, str) else value
         for name, value in trouble.values.items()

@@ -1,1 +1,1 @@
-"""What survives a power cut: records, totals, the visitor log."""
+"""Data that survives a power cut: records, totals, the visitor log."""

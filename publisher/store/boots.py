@@ -1,6 +1,6 @@
-"""Boots: their numbers, the time of day at which each began, and what is told of a power cut.
+"""Boots: their numbers, the time of day at which each began, and the report of a power cut.
 
-No number is used twice, whatever is lost: `(boot, seq)` tells records apart.
+No number is used twice, whatever is lost: `(boot, seq)` identifies a record.
 """
 
 import random
@@ -13,14 +13,14 @@ from publisher.clock import EPOCH, Now, instant, timestamp
 from publisher.store.ledger import Ledger
 from publisher.store.rows import BOOT_LIMIT, Row, pairs, upsert
 
-#: Among so many numbers chance chooses where the time of day cannot.
+#: Size of the range from which a boot number is drawn where the time of day cannot decide.
 RANDOM_BOOTS = 10_000
-#: By how much a boot's number is above the last one at most. A card that has forgotten its last boots
-#: (worn out, or put back from an image) would count the same numbers again if it were always by one.
+#: Largest step from one boot number to the next; the step is random. With steps of one, a card that has lost
+#: its last boots (worn out, or restored from an image) would use the same numbers again.
 MAX_BOOT_STEP = 1000
-#: Boots whose beginning is remembered for longer than they have records waiting.
+#: Number of boots whose start is remembered after their records are confirmed.
 MAX_BOOTS = 1000
-#: What the time of day of a boot's beginning may be off before it is written again.
+#: A boot's start is written again if it has changed by more than this many seconds.
 BEGAN_TOLERANCE_S = 1.0
 
 
@@ -33,11 +33,11 @@ def next_boot(known: int) -> int:
 
 
 def fresh_boot(known: int, now: Now) -> int:
-    """Return a boot number that nobody has seen: larger than `known` and than any of the past.
+    """Return an unused boot number: larger than `known` and than any earlier one.
 
-    It is taken from the time of day, in seconds, so that a unit whose card was replaced does not
-    use its old numbers again. A clock that is not synchronised may repeat a past second, and boots
-    counted on from `known` may come to a second that is near: chance keeps such numbers apart.
+    It is taken from the time of day in seconds, so that a unit whose card was replaced does not use its
+    old numbers again. An unsynchronised clock may repeat a past second, and numbers counted from `known`
+    may reach a near one: the random part makes a collision unlikely.
     """
     since = 0 if now.wall is None else int((now.wall - EPOCH).total_seconds())
     if now.synced and known < since < BOOT_LIMIT:
@@ -46,18 +46,18 @@ def fresh_boot(known: int, now: Now) -> int:
     return max(known, since) + random.randrange(1, RANDOM_BOOTS)
 
 
-# When they began
+# Starts
 
 
 class Noted(NamedTuple):
-    """What a database says of when this boot began, and under which of its numbers."""
+    """The start of this boot as written in a database, and the numbers that it is written under."""
 
     began: datetime
     boots: Set[int]
 
 
 def began(db: sqlite3.Connection, boot: int) -> datetime | None:
-    """Return the time of day at uptime 0 of a boot; None where its clock was never set.
+    """Return the time of day at uptime 0 of a boot; None if its clock was never set.
 
     Raises one of FAULTS.
     """
@@ -77,9 +77,9 @@ def began_after(db: sqlite3.Connection, boot: int) -> datetime | None:
 def note_began(
     db: sqlite3.Connection, boots: Set[int], now: Now, noted: Noted | None
 ) -> Noted | None:
-    """Write when this boot began, under all numbers that it has had, if that is news.
+    """Write the start of this boot under all its numbers, if it has changed.
 
-    `noted` is what the database says by now; returns what it says then.
+    `noted` is the present content of the database; returns the new content.
     """
     if not now.synced or now.wall is None:
         return noted
@@ -98,13 +98,13 @@ def note_began(
     return Noted(at, frozenset(boots))
 
 
-# What is told of them
+# Reports
 
 
 def power_cut(before: Ledger, began: datetime | None, now: Now) -> dict[str, Any]:
-    """Return the detail of `power_cut`: the last sign of life, and how long ago that was.
+    """Return the detail of `power_cut`: the last sign of life, and how long ago it was.
 
-    `began` is the time of day at uptime 0 of the boot that was cut, if its clock was ever set.
+    `began` is the time of day at uptime 0 of the boot that ended, if its clock was ever set.
     """
     last = None if began is None else began + timedelta(seconds=before.uptime_s)
     off_s = None
@@ -119,7 +119,7 @@ def power_cut(before: Ledger, began: datetime | None, now: Now) -> dict[str, Any
 
 
 def age_s(row: Row, began: datetime | None, now: Now) -> int:
-    """Return the age of a record of an earlier boot; at least this boot's where it is not known."""
+    """Return the age of a record of an earlier boot; if unknown, the age of this boot."""
     if began is not None and now.wall is not None:
         at = began + timedelta(seconds=row.uptime_s)
         return max(0, round((now.wall - at).total_seconds()))

@@ -1,4 +1,4 @@
-"""What the store itself must remember, and a second place for it beside the database."""
+"""The ledger: the store's own state with the totals, and its second place beside the database."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ log = logging.getLogger("tentwatch.ledger")
 FILE = "ledger"
 #: In older versions a file of this name held the highest boot.
 BOOT_FILE = "boot"
-#: No number is larger.
+#: Largest number in a ledger.
 MAX_NUMBER = 1 << 53
 SLOT_BYTES = 8192
 _HEAD_BYTES = 18
@@ -31,7 +31,7 @@ _HEAD_BYTES = 18
 
 @dataclass(slots=True)
 class Ledger:
-    """It is written with every record."""
+    """The store's own state and the totals; written with every record."""
 
     count: int = 0  # how often it was written
     boot: int = 0
@@ -39,32 +39,32 @@ class Ledger:
     seq: int = 0
     conn: int = 0  # numbers of connections up to here may have been given
     dropped: int = 0
-    rows: int | None = None  # that wait for the broker; None where nobody has counted them
-    size: int = 0  # of these rows' bodies, in bytes
+    rows: int | None = None  # rows that wait for the broker; None if not counted
+    size: int = 0  # size of these rows' bodies, in bytes
     clean: bool = True
     cut: dict[str, Any] | None = None  # detail of a `power_cut` that no record reports yet
-    #: Files that were set aside (None: it was gone), of which no record tells yet.
+    #: Files that were set aside (None: it was gone) and that no record has reported yet.
     set_aside: list[str | None] = field(default_factory=list)
     uptime_s: float = 0.0
     wall: str | None = None
     totals: dict[str, Any] | None = None
-    schema: int = 0  # of the file that it goes with; 0 where it does not say so
+    schema: int = 0  # version of its file; 0 if it does not say so
 
     def is_newer_than(self, other: "Ledger") -> bool:
         """Say whether it was written later: in a later boot, or more often.
 
-        One that was never written, with a boot that older versions noted, is no ledger.
+        A ledger that was never written, with only a boot from an older version's file, does not count.
         """
         return self.count > 0 and (self.boot, self.count) > (other.boot, other.count)
 
     def text(self, **changed: Any) -> str:
-        """Return it as JSON (ASCII), with some values changed; what we write is of our version."""
+        """Return it as JSON (ASCII), with some values changed, and with the present version."""
         saved = {name: getattr(self, name) for name in self.__slots__}
         return json.dumps(saved | {"schema": schema.newest()} | changed)
 
     @classmethod
     def parse(cls, text: object, crc: object) -> "Ledger":
-        """Return a ledger as it was written. Raises Damaged where that cannot be told."""
+        """Return a ledger from its text. Raises Damaged if it is not what was written."""
         ledger = cls()
         if not isinstance(text, str) or crc != checksum(text):
             raise Damaged("the ledger is damaged: its checksum is wrong")
@@ -87,26 +87,26 @@ def read_ledger(db: sqlite3.Connection) -> Ledger | None:
 
 
 def write_ledger(db: sqlite3.Connection, text: str) -> None:
-    """Put a ledger into a database, in the place of the one before."""
+    """Replace the ledger in a database."""
     db.execute("INSERT OR REPLACE INTO ledger VALUES (1, ?, ?)", (text, checksum(text)))
 
 
 class SecondPlace:
-    """A copy of the ledger in a file of its own, for when the database is lost or out of reach.
+    """A copy of the ledger in a file of its own, for when the database is lost or cannot be read.
 
-    Two slots are written in turn, in place: a full disk allows it, and whatever is cut short, the
-    other slot is whole. Only what must not be lost waits for the disk; the rest is the kernel's to
-    write when it likes (after half a minute, on Linux).
+    Two slots are written in turn, in place. This works on a full disk, and if a write is cut short, the
+    other slot is complete. Important writes are flushed; the kernel writes the others later (after half
+    a minute on Linux).
     """
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / FILE
-        self._file: FileIO | None = None  # closed with its owner, whatever becomes of that
+        self._file: FileIO | None = None  # closed when its owner is collected
         self._turn = 0
-        self.failure: StoreTrouble | None = None  # why it could not be written the last time
+        self.failure: StoreTrouble | None = None  # why the last write failed
 
     def read(self) -> Ledger | None:
-        """Return the newest ledger that is whole; of older versions' file, one with the boot only."""
+        """Return the newest undamaged ledger; from an older version's file, one with only the boot."""
         newest = None
         content = b""
         with contextlib.suppress(OSError):
@@ -126,8 +126,8 @@ class SecondPlace:
         return newest
 
     def write(self, text: str, *, sync: bool) -> None:
-        """Write a ledger over the older slot; with `sync` into both, one after the other, and
-        wait until it is on the disk.
+        """Write a ledger over the older slot; with `sync` into both, one after the other, each flushed
+        to the disk.
         """
         content = f"{checksum(text):08x} {len(text):08d}\n{text}".encode("ascii")
         if len(content) > SLOT_BYTES:
@@ -145,7 +145,7 @@ class SecondPlace:
                 if sync:
                     os.fsync(file)
             if sync:
-                with contextlib.suppress(OSError):  # then it is there; what it says counts no more
+                with contextlib.suppress(OSError):  # then it stays; the newer file counts
                     self._path.with_name(BOOT_FILE).unlink(missing_ok=True)
         except OSError as error:
             self._fail(error.strerror or str(error))
@@ -155,7 +155,7 @@ class SecondPlace:
 
     def _fail(self, why: str) -> None:
         trouble = StoreTrouble(SECOND_PLACE, reason=why, directory=str(self._path.parent))
-        if self.failure is None:  # once, and again after it has worked
+        if self.failure is None:  # logged once, and again after a success
             log.warning("%s", trouble)
         self.failure = trouble
 
@@ -164,21 +164,21 @@ class SecondPlace:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         try:
             number = os.open(self._path, flags, 0o640)
-        except (PermissionError, FileNotFoundError):  # another user's, or a link that leads nowhere
+        except (PermissionError, FileNotFoundError):  # another user's file, or a dangling link
             move_away(self._path)
             number = os.open(self._path, flags, 0o640)
         file = FileIO(number, "r+")
         missing = 2 * SLOT_BYTES - os.fstat(number).st_size
         if missing < 0:
             os.ftruncate(number, 2 * SLOT_BYTES)
-        if missing > 0:  # have the room now, for when the disk is full
+        if missing > 0:  # reserve the space now, for a full disk later
             os.pwrite(number, bytes(missing), 2 * SLOT_BYTES - missing)
             os.fsync(number)
             sync_directory(self._path.parent)
         return file
 
     def close(self) -> None:
-        """Let go of the file; `write` opens it again."""
+        """Close the file; `write` opens it again."""
         file, self._file = self._file, None
         if file is not None:
             file.close()
@@ -207,7 +207,7 @@ def _checked(name: str, value: Any, default: Any) -> Any:
 
 
 def _is_cut(detail: dict[str, Any]) -> bool:
-    """Say whether this is the detail of a `power_cut`, as the store makes it."""
+    """Say whether this is a detail of `power_cut` as the store makes it."""
     if detail.keys() != {"boot", "uptime_s", "last", "off_s"}:
         return False
     last, off_s = detail["last"], detail["off_s"]

@@ -1,6 +1,6 @@
-"""The tables of the store's file, and the steps that make a file of an older version a present one.
+"""The tables of the store's file, and the steps that migrate a file of an older version.
 
-To change the tables, add a step. New files take all steps, older ones those that they lack.
+To change the tables, add a step. A new file takes all steps, an older one those that it lacks.
 """
 
 import re
@@ -67,7 +67,7 @@ def _add_checksums_days_boots_answers(db: sqlite3.Connection) -> None:
         notify("WATCHDOG=1")
 
 
-#: Makes of a file of the version that is its index one of the next version; version 0 is an empty file.
+#: Each step migrates a file from the version of its index to the next; version 0 is an empty file.
 STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _begin,
     _add_checksums_days_boots_answers,
@@ -82,19 +82,19 @@ def newest() -> int:
 def check(db: sqlite3.Connection) -> int:
     """Return a file's version.
 
-    Raises Damaged where it is of a later version, or holds what no version has made, and another of
-    FAULTS where it cannot be read.
+    Raises Damaged if it is of a later version, or holds objects that no version has made, and another of
+    FAULTS if it cannot be read.
     """
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
     if version > newest():
         raise Damaged(f"it is of version {version}; this program knows {newest()}")
-    if odd := not_tables(db):  # as a view, a table could have rows without end
+    if odd := not_tables(db):  # a view in place of a table could have endless rows
         raise Damaged(f"it holds what is no table: {', '.join(odd)}")
     return version
 
 
 def migrate(db: sqlite3.Connection, version: int) -> None:
-    """Make a file of an older version, or an empty one, a present one. Raises one of FAULTS."""
+    """Migrate a file of an older version, or an empty one. Raises one of FAULTS."""
     if version < newest():
         with transaction(db):
             for step in STEPS[version:]:
@@ -103,7 +103,7 @@ def migrate(db: sqlite3.Connection, version: int) -> None:
 
 
 def not_tables(db: sqlite3.Connection) -> list[str]:
-    """Return the names of what is neither a table nor an index; SQLite goes by what made it."""
+    """Return the names of objects that are neither tables nor indexes, by their SQL."""
     made = readable(db, "SELECT name, sql FROM sqlite_master")
     return [
         ascii(name)
