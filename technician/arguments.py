@@ -1,4 +1,4 @@
-"""What several commands take on the command line."""
+"""Options that several commands share."""
 
 import argparse
 import os
@@ -10,7 +10,7 @@ from technician.words import _
 
 
 def add_state_dir(parser: argparse.ArgumentParser) -> None:
-    """Have a command take `--state-dir`."""
+    """Add `--state-dir` to a command."""
     default = os.environ.get("STATE_DIRECTORY") or DEFAULT_STATE_DIR
     parser.add_argument(
         "--state-dir", type=Path, default=Path(default), metavar="DIR",
@@ -19,7 +19,7 @@ def add_state_dir(parser: argparse.ArgumentParser) -> None:
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
-    """Have a command take `--config`."""
+    """Add `--config` to a command."""
     parser.add_argument(
         "--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE",
         help=_("the configuration (default: %(default)s)"),
@@ -27,12 +27,12 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def add_json(parser: argparse._ActionsContainer) -> None:
-    """Have a command take `--json`."""
+    """Add `--json` to a command."""
     parser.add_argument("--json", action="store_true", help=_("print one JSON document"))
 
 
 def number(low: float, high: float) -> Callable[[str], float]:
-    """Return what turns an argument into a number from `low` to `high`."""
+    """Return a function that turns an argument into a number from `low` to `high`."""
 
     def of(text: str) -> float:
         try:
@@ -49,6 +49,6 @@ def number(low: float, high: float) -> Callable[[str], float]:
     return of
 
 
-#: A time in seconds, and a current or a charge in amperes or ampere-hours.
+#: Types of arguments: a time in seconds; a current in amperes or a charge in ampere-hours.
 seconds = number(0.001, 1e9)
 amperes = number(-10_000, 10_000)

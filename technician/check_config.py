@@ -1,4 +1,4 @@
-"""`tentwatch check-config`: whether a configuration is in order, and the generator's rules in it."""
+"""`tentwatch check-config`: the faults of a configuration, or the generator's rules in it."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""The command line: `tentwatch <command>`. Exit codes: 0 done, 1 it failed, 2 usage or configuration.
+"""The command line: `tentwatch <command>`. Exit codes: 0 done, 1 failed, 2 usage or configuration.
 
 A command's module has `arguments(parser)` and `run(options) -> exit code`, and is loaded when it is named.
 """
@@ -18,7 +18,7 @@ from technician.words import _, marked
 
 
 class Command(NamedTuple):
-    """Where a command is, and what it does in one sentence."""
+    """A command's module, and what it does in one sentence."""
 
     module: str
     text: str
@@ -71,9 +71,9 @@ COMMANDS = {
 def main(argv: list[str] | None = None) -> int:
     """Run a command and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a letter gets another
+        if isinstance(stream, io.TextIOWrapper):  # for terminals that lack a character
             stream.reconfigure(errors="replace")
-    if sys.stdout is None:  # started with its output closed
+    if sys.stdout is None:  # it was started with its output closed
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
     options = parsed(sys.argv[1:] if argv is None else argv)
     if options is None:
@@ -83,12 +83,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def exit_code(command: Callable[[], int]) -> int:
-    """Carry out a command; complain about what it raises, and return its exit code."""
+    """Carry out a command and return its exit code; print what is wrong where it raises."""
     try:
         return command()
     except KeyboardInterrupt:
         return FAILED
-    except BrokenPipeError:  # the reader of our output has gone
+    except BrokenPipeError:  # nobody reads the output any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except ConfigError as error:
@@ -104,9 +104,9 @@ def exit_code(command: Callable[[], int]) -> int:
 
 
 def parsed(argv: list[str]) -> argparse.Namespace | None:
-    """Return the options of the command that is named; None, after the help, where none is.
+    """Return the options of the command that is named; without one print the help and return None.
 
-    Exits where they are wrong, and after `--help`.
+    Raises SystemExit if they are wrong, and after `--help`.
     """
     parser = argparse.ArgumentParser(
         prog="tentwatch",

@@ -1,4 +1,4 @@
-"""`tentwatch decode`: reads a capture, a JSON object a good frame."""
+"""`tentwatch decode`: reads a capture and prints one JSON object for each good frame."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from sensors.registry import DRIVERS, decode
 from technician.terminal import DONE, FAILED, complain, say
 from technician.words import _
 
-#: Bytes of a capture that are decoded at once: days of any device.
+#: Most bytes of a capture: days of any device.
 LARGEST_CAPTURE = 64 << 20
 
 
@@ -22,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the frames, and on standard error how many were good and bad. Raises OSError."""
+    """Print the frames, and their numbers to standard error. Raises OSError."""
     with options.file.open("rb") as file:
         capture = file.read(LARGEST_CAPTURE + 1)
     if len(capture) > LARGEST_CAPTURE:

@@ -1,4 +1,4 @@
-"""This process's log, on standard error: for the journal, or for whoever runs a command."""
+"""This process's log on standard error: for the journal, or for a person at a terminal."""
 
 import logging
 import os
@@ -8,7 +8,7 @@ from technician.words.printable import printable
 
 
 def to_stderr(level: int) -> None:
-    """Write what is logged from a level on; the journal adds its own time."""
+    """Log to standard error from a level on; the journal adds its own time."""
     form = "%(message)s" if os.environ.get("JOURNAL_STREAM") else "%(asctime)s %(message)s"
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_OneLine(form))
@@ -16,7 +16,7 @@ def to_stderr(level: int) -> None:
 
 
 class _OneLine(logging.Formatter):
-    """A message is one line and cannot command the terminal, whatever a device has said."""
+    """Each message is one line without control characters, whatever a device has sent."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         return printable(super().formatMessage(record))

@@ -1,4 +1,4 @@
-"""`tentwatch record`: captures what a device says, as it says it."""
+"""`tentwatch record`: captures what a device sends, byte for byte."""
 
 import argparse
 import contextlib
@@ -36,7 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Capture until the time is over, or Ctrl-C. Raises ConfigError."""
+    """Capture until the time is over or Ctrl-C. Raises ConfigError."""
     try:
         settings = _device(options)
     except ValueError as error:
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
         return FAILED
     why = ""
     try:
-        with file, contextlib.suppress(KeyboardInterrupt):  # what was captured is there
+        with file, contextlib.suppress(KeyboardInterrupt):  # the capture so far stays
             record(driver, clock, options.seconds, lambda data: (file.write(data), file.flush()))
     except SensorError as error:
         held = _("a running tentwatch service has its devices to itself: stop it first")
@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _device(options: argparse.Namespace) -> Any:
-    """Return the driver's settings. Raises ConfigError, and ValueError with what to do."""
+    """Return the driver's settings. Raises ConfigError, and ValueError that says what to do."""
     if options.port is not None:
         kind = config_class(options.driver)
         if options.sensor is not None:

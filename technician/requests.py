@@ -9,7 +9,7 @@ from technician.words import _
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command that the parser is for takes."""
+    """Declare what the command takes that the parser belongs to."""
     add_state_dir(parser)
     match parser.get_default("command"):
         case "headcount":
@@ -21,7 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Have the unit do it, and say what came of it. Raises ControlError."""
+    """Have the unit do it and print the result. Raises ControlError."""
     say(_done(options))
     return DONE
 

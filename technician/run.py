@@ -29,7 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the agent until SIGINT or SIGTERM. Raises ConfigError and Trouble where it cannot start."""
+    """Run the agent until SIGINT or SIGTERM. Raises ConfigError and Trouble if it cannot start."""
     try:
         loaded = load(options.config)
     except ConfigError as error:
@@ -40,11 +40,11 @@ def run(options: argparse.Namespace) -> int:
         raise
     to_stderr(logging.INFO)
     log = logging.getLogger("tentwatch")
-    for key, trouble in exposed(loaded.broker):  # no reason not to report
+    for key, trouble in exposed(loaded.broker):  # that must not keep the unit from reporting
         log.warning("%s: %s", key, trouble)
     if goes_in_the_clear(loaded.broker):
         log.warning("broker.tls: whoever listens in can read the password: set tls = true")
-    os.umask(os.umask(0) | 0o027)  # what the tent counts is for its user and group at most
+    os.umask(os.umask(0) | 0o027)  # what it stores is for its user and group only
     from publisher.agent import Agent
     from publisher.clock import Clock
     from sensors.hardware import Hardware
@@ -57,14 +57,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def wait_for_change(file: Path, clock: Monotonic, sleep: Callable[[float], None]) -> None:
-    """Wait until a file is another one, or has come, for FAULTY_S at most."""
+    """Wait until a file is changed or created, for FAULTY_S at most."""
     before, limit_s = _identity(file), clock.now_s() + FAULTY_S
     while _identity(file) == before and clock.now_s() < limit_s:
         sleep(LOOK_S)
 
 
 def _identity(file: Path) -> tuple[int, int] | None:
-    """Return what changes when a file is written; None where there is none."""
+    """Return a value that changes when the file is written; None if there is no file."""
     try:
         found = file.stat()
     except OSError:

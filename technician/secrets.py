@@ -15,19 +15,19 @@ from publisher.config.sections import BrokerSettings
 from publisher.files import sync_directory, written
 from sensors.trouble import Trouble, declare, marked
 
-#: Whose a secret is, where there is such a user: the service's.
+#: The service's user, who owns the secrets.
 OWNER = "tentwatch"
-#: systemd keeps a service's credentials there and guards them itself, by means that modes do not show.
+#: Where systemd keeps credentials; it guards them by means that modes do not show.
 CREDENTIALS = Path("/run/credentials")
-#: Where secrets usually lie, whatever a configuration says.
+#: Usual places of secrets, whatever the configuration says.
 USUAL_PLACES = (
     "/etc/tentwatch/password",
     "/etc/credstore/tentwatch.password",
     "/etc/credstore/tentwatch.key",
 )
-#: Bytes of a file that are looked at for secrets.
+#: Most bytes that are read of a file of secrets.
 LARGEST_SECRET = 64 << 10
-#: What stands in a secret's place.
+#: Text in place of a secret.
 HIDDEN = "***"
 _FILES = re.compile(r"""(?:password|key)_file\s*=\s*["']([^"']+)["']""")
 _KEY_BEGINS, _KEY_ENDS = re.compile("-----BEGIN [A-Z ]*KEY"), re.compile("-----END [A-Z ]*KEY")
@@ -52,15 +52,15 @@ EXPOSED = declare(
 
 
 def goes_in_the_clear(broker: BrokerSettings) -> bool:
-    """Say whether the password can be read by whoever listens in on the network."""
+    """Say whether anybody who listens in on the network can read the password."""
     is_near = broker.host in ("localhost", "::1") or broker.host.startswith("127.")
     return broker.password_file is not None and not broker.tls and not is_near
 
 
 def exposed(broker: BrokerSettings) -> list[Fault]:
-    """Return each key whose secret more can read than its owner.
+    """Return each key whose secret can be read by others than its owner.
 
-    Files that are missing, or that the caller may not look at, are passed over.
+    Files that are missing or hidden from the caller are passed over.
     """
     found: list[Fault] = []
     for key, _, rule in keys_of(BrokerSettings):
@@ -90,7 +90,7 @@ def keep(path: Path, secret: str) -> None:
 
 
 def is_credential(path: Path) -> bool:
-    """Say whether a file lies where it says: `..` and links may lead out of the credentials."""
+    """Say whether a file is one of systemd's credentials: `..` and links may lead out of them."""
     try:
         return path.resolve().is_relative_to(CREDENTIALS.resolve())
     except (OSError, RuntimeError, ValueError):
@@ -98,14 +98,14 @@ def is_credential(path: Path) -> bool:
 
 
 class Redactor:
-    """Takes secrets out of text: the known ones wherever they stand, and what looks like one."""
+    """Removes secrets from text: known ones anywhere, and whatever looks like one."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         forms: set[str] = set()
         for secret in secrets:
             for text in (secret, *secret.splitlines()):
                 text = text.strip()
-                # As JSON writes them, too.
+                # Also as JSON writes them.
                 forms |= {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
         known = [f for f in sorted(forms, key=len, reverse=True) if f and not f.startswith("-----")]
         # A short one may be part of any word.
@@ -133,9 +133,10 @@ class Redactor:
 
 
 def known_secrets(configuration: str) -> list[str]:
-    """Return what lies in the files that a configuration names for secrets, and in the usual places.
+    """Return the contents of the files that a configuration names for secrets, and of the usual ones.
 
-    It need not be a good one, nor TOML. Files that the caller may not read are passed over.
+    The text need not be a valid configuration, nor TOML. Files that the caller may not read are passed
+    over.
     """
     found = []
     for name in {*_FILES.findall(configuration), *USUAL_PLACES}:

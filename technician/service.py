@@ -1,4 +1,4 @@
-"""The service on this unit, by systemctl: how it does, and how it is stopped and started."""
+"""The service on this unit, by systemctl: its state, stopping and starting it."""
 
 import shutil
 import subprocess
@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 NAME = "tentwatch"
-#: A stop takes 10 s at most (`systemd/tentwatch.service`).
+#: Longest wait for systemctl; a stop takes 10 s at most (`systemd/tentwatch.service`).
 TIMEOUT_S = 60.0
-#: systemctl and timedatectl answer a question at once; where they do not, nothing is known.
+#: Longest wait for an answer of systemctl or timedatectl, which usually comes at once.
 ASK_LIMIT_S = 2.0
 
 
 class ServiceState(NamedTuple):
-    """What systemd says of the service, in its own words; empty where it says nothing."""
+    """The service's state in systemd's own words; empty where it gives none."""
 
     load: str
     enabled: str
@@ -28,7 +28,7 @@ class Service:
         self._is_there = (root / "run/systemd/system").is_dir()
 
     def is_active(self) -> bool:
-        """Say whether it runs, or is about to."""
+        """Say whether it runs or is starting."""
         return self._is_there and not _systemctl("is-active", "--quiet")
 
     def is_installed(self) -> bool:
@@ -36,15 +36,15 @@ class Service:
         return self._is_there and not _systemctl("cat")
 
     def stop(self) -> str:
-        """Stop it; return why it cannot be stopped, empty where it is."""
+        """Stop it; return why that fails, empty on success."""
         return _systemctl("stop")
 
     def restart(self) -> str:
-        """Start it, anew where it runs; return why that cannot be, empty where it is."""
+        """Start or restart it; return why that fails, empty on success."""
         return _systemctl("restart")
 
     def state(self) -> ServiceState | None:
-        """Return how it does; None where systemd does not run this machine, or does not answer."""
+        """Return its state; None if systemd does not run this machine or does not answer."""
         names = "LoadState,UnitFileState,ActiveState,NRestarts"
         shown = properties("systemctl", "show", NAME, "-p", names) if self._is_there else None
         if shown is None:
@@ -54,7 +54,7 @@ class Service:
 
 
 def properties(*command: str) -> dict[str, str] | None:
-    """Return what systemctl or timedatectl prints as KEY=VALUE lines; None where it cannot be run."""
+    """Return what systemctl or timedatectl prints as KEY=VALUE lines; None if it fails."""
     done = _run(*command, limit_s=ASK_LIMIT_S)
     if isinstance(done, str) or done.returncode:
         return None
@@ -63,7 +63,7 @@ def properties(*command: str) -> dict[str, str] | None:
 
 
 def _systemctl(*what: str) -> str:
-    """Have systemctl do something with the service; return why it cannot, empty where it has."""
+    """Run systemctl for the service; return why that fails, empty on success."""
     done = _run("systemctl", *what, NAME, limit_s=TIMEOUT_S)
     if isinstance(done, str):
         return done
@@ -74,7 +74,7 @@ def _systemctl(*what: str) -> str:
 
 
 def _run(*command: str, limit_s: float) -> "subprocess.CompletedProcess[str] | str":
-    """Run a command; return what came of it, or why it could not be run."""
+    """Run a command; return the finished process, or why it could not be run."""
     program = shutil.which(command[0])
     if program is None:
         return f"{command[0]} is not installed"

@@ -1,4 +1,4 @@
-"""What all commands do alike in a terminal: speak and complain. And exit codes."""
+"""Output of all commands: messages, complaints, exit codes."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 DEFAULT_CONFIG = Path("/etc/tentwatch/tentwatch.toml")
 DEFAULT_STATE_DIR = Path("/var/lib/tentwatch")
-#: Exit codes: done, it failed, usage or configuration.
+#: Exit codes: done, failed, usage or configuration.
 DONE, FAILED, USAGE = 0, 1, 2
 
 
@@ -24,7 +24,7 @@ def say(text: str) -> None:
 
 
 def complain(what: str | Exception) -> None:
-    """Print to standard error what went wrong, line by line, and nothing that commands a terminal."""
+    """Print to standard error what went wrong, without control characters."""
     from technician.words import told
 
     text = told(what) if isinstance(what, Trouble) else str(what)
@@ -33,14 +33,14 @@ def complain(what: str | Exception) -> None:
 
 
 def complain_of(error: "ConfigError") -> None:
-    """Print what is wrong with a configuration, a line a fault."""
+    """Print what is wrong with a configuration, one line per fault."""
     from technician.words import told
 
     complain("\n".join(f"{error.where}: {key}: {told(fault)}" for key, fault in error.faults))
 
 
 def prose(text: str) -> None:
-    """Print a text, in a terminal folded between words."""
+    """Print a text, folded between words if the output is a terminal."""
     if sys.stdout.isatty():
         width = os.get_terminal_size(sys.stdout.fileno()).columns
         text = textwrap.fill(text, max(20, width), break_long_words=False, break_on_hyphens=False)

@@ -1,7 +1,7 @@
-"""What can be wrong with a configuration: each fault is a key with a trouble of one of these kinds.
+"""Faults of a configuration: each is a key with a trouble of one of these kinds.
 
-A sentence goes on after the key (`tent.id: is missing: …`). Nothing of a configuration's text is repeated
-where a secret may stand: a wrong value may be the secret itself, and so may a line that is not TOML.
+A sentence continues the key (`tent.id: is missing: …`). It never repeats text that may be a secret: a
+wrong value may be the secret itself, and so may a line that is not TOML.
 """
 
 import re
@@ -10,14 +10,14 @@ from typing import Any
 from sensors.settings import Rule
 from sensors.trouble import Trouble, declare, marked
 
-#: A key with what is wrong with it; `file` and `syntax` stand for the whole.
+#: A key and its trouble; the keys `file` and `syntax` stand for the whole file.
 Fault = tuple[str, Trouble]
 
-#: Characters of a wrong value that a message repeats.
+#: Most characters of a wrong value in a message.
 LONGEST_SHOWN = 60
 _HIDDEN = marked("something that is not repeated here")
 _ENDLESS = marked("something too long to be repeated")
-#: Types as a message calls them.
+#: Names of types in messages.
 _WANTED = {
     str: marked("text in quotes"),
     int: marked("a whole number"),
@@ -171,7 +171,7 @@ TOO_HIGH_A_VOLTAGE = declare(
 
 
 class ConfigError(Exception):
-    """The configuration `where` cannot be used; `faults` lists each key with its trouble."""
+    """The configuration `where` cannot be used; `faults` lists all its faults."""
 
     def __init__(self, where: str, faults: list[Fault]) -> None:
         self.where = where
@@ -185,12 +185,12 @@ def fault_json(key: str, trouble: Trouble) -> dict[str, Any]:
 
 
 def not_utf8(error: UnicodeDecodeError) -> Trouble:
-    """Return in which line a file is not UTF-8."""
+    """Return the fault that a file is not UTF-8, with the line."""
     return Trouble(NOT_UTF8, line=error.object[: error.start].count(b"\n") + 1)
 
 
 def wrong_value(value: object, wanted: type, rule: Rule) -> Trouble | None:
-    """Return why a key of type `wanted` cannot have a value; None where it can."""
+    """Return why a key of type `wanted` cannot have a value; None if it can."""
     if type(value) is not wanted:
         kind, values = WRONG_TYPE, {"wanted": _WANTED[wanted]}
     elif not _is_in_range(value, rule):
@@ -211,14 +211,14 @@ def wrong_value(value: object, wanted: type, rule: Rule) -> Trouble | None:
 
 
 def _is_in_range(value: object, rule: Rule) -> bool:
-    """Say whether a number lies between its limits; what is no number does."""
+    """Say whether a number is between its limits; other values are."""
     if not isinstance(value, int | float):
         return True
     return (rule.low is None or value >= rule.low) and (rule.high is None or value <= rule.high)
 
 
 def shown(value: object, rule: Rule | None = None) -> str:
-    """Return a value as a message shows it, however large it is; what may be a secret is not."""
+    """Return a value as messages show it: shortened, and hidden if it may be a secret."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):
@@ -229,7 +229,7 @@ def shown(value: object, rule: Rule | None = None) -> str:
 
 
 def described(rule: Rule) -> str:
-    """Return what a key means, and which values it takes."""
+    """Return a key's meaning and its possible values."""
     if rule.choices:
         return f"{rule.doc} (one of {', '.join(rule.choices)})"
     if rule.low is not None and rule.high is not None:

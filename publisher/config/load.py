@@ -1,4 +1,4 @@
-"""The configuration file: read, and checked whole, so that all its faults are named at once."""
+"""The configuration file: read, and checked completely, so that all faults are named at once."""
 
 import dataclasses
 import math
@@ -31,7 +31,7 @@ from sensors.trouble import Trouble
 
 #: A battery is charged at this share of its nominal voltage: 14 V at 12 V.
 CHARGED = 14 / 12
-#: Where `tomllib` says that a text is wrong.
+#: The place of a fault in `tomllib`'s message.
 _PLACE = re.compile(r"\(at line (\d+), column (\d+)\)$")
 
 
@@ -51,7 +51,7 @@ class SensorSettings:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole configuration, checked; `digest` changes when the file's text does."""
+    """A valid configuration; `digest` changes with the file's text."""
 
     tent: TentSettings
     broker: BrokerSettings
@@ -64,11 +64,11 @@ class Config:
     digest: str
 
     def sensor(self, name: str) -> SensorSettings | None:
-        """Return a sensor's settings, None where it is not fitted."""
+        """Return a sensor's settings, None if it is not fitted."""
         return next((sensor for sensor in self.sensors if sensor.name == name), None)
 
     def rules(self) -> list[tuple[str, str, str]]:
-        """Return (state or alert, when it comes, until when it stands) of the generator, if fitted."""
+        """Return (state or alert, when it begins, when it ends) of the generator, if fitted."""
         return self.generator.rules() if self.sensor("generator") else []
 
 
@@ -78,9 +78,9 @@ def load(path: Path) -> Config:
 
 
 def text_of(path: Path) -> str:
-    """Return a file's text. Raises ConfigError where it cannot be read."""
+    """Return a file's text. Raises ConfigError if it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8-sig")  # some editors put a mark before the text
+        return path.read_text(encoding="utf-8-sig")  # some editors write a mark before the text
     except FileNotFoundError:
         trouble = Trouble(faults.NO_FILE)
     except UnicodeDecodeError as error:
@@ -91,17 +91,17 @@ def text_of(path: Path) -> str:
 
 
 def document_of(text: str, where: str) -> dict[str, Any]:
-    """Return a text's tables and keys. Raises ConfigError where it is not TOML."""
+    """Return a text's tables and keys. Raises ConfigError if it is not TOML."""
     try:
         return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # numbers and nesting beyond all bounds included
+    except (ValueError, RecursionError) as error:  # including too long numbers and too deep nesting
         raise ConfigError(where, [("syntax", _not_toml(error, text))]) from None
 
 
 def _not_toml(error: Exception, text: str) -> Trouble:
-    """Return what `tomllib` has found wrong with a text.
+    """Return the fault that `tomllib` has found in a text.
 
-    It has no codes, and quotes the text: of its words only the line and the column are repeated.
+    `tomllib` has no codes, and its message quotes the text: only line and column are repeated.
     """
     if not isinstance(error, tomllib.TOMLDecodeError):
         return Trouble(faults.ENDLESS)
@@ -131,7 +131,7 @@ def parse(text: str, where: str = "configuration") -> Config:
 
 
 class _Reader:
-    """Turns tables into dataclasses and gathers what does not fit."""
+    """Turns tables into dataclasses and collects the faults."""
 
     def __init__(self) -> None:
         self.faults: list[Fault] = []
@@ -150,7 +150,7 @@ class _Reader:
         self.faults.append((key, trouble))
 
     def section(self, kind: type[Any], table: object, path: str) -> Any:
-        """Return a `kind` from `table`, or None where there were faults."""
+        """Return a `kind` made from `table`, or None if there were faults."""
         if not isinstance(table, Mapping):
             self._add(path, Trouble(faults.NOT_A_TABLE))
             return None
@@ -187,7 +187,7 @@ class _Reader:
         return value
 
     def _take_line(self, gpio: int, path: str) -> None:
-        """Note who uses a GPIO line. Two keys of one section are that section's own matter."""
+        """Note which key uses a GPIO line. Each section compares its own keys itself."""
         other = self._lines.setdefault(gpio, path)
         if other.rpartition(".")[0] != path.rpartition(".")[0]:
             self._add(path, Trouble(faults.GPIO_TAKEN, gpio=gpio, other=other))
@@ -199,7 +199,7 @@ class _Reader:
         battery: BatterySettings | None,
         sensors: tuple[SensorSettings, ...],
     ) -> None:
-        """Find what no single section shows."""
+        """Find faults between sections."""
         fitted = {sensor.name: sensor for sensor in sensors}
         self._compare_devices(sensors)
         for name in ("mains", "generator"):
@@ -235,14 +235,14 @@ class _Reader:
         for sensor in sensors:
             period_s = getattr(sensor.config, "period_s", 0.0)
             if report is not None and period_s >= report.stale_after_s:
-                self._less(sensor, "report.stale_after_s", report.stale_after_s)
+                self._must_be_less(sensor, "report.stale_after_s", report.stale_after_s)
             silence_s = math.inf if generator is None else generator.unknown_after_s
             is_meter = sensor.name == "generator" and sensor.traits.measures_ac
             if is_meter and period_s >= silence_s:
-                self._less(sensor, "generator.unknown_after_s", silence_s)
+                self._must_be_less(sensor, "generator.unknown_after_s", silence_s)
 
-    def _less(self, sensor: SensorSettings, other: str, limit: float) -> None:
-        """Note that a sensor's period is not less than what `other` says."""
+    def _must_be_less(self, sensor: SensorSettings, other: str, limit: float) -> None:
+        """Add the fault that a sensor's period is not less than the key `other`."""
         trouble = Trouble(faults.NOT_LESS, other=other, limit=limit)
         self._add(f"sensors.{sensor.name}.period_s", trouble)
 
@@ -291,7 +291,7 @@ class _Reader:
 
 
 def _plain_type(hint: Any) -> type:
-    """Return the type of a value that is there: `int` of `int | None`."""
+    """Return the type without None: `int` for `int | None`."""
     if get_origin(hint) in (Union, types.UnionType):
         hint = next(t for t in get_args(hint) if t is not type(None))
     assert isinstance(hint, type)
@@ -299,9 +299,9 @@ def _plain_type(hint: Any) -> type:
 
 
 def value_of(kind: type[Any], key: str, typed: str) -> Any:
-    """Return what a text that somebody typed is as a value of a key, or the text where it is none.
+    """Return a typed text as a value of a key's type, or the text itself if it is none.
 
-    Whether it is a value that the key may have is for `parse` to say.
+    `parse` checks whether the key may have this value.
     """
     wanted = _plain_type(get_type_hints(kind).get(key, str))
     text = typed.strip()
@@ -320,5 +320,5 @@ def value_of(kind: type[Any], key: str, typed: str) -> Any:
 
 
 def keys_of(kind: type[Any]) -> list[tuple[str, Field[Any], Rule]]:
-    """Return each key of a section with its declaration, for the documentation's tests."""
+    """Return each key of a section with its declaration and its rule."""
     return [(f.name, f, f.metadata["rule"]) for f in fields(kind)]

@@ -32,8 +32,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run it until its time is over, or Ctrl-C. Raises Trouble where the agent cannot start."""
-    # The screen shows what the log would say.
+    """Run it until its time is over or Ctrl-C. Raises Trouble if the agent cannot start."""
+    # The page shows everything that is logged.
     to_stderr(logging.CRITICAL if sys.stdout.isatty() else logging.WARNING)
     try:
         with contextlib.ExitStack() as stack:

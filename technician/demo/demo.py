@@ -1,4 +1,4 @@
-"""`tentwatch demo`: the agent as it is, on simulated devices, with a broker of its own if need be."""
+"""The demonstration: the real agent on simulated devices, which a small world moves."""
 
 import contextlib
 import json
@@ -52,7 +52,7 @@ rated_w = 600
 
 def configuration(hardware: SimulatedHardware, host: str, port: int, speed: float) -> Config:
     """Return the configuration that fits the simulated devices."""
-    # Devices cannot be asked more often than some 50 times a real second.
+    # Devices cannot be read more often than about 50 times a real second.
     step_s = max(1.0, speed / 50)
     return parse(
         _CONFIG.format(
@@ -73,7 +73,7 @@ def demonstration(
 ) -> Iterator[tuple[Agent, Callable[..., None]]]:
     """Set up the world and the agent; the world moves while the context is open.
 
-    Gives the agent, and what ends both: for a signal or any thread.
+    Yields the agent and a function that stops both, which a signal handler or any thread may call.
     """
     from sensors.simulated.world import World
 
@@ -111,7 +111,7 @@ def demonstration(
         stack.callback(world.stop)
 
         def stop(*_: object) -> None:
-            world.stop()  # first: what has happened by then is all that is to be reported
+            world.stop()  # first, so that the agent reports everything that has happened
             agent.stop()
 
         if options.seconds is not None:
@@ -123,7 +123,7 @@ def demonstration(
 
 
 def run(options: Options) -> None:
-    """Run the demonstration until its time is over or Ctrl-C: a page on a terminal, else lines."""
+    """Run the demonstration until its time is over or Ctrl-C: pages on a terminal, else lines."""
     from technician.screen.live import takes_pages
 
     if takes_pages():
@@ -135,11 +135,11 @@ def run(options: Options) -> None:
 def _show_pages(options: Options) -> None:
     """Show pages until a key or a signal ends it; the last one stays on the terminal."""
     from technician.demo.screen import Screen
-    from technician.screen.live import Live, looks, printed
+    from technician.screen.live import Live, printed, this_display
 
-    screen, shown = Screen(options), looks()
+    screen, display = Screen(options), this_display()
     page: Sequence[Sequence[Segment]] = ()
-    with Live(shown) as live, demonstration(options, screen.sent) as (agent, stop):
+    with Live(display) as live, demonstration(options, screen.sent) as (agent, stop):
         with ThreadPoolExecutor(1, "agent") as pool:
             running = pool.submit(agent.run)
             try:
@@ -153,7 +153,7 @@ def _show_pages(options: Options) -> None:
                 stop()
         running.result()
     for line in page:
-        say(printed(line, shown))
+        say(printed(line, display))
 
 
 def _print_messages(options: Options) -> None:

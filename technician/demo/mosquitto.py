@@ -1,4 +1,4 @@
-"""A mosquitto of the demonstration's own, on this machine only, for as long as it runs."""
+"""The demonstration's own mosquitto, on this machine only, for as long as the demonstration runs."""
 
 import shutil
 import socket
@@ -18,8 +18,8 @@ persistence false
 max_queued_messages 100000
 """
 
-#: Becomes the program that it is given, and ends it when the other end of standard input closes:
-#: that happens however the demonstration ends, and reaches a broker that has changed its user.
+#: A shell script that runs a program and ends it when the other end of standard input closes: that
+#: happens however the demonstration ends, and works for a broker that has changed its user.
 _TIED = 'exec 3<&0; (read -r _; kill $$) <&3 & exec "$@" </dev/null 3<&-'
 
 

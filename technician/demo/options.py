@@ -1,4 +1,4 @@
-"""What the command line asks of the demonstration."""
+"""The demonstration's options."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line asks for; `seconds` are real ones, `broker` is (host, port)."""
+    """What the command line gives; `seconds` are real ones, `broker` is (host, port)."""
 
     broker: tuple[str, int]
     state_dir: Path

@@ -1,4 +1,4 @@
-"""The demonstration's screen: the tent as the agent reports it, and what the broker has confirmed."""
+"""The demonstration's page: the tent as the agent reports it, and the messages that it has sent."""
 
 import os
 import sys
@@ -22,7 +22,7 @@ from technician.screen.screen import (
 from technician.words import _
 from technician.words.printable import all_printable
 
-#: Messages shown, where the rest of the screen leaves them the lines.
+#: Most messages on the page; there are fewer where the rest leaves less room.
 MOST_MESSAGES = 12
 
 
@@ -34,11 +34,11 @@ class Screen:
         self._messages: deque[tuple[str, str]] = deque(maxlen=MOST_MESSAGES)
 
     def sent(self, topic: str, payload: str) -> None:
-        """Take note of a message that the broker has confirmed."""
+        """Add a message that the broker has confirmed."""
         self._messages.append((topic, payload))
 
     def page(self, status: dict[str, Any], size: os.terminal_size) -> list[list[Segment]]:
-        """Return the lines for a status, with as many messages as there is room for below it."""
+        """Return the lines for a status, with as many messages below it as there is room for."""
         console = Console(width=size.columns, height=size.lines, color_system=None)
         status = all_printable(status)
         speed = ""
@@ -81,7 +81,7 @@ def _messages_panel(sent: list[tuple[str, str]], lines_shown: int) -> Panel:
 
 
 def _gist(payload: str) -> str:
-    """Return what matters in a message on one line."""
+    """Return the gist of a message on one line."""
     message = parsed(payload)
     at = str(message.get("ts") or "")[11:19]
     if "event" in message:

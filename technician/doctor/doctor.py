@@ -1,4 +1,4 @@
-"""`tentwatch doctor`: one line a check, in the order in which one would look, and what to do."""
+"""`tentwatch doctor`: one line per check, in the order of a search for a fault, with what to do."""
 
 import argparse
 import json
@@ -18,7 +18,7 @@ from technician.log_lines import to_stderr
 from technician.terminal import complain, say
 from technician.words import _, counted, marked
 
-#: Columns where the terminal's width is not known, and the fewest that lines are folded to.
+#: Columns if the terminal's width is not known, and the smallest width of lines.
 WIDTH = 100
 LEAST_WIDTH = 40
 
@@ -39,8 +39,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Examine this unit and print what was found."""
-    to_stderr(logging.CRITICAL + 1)  # its findings say it all
+    """Examine this unit and print the findings."""
+    to_stderr(logging.CRITICAL + 1)  # the findings say everything
     is_shown = sys.stdout.isatty() and not options.json
     if is_shown:
         print(_("Checking; this takes up to 10 s …"), end="\r", flush=True)  # noqa: T201
@@ -73,7 +73,7 @@ def _width() -> int:
 
 
 def lines(report: Report, width: int, *, is_coloured: bool) -> Iterator[str]:
-    """Return the report line by line: verdict, key, what was seen, and below it the cure."""
+    """Yield the report's lines: verdict, key, what was seen, and below them the cure."""
     words = {verdict: _(word) for verdict, (word, _colour) in SHOWN.items()}
     first = max(map(len, words.values())) + 1
     second = max(len(finding.key) for finding in report.findings) + 1

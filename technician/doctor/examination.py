@@ -1,6 +1,6 @@
-"""What doctor looks at: it asks the running unit.
+"""Doctor's checks in their order, made by asking the running unit.
 
-Where none runs it opens the devices itself, all at once, and reads the store without changing it.
+If none runs, doctor opens the devices itself, all at once, and reads the store without changing it.
 """
 
 import threading
@@ -29,7 +29,7 @@ AGAIN_S = 2.5
 
 
 class Report(NamedTuple):
-    """All findings in order, and the version that is installed."""
+    """All findings in order, and the installed version."""
 
     findings: list[Finding]
     software: str
@@ -49,7 +49,7 @@ class Report(NamedTuple):
 
 
 def examine(config_file: Path, state_dir: Path, hardware: Hardware, clock: Clock) -> Report:
-    """Make every check; nothing of it is left behind."""
+    """Make every check; leave nothing behind."""
     from publisher.agent import software
     from technician.doctor.broker_check import untried
 
@@ -87,32 +87,32 @@ def _way(config: Config | None, clock: Clock, unit: "_Unit") -> list[Finding]:
 
 
 class _Unit:
-    """The running unit, asked by its socket."""
+    """The running unit, asked over its socket."""
 
     def __init__(self, state_dir: Path) -> None:
         self._state_dir = state_dir
         self._first: dict[str, Any] | None = None
-        self._lock = threading.Lock()  # the way to the broker wants to know as well
-        #: Why it did not answer, where it did not.
+        self._lock = threading.Lock()  # the checks of the broker ask in another thread
+        #: Why it did not answer, if it did not.
         self.why: ControlError | None = None
 
     def status(self) -> dict[str, Any] | None:
-        """Return its first answer; None where there was none."""
+        """Return its first status; None if there was none."""
         with self._lock:
             if self._first is None and self.why is None:
                 self._first = self._ask()
             return self._first
 
     def is_gone(self) -> bool:
-        """Say whether no agent has the devices and the store: no lock, no socket that answers."""
+        """Say whether no agent holds devices and store: no lock, and no answer on the socket."""
         return isinstance(self.why, NotRunning) and not is_locked(self._state_dir)
 
     def now(self) -> dict[str, Any] | None:
-        """Return how it does now."""
+        """Return its status now."""
         return None if self.status() is None else self._ask()
 
     def report(self) -> bool:
-        """Have it publish a snapshot; return whether it does."""
+        """Have it publish a snapshot; return whether it agrees."""
         try:
             client.ask(self._state_dir, "report")
         except ControlError as trouble:
@@ -141,7 +141,7 @@ class _Background:
         self._found = [*self._make()]
 
     def findings(self) -> list[Finding]:
-        """Wait until they are made, and return what was found."""
+        """Wait for the checks and return their findings."""
         self._thread.join(HANGS_S)
         return self._found
 

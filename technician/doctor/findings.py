@@ -1,6 +1,6 @@
-"""What a check of `tentwatch doctor` has found: a key, a verdict, what was seen, what to do.
+"""Findings of `tentwatch doctor`'s checks: a key, a verdict, what was seen, what to do.
 
-Texts are kept as templates and values: the terminal shows them in its language, `--json` in English.
+A text is a template with values: the terminal shows it in its language, `--json` in English.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from technician.words.printable import printable
 
 
 class Verdict(StrEnum):
-    """How a check came out; the words are those of `--json`."""
+    """Result of a check; the words are those of `--json`."""
 
     PASS = "pass"
     WARNING = "warning"
@@ -31,7 +31,7 @@ class Text(NamedTuple):
     values: Mapping[str, object] = {}
 
     def english(self) -> str:
-        """Return it as it stands in the source."""
+        """Return it in English."""
         values = {k: v.english() if isinstance(v, Text) else v for k, v in self.values.items()}
         return printable(self.template.format(**values))
 
@@ -51,7 +51,7 @@ def _here(value: object) -> object:
 
 
 class Finding(NamedTuple):
-    """What one check has found; `key` is stable, `cure` is there unless all is well."""
+    """Finding of one check; `key` never changes, `cure` is None if nothing is wrong."""
 
     key: str
     verdict: Verdict
@@ -59,7 +59,7 @@ class Finding(NamedTuple):
     cure: Text | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Return what `--json` says of it."""
+        """Return it as `--json` prints it."""
         return {
             "key": self.key,
             "verdict": self.verdict.value,
@@ -69,22 +69,22 @@ class Finding(NamedTuple):
 
 
 def well(key: str, seen: str, **values: object) -> Finding:
-    """Return a finding of a check that passed; `seen` is a template for the `values`."""
+    """Return the finding of a check that passed; `seen` is a template for the `values`."""
     return Finding(key, Verdict.PASS, Text(seen, values))
 
 
 def warning(key: str, seen: str, cure: str, **values: object) -> Finding:
-    """Return a finding of what works and should be looked at."""
+    """Return the finding of something that works and needs attention."""
     return Finding(key, Verdict.WARNING, Text(seen, values), Text(cure, values))
 
 
 def failure(key: str, seen: str, cure: str, **values: object) -> Finding:
-    """Return a finding of what does not work."""
+    """Return the finding of something that does not work."""
     return Finding(key, Verdict.FAIL, Text(seen, values), Text(cure, values))
 
 
 def not_tried(key: str, why: str, cure: str | None = None, **values: object) -> Finding:
-    """Return a finding of a check that could not be made, since another failed or there is nothing."""
+    """Return the finding of a check that was not possible: another failed, or there is nothing."""
     return Finding(
         key, Verdict.NOT_TRIED, Text(why, values), None if cure is None else Text(cure, values)
     )
@@ -98,9 +98,9 @@ def of_trouble(key: str, kind: Kind, values: Mapping[str, object]) -> Finding:
 
 
 def of_status(trouble: Mapping[str, Any] | None) -> Finding | None:
-    """Return the finding of a trouble as the unit's status gives it, for the check that it concerns.
+    """Return the finding of a trouble in the unit's status, for the check that it concerns.
 
-    None where there is none, or where this program does not know it as the unit's version does.
+    None if there is none, or if this version does not know it.
     """
     kind = kinds().get(trouble["code"]) if trouble else None
     if kind is None or trouble is None:
@@ -114,6 +114,6 @@ def of_status(trouble: Mapping[str, Any] | None) -> Finding | None:
 
 
 def unknown(key: str, message: str) -> Finding:
-    """Return the finding of a message of another version, whose trouble is not known here."""
+    """Return the finding of a trouble that only the unit's version knows, from its message."""
     cure = marked("journalctl -u tentwatch -n 50 shows more; please report this")
     return failure(key, "{message}", cure, message=message)

@@ -1,6 +1,6 @@
-"""The unit's own computer as `tentwatch doctor` sees it: supply, heat, clock, disk, store, the service.
+"""Doctor's checks of the computer: supply, heat, clock, disk, store, files of secrets, the service.
 
-What a running unit knows better is taken from its status.
+The running unit's status is used for what the unit knows better.
 """
 
 import os
@@ -28,15 +28,15 @@ from technician.secrets import CREDENTIALS, OWNER, exposed, goes_in_the_clear
 from technician.service import ServiceState, properties
 from technician.words import marked
 
-#: What the service's sandbox hides from it (ProtectHome=).
+#: Folders that the service's sandbox hides from it (ProtectHome=).
 HIDDEN = ("/home", "/root", "/run/user")
-#: How long a store is read that no service has open.
+#: Longest time for reading a store that no service has open.
 READ_LIMIT_S = 3.0
-#: Less than this, in MB, is no space at all.
+#: Less free space than this counts as none.
 FULL_MB = 10
-#: Records that have waited for longer, in seconds, wait for a reason.
+#: Age of the oldest record, in seconds, from which there must be a reason.
 LONG_WAIT_S = 600
-#: A service that was restarted this often has a reason.
+#: Number of restarts from which there must be a reason.
 MANY_RESTARTS = 3
 
 Status = Mapping[str, Any] | None
@@ -93,8 +93,8 @@ def _clock(clock: Clock, root: Path, status: Status) -> Finding:
     if now.synced or (status is not None and status["clock"] == "synced"):
         return well(key, marked("set by a time server"))
     if (root / "run/systemd/system").is_dir():
-        said = properties("timedatectl", "show", "-p", "NTP") or {}
-        if said.get("NTP") == "no":
+        shown = properties("timedatectl", "show", "-p", "NTP") or {}
+        if shown.get("NTP") == "no":
             return warning(
                 key,
                 marked("no time server sets this clock: synchronisation is switched off"),
@@ -145,7 +145,7 @@ def _disk(state_dir: Path, seen: Look) -> Iterator[Finding]:
 
 
 def store(state_dir: Path, status: Status, *, may_read: bool) -> Iterator[Finding]:
-    """Judge the store; without a status the file itself is read if it `may_read`, and never changed."""
+    """Judge the store; without a status the file is read if `may_read`, and never changed."""
     from publisher.store.at_rest import inspect
     from publisher.store.file import FILE
 
@@ -171,7 +171,7 @@ def store(state_dir: Path, status: Status, *, may_read: bool) -> Iterator[Findin
 
 
 def _of_store(key: str, status: Status, text: str, trouble: str) -> Finding | None:
-    """Return what the running unit says of its store under two of its status' keys."""
+    """Return the finding of a fault of the store in the unit's status, from the keys of its text and code."""
     report = {} if status is None else status["store"]
     error = report.get(text)
     return (of_status(report.get(trouble)) or unknown(key, error)) if error else None
@@ -246,20 +246,20 @@ def _backlog(state_dir: Path, status: Status) -> Finding:
 
 
 def configuration(file: Path) -> Finding:
-    """Judge a configuration that is in order: whether the service can read it as well."""
+    """Judge a valid configuration: whether the service can read it as well."""
     return _beyond_reach("config.file", file) or well(
         "config.file", marked("{file} is in order"), file=file
     )
 
 
 def _beyond_reach(key: str, file: Path) -> Finding | None:
-    """Return what keeps the service's user from a file, as far as its mode and its place tell."""
+    """Return the finding that the service cannot read a file, by its mode and its place."""
     try:
         user = pwd.getpwnam(OWNER)
         file, found = file.resolve(), file.stat()
         groups = os.getgrouplist(OWNER, user.pw_gid)
     except (KeyError, OSError, RuntimeError):
-        return None  # no such user here: nothing is installed
+        return None  # no such user: nothing is installed here
     if any(file.is_relative_to(place) for place in HIDDEN):
         return failure(
             key,
@@ -280,7 +280,7 @@ def _beyond_reach(key: str, file: Path) -> Finding | None:
 
 
 def secrets(broker: BrokerSettings) -> Iterator[Finding]:
-    """Judge the files that `[broker]` names: who can read them, and whether they can be."""
+    """Judge the files that `[broker]` names: whether they can be used, and who can read them."""
     from publisher.link.credentials import check_files, tls_context
     from publisher.link.troubles import Unusable
 
@@ -330,7 +330,7 @@ def secrets(broker: BrokerSettings) -> Iterator[Finding]:
 def service(
     state: ServiceState | None, status: Status, why: ControlError | None, installed: str
 ) -> Iterator[Finding]:
-    """Judge the service; `why` the running unit could not be asked, `installed` is this version."""
+    """Judge the service; `why` it did not answer, `installed` is this version."""
     key = "service.enabled"
     if state is None:
         yield not_tried(key, marked("systemd does not run this machine"))

@@ -1,4 +1,4 @@
-"""`tentwatch export DIR`: the visitor log, the backlog and a diagnosis, on a stick that may be pulled."""
+"""`tentwatch export DIR`: writes visitor log, backlog and a support bundle to a stick."""
 
 import argparse
 import contextlib
@@ -27,7 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write everything into a new folder below a directory."""
+    """Write everything into a new folder in a directory."""
     stick, state_dir = options.directory, options.state_dir
     config = visitor_log.config_or_none(options.config)
     status = diagnosis.ask_status(state_dir)
@@ -92,7 +92,7 @@ def _write_records(folder: Folder, unit: Source) -> None:
 
 
 def _name(unit: Source | None, config: Config | None, status: Status | None) -> str:
-    """Return a name that any file system takes; without a clock that is set it has no date."""
+    """Return a name that any file system accepts; it has no date if the clock is not set."""
     if status is not None:
         tent_id, ts = status["id"], status["ts"]
         at = instant(ts) if ts is not None and status["clock"] == "synced" else None

@@ -1,4 +1,4 @@
-"""A new folder on a USB stick: there whole and safe to pull, or not there under its name at all."""
+"""A new folder on a USB stick: complete and safe to pull, or not there under its name at all."""
 
 import contextlib
 import ctypes
@@ -12,7 +12,7 @@ from pathlib import Path
 from technician.words import _
 
 SUMS = "SHA256SUMS"
-#: What a folder's name ends with until it is whole.
+#: End of a folder's name until it is complete.
 UNFINISHED = ".unfinished"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -23,13 +23,13 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class StickError(Exception):
-    """Nothing was kept on the stick; the message says what to do."""
+    """Nothing was written to the stick; the message says what to do."""
 
 
 class Folder:
-    """The folder while it is written; everything goes by its open descriptors.
+    """The folder while it is written, through its open descriptors.
 
-    By its path a stick that was pulled and unmounted would become a folder on the unit's own card.
+    A path would lead to the unit's own card after the stick was pulled and unmounted.
     """
 
     def __init__(self, number: int) -> None:
@@ -39,7 +39,7 @@ class Folder:
         self.size_bytes = 0
 
     def write(self, name: str, lines: Iterable[str]) -> int:
-        """Write a file, such as `backlog.jsonl` or `diagnosis/status.json`; return how many lines.
+        """Write a file, such as `backlog.jsonl` or `diagnosis/status.json`; return its number of lines.
 
         Raises OSError, and what `lines` raises.
         """
@@ -66,20 +66,20 @@ class Folder:
         return self._inner[folder]
 
     def seal(self) -> None:
-        """Write the checksums and have all of it on the stick. Raises OSError."""
+        """Write the checksums and flush everything to the stick. Raises OSError."""
         self.write(SUMS, [f"{checksum}  {name}" for checksum, name in self._sums])
         for number in (*self._inner.values(), self._number):
             _sync(number)
 
     def check(self, root: int, name: str, *, whole: bool) -> None:
-        """Read the folder of this name back from the stick itself, or its checksums only.
+        """Compare the folder of this name, or its checksums only, with what was written.
 
         Raises OSError.
         """
         for checksum, file in self._sums if whole else self._sums[-1:]:
             number = os.open(f"{name}/{file}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=root)
             with os.fdopen(number, "rb") as found:
-                # What is in memory only would look right on a stick that keeps nothing.
+                # Read from the stick: from memory a broken stick would look right.
                 os.posix_fadvise(number, 0, 0, os.POSIX_FADV_DONTNEED)
                 if hashlib.file_digest(found, "sha256").hexdigest() != checksum:
                     raise OSError(errno.EIO, f"{file} does not read as it was written")
@@ -93,9 +93,9 @@ class Folder:
 
 @contextlib.contextmanager
 def new_folder(stick: Path, name: str) -> Iterator[Folder]:
-    """Give a folder to be written on a stick; its end gives it its name and empties all buffers.
+    """Yield a new folder on a stick; at the end it is flushed, checked and gets its name.
 
-    Raises StickError, after which there is no folder of this name.
+    Raises StickError; then there is no folder of this name.
     """
     try:
         root = os.open(stick, _FOLDER)
@@ -108,7 +108,7 @@ def new_folder(stick: Path, name: str) -> Iterator[Folder]:
         _forget_unfinished(root)
         with _named(root, name) as folder:
             yield folder
-        if stick.stat().st_dev != os.fstat(root).st_dev:  # somebody has unmounted it meanwhile
+        if stick.stat().st_dev != os.fstat(root).st_dev:  # it was unmounted meanwhile
             raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
     except OSError as error:
         raise StickError(_why(stick, error)) from error
@@ -117,7 +117,7 @@ def new_folder(stick: Path, name: str) -> Iterator[Folder]:
 
 
 def is_on_card(stick: Path, state_dir: Path) -> bool:
-    """Say whether a folder lies on the disk that the unit itself runs from. Raises OSError."""
+    """Say whether a folder is on the unit's own disk. Raises OSError."""
     device = stick.stat().st_dev
     own = [path.stat().st_dev for path in (Path("/"), state_dir) if path.exists()]
     return device in own
@@ -125,12 +125,12 @@ def is_on_card(stick: Path, state_dir: Path) -> bool:
 
 @contextlib.contextmanager
 def _named(root: int, name: str) -> Iterator[Folder]:
-    """Make a folder that has this name only if all goes well. Raises OSError."""
+    """Yield a new folder that gets its name only if everything succeeds. Raises OSError."""
     temporary = f"{name}{UNFINISHED}"
-    if name in os.listdir(root):  # a folder may take the place of an empty one
+    if name in os.listdir(root):  # a rename would replace an empty folder
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
     os.mkdir(temporary, dir_fd=root)
-    is_kept = False
+    is_complete = False
     try:
         folder = Folder(os.open(temporary, _FOLDER, dir_fd=root))
         try:
@@ -143,15 +143,15 @@ def _named(root: int, name: str) -> Iterator[Folder]:
         os.rename(temporary, name, src_dir_fd=root, dst_dir_fd=root)
         _sync_all(root)
         folder.check(root, name, whole=False)
-        is_kept = True
+        is_complete = True
     finally:
-        if not is_kept:
+        if not is_complete:
             _remove(root, temporary)
             _remove(root, name)
 
 
 def _forget_unfinished(root: int) -> None:
-    """Remove what earlier attempts have left: a stick that was pulled too soon."""
+    """Remove the rests of earlier attempts, in which the stick was pulled too soon."""
     for name in os.listdir(root):  # by its descriptor
         if name.startswith("tentwatch-") and name.endswith(UNFINISHED):
             _remove(root, name)
@@ -164,7 +164,7 @@ def _remove(root: int, name: str) -> None:
 
 
 def _sync_all(root: int) -> None:
-    """Have everything written to the stick. Raises OSError."""
+    """Flush everything to the stick. Raises OSError."""
     _sync(root)
     if _libc.syncfs(root):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
@@ -174,7 +174,7 @@ def _sync(number: int) -> None:
     try:
         os.fsync(number)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # a file system that cannot do it to folders: syncfs comes
+        if error.errno != errno.EINVAL:  # some file systems cannot sync folders: syncfs follows
             raise
 
 

@@ -1,4 +1,4 @@
-"""What a centre needs to find out why a unit does not do well; no secret is in it."""
+"""Files from which the centre can find out what is wrong with a unit; they hold no secrets."""
 
 import json
 import os
@@ -23,10 +23,10 @@ from technician import client
 from technician.secrets import Redactor, exposed, known_secrets
 from technician.service import NAME
 
-#: Of the journal: how far back, how many of the newest lines, and bytes of them.
+#: Part of the journal: days, newest lines, and bytes of these.
 JOURNAL_DAYS, JOURNAL_LINES, JOURNAL_BYTES = 7, 10_000, 4 << 20
 COMMAND_S = 60.0
-#: Lines of the kernel that tell of a weak supply, or of a card or bus that fails.
+#: Messages of the kernel about a weak supply, a failing card or bus.
 _KERNEL = re.compile(r"voltage|I/O error|EXT4-fs (error|warning)|mmc\d.*error", re.I)
 _DEVICES = (
     "dev/gpiochip*", "dev/i2c-*", "dev/serial/by-id/*", "dev/ttyUSB*", "dev/ttyACM*",
@@ -36,7 +36,7 @@ _NAMES_PI = Path("/proc/device-tree/model")
 
 
 class Part(NamedTuple):
-    """A file of the diagnosis; `missing` says why it could not be had."""
+    """A file of the bundle; `missing` says why there is none."""
 
     name: str
     lines: Iterable[str] = ()
@@ -44,7 +44,7 @@ class Part(NamedTuple):
 
 
 def parts(state_dir: Path, config: Path, status: Status | None) -> Iterator[Part]:
-    """Yield all parts; `status` is what the running unit says, None where there is none."""
+    """Yield all parts; `status` is the running unit's, None if none runs."""
     text = _text_of(config)
     redactor = Redactor(known_secrets(text))
     made = (
@@ -63,7 +63,7 @@ def parts(state_dir: Path, config: Path, status: Status | None) -> Iterator[Part
 
 
 def ask_status(state_dir: Path) -> Status | None:
-    """Return what the running unit says of itself; None where it says nothing."""
+    """Return the running unit's status; None if it does not answer."""
     try:
         return client.status(state_dir)
     except ControlError:
@@ -84,7 +84,7 @@ def _text_of(config: Path) -> str:
 
 
 def _configuration(text: str) -> Part:
-    """Return known keys with values that can be; a wrong value or key may be a secret."""
+    """Return known keys with valid values; a wrong key or value may be a secret."""
     name = "configuration.json"
     try:
         document = tomllib.loads(text)
@@ -157,24 +157,24 @@ def _journal() -> Part:
         "journalctl", "--unit", NAME, "--since", f"-{JOURNAL_DAYS}days", "--lines",
         str(JOURNAL_LINES), "--output", "short-iso", "--no-pager", "--quiet",
     )  # fmt: skip
-    lines, why = _said(*command)
+    lines, why = _output(*command)
     if not lines:
         return Part(name, missing=why or "it has no lines of the service that this user may read")
     size, first = 0, len(lines)
     while first and (size := size + len(lines[first - 1]) + 1) <= JOURNAL_BYTES:
         first -= 1
-    return Part(name, lines[first:])  # the newest ones
+    return Part(name, lines[first:])  # the newest lines
 
 
 def _kernel() -> Part:
-    lines, why = _said("dmesg", "--time-format", "iso")
+    lines, why = _output("dmesg", "--time-format", "iso")
     if why:
         return Part("kernel.txt", missing=why)
     return Part("kernel.txt", [line for line in lines if _KERNEL.search(line)])
 
 
 def _disks() -> Part:
-    lines, why = _said("df", "-k", "-T")
+    lines, why = _output("df", "-k", "-T")
     return Part("disks.txt", lines, why)
 
 
@@ -203,8 +203,8 @@ def _listed(path: Path) -> str:
     return f"{stat.filemode(status.st_mode)} {owner} {status.st_size:>12} {path}{target}"
 
 
-def _said(*command: str) -> tuple[list[str], str]:
-    """Return what a program says, in lines, and why it could not be asked; empty where it could."""
+def _output(*command: str) -> tuple[list[str], str]:
+    """Return a program's output in lines, and why it failed, empty on success."""
     environment = os.environ | {"LC_ALL": "C.UTF-8"}
     try:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""`tentwatch log`: the visitor log, a line a day, on the screen, as CSV or as JSON."""
+"""`tentwatch log`: the visitor log, one line per day, on the screen, as CSV or as JSON."""
 
 import argparse
 import csv
@@ -20,7 +20,7 @@ from technician.terminal import DONE, FAILED, USAGE, complain, say
 from technician.words import _
 from technician.words.printable import printable
 
-#: The columns of the CSV; `open` is true of what may still become more.
+#: The columns of the CSV; `open` is true for a day that may still grow.
 COLUMNS = (
     "date", "entered", "left", "passed", "peak", "mains_h", "generator_h", "battery_h", "outages",
     "estimated", "open",
@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def config_or_none(path: Path) -> Config | None:
-    """Return the configuration; None where it cannot be used, which is not this command's matter."""
+    """Return the configuration; None if it cannot be used, which this command does not report."""
     try:
         return load(path)
     except ConfigError:
@@ -72,7 +72,7 @@ def config_or_none(path: Path) -> Config | None:
 
 
 def is_since(text: str) -> bool:
-    """Say whether a text is a date as ISO writes it, or a number of days such as 7d."""
+    """Say whether a text is an ISO date, or a number of days such as 7d."""
     if _DAYS.fullmatch(text):
         return True
     try:
@@ -100,7 +100,7 @@ def since(unit: Source, text: str | None) -> Log:
 
 
 def lines(log: Log) -> list[dict[str, Any]]:
-    """Return all lines, oldest first, each with all COLUMNS; what has no day yet has no date."""
+    """Return all lines, oldest first, each with all COLUMNS; counts without a day have no date."""
     found = [(line, False) for line in log.days]
     found += [(line, True) for line in (log.today, log.undated) if line is not None]
     return [
@@ -110,7 +110,7 @@ def lines(log: Log) -> list[dict[str, Any]]:
 
 
 def summed(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the sums over lines, and the largest peak; None where one of them is not known."""
+    """Return the sums over lines, and the largest peak; None if one value is unknown."""
     sums: dict[str, Any] = {}
     for key in (*ADDED, "peak"):
         values = [line[key] for line in found]
@@ -134,7 +134,7 @@ def as_json(log: Log) -> str:
 
 
 def as_csv(log: Log) -> str:
-    """Return a header and a line a day; what is not known is empty."""
+    """Return a header and one line per day; unknown values are empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()

@@ -1,1 +1,1 @@
-"""What a person watches: status, watch, the demonstration."""
+"""What a person watches: `status` and `watch`."""

@@ -1,10 +1,10 @@
-"""Small graphs of letters: one column a value, some lines high. Pure."""
+"""Small graphs made of characters: one column per value, one or more lines high. Pure."""
 
 from collections.abc import Sequence
 
-#: From the lowest level to the highest; a value that is not known is a blank.
+#: From the lowest level to the highest; an unknown value is a blank.
 BLOCKS = "▁▂▃▄▅▆▇█"
-#: For terminals that have no blocks: the more ink, the more.
+#: For terminals without blocks: more ink means more.
 LETTERS = "_.:-=+*#"
 
 
@@ -18,7 +18,7 @@ def bars(
     heights = []
     for value in values:
         if value is None:
-            heights.append(0)  # a gap: the lowest value still has a level
+            heights.append(0)  # a gap: even the lowest value has a level
         else:
             share = (value - low) / span if span > 0 else 0.0
             heights.append(1 + round(min(1.0, max(0.0, share)) * (steps - 1)))

@@ -1,6 +1,6 @@
-"""A terminal that shows a page: only what changes is sent, and it is left in order, however it ends.
+"""A terminal that shows a page: only changes are sent, and the terminal is left in order in the end.
 
-A slow link takes few bytes: of each line the part that differs from what stands there already.
+For slow links only the part of each line is sent that differs from what the terminal shows already.
 """
 
 import codecs
@@ -22,11 +22,11 @@ from rich.segment import Segment
 from rich.style import Style
 
 Line = Sequence[Segment]
-#: What a terminal is written in at a time: a signal is heeded in between.
+#: Bytes written at a time: signals are handled in between.
 PIECE_BYTES = 256
-#: Time that a terminal which takes nothing gets to be left in order.
+#: How long to wait, in the end, for a terminal that accepts no bytes.
 LEAVE_S = 1.0
-#: A terminal that does not know its size (a serial console) has this one.
+#: Assumed size of a terminal that does not know its own, such as a serial console.
 USUAL_SIZE = os.terminal_size((80, 24))
 _ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l"  # a screen of its own, no cursor, no lines that wrap
@@ -34,32 +34,32 @@ _LEAVE = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
 _CLEAR = "\x1b[0m\x1b[H\x1b[2J"
 _KEYS_THAT_END = {"q", "Q", "й", "Й"}  # the same key on a Ukrainian keyboard
 _REDRAW = {"r", "R", "к", "К", "\x0c"}
-#: What stands for a letter where a terminal has ASCII only.
+#: ASCII characters in place of others.
 _PLAIN = str.maketrans({"·": "-", "–": "-", "─": "-", "…": "~", "±": "~", "°": " "})
 
 
 class Cell(NamedTuple):
-    """One letter, with the marks that stand on it, and its looks."""
+    """One character with its combining marks, and its style."""
 
     text: str
     style: Style | None
 
 
 def has_ascii_only(stream: TextIO) -> bool:
-    """Say whether a terminal shows nothing but ASCII for sure.
+    """Say whether a terminal certainly shows ASCII only.
 
-    In the locale C Python writes UTF-8 all the same, and says so. It does the same where the locale is
-    one that this system lacks, as often with SSH, which brings the name of the technician's own.
+    In the locale C Python writes UTF-8 all the same. It also does so where this system lacks the
+    locale: SSH often brings the name of the technician's own.
     """
     if sys.flags.utf8_mode and "PYTHONUTF8" not in os.environ:
-        # LC_CTYPE is what Python itself has written there.
+        # Python itself has set LC_CTYPE.
         named = os.environ.get("LC_ALL") or os.environ.get("LANG") or "C"
         return "utf" not in named.lower()
     return codecs.lookup(stream.encoding or "ascii").name != "utf-8"
 
 
-class Looks(NamedTuple):
-    """What a terminal can show: any codes at all, colours, more letters than ASCII, blocks of ink."""
+class Display(NamedTuple):
+    """What a terminal can show: escape codes, colours, characters beyond ASCII, block characters."""
 
     codes: bool
     colours: ColorSystem | None
@@ -67,23 +67,23 @@ class Looks(NamedTuple):
     blocks: bool
 
 
-def looks() -> Looks:
-    """Return what this process's terminal can show; a file takes no codes."""
+def this_display() -> Display:
+    """Return what this process's terminal can show; a file gets no escape codes."""
     console = Console()
     system = console.color_system
     colours = None if system is None or console.no_color else ColorSystem.STANDARD
     ascii_only = has_ascii_only(sys.stdout)
     blocks = not ascii_only and os.environ.get("TERM") != "linux"  # its fonts lack most of them
-    return Looks(system is not None, colours, ascii_only, blocks)
+    return Display(system is not None, colours, ascii_only, blocks)
 
 
 def takes_pages() -> bool:
-    """Say whether standard output is a terminal in which lines can be changed."""
+    """Say whether standard output is a terminal whose lines can be changed."""
     return sys.stdout.isatty() and not Console().is_dumb_terminal
 
 
 def cells(line: Line, *, ascii_only: bool) -> list[Cell]:
-    """Return a line letter by letter."""
+    """Return a line character by character."""
     found: list[Cell] = []
     for segment in line:
         for letter in segment.text.translate(_PLAIN) if ascii_only else segment.text:
@@ -99,7 +99,7 @@ def cells(line: Line, *, ascii_only: bool) -> list[Cell]:
 
 
 def rendered(line: Sequence[Cell], colours: ColorSystem | None) -> str:
-    """Return letters with the commands for their looks; without colours bold and reverse stay."""
+    """Return cells with escape codes for their styles; without colours bold and reverse remain."""
     parts: list[str] = []
     at = 0
     while at < len(line):
@@ -115,10 +115,10 @@ def rendered(line: Sequence[Cell], colours: ColorSystem | None) -> str:
     return "".join(parts)
 
 
-def printed(line: Line, seen: Looks) -> str:
-    """Return a line of a page as it is printed once."""
-    letters = cells(line, ascii_only=seen.ascii_only)
-    return rendered(letters, seen.colours) if seen.codes else "".join(c.text for c in letters)
+def printed(line: Line, display: Display) -> str:
+    """Return a line of a page for printing it once."""
+    letters = cells(line, ascii_only=display.ascii_only)
+    return rendered(letters, display.colours) if display.codes else "".join(c.text for c in letters)
 
 
 def update(old: Sequence[Cell], new: Sequence[Cell], row: int, colours: ColorSystem | None) -> str:
@@ -129,7 +129,7 @@ def update(old: Sequence[Cell], new: Sequence[Cell], row: int, colours: ColorSys
     while start < min(len(old), len(new)) and old[start] == new[start]:
         start += 1
     end, shorter = len(new), _width(new) < _width(old)
-    if _width(old) == _width(new):  # then the rest stands where it belongs
+    if _width(old) == _width(new):  # then the rest is in its place already
         back = 0
         while back < min(len(old), len(new)) - start and old[-1 - back] == new[-1 - back]:
             back += 1
@@ -144,13 +144,13 @@ def _width(line: Sequence[Cell]) -> int:
 
 
 class _Guard:
-    """A second process, which leaves the page where this one has no time to: after SIGKILL.
+    """A second process, which leaves the page if this one cannot: after SIGKILL.
 
-    The settings of the line are the shell's to restore then, which is at its prompt by that time.
+    The shell restores the terminal's settings then, as it is at its prompt by that time.
     """
 
     def __init__(self, screen: int) -> None:
-        """To be made before any thread."""
+        """Fork; call it before starting any thread."""
         alive, self._tell = os.pipe()
         self._process = os.fork()
         if self._process:
@@ -169,26 +169,26 @@ class _Guard:
             os._exit(0)
 
     def tell(self, *, entered: bool) -> None:
-        """Tell it whether there is a page to be left."""
+        """Tell it whether there is a page to leave."""
         os.write(self._tell, b"+" if entered else b"-")
 
     def end(self) -> None:
-        """Let it go."""
+        """End it."""
         os.close(self._tell)
         os.waitpid(self._process, 0)
 
 
 class Live:
-    """The terminal of this process, from `with` on until its end.
+    """This process's terminal while the context is open.
 
-    Ctrl-C, a key q, SIGTERM, SIGHUP and a terminal that has gone end it (`over`); Ctrl-Z lets go of
-    it meanwhile.
+    It is `over` after Ctrl-C, the key q, SIGTERM or SIGHUP, and when the terminal is gone. Ctrl-Z
+    releases the terminal until the process continues.
     """
 
-    def __init__(self, seen: Looks) -> None:
+    def __init__(self, display: Display) -> None:
         self.over = False
-        self._colours = seen.colours
-        self._ascii_only = seen.ascii_only
+        self._colours = display.colours
+        self._ascii_only = display.ascii_only
         self._screen = sys.stdout.fileno()
         self._keys: int | None = sys.stdin.fileno() if sys.stdin and sys.stdin.isatty() else None
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -201,7 +201,7 @@ class Live:
         self._is_shown = False
 
     def __enter__(self) -> "Live":
-        """Take the terminal."""
+        """Take over the terminal."""
         self._guard = _Guard(self._screen)
         os.set_blocking(self._woken, False)
         os.set_blocking(self._waker, False)
@@ -220,7 +220,7 @@ class Live:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
         self._leave()
         self._guard.end()
         signal.set_wakeup_fd(-1)
@@ -260,7 +260,7 @@ class Live:
         return USUAL_SIZE
 
     def show(self, lines: Sequence[Line]) -> None:
-        """Show a page, which must fit the terminal's `size`."""
+        """Show a page; it must fit the terminal's `size`."""
         if self.over or self._suspended:
             return
         size = self.size()
@@ -280,7 +280,7 @@ class Live:
         if self._keys is not None:
             with contextlib.suppress(termios.error):
                 self._settings = termios.tcgetattr(self._keys)
-                # Now: a terminal that takes nothing at the moment must not hold us up.
+                # At once: a terminal that accepts no bytes at the moment must not delay this.
                 tty.setcbreak(self._keys, termios.TCSANOW)
         self._shown, self._is_shown = None, True
         self._guard.tell(entered=True)
@@ -296,7 +296,7 @@ class Live:
                 termios.tcsetattr(self._keys, termios.TCSANOW, self._settings)
 
     def _put(self, text: str, limit_s: float | None = None) -> None:
-        """Write to the terminal, piece by piece; without a limit until it is `over`."""
+        """Write to the terminal in pieces; without a limit, until it is `over`."""
         data = text.encode()
         try:
             while data:
@@ -335,7 +335,7 @@ class Live:
         self._suspended = True
 
     def _sleep(self) -> None:
-        """Let go of the terminal and stop until the shell lets us go on."""
+        """Release the terminal and stop until the shell continues this process."""
         self._leave()
         os.kill(os.getpid(), signal.SIGSTOP)
         self._suspended = False

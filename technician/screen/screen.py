@@ -19,7 +19,7 @@ _COLOURS = {
     "fault": "red",
 }
 Rows = list[tuple[str, str | Text]]
-#: The contract's words as they stand on the screen, so that the catalogues have them.
+#: The contract's words as the screen shows them, for the catalogues.
 _WORDS = (
     marked("ok"), marked("estimated"), marked("starting"), marked("stale"), marked("fault"),
     marked("mains"), marked("generator"), marked("battery"), marked("none"), marked("unknown"),
@@ -37,16 +37,16 @@ _WORDS = (
     marked("alert cleared"), marked("sensor failed"), marked("sensor recovered"),
     marked("door cleared"), marked("headcount set"), marked("day closed"), marked("power cut"),
     marked("store quarantined"), marked("records dropped"),
-    # what they tell
+    # their details
     marked("people"), marked("counted"), marked("correction"), marked("by"), marked("source"),
     marked("quality"), marked("error"), marked("records"), marked("charge pct"), marked("blind s"),
     marked("date"), marked("person"), marked("closing time"),
 )  # fmt: skip
 
 
-def status_screen(said: Mapping[str, Any]) -> Group:
-    """Return what `tentwatch status` shows: what matters most comes last, next to the prompt."""
-    status = all_printable(said)
+def status_screen(found: Mapping[str, Any]) -> Group:
+    """Return what `tentwatch status` shows: the most important comes last, next to the prompt."""
+    status = all_printable(found)
     name = f"{status['name']} ({status['id']})" if status["name"] else status["id"]
     return Group(
         Text(f"{name} · {clock_text(status)}"),
@@ -66,7 +66,7 @@ def clock_text(status: dict[str, Any]) -> str:
 
 
 def shown(value: object, unit: str = "") -> str:
-    """Return a value for people; what is not known is a dash."""
+    """Return a value for people; an unknown one is a dash."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -77,7 +77,7 @@ def shown(value: object, unit: str = "") -> str:
 
 
 def word(name: str) -> str:
-    """Return what stands on the screen for a word of the contract: a quality, an alert, a sensor."""
+    """Return the screen's word for one of the contract: a quality, an alert, a sensor."""
     return _(name.replace("_", " "))
 
 
@@ -105,12 +105,12 @@ def _side_by_side(left: Panel, right: Panel, left_share: int, right_share: int) 
 
 
 def faults(status: dict[str, Any]) -> Group:
-    """Return what is wrong, a paragraph a fault over the full width: folded, never cut."""
+    """Return what is wrong, one paragraph per fault over the full width, folded and never cut."""
     return Group(*fault_texts(status))
 
 
 def fault_texts(status: dict[str, Any]) -> list[Text]:
-    """Return what is wrong, a text a fault."""
+    """Return what is wrong, one text per fault."""
     found = [
         (s["name"], in_words(s.get("trouble"), s["error"])) for s in status["sensors"] if s["error"]
     ]
@@ -144,7 +144,7 @@ def _people(status: dict[str, Any]) -> Panel:
 
 
 def people_rows(status: dict[str, Any]) -> Rows:
-    """Return what is known of the people, by name and value."""
+    """Return what is known about the people, by name and value."""
     capacity = status.get("capacity")
     if capacity is None:
         return [(_("no door sensor"), "")]
@@ -171,7 +171,7 @@ def _power(status: dict[str, Any]) -> Panel:
 
 
 def power_rows(status: dict[str, Any]) -> Rows:
-    """Return what is known of the power, by name and value."""
+    """Return what is known about the power, by name and value."""
     power = status["power"]
     rows: Rows = [(_("source"), Text(word(power["source"]), style="bold"))]
     if (mains := power.get("mains")) is not None:
@@ -202,7 +202,7 @@ def charge(battery: dict[str, Any]) -> str:
 
 
 def time_left(battery: dict[str, Any]) -> str:
-    """Return how long a battery lasts; empty where nobody knows."""
+    """Return how long a battery lasts; empty if that is not known."""
     left_min = battery["time_to_empty_min"]
     return "" if left_min is None else _("{hours} h left").format(hours=f"{left_min / 60:.1f}")
 
@@ -212,7 +212,7 @@ def _sensors(status: dict[str, Any]) -> Panel:
 
 
 def sensor_table(status: dict[str, Any], *, reads: bool, older_s: float = 0.0) -> Table:
-    """Return each sensor's quality and age, and its reads where these matter.
+    """Return each sensor's quality and age, and with `reads` how often it was read.
 
     `older_s` is the age of the status itself.
     """
@@ -220,18 +220,18 @@ def sensor_table(status: dict[str, Any], *, reads: bool, older_s: float = 0.0) -
     for sensor in status["sensors"]:
         age_s = sensor["age_s"]
         errors = counted("{n} error", "{n} errors", sensor["errors"]) if sensor["errors"] else ""
-        told = [counted("{n} read", "{n} reads", sensor["reads"])] if reads else []
+        counts = [counted("{n} read", "{n} reads", sensor["reads"])] if reads else []
         table.add_row(
             Text(sensor["name"], style="dim", overflow="fold"),
             quality_text(sensor["quality"]),
             Text("–" if age_s is None else f"{age_s + older_s:.0f} s", justify="right"),
-            Text(", ".join([*told, *([errors] if errors else [])])),
+            Text(", ".join([*counts, *([errors] if errors else [])])),
         )
     return table
 
 
 def unit_panel(status: dict[str, Any]) -> Panel:
-    """Return how the unit itself does."""
+    """Return the state of the unit itself."""
     unit, link = status["unit"], status["link"]
     low, slow = unit["undervoltage"], unit["throttled"]
     supply = Text(shown(low), style="bold red" if low else "")
@@ -284,7 +284,7 @@ def _link(status: dict[str, Any]) -> Panel:
 
 
 def link_rows(status: dict[str, Any]) -> Rows:
-    """Return how the link does, and what waits for it, by name and value."""
+    """Return the link's state and what waits for it, by name and value."""
     return [
         (_("broker"), status["link"]["broker"]),
         (_("link"), link_text(status)),
@@ -302,7 +302,7 @@ def link_text(status: dict[str, Any]) -> Text:
 
 
 def waiting(status: dict[str, Any]) -> str:
-    """Return how much waits for the link."""
+    """Return how many records wait for the link."""
     buffer = status["buffer"]
     rows = counted("{n} record", "{n} records", buffer["rows"])
     return _("{records}, {dropped} dropped").format(records=rows, dropped=buffer["dropped"])

@@ -1,4 +1,4 @@
-"""`tentwatch status`: how the running unit does, once."""
+"""`tentwatch status`: the running unit's status, once."""
 
 import argparse
 import json
@@ -8,7 +8,7 @@ from technician import client
 from technician.arguments import add_json, add_state_dir
 from technician.terminal import DONE, say
 
-#: Columns where it is not printed to a terminal.
+#: Columns where the output is no terminal.
 FILE_COLUMNS = 100
 
 

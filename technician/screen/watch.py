@@ -17,20 +17,20 @@ from publisher.control import ControlError
 from technician import client
 from technician.arguments import add_state_dir
 from technician.screen import graph, screen
-from technician.screen.live import Live, looks, printed, takes_pages
+from technician.screen.live import Live, printed, takes_pages, this_display
 from technician.screen.screen import word
 from technician.terminal import DONE, FAILED, complain, say
 from technician.words import _, counted, outline, told
 from technician.words.printable import all_printable
 
 ASK_S = 1.0
-#: An answer that is older is shown as an old one.
+#: Age from which an answer is shown as old.
 OLD_S = 3.5
 #: Least width in letters for two columns, and the width of a page that is printed to a file.
 TWO_COLUMNS, PRINTED_COLUMNS = 70, 100
-#: Points of an hour that is whole, one a minute.
+#: Points of a whole hour, one per minute.
 HOUR_MIN = 60
-#: Lines of a page that is printed, not fitted to a terminal.
+#: Most lines of a page that is printed rather than fitted to a terminal.
 NO_LIMIT = 10_000
 Line = list[Segment]
 Form = list[Line]
@@ -52,26 +52,26 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show the running unit until q or Ctrl-C; once where asked to, or where there is no terminal."""
-    shown = looks()
+    """Show the running unit until q or Ctrl-C; once with `--once` and where there is no terminal."""
+    display = this_display()
     if options.once or not takes_pages():
         seen = _ask(options.state_dir, None)
         if seen.status is None:
             complain(seen.trouble or "")
             return FAILED
         width = Console().width if sys.stdout.isatty() else PRINTED_COLUMNS
-        for line in Page(width, NO_LIMIT, blocks=shown.blocks).lines(seen, 0.0):
-            say(printed(line, shown))
+        for line in Page(width, NO_LIMIT, blocks=display.blocks).lines(seen, 0.0):
+            say(printed(line, display))
         return DONE
-    with Live(shown) as live:
+    with Live(display) as live:
         asking = _Asking(options.state_dir, live.wake)
         asking.start()
         while not live.over:
             seen, now_s = asking.seen, time.monotonic()
             size = live.size()
-            page = Page(size.columns, size.lines, blocks=shown.blocks, keys=_("q ends"))
+            page = Page(size.columns, size.lines, blocks=display.blocks, keys=_("q ends"))
             live.show(page.lines(seen, now_s - seen.at_s))
-            live.wait(2 * ASK_S)  # until there is an answer, nearly always
+            live.wait(2 * ASK_S)  # nearly always an answer ends it sooner
         asking.stop()
     return DONE
 
@@ -87,7 +87,7 @@ def _ask(state_dir: Path, before: Seen | None) -> Seen:
 
 
 class _Asking(threading.Thread):
-    """Asks the unit once a second; one that is slow to answer does not hold up the keys."""
+    """Asks the unit once a second, so that a slow answer does not delay the keys."""
 
     def __init__(self, state_dir: Path, on_seen: Any) -> None:
         super().__init__(name="asking", daemon=True)
@@ -109,8 +109,8 @@ class _Asking(threading.Thread):
 class Page:
     """A page of `width` columns and `height` lines at most.
 
-    Each part of it has several forms, from one line to all that there is to say. All begin with the
-    shortest; while there is room they grow, what matters most first.
+    Each part has several forms, from one line to everything. All parts begin with the shortest form
+    and grow while there is room, the most important first.
     """
 
     def __init__(self, width: int, height: int, *, blocks: bool, keys: str = "") -> None:
@@ -166,7 +166,7 @@ class Page:
         return chosen
 
     def _render(self, shown: RenderableType, width: int | None = None) -> Form:
-        """Return lines; with a width all are as wide."""
+        """Return lines; if a width is given, all of that width."""
         options = self._console.options.update(width=width or self._width)
         return self._console.render_lines(shown, options, pad=width is not None)
 
@@ -195,7 +195,7 @@ class Page:
         return self._render(Group(self._heading(title), shown))
 
     def _banner(self, seen: Seen, age_s: float) -> list[Form]:
-        """Return what is said where the unit does not answer, or what is shown is old."""
+        """Return the warning that the unit does not answer, or that the values are old."""
         why = told(seen.trouble) if seen.trouble else _("tentwatch has not answered yet")
         if seen.status is None:
             text = _("asking the unit …") if seen.trouble is None and age_s <= OLD_S else why
@@ -264,10 +264,10 @@ class Page:
         return self._render(short)
 
     def _alerts(self, alerts: Sequence[str]) -> list[Form]:
-        """Return one line with as many as it holds and how many more there are, or all of them."""
+        """Return one line with as many as fit and how many more there are, or all of them."""
         if not alerts:
             return [self._render(self._short(_("Alerts"), _("none")))]
-        # What the unit says of itself comes after the tent's own.
+        # The unit's own alerts come after the tent's.
         names = [word(a) for a in sorted(alerts, key=lambda a: (a.startswith("unit_"), a))]
         for number in range(len(names), 0, -1):
             first = [Text(name, style="bold red") for name in names[:number]]
@@ -317,7 +317,7 @@ class Page:
         return self._render(short)
 
     def _faults(self, texts: list[Text]) -> list[Form]:
-        """Return a line that says how many there are, one with each one's beginning, or all whole."""
+        """Return how many there are, the first line of each, or all in full."""
         if not texts:
             return [[]]
         more = counted(
@@ -338,7 +338,7 @@ class Page:
         ]
 
     def _events(self, recent: dict[str, Any] | None) -> list[Form]:
-        """Return the newest alone, then with a heading and one more in each form."""
+        """Return the newest alone, then a heading and one event more in each form."""
         if recent is None:
             return [[]]
         events = list(reversed(recent["events"]))[: self._height]
@@ -372,7 +372,7 @@ class Page:
         return text
 
     def _graphs(self, status: dict[str, Any], recent: dict[str, Any] | None) -> list[Form]:
-        """Return none, what matters most in a line, or all of them with 1, 2, 3 lines each."""
+        """Return none, the most important in one line, or all with 1, 2 or 3 lines each."""
         if recent is None:
             return [[]]
         points, power = recent["points"], status["power"]
@@ -437,7 +437,7 @@ def _hour_title(recent: dict[str, Any]) -> str:
 
 
 def _aged(status: dict[str, Any]) -> dict[str, Any]:
-    """Return a status that nobody has confirmed of late: nothing of it is well any more."""
+    """Return a status as an old one: no value counts as good any more."""
     power, old = status["power"], {"quality": "stale"}
     aged = {
         **status,
@@ -455,7 +455,7 @@ def _known(values: Sequence[float | None]) -> list[float]:
 
 
 def _age(seconds: float) -> str:
-    """Return a time span for people."""
+    """Return a duration in words."""
     if seconds < 120:
         return _("{n} s").format(n=f"{seconds:.0f}")
     if seconds < 7200:
@@ -464,5 +464,5 @@ def _age(seconds: float) -> str:
 
 
 def _up(uptime_s: float) -> str:
-    """Return an uptime, where the time of day is not known."""
+    """Return an uptime in words, for when the time of day is not known."""
     return _("up {age}").format(age=_age(uptime_s))

@@ -1,6 +1,6 @@
 """`tentwatch calibrate`: zero and span of a current sensor, the door's direction, the battery; and undo.
 
-Each shows what was and what will be, asks, writes the configuration and has the service take it up.
+Each shows the old and the new values, asks, writes the configuration and restarts the service.
 """
 
 import argparse
@@ -41,9 +41,9 @@ from technician.terminal import (
 from technician.words import _, in_words, told
 from technician.words.printable import printable
 
-#: How often the unit is asked for its newest readings, and for somebody in the door.
+#: Time between two requests for the newest readings, or for somebody in the door.
 ASK_S = 0.25
-#: Time that readings may take beyond their period, and that somebody has to walk in.
+#: Time that readings may take beyond their period, and time to walk in.
 PATIENCE_S, WALK_S = 15.0, 90.0
 #: How long to wait for a second passage, which would spoil the trial.
 ALONE_S = 2.0
@@ -51,12 +51,12 @@ ALONE_S = 2.0
 RESTART_S = 30.0
 
 
-class CannotBe(Exception):
-    """It cannot be calibrated like this; the message says what to do."""
+class CannotCalibrate(Exception):
+    """The calibration is not possible like this; the message says what to do."""
 
 
 def restart_service(config: Path) -> bool:
-    """Have the running service take up its configuration; False where somebody has to do that."""
+    """Restart the service with its configuration; return False if somebody has to do that."""
 
     service = Service(Path("/"))
     return config == DEFAULT_CONFIG and service.is_installed() and not service.restart()
@@ -64,7 +64,7 @@ def restart_service(config: Path) -> bool:
 
 @dataclass
 class Bench:
-    """What a calibration works with; tests bring simulated hardware and their own restart."""
+    """What a calibration works on; tests provide simulated hardware and their own restart."""
 
     config: Path
     state_dir: Path
@@ -75,7 +75,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class Measured:
-    """Readings of a sensor, in amperes, and the zero that counts for it now."""
+    """Readings of a sensor and its present zero, in amperes."""
 
     uncorrected_a: list[float]
     zero_a: float
@@ -108,7 +108,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do what the command line asks for."""
+    """Calibrate what the command line names."""
     return calibrate(options, Bench(options.config, options.state_dir, options.yes))
 
 
@@ -122,7 +122,7 @@ def calibrate(options: argparse.Namespace, bench: Bench) -> int:
         complain(f"{options.sensor}: {told(error)}")
     except PermissionError as error:
         complain(_("{file} may not be written: use sudo").format(file=error.filename))
-    except CannotBe as error:
+    except CannotCalibrate as error:
         complain(error)
     return FAILED
 
@@ -142,7 +142,7 @@ def _zero(options: argparse.Namespace, bench: Bench) -> int:
     prose(text.format(a=zero_a, step_a=step_a))
     if zero_a == settings.zero_a:
         if _is_running(bench):
-            # One found by `tentwatch zero` earlier counts for as long as the section stays as it is.
+            # An earlier zero of `tentwatch zero` holds for as long as the section does not change.
             client.zero(bench.state_dir, name)
         prose(_("The configuration has this already: nothing is changed."))
         return DONE
@@ -177,10 +177,10 @@ def _span(options: argparse.Namespace, bench: Bench) -> int:
             bench.is_agreed or not _agreed(_("Change the sign as well (reversed)?"))
         ):
             text = _("nothing was changed: give --clamp-a the sensor's sign, or add --reverse")
-            raise CannotBe(text)
+            raise CannotCalibrate(text)
         keys["reversed"] = not settings.reversed
     if found.zero_a != settings.zero_a:
-        # A zero found by `tentwatch zero` goes with the section as it is: it must not be lost.
+        # A zero of `tentwatch zero` is gone when the section changes: write it down here.
         keys["zero_a"] = found.zero_a
     return _change(bench, f"sensors.{name}", keys)
 
@@ -191,11 +191,11 @@ def _shunt(config: Config, name: str) -> Any:
             return sensor.config
     fitting = ", ".join(s.name for s in config.sensors if hasattr(s.config, "shunt_ohms"))
     text = _("{sensor} is no current sensor on a shunt; this unit has: {names}")
-    raise CannotBe(text.format(sensor=name, names=fitting or "–"))
+    raise CannotCalibrate(text.format(sensor=name, names=fitting or "–"))
 
 
 def _measure(config: Config, name: str, bench: Bench) -> Measured:
-    """Take readings, from the running unit or from the device itself."""
+    """Take readings from the running unit, or from the device if none runs."""
     text = _("Taking {n} readings of {sensor} …")
     prose(text.format(n=calibration.READINGS, sensor=name))
     if _is_running(bench):
@@ -219,11 +219,13 @@ def _ask_readings(config: Config, name: str, bench: Bench) -> Measured:
             text = _(
                 "the service runs with another configuration than {file}: restart it first ({how})"
             )
-            raise CannotBe(text.format(file=bench.config, how=f"sudo systemctl restart {NAME}"))
+            raise CannotCalibrate(
+                text.format(file=bench.config, how=f"sudo systemctl restart {NAME}")
+            )
         sensor = next((s for s in status["sensors"] if s["name"] == name), None)
         if sensor is None or time.monotonic() > limit_s:
             text = _("{sensor} has given too few good readings: {why}")
-            raise CannotBe(text.format(sensor=name, why=_error(status, name) or "–"))
+            raise CannotCalibrate(text.format(sensor=name, why=_error(status, name) or "–"))
         values = sensor["values"]
         uncorrected_a, current_a = values.get("uncorrected_a"), values.get("current_a")
         if sensor["quality"] != Quality.OK.value or uncorrected_a is None:
@@ -231,7 +233,7 @@ def _ask_readings(config: Config, name: str, bench: Bench) -> Measured:
         elif sensor["reads"] != reads:
             reads = sensor["reads"]
             found.append(float(uncorrected_a))
-            if current_a:  # outside of the dead band
+            if current_a:  # outside the dead band
                 zero_a = round(uncorrected_a - current_a, 4)
         if len(found) == calibration.READINGS:
             break
@@ -250,7 +252,7 @@ def _read_device(config: Config, name: str, hardware: Hardware) -> list[float]:
         while len(found) < calibration.READINGS:
             if clock.now_s() > limit_s:
                 text = _("{sensor} has given too few good readings: {why}")
-                raise CannotBe(text.format(sensor=name, why="–"))
+                raise CannotCalibrate(text.format(sensor=name, why="–"))
             waiting.wait(driver.period_s)
             for measured in driver.read():
                 if measured.trouble is not None:
@@ -277,7 +279,9 @@ def _door(options: argparse.Namespace, bench: Bench) -> int:
     config = _read(bench)
     door = config.sensor("door")
     if door is None or not door.traits.tells_way:
-        raise CannotBe(_("this unit has no door with two beams: there is no direction to swap"))
+        raise CannotCalibrate(
+            _("this unit has no door with two beams: there is no direction to swap")
+        )
     is_right = _walk_in(bench)
     if is_right:
         prose(_("It counted as coming in: the beams are the right way round. Nothing is changed."))
@@ -293,7 +297,7 @@ def _door(options: argparse.Namespace, bench: Bench) -> int:
             prose(_("Once more, to be sure:"))
             if not _walk_in(bench):
                 text = _("it counts as going out again: check the beams and their cables")
-                raise CannotBe(text)
+                raise CannotCalibrate(text)
             prose(_("It counted as coming in: the beams are the right way round now."))
     prose(
         _(
@@ -305,7 +309,7 @@ def _door(options: argparse.Namespace, bench: Bench) -> int:
 
 
 def _walk_in(bench: Bench) -> bool:
-    """Wait for one person; say whether that counted as coming in."""
+    """Wait for one person; return whether that counted as coming in."""
     limit_s = time.monotonic() + WALK_S
     before: tuple[int, int] | None = None
     alone_s: float | None = None
@@ -314,7 +318,7 @@ def _walk_in(bench: Bench) -> bool:
         quality = None if capacity is None else capacity["quality"]
         if capacity is None or quality in ("fault", "stale"):
             text = _("the door cannot be counted: {why}")
-            raise CannotBe(text.format(why=_error(status, "door") or quality))
+            raise CannotCalibrate(text.format(why=_error(status, "door") or quality))
         now = capacity["entered_total"] or 0, capacity["left_total"] or 0
         if before is None:
             before = now
@@ -322,7 +326,7 @@ def _walk_in(bench: Bench) -> bool:
         came, went = now[0] - before[0], now[1] - before[1]
         if came + went > 1:
             text = _("{n} people have passed: try again when nobody else is in the door")
-            raise CannotBe(text.format(n=came + went))
+            raise CannotCalibrate(text.format(n=came + went))
         now_s = time.monotonic()
         if came + went == 1 and alone_s is None:
             alone_s = now_s + ALONE_S
@@ -330,7 +334,7 @@ def _walk_in(bench: Bench) -> bool:
             return bool(came)
         if alone_s is None and now_s > limit_s:
             break
-    raise CannotBe(_("nobody was counted: check the beams with tentwatch status"))
+    raise CannotCalibrate(_("nobody was counted: check the beams with tentwatch status"))
 
 
 # The battery
@@ -356,7 +360,7 @@ def _battery(options: argparse.Namespace, bench: Bench) -> int:
 
 
 def _learned_ah(bench: Bench) -> float | None:
-    """Return the capacity that was learned, in ampere-hours; None where none was."""
+    """Return the learned capacity in ampere-hours; None if there is none."""
     with suppress(Unreadable, ControlError):
         if _is_running(bench):
             battery = client.status(bench.state_dir)["power"].get("battery")
@@ -372,46 +376,48 @@ def _learned_ah(bench: Bench) -> float | None:
 def _undo(options: argparse.Namespace, bench: Bench) -> int:
     kept = config_file.previous(bench.config.resolve())
     if not kept:
-        raise CannotBe(_("there is no previous configuration of {file}").format(file=bench.config))
+        raise CannotCalibrate(
+            _("there is no previous configuration of {file}").format(file=bench.config)
+        )
     text = kept[-1].read_text(encoding="utf-8-sig")
     parse(text, str(kept[-1]))
     title = _("The previous configuration, {file}, replaces the present one:")
     prose(title.format(file=kept[-1].name))
-    # One that is missing, or that an editor has spoilt, is what it is often wanted for.
+    # Undo is often wanted just because the present file is missing or spoilt.
     try:
         _show(bench.config.read_text(encoding="utf-8-sig"), text)
     except (FileNotFoundError, ValueError, RecursionError):
         prose(_("The present file is no configuration: all of it is replaced."))
     if not (bench.is_agreed or _agreed(_("Put it back?"))):
-        raise CannotBe(_("nothing was changed"))
+        raise CannotCalibrate(_("nothing was changed"))
     config_file.undo(bench.config)
-    _take_up(bench)
+    _apply(bench)
     return DONE
 
 
 def _read(bench: Bench) -> Config:
-    """Return the configuration as it is in the file. Raises ConfigError."""
+    """Return the configuration in the file. Raises ConfigError."""
     return parse(config_file.document(bench.config).as_string(), str(bench.config))
 
 
 def _change(bench: Bench, section: str, keys: dict[str, Any]) -> int:
-    """Show what changes, ask, and write it."""
+    """Show the changes, ask, and write them."""
     document = config_file.document(bench.config)
     before = document.as_string()
     after = config_file.with_keys(document, section, keys)
     if not config_file.changes(before, after):
         prose(_("The configuration has this already: nothing is changed."))
         return DONE
-    parse(after, str(bench.config))  # which says what is wrong before anybody is asked
+    parse(after, str(bench.config))  # raises before anybody is asked
     _show(before, after)
     if not (bench.is_agreed or _agreed(_("Write it?"))):
-        raise CannotBe(_("nothing was changed"))
+        raise CannotCalibrate(_("nothing was changed"))
     old = config_file.write(bench.config, after)
     text = _(
         "Written to {file}; the previous one is {old}. To take it back: tentwatch calibrate undo"
     )
     prose(text.format(file=bench.config, old=old.name if old else "–"))
-    _take_up(bench)
+    _apply(bench)
     return DONE
 
 
@@ -427,7 +433,7 @@ def _agreed(question: str) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes", "т", "так")
 
 
-def _take_up(bench: Bench) -> None:
+def _apply(bench: Bench) -> None:
     if bench.restart(bench.config):
         prose(_("The service has been restarted with it."))
     else:
@@ -436,7 +442,7 @@ def _take_up(bench: Bench) -> None:
 
 
 def _runs_with(bench: Bench) -> bool:
-    """Say whether the unit runs with the configuration as it is now, once it has had its time."""
+    """Return whether the unit runs with the file's configuration, after the time of a restart."""
     digest = _read(bench).digest
     limit_s, waiting = time.monotonic() + RESTART_S, threading.Event()
     answered = False
@@ -447,7 +453,7 @@ def _runs_with(bench: Bench) -> bool:
                 if "capacity" in status and status["capacity"]["quality"] in ("ok", "estimated"):
                     return True
             elif not answered:
-                return False  # it was not restarted
+                return False  # nobody has restarted it
             answered = True
         waiting.wait(ASK_S)
     return False
@@ -465,7 +471,7 @@ def _is_running(bench: Bench) -> bool:
 
 
 def _statuses(bench: Bench) -> Iterator[Status]:
-    """Yield what the running unit says of itself, several times a second. Raises ControlError."""
+    """Yield the running unit's status several times a second. Raises ControlError."""
     waiting = threading.Event()
     while True:
         yield client.status(bench.state_dir)

@@ -1,6 +1,6 @@
-"""Changing the configuration file: checked first, whole or not at all, and the previous one is kept.
+"""Changes of the configuration file: each is checked first, and written whole or not at all.
 
-The previous files lie beside it as `<name>.old-N`, the newest with the highest number.
+Previous files stay beside it as `<name>.old-N`, the newest with the highest number.
 """
 
 import contextlib
@@ -22,16 +22,16 @@ from sensors.trouble import Trouble
 if TYPE_CHECKING:
     import tomlkit
 
-#: Previous configurations that are kept.
+#: Number of previous configurations that stay.
 MOST_KEPT = 9
-#: A new file's mode, and its group where there is one of this name: the service must read it.
+#: Mode and group of a new file: the service must be able to read it.
 MODE, GROUP = 0o640, "tentwatch"
 
 
 def document(path: Path) -> "tomlkit.TOMLDocument":
-    """Read a file for changing single keys of it: comments and order stay.
+    """Read a file for changing single keys: comments and order stay.
 
-    Raises ConfigError where it is missing, cannot be read or is not TOML.
+    Raises ConfigError if it is missing, cannot be read or is not TOML.
     """
     return document_of(text_of(path), str(path))
 
@@ -39,8 +39,8 @@ def document(path: Path) -> "tomlkit.TOMLDocument":
 def with_keys(document: "tomlkit.TOMLDocument", section: str, keys: Mapping[str, Any]) -> str:
     """Return the text of a document with some keys of a section (such as `sensors.battery`) set.
 
-    A key that is new comes below the comment line that shows its default, if there is one, else
-    below the last key: comments before the next section speak of that.
+    A new key comes below the comment line that shows its default, or else below the last key:
+    comments further down belong to the next section.
     """
     import tomlkit
 
@@ -72,7 +72,7 @@ def with_keys(document: "tomlkit.TOMLDocument", section: str, keys: Mapping[str,
 
 
 def changes(before: str, after: str) -> list[tuple[str, Any, Any]]:
-    """Return (key, value before, value after) of all that differs; None where there is none."""
+    """Return (key, old value, new value) of each difference; None stands for no value."""
     old, new = (dict(_flat(tomllib.loads(text))) for text in (before, after))
     keys = [*old, *(key for key in new if key not in old)]
     return [(k, old.get(k), new.get(k)) for k in keys if old.get(k) != new.get(k)]
@@ -87,7 +87,7 @@ def _flat(table: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]
 
 
 def document_of(text: str, where: str) -> "tomlkit.TOMLDocument":
-    """Return a text for changing single keys of it. Raises ConfigError where it is not TOML."""
+    """Parse a text for changing single keys. Raises ConfigError if it is not TOML."""
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
 
@@ -99,13 +99,13 @@ def document_of(text: str, where: str) -> "tomlkit.TOMLDocument":
 
 
 def write(path: Path, text: str) -> Path | None:
-    """Write a configuration; return where the previous one is now, None where there was none.
+    """Write a configuration; return the previous one's new path, None if there was none.
 
-    Raises ConfigError where the text is no configuration, OSError where it cannot be written; the
-    present file stays as it is then.
+    Raises ConfigError if the text is no configuration, OSError if it cannot be written; then the
+    present file does not change.
     """
     parse(text, str(path))
-    path = path.resolve()  # a link goes on pointing to it
+    path = path.resolve()  # a link goes on pointing to the file
     before = _status(path)
 
     def dress(number: int) -> None:
@@ -125,9 +125,9 @@ def write(path: Path, text: str) -> Path | None:
 
 
 def undo(path: Path) -> Path | None:
-    """Put the newest previous configuration back; return which it was, None where there is none.
+    """Restore the newest previous configuration; return its old path, None if there is none.
 
-    The one that it takes the place of is kept as `<name>.undone`. Raises OSError.
+    The present file stays as `<name>.undone`. Raises OSError.
     """
     path = path.resolve()
     if not (kept := previous(path)):
@@ -140,7 +140,7 @@ def undo(path: Path) -> Path | None:
 
 
 def previous(path: Path) -> list[Path]:
-    """Return the previous configurations that are kept, the oldest first."""
+    """Return the previous configurations, the oldest first."""
     found = []
     for file in path.parent.glob(f"{path.name}.old-*"):
         number = file.name.rpartition("-")[2]
@@ -150,10 +150,10 @@ def previous(path: Path) -> list[Path]:
 
 
 def _keep(path: Path) -> Path:
-    """Give the present file a second name, under which it stays; forget the oldest."""
+    """Keep the present file under a second name; remove the oldest ones."""
     kept = previous(path)
     if kept and kept[-1].samefile(path):
-        return kept[-1]  # the power went before the new one had taken its place
+        return kept[-1]  # a power cut came before the new file had replaced it
     number = int(kept[-1].name.rpartition("-")[2]) + 1 if kept else 1
     old = path.with_name(f"{path.name}.old-{number}")
     try:

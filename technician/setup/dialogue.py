@@ -1,4 +1,4 @@
-"""Asking the technician: one short question at a time, each with what holds when only Enter is pressed."""
+"""Questions to the technician: short ones, each with a default answer for Enter."""
 
 import getpass
 import sys
@@ -15,22 +15,22 @@ from technician.words.printable import printable
 WIDTH = 79
 Choice = TypeVar("Choice")
 
-#: Typed in place of an answer: there is none.
+#: What is typed for no answer.
 NOTHING = "-"
 
 
 class Cancelled(Exception):
-    """Whoever is asked has gone away."""
+    """Nobody answers any more."""
 
 
 class Dialogue:
-    """Asks in the terminal; where nobody is there to be asked, the defaults are the answers."""
+    """Asks in the terminal; without anybody to ask, the defaults are the answers."""
 
     def __init__(self, is_asking: bool) -> None:
         self.is_asking = is_asking
 
     def tell(self, text: str, indent: str = "") -> None:
-        """Say something, in lines that fit the terminal."""
+        """Print a text in lines that fit the terminal."""
         for line in text.split("\n"):
             say(
                 textwrap.fill(
@@ -53,7 +53,7 @@ class Dialogue:
         return typed or default
 
     def ask_secret(self, question: str) -> str:
-        """Return what is typed, without showing it. Raises Cancelled."""
+        """Return what is typed without showing it. Raises Cancelled."""
         if not sys.stdin.isatty():
             return self.ask(question)
         try:
@@ -62,11 +62,11 @@ class Dialogue:
             raise Cancelled from None
 
     def agrees(self, question: str, default: bool) -> bool:
-        """Ask for a yes or a no. Raises Cancelled."""
+        """Ask for yes or no. Raises Cancelled."""
         yes, no = _("yes"), _("no")
         while self.is_asking:
             typed = self.ask(f"{question} ({yes}/{no})", yes if default else no).lower()
-            # The English ones always: the keyboard may know no other letters.
+            # English answers always work: the keyboard may have no other letters.
             for word, answer in ((yes, True), (no, False), ("yes", True), ("no", False)):
                 if word.lower().startswith(typed):
                     return answer
@@ -76,7 +76,7 @@ class Dialogue:
     def choose(
         self, question: str, choices: Sequence[tuple[Choice, str]], default: Choice
     ) -> Choice:
-        """Ask for one of some values by its number. Raises Cancelled."""
+        """Ask for one of several values by its number. Raises Cancelled."""
         if not self.is_asking:
             return default
         self.tell(question)
@@ -91,7 +91,7 @@ class Dialogue:
             self.tell(_("Type one of the numbers."), "  ")
 
     def ask_key(self, draft: Draft, key: str, question: str, default: object) -> None:
-        """Have a key of the configuration answered; a wrong answer is explained and asked again.
+        """Ask for a key of the configuration; after a wrong answer explain it and ask again.
 
         Raises Cancelled.
         """
@@ -100,7 +100,7 @@ class Dialogue:
     def ask_keys(
         self, draft: Draft, keys: Sequence[str], question: str, defaults: Sequence[object]
     ) -> None:
-        """Have keys answered that are typed in one line, such as two coordinates. Raises Cancelled."""
+        """Ask for keys that are typed in one line, such as two coordinates. Raises Cancelled."""
         if not self.is_asking:
             for key, default in zip(keys, defaults, strict=True):
                 draft.put(key, default)
@@ -129,14 +129,14 @@ class Dialogue:
 
 
 def shown(value: object) -> str:
-    """Return a value as it is typed."""
+    """Return a value as a person types it."""
     if isinstance(value, bool):
         return _("yes") if value else _("no")
     return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def _split(typed: str) -> list[str]:
-    """Return the words of a line: `50.45, 30.52`, or `50,45 30,52` where a comma is a point."""
+    """Return the words of a line: `50.45, 30.52`, or `50,45 30,52` with decimal commas."""
     words = typed.split()
     if len(words) == 1 and "." in typed:
         words = typed.split(",")

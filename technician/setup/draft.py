@@ -1,4 +1,4 @@
-"""A configuration in the making: keys are set one by one, and comments and other keys stay."""
+"""A configuration in the making: keys are set one by one; comments and other keys stay."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from publisher.config.sections import SECTIONS
 from sensors.registry import DRIVERS, config_class
 from technician.setup.config_file import document, document_of
 
-#: What stands at the head of a file that is begun here.
+#: Beginning of a new file.
 HEAD = """\
 # The configuration of this unit. The sample configuration of Tentwatch explains every key.
 
@@ -29,9 +29,9 @@ class Draft:
 
     @classmethod
     def of_file(cls, path: Path) -> "Draft":
-        """Begin with a file's keys, or with none where it does not exist.
+        """Begin with a file's keys, or with none if it does not exist.
 
-        Raises ConfigError where there is one that cannot be read or is not TOML.
+        Raises ConfigError if it cannot be read or is not TOML.
         """
         if path.exists():
             return cls(document(path), str(path))
@@ -39,11 +39,11 @@ class Draft:
 
     @classmethod
     def empty(cls, path: Path) -> "Draft":
-        """Begin anew."""
+        """Begin with an empty configuration."""
         return cls(document_of(HEAD, str(path)), str(path))
 
     def copy(self) -> "Draft":
-        """Return another that can be changed by itself."""
+        """Return an independent copy."""
         return Draft(document_of(self.text(), self.where), self.where)
 
     def text(self) -> str:
@@ -57,14 +57,14 @@ class Draft:
         return found
 
     def get(self, key: str) -> Any:
-        """Return a key's value or a section's table; None where it is not there."""
+        """Return a key's value or a section's table; None if it is missing."""
         found: Any = self.plain()
         for part in key.split("."):
             found = found.get(part) if isinstance(found, dict) else None
         return found
 
     def put(self, key: str, value: Any) -> None:
-        """Set a key, or all keys of a section; None takes it away."""
+        """Set a key, or all keys of a section; None removes it."""
         *above, last = key.split(".")
         table: Any = self._whole
         for part in above:
@@ -76,7 +76,7 @@ class Draft:
         present = table.get(last)
         if value is None:
             table.pop(last, None)
-        elif isinstance(value, dict) and isinstance(present, dict):  # its comments stay
+        elif isinstance(value, dict) and isinstance(present, dict):  # comments stay
             for name in [name for name in present if name not in value]:
                 present.pop(name)
             for name, one in value.items():
@@ -87,7 +87,7 @@ class Draft:
             table[last] = value
 
     def enter(self, key: str, typed: str) -> None:
-        """Set a key to what somebody typed."""
+        """Set a key to a typed value."""
         self.put(key, value_of(self._kind(key), key.rpartition(".")[2], typed))
 
     def faults(self) -> list[Fault]:

@@ -1,7 +1,7 @@
-"""A unit that was prepared in advance: its configuration lies on the boot partition, for one tent.
+"""A card prepared in advance: the configuration of one tent lies on the boot partition.
 
-The file holds the sections of the configuration, and `password` before them. It is taken over when
-the unit starts. A power cut at any step leaves the file where it is, and the next start begins again.
+The file holds the sections of the configuration, and `password` before them. The unit takes it over
+when it starts. After a power cut at any step the file is still there, and the next start repeats all.
 """
 
 from pathlib import Path
@@ -16,18 +16,18 @@ from technician.setup.draft import Draft
 from technician.terminal import DONE, FAILED, USAGE, complain, complain_of, say
 from technician.words import _
 
-#: Where the file can lie: on the first partition of the card, which any computer can read.
+#: Places of the file: the card's first partition, which any computer can read.
 PLACES = ("boot/firmware/tentwatch.toml", "boot/tentwatch.toml")
-#: What a prepared file is called when it has been taken over, and when it is faulty.
+#: A prepared file's name after it was taken over, and if it is faulty.
 DONE_NAME, FAILED_NAME = "{name}.done", "{name}.failed"
-#: Beside a faulty one, for whoever looks at the card on a computer.
+#: Explanation beside a faulty file, for a person who looks at the card on a computer.
 REASON_NAME = "{stem}-failed.txt"
-#: A longer file is no configuration.
+#: Most bytes of a configuration.
 MOST_BYTES = 1 << 20
 
 
 def find(root: Path) -> Path:
-    """Return where the prepared file lies, or would lie; `root` is where `boot` is."""
+    """Return the place of the prepared file, whether it exists or not; `root` is where `boot` is."""
     places = [root / place for place in PLACES]
     return next((place for place in places if place.is_file()), places[0])
 
@@ -35,9 +35,9 @@ def find(root: Path) -> Path:
 def run(file: Path, config: Path) -> int:
     """Take a prepared file over; return the exit code.
 
-    A faulty file changes nothing. It is renamed, and what is wrong with it written beside it.
+    A faulty file changes nothing: it is renamed, and its faults are written beside it.
     """
-    if not file.is_file():  # a pipe would hold up the start of the agent
+    if not file.is_file():  # a pipe would delay the agent's start
         complain(_("{file} does not exist: there is nothing to take over").format(file=file))
         return FAILED
     try:
@@ -54,9 +54,9 @@ def run(file: Path, config: Path) -> int:
         is_there = config.read_text(encoding="utf-8") == text
     except (OSError, ValueError):
         is_there = False
-    if not is_there:  # a power cut may have come behind it
+    if not is_there:  # an earlier start may have got this far
         config_file.write(config, text)
-    # The password is the last to go: until then the next start can do all of it again.
+    # The password goes last: until then the next start can repeat everything.
     with written(_named(file, DONE_NAME), text, lambda _number: None) as new:
         new.replace(_named(file, DONE_NAME))
     _named(file, REASON_NAME).unlink(missing_ok=True)
@@ -105,7 +105,7 @@ def _set_aside(file: Path, error: ConfigError) -> None:
         "",
     ]
     reason = _named(file, REASON_NAME)
-    # Windows' own editor wants its own line ends.
+    # Windows' own editor needs these line ends.
     with written(reason, "\r\n".join(lines), lambda _number: None) as new:
         new.replace(reason)
     file.replace(_named(file, FAILED_NAME))

@@ -1,4 +1,4 @@
-"""What only the technician knows of a tent and its broker: the questions, and their usual answers."""
+"""Questions about the tent and its broker that only the technician can answer, with usual answers."""
 
 import re
 import socket
@@ -13,12 +13,12 @@ from technician.words import marked
 USUAL_SEATS, USUAL_ZONE = 60, "Europe/Kyiv"
 #: MQTT's ports, without and with TLS.
 PORT, TLS_PORT = 1883, 8883
-#: Names of computers that nobody has given a name.
+#: Names of computers that nobody has named.
 _UNNAMED = ("raspberrypi", "localhost")
 
 
 class Question(NamedTuple):
-    """A question about one key or more; each key has a flag of its name for whoever asks no questions."""
+    """A question about one or more keys; each key also has a flag of its name."""
 
     keys: tuple[str, ...]
     text: str
@@ -45,7 +45,7 @@ BROKER = (
     Question(("broker.username",), marked("User at the broker; - for no login")),
 )
 QUESTIONS = TENT + BROKER
-#: Asked where the battery's charge is counted here.
+#: Asked if this unit counts the battery's charge.
 BATTERY = (
     Question(("battery.chemistry",), marked("Kind of battery: lifepo4 or lead_acid")),
     Question(("battery.capacity_ah",), marked("Capacity of the battery in Ah, as on its label")),
@@ -53,7 +53,7 @@ BATTERY = (
 
 
 def usual(key: str, draft: Draft, before: Draft, root: Path) -> Any:
-    """Return the usual answer, None where there is none.
+    """Return the usual answer, None if there is none.
 
     `before` is the configuration as it was; `root` is where `etc` is.
     """
@@ -66,7 +66,7 @@ def usual(key: str, draft: Draft, before: Draft, root: Path) -> Any:
         case "tent.timezone":
             return present or _zone(root) or USUAL_ZONE
         case "broker.tls":
-            # A unit that runs without saying so is not encrypted, and its broker may not be able to.
+            # A unit that already runs without this key is not encrypted: its broker may not support it.
             return before.get("broker.host") is None if present is None else present
         case "broker.port":
             is_tls, was_tls = (bool(one.get("broker.tls")) for one in (draft, before))
@@ -83,7 +83,7 @@ def usual(key: str, draft: Draft, before: Draft, root: Path) -> Any:
 
 
 def flag(key: str) -> str:
-    """Return the flag that answers a question, fits a sensor, or sets any other key."""
+    """Return the flag that sets a key."""
     if any(key in question.keys for question in QUESTIONS):
         return "--" + key.rpartition(".")[2].replace("_", "-")
     if key.startswith("sensors."):
@@ -92,14 +92,14 @@ def flag(key: str) -> str:
 
 
 def _host_name() -> str | None:
-    """Return this computer's name, where somebody has given it one that can be an id."""
+    """Return this computer's name if somebody has named it and the name can be an id."""
     name = socket.gethostname().partition(".")[0]
     pattern = next(rule.pattern for key, _, rule in keys_of(TentSettings) if key == "id")
     return name if re.fullmatch(pattern, name) and name not in _UNNAMED else None
 
 
 def _zone(root: Path) -> str | None:
-    """Return the zone that this system is set to; UTC, as it comes, says nothing of the tent."""
+    """Return this system's time zone; UTC is only the default and says nothing about the tent."""
     try:
         zone = str((root / "etc/localtime").readlink()).partition("zoneinfo/")[2]
     except OSError:

@@ -28,7 +28,7 @@ from technician.terminal import DONE, FAILED, USAGE, complain, say
 from technician.words import _, told
 from technician.words.printable import printable
 
-#: A sensor that is taken out of the configuration, in place of its driver.
+#: In place of a driver: the sensor is removed.
 NO_DRIVER = "none"
 #: The password's file, beside the configuration.
 PASSWORD = "password"
@@ -81,7 +81,7 @@ def _sensor(text: str) -> tuple[str, dict[str, str]]:
 
 
 def run(options: argparse.Namespace, hardware: Hardware | None = None) -> int:
-    """Set the unit up, as the options of the command line say; return the exit code."""
+    """Set the unit up as the command line says; return the exit code."""
     hardware = hardware or Hardware()
     if options.prepared is not None:
         from technician.setup import prepared
@@ -101,7 +101,7 @@ def run(options: argparse.Namespace, hardware: Hardware | None = None) -> int:
 
 @contextlib.contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """End as by Ctrl-C when the terminal closes, so that a service that was stopped runs again."""
+    """Treat a closed terminal like Ctrl-C, so that a stopped service is started again."""
 
     def give_up(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -115,7 +115,7 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 class _Setup:
-    """One go at setting a unit up."""
+    """One run of setup."""
 
     def __init__(self, options: argparse.Namespace, hardware: Hardware, service: Service) -> None:
         self._options = options
@@ -135,7 +135,7 @@ class _Setup:
         before = draft.copy()
         given, fitted, faults = self._take_flags(draft)
         if not self._dialogue.is_asking:
-            # What is missing is named before anything is searched for or stopped.
+            # Name what is missing before searching or stopping anything.
             self._ask(draft, before, given)
             of_secret = [fault for fault in faults if fault[0] == _PASSWORD_FLAG]
             faults = draft.faults() + of_secret
@@ -175,18 +175,18 @@ class _Setup:
         return self._write(draft)
 
     def let_the_service_run(self) -> None:
-        """Start the service again, where it was stopped for the devices' sake."""
+        """Start the service again if it was stopped to free the devices."""
         if self._has_stopped:
             self._has_stopped = False
             if why := self._service.restart():
                 complain(_("tentwatch cannot be started: {why}").format(why=why))
 
     def _hindrance(self) -> str | None:
-        """Return what makes it useless to begin; say what else will not work."""
+        """Return why setup cannot begin; print what else will not work."""
         if self._options.dry_run:
             return None
         above = self._path.absolute().parent
-        while not os.access(above, os.F_OK):  # not there, or hidden from this user
+        while not os.access(above, os.F_OK):  # missing, or hidden from this user
             above = above.parent
         if not os.access(above, os.W_OK):
             text = _("{folder} cannot be written: use sudo, or --dry-run to look only")
@@ -197,7 +197,7 @@ class _Setup:
         return None
 
     def _begin(self) -> Draft:
-        """Return the present configuration. Raises ConfigError where it cannot be read."""
+        """Return the present configuration. Raises ConfigError if it cannot be read."""
         try:
             return Draft.of_file(self._path)
         except ConfigError as error:
@@ -211,9 +211,9 @@ class _Setup:
             return Draft.empty(self._path)
 
     def _take_flags(self, draft: Draft) -> tuple[set[str], set[str], list[Fault]]:
-        """Take over what the command line says.
+        """Apply the command line's flags.
 
-        Returns the keys and the sensors that are settled by it, and what is wrong with them.
+        Returns the keys and the sensors that they settle, and their faults.
         """
         given: set[str] = set()
         fitted: set[str] = set()
@@ -259,20 +259,20 @@ class _Setup:
         return given, fitted, faults
 
     def _read_secret(self) -> str:
-        """Return the password of --password-file. Raises OSError, and UnicodeError for what is no text."""
+        """Return the password in --password-file. Raises OSError, and UnicodeError if it is no text."""
         name = self._options.password_file
         text = sys.stdin.readline() if name == "-" else Path(name).read_text(encoding="utf-8-sig")
-        text.encode()  # standard input lets bytes through that are no text
+        text.encode()  # standard input passes on bytes that are no text
         return text.strip()
 
     def _take_the_devices(self) -> None:
-        """Stop the service, which has its devices to itself. Raises Cancelled."""
+        """Stop the service, which holds the devices. Raises Cancelled."""
         if self._options.dry_run or not self._service.is_active():
             return
         text = _("The service is running and has its devices to itself. Stop it meanwhile?")
         if not self._dialogue.agrees(text, True):
             return
-        self._has_stopped = True  # from here on: Ctrl-C may come before systemctl is through
+        self._has_stopped = True  # before: Ctrl-C may come while systemctl works
         if why := self._service.stop():
             complain(_("tentwatch cannot be stopped: {why}").format(why=why))
 
@@ -311,7 +311,7 @@ class _Setup:
                 draft.put("broker.password_file", str(own))
 
     def _refuse(self, faults: list[Fault]) -> int:
-        """Say what is wrong; where nothing is asked, with the flag that would answer it."""
+        """Print the faults; without questions each with the flag that sets the key."""
         for key, trouble in faults:
             is_key = key != _PASSWORD_FLAG and not self._dialogue.is_asking
             complain(f"{key}: {told(trouble)}" + (f" ({flag(key)})" if is_key else ""))
@@ -325,10 +325,10 @@ class _Setup:
             self._dialogue.tell(text)
 
     def _write(self, draft: Draft) -> int:
-        """Write password and configuration, and have the service take them up."""
+        """Write password and configuration, and restart the service."""
         self._path.absolute().parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         ends = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
-        before = {n: signal.signal(n, signal.SIG_IGN) for n in ends}  # it takes a moment only
+        before = {n: signal.signal(n, signal.SIG_IGN) for n in ends}  # this takes only a moment
         try:
             if self._secret:
                 secrets.keep(Path(draft.get("broker.password_file")), self._secret)
@@ -352,7 +352,7 @@ class _Setup:
 
 
 def summary(whole: dict[str, Any]) -> list[str]:
-    """Return a configuration for a terminal of 80 columns: a paragraph a section."""
+    """Return a configuration for a terminal of 80 columns: one paragraph per section."""
     sections = {name: keys for name, keys in whole.items() if name != "sensors"}
     sections |= whole.get("sensors") or {}
     width = max((len(name) for name in sections), default=0) + 2

@@ -1,6 +1,6 @@
-"""What a technician reads on the screen, in the terminal's language: gettext catalogues in `locale/`.
+"""Texts in the terminal's language: gettext catalogues in `locale/`.
 
-`make words` takes the texts out of the source into each catalogue and compiles it.
+`make words` collects the texts of the source in each catalogue and compiles it.
 """
 
 import gettext
@@ -64,12 +64,12 @@ def _catalogue() -> gettext.NullTranslations:
 
 
 def _(text: str) -> str:
-    """Return a text in the terminal's language; where nobody has translated it, as it is."""
+    """Return a text in the terminal's language; one without a translation stays as it is."""
     return _catalogue().gettext(text)
 
 
 def counted(one: str, many: str, number: int) -> str:
-    """Return the form of a text that goes with a number; `{n}` in it stands for the number."""
+    """Return the singular or plural for a number; `{n}` in the text stands for the number."""
     return _catalogue().ngettext(one, many, number).format(n=number)
 
 
@@ -79,7 +79,7 @@ def what_happened(kind: Kind, values: Mapping[str, object]) -> str:
 
 
 def what_to_do(kind: Kind, values: Mapping[str, object]) -> str:
-    """Return a trouble's cure in the terminal's language; empty where there is none."""
+    """Return a trouble's cure in the terminal's language; empty if it has none."""
     return _(kind.cure).format(**_translated(values)) if kind.cure else ""
 
 
@@ -103,7 +103,7 @@ def kinds() -> Mapping[str, Kind]:
 def in_words(trouble: Mapping[str, Any] | None, english: str) -> str:
     """Return a trouble, as `tentwatch status` gives it, in the terminal's language.
 
-    A unit that runs another version may have troubles that are not known here: these stay `english`.
+    A unit of another version may have troubles that are not known here: these stay `english`.
     """
     try:
         kind = kinds()[trouble["code"]] if trouble else None
