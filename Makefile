@@ -1,18 +1,21 @@
-# make run   the demonstration       make test  style, types and all tests
-# make bench the figures as JSON     make clean what this file has made
-# make accuracy  how right the sensors are, as JSON     make fuzz  the parsers on much noise
-# make lock  pins what a Pi installs: systemd/*.lock
-# make bundle    what a Pi is installed from without internet, in dist/
-# make install-test  the bundle on clean roots of Debian 12 and 13, as root; QUICK=1: the short form
-# make vm-test   the whole unit in a virtual machine, as root; QUICK=1: the short form
-# make words  takes the texts for the screen into the catalogues in technician/words/locale
-# make symptoms  writes the tables of troubles in docs/symptoms.md, as they are declared
+# make run          the demonstration
+# make test         style, types and all tests
+# make bench        measures start-up, memory, processor time … and prints JSON
+# make accuracy     measures the accuracy of the sensors and prints JSON
+# make fuzz         feeds noise to the parsers
+# make bundle       builds dist/: installs a Pi without internet
+# make install-test tests the bundle on clean Debians 12 and 13, as root; QUICK=1: the short form
+# make vm-test      tests the whole unit in a virtual machine, as root; QUICK=1: the short form
+# make words        updates the catalogues in technician/words/locale from the texts in the source
+# make symptoms     writes the tables of troubles in docs/symptoms.md from their declarations
+# make lock         pins the libraries that a Pi installs: systemd/*.lock
+# make clean        removes everything that this file has made
 #
-# Each sets up what it needs: Debian's mosquitto, and everything else in .venv.
+# Each target installs what it needs: Debian's mosquitto, and everything else in .venv.
 
 PYTHON ?= python3
 SPEED ?= 60
-# Tests that run side by side: most wait more than they compute.
+# Number of tests that run in parallel: most wait more than they compute.
 WORKERS ?= 4
 VENV := .venv
 READY := $(VENV)/.ready
