@@ -61,9 +61,9 @@ def record(driver: Driver, clock: Monotonic, seconds: float, write: Callable[[by
     """
     waiting = Event()
     end_s = clock.now_s() + seconds
-    said: list[bytes] = []
-    driver.tap = said.append
-    told = ""
+    heard: list[bytes] = []
+    driver.tap = heard.append
+    warned = ""
     try:
         driver.open()
         while (left_s := end_s - clock.now_s()) > 0:
@@ -72,13 +72,13 @@ def record(driver: Driver, clock: Monotonic, seconds: float, write: Callable[[by
                 driver.read()
             except SensorError as error:
                 wait_s = max(wait_s, _FAILURE_WAIT_S)
-                if str(error) != told:
-                    told = str(error)
-                    log.warning("%s", told)
-            write(b"".join(said))
-            said.clear()
+                if str(error) != warned:
+                    warned = str(error)
+                    log.warning("%s", warned)
+            write(b"".join(heard))
+            heard.clear()
             if wait_s:
                 waiting.wait(clock.real_s(min(wait_s, left_s)))
     finally:
         driver.close()
-        write(b"".join(said))
+        write(b"".join(heard))

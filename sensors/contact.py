@@ -119,7 +119,7 @@ class _Recorded:
         self._high = start.high[settings["gpio"]]
         self._edge_s: float | None = start.at_s - self._settle_s
         self._bounces_since_s = self._edge_s
-        self._told: bool | str | None = "nothing"
+        self._reported: bool | str | None = "nothing"
 
     def until(self, at_s: float, edge: Edge | None = None) -> list[dict[str, Any]]:
         """Let time pass, and at its end take an edge; return the states that are new, as frames."""
@@ -136,5 +136,5 @@ class _Recorded:
         return frames
 
     def _tell(self, at_s: float, present: bool | None) -> list[dict[str, Any]]:
-        told, self._told = self._told, present
-        return [] if told is present else [{"at_s": round(at_s, 3), "present": present}]
+        before, self._reported = self._reported, present
+        return [] if before is present else [{"at_s": round(at_s, 3), "present": present}]

@@ -129,7 +129,7 @@ class _Watch:
         self._beam = {gpio: number for number, gpio in enumerate(gpios)}
         self._names = [*zip(kind.beams.values(), gpios, strict=True)]
         self._rules = kind.rules([start.high[g] == self._blocked for g in gpios], start.at_s)
-        self._told = self._condition()
+        self._reported = self._condition()
 
     @property
     def due_s(self) -> float | None:
@@ -173,8 +173,8 @@ class _Watch:
 
     def _frames(self, at_s: float, ways: list[Way]) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = [{way.value: 1} for way in ways]
-        if self._condition() != self._told:
-            self._told = self._condition()
+        if self._condition() != self._reported:
+            self._reported = self._condition()
             now = self.obstructed()
             found.append({"obstructed": now.value})
             if now.trouble is not None:

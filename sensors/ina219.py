@@ -149,8 +149,8 @@ class Ina219:
             raise self._error(SILENT) from error
         if self.tap is not no_tap:
             at_s = round(self._clock.now_s(), 3)
-            said = {"at_s": at_s, "configuration": found, "shunt": raw_shunt, "bus": raw_bus}
-            self.tap(line(said))
+            record = {"at_s": at_s, "configuration": found, "shunt": raw_shunt, "bus": raw_bus}
+            self.tap(line(record))
         if found != self._configuration:
             raise self._error(RESTARTED, found=f"0x{found:04X}")
         if not raw_bus & CONVERSION_READY:
@@ -204,18 +204,18 @@ def decode(capture: bytes) -> Decoded:
     shunt: Shunt | None = None
     frames: list[dict[str, float | None]] = []
     bad = 0
-    for said in lines(capture):
+    for record in lines(capture):
         try:
-            if said is None:
+            if record is None:
                 raise ValueError("no JSON object")
-            if said.get("driver") == "ina219":
-                shunt = _shunt(said)
+            if record.get("driver") == "ina219":
+                shunt = _shunt(record)
                 continue
             if shunt is None:
                 raise ValueError("no settings yet")
-            registers = [_word(said[name]) for name in ("configuration", "bus")]
-            raw_shunt = _word(said["shunt"], low=-0x8000, high=0x7FFF)
-            at_s = _finite(said["at_s"])
+            registers = [_word(record[name]) for name in ("configuration", "bus")]
+            raw_shunt = _word(record["shunt"], low=-0x8000, high=0x7FFF)
+            at_s = _finite(record["at_s"])
         except (ValueError, TypeError, KeyError, OverflowError):
             bad += 1
             continue
@@ -227,12 +227,12 @@ def decode(capture: bytes) -> Decoded:
     return Decoded(frames, bad)
 
 
-def _shunt(said: dict[str, Any]) -> Shunt:
-    numbers = [_finite(said[name]) for name in ("shunt_ohms", "zero_a", "dead_band_a")]
+def _shunt(record: dict[str, Any]) -> Shunt:
+    numbers = [_finite(record[name]) for name in ("shunt_ohms", "zero_a", "dead_band_a")]
     if not (1e-5 <= numbers[0] <= 1 and abs(numbers[1]) <= 10 and 0 <= numbers[2] <= 10):
         raise ValueError("no such shunt")
-    gain = _word(said["gain"], high=3)
-    return Shunt(numbers[0], gain, numbers[1], numbers[2], said["reversed"] is True)
+    gain = _word(record["gain"], high=3)
+    return Shunt(numbers[0], gain, numbers[1], numbers[2], record["reversed"] is True)
 
 
 def _finite(value: Any) -> float:

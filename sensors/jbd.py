@@ -113,8 +113,8 @@ class Jbd:
         self._port.close()
 
 
-def _understand(said: bytes) -> Figures | None:
-    replies = Replies().feed(said)
+def _understand(data: bytes) -> Figures | None:
+    replies = Replies().feed(data)
     return next((r.figures for r in replies if r.code == STATE and r.figures), None)
 
 
@@ -132,7 +132,7 @@ def decode(capture: bytes) -> Decoded:
 
     def read(trust: Trust) -> Decoded:
         replies = Replies(trust)
-        said = replies.feed(capture) + replies.end()
-        return Decoded([reply.figures for reply in said if reply.figures is not None], replies.bad)
+        found = replies.feed(capture) + replies.end()
+        return Decoded([reply.figures for reply in found if reply.figures is not None], replies.bad)
 
     return in_hindsight(read, WINDOW, TOLERATED)

@@ -110,8 +110,8 @@ class Pzem004t:
         self._port.close()
 
 
-def _understand(said: bytes) -> Figures | None:
-    replies = Replies().feed(said)
+def _understand(data: bytes) -> Figures | None:
+    replies = Replies().feed(data)
     return replies[-1] if replies else None
 
 

@@ -23,7 +23,7 @@ _END = b"Checksum\t"  # and one byte
 _HEX = re.compile(rb":[0-9A-F]{3,}\n")  # at least a command and the two digits of a sum
 _FIELDS = re.compile(rb"(?:\r\n[A-Za-z][A-Za-z0-9_#]*\t[ -~]*)+\r\n")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,11})|0x[0-9A-Fa-f]{1,8}")
-_MOST_TOLD = 50  # most labels and names kept; damage adds one from time to time
+MOST_SEEN = 50  # labels and names that are remembered; damage adds one from time to time
 _UNKNOWN = "---"
 _SWITCH: Mapping[str, bool | None] = {"ON": True, "OFF": False, _UNKNOWN: None}
 
@@ -141,7 +141,7 @@ class Blocks:
         self._rest = b""
         self._too_long = False
         self._before: Mapping[str, str] = {}
-        self._told: set[str] = set()
+        self._seen: set[str] = set()
 
     def feed(self, data: bytes) -> list[Figures]:
         """Return the figures of the trusted blocks that `data` completes."""
@@ -195,16 +195,16 @@ class Blocks:
         label or a name, beside damage in a figure. On a spotless line a new label belongs to another
         block of a newer device.
         """
-        told, news = self._told, ""
-        first = not told
+        seen, news = self._seen, ""
+        first = not seen
         for label in fields.keys() - _KNOWN:
-            said = f"{label}\t{fields[label]}" if label in _NAMES else label
-            unlike = label in told if label in _NAMES else not self._trust.is_spotless()
-            if said not in told and not first and unlike:
+            text = f"{label}\t{fields[label]}" if label in _NAMES else label
+            unlike = label in seen if label in _NAMES else not self._trust.is_spotless()
+            if text not in seen and not first and unlike:
                 news = f"{label[:20]} is new: damage, or another device"
-            told |= {label, said}
-        if len(told) > _MOST_TOLD:
-            told.clear()
+            seen |= {label, text}
+        if len(seen) > MOST_SEEN:
+            seen.clear()
         return news
 
     def _refuse(self, flaw: str) -> None:

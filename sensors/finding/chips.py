@@ -91,12 +91,12 @@ def _word(bus: I2CBus, address: int, register: int) -> int | None:
     Only the register's number is sent. Register 0 is read first: its number is not a command to any
     known chip at these addresses. Other registers are read only from chips that seem to have them.
     """
-    said = bytearray(2)
+    word = bytearray(2)
     try:
-        bus.writeto_then_readfrom(address, bytes((register,)), said)
+        bus.writeto_then_readfrom(address, bytes((register,)), word)
     except OSError:
         return None
-    return int.from_bytes(said, "big")
+    return int.from_bytes(word, "big")
 
 
 def _identify(bus: I2CBus, address: int) -> tuple[str, str]:

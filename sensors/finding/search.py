@@ -163,15 +163,15 @@ def _ask(
     port.open()
     try:
         for driver, answers in ROUNDS * [*possible.items()]:
-            said = b""
+            reply = b""
             port.ask(answers.request)
             until_s = clock.now_s() + answers.reply_s
             while (left_s := until_s - clock.now_s()) > 0 and not over.is_set():
                 data = port.read(min(_LOOK_S, clock.real_s(left_s)))
-                said += data
-                if data and (figures := answers.understand(said)):
+                reply += data
+                if data and (figures := answers.understand(reply)):
                     return Heard(name, State.RECOGNISED, driver, _serves(driver), figures)
-            if said:
+            if reply:
                 state = State.GARBLED
     finally:
         port.close()

@@ -1,7 +1,7 @@
 """What `tentwatch doctor` finds of each sensor: its trouble, its silence, its live values.
 
-Pure: a configuration and what `tentwatch status` prints go in, findings come out. It is the same whether
-a running unit was asked or doctor has looked at the devices itself.
+Pure: it turns a configuration and the output of `tentwatch status` into findings. The source of the
+status does not matter: a running unit, or doctor's own look at the devices.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,12 +24,12 @@ from technician.doctor.findings import (
 )
 from technician.words import marked
 
-#: Reads of which more than this share fails come over a loose wire.
+#: A sensor has a loose wire if more than this share of its reads has failed, and at least this many …
 LARGEST_ERROR_SHARE, LEAST_ERRORS = 0.05, 3
-#: … and so do those of which so many have failed within the seconds of a look.
+#: … or if at least this many have failed within the seconds of a look.
 LEAST_FRESH = 2
 
-#: Alerts that say more than the values: the sensor that they are of, what is seen, and the cure.
+#: Alerts that say more than the values. Each has its sensor, what is seen, and the cure.
 ALERTS = {
     "generator_overload": (
         "generator",
@@ -83,20 +83,20 @@ def sensors(
     broken: tuple[tuple[str, int], ...] = (),
     answering: Mapping[int, tuple[int, ...]] = {},
 ) -> tuple[list[Finding], list[Finding]]:
-    """Return what is found of the buses and ports that have failed, and of each sensor.
+    """Return the findings of the buses and ports that have failed, and of each sensor.
 
-    `status` is what the running unit says; with `looked_s` it comes from a look of so many seconds at
-    devices that nobody else uses. `before` is how many reads of each had failed some seconds ago, `broken`
-    are beams (name and GPIO number) that were broken during all of that, and `answering` the addresses
-    at which chips answer that could be a sensor's, by bus.
+    `status` is the running unit's. With `looked_s` it comes from a look of this many seconds at devices
+    that nobody else uses. `before` has the number of failed reads of each sensor some seconds ago.
+    `broken` are the beams (name and GPIO number) that were broken during the whole look. `answering` has
+    the addresses at which a sensor's chip may answer, by bus.
     """
     of_buses: list[Finding] = []
     of_sensors: list[Finding] = []
-    told = {sensor["name"]: sensor for sensor in status.get("sensors", ())}
+    states = {sensor["name"]: sensor for sensor in status.get("sensors", ())}
     for sensor in config.sensors:
         key = f"sensor.{sensor.name}"
-        said = told.get(sensor.name)
-        if said is None:
+        state = states.get(sensor.name)
+        if state is None:
             of_sensors.append(
                 warning(
                     key,
@@ -107,28 +107,28 @@ def sensors(
                 )
             )
             continue
-        if said.get("error") and not _is_asleep(sensor, told):
-            found = _explained(sensor, told, answering)
+        if state.get("error") and not _is_asleep(sensor, states):
+            found = _explained(sensor, states, answering)
             if found.key == BUS:
                 of_buses.append(found._replace(key=bus_key(sensor)))
                 found = not_tried(key, marked("{bus} does not work"), bus=bus_key(sensor))
             of_sensors.append(found._replace(key=key))
             continue
-        odd = [*_unheard(key, said, looked_s)] or [
+        odd = [*_unheard(key, state, looked_s)] or [
             *values.judge(key, sensor, config, status, broken),
             *_alerts(key, sensor, status),
-            *_unsteady(key, sensor, said, (before or {}).get(sensor.name, 0)),
+            *_unsteady(key, sensor, state, (before or {}).get(sensor.name, 0)),
         ]
         if odd:
             of_sensors.append(next((f for f in odd if f.verdict is Verdict.FAIL), odd[0]))
         else:
-            shown = values.shown(sensor, said, status)
+            shown = values.shown(sensor, state, status)
             of_sensors.append(well(key, "{values}", values=shown))
     return of_buses, of_sensors
 
 
 def bus_key(sensor: SensorSettings) -> str:
-    """Return the key of the check of what a sensor hangs on."""
+    """Return the key of the check of a sensor's bus or port."""
     match sensor.traits.connection:
         case Connection.I2C:
             return f"bus.i2c-{sensor.config.bus}"
@@ -138,17 +138,17 @@ def bus_key(sensor: SensorSettings) -> str:
 
 
 def _explained(
-    sensor: SensorSettings, told: Mapping[str, Any], answering: Mapping[int, tuple[int, ...]]
+    sensor: SensorSettings, states: Mapping[str, Any], answering: Mapping[int, tuple[int, ...]]
 ) -> Finding:
-    """Return the finding of a sensor's trouble; its key is what that concerns, SENSOR or BUS."""
-    said = told[sensor.name]
-    found = of_status(said.get("trouble"))
+    """Return the finding of a sensor's trouble. Its key is SENSOR or BUS: what the trouble concerns."""
+    state = states[sensor.name]
+    found = of_status(state.get("trouble"))
     if found is None:
-        return unknown(SENSOR, said["error"])
-    if not _is_silent(sensor, said):
+        return unknown(SENSOR, state["error"])
+    if not _is_silent(sensor, state):
         return found
     if sensor.traits.measures_ac:
-        return _silent_meter(sensor, values.line(sensor, told))
+        return _silent_meter(sensor, values.line(sensor, states))
     if sensor.traits.chip is not None:
         possible = {*sensor.traits.chip.addresses} - {sensor.config.address}
         others = sorted(possible & {*answering.get(sensor.config.bus, ())})
@@ -156,18 +156,18 @@ def _explained(
     return found
 
 
-def _is_silent(sensor: SensorSettings, said: Mapping[str, Any]) -> bool:
+def _is_silent(sensor: SensorSettings, state: Mapping[str, Any]) -> bool:
     """Say whether the device does not answer at all."""
-    silent, trouble = sensor.traits.silent, said.get("trouble")
+    silent, trouble = sensor.traits.silent, state.get("trouble")
     return silent is not None and trouble is not None and trouble["code"] == silent.code
 
 
-def _is_asleep(sensor: SensorSettings, told: Mapping[str, Any]) -> bool:
+def _is_asleep(sensor: SensorSettings, states: Mapping[str, Any]) -> bool:
     """Say whether a meter is silent because its line is dead, as it should be."""
     return (
         sensor.traits.measures_ac
-        and _is_silent(sensor, told[sensor.name])
-        and values.line(sensor, told) is False
+        and _is_silent(sensor, states[sensor.name])
+        and values.line(sensor, states) is False
     )
 
 
@@ -204,16 +204,16 @@ def _wrong_address(sensor: SensorSettings, others: list[int]) -> Finding:
     )
 
 
-def _unheard(key: str, said: Mapping[str, Any], looked_s: float | None) -> Iterator[Finding]:
-    if said["quality"] in ("ok", "estimated") or said.get("error"):
+def _unheard(key: str, state: Mapping[str, Any], looked_s: float | None) -> Iterator[Finding]:
+    if state["quality"] in ("ok", "estimated") or state.get("error"):
         return
-    if said["quality"] == "starting" and looked_s is None:
+    if state["quality"] == "starting" and looked_s is None:
         yield warning(
             key,
             marked("it has not spoken since the service was started"),
             marked("wait for half a minute, and look again"),
         )
-    elif said["age_s"] is None:
+    elif state["age_s"] is None:
         yield failure(
             key,
             marked("it has said nothing"),
@@ -224,7 +224,7 @@ def _unheard(key: str, said: Mapping[str, Any], looked_s: float | None) -> Itera
             key,
             marked("its last value is {age:.0f} s old"),
             marked("check its supply and its cable; sudo journalctl -u tentwatch -n 50 shows more"),
-            age=said["age_s"],
+            age=state["age_s"],
         )
 
 
@@ -236,10 +236,10 @@ def _alerts(key: str, sensor: SensorSettings, status: Mapping[str, Any]) -> Iter
 
 
 def _unsteady(
-    key: str, sensor: SensorSettings, said: Mapping[str, Any], errors_before: int
+    key: str, sensor: SensorSettings, state: Mapping[str, Any], errors_before: int
 ) -> Iterator[Finding]:
-    """Find a sensor that can be read, but not each time."""
-    reads, errors = said.get("reads", 0), said.get("errors", 0)
+    """Find a sensor whose reads sometimes fail."""
+    reads, errors = state.get("reads", 0), state.get("errors", 0)
     many = errors >= LEAST_ERRORS and errors > LARGEST_ERROR_SHARE * (reads + errors)
     if errors - errors_before < LEAST_FRESH and not many:
         return

@@ -1,4 +1,4 @@
-"""A look at the sensors while no service runs: the real drivers, all at once, for a few seconds.
+"""Doctor's own look at the sensors while no service runs: all real drivers at once, for some seconds.
 
 Nothing is counted, and nothing is kept: the tent that makes sense of the readings ends with the look.
 """
@@ -18,17 +18,17 @@ from sensors.hardware import Hardware
 from sensors.reading import Reading, SensorError
 from sensors.sensor import Sensor
 
-#: A generator's state takes some readings to be known; more than the longest does not help.
+#: Length of a look. The generator's state needs some readings; a longer look would show no more.
 LEAST_S, LONGEST_S = 4.0, 5.5
-#: After this silence a device on a serial port has failed, whatever the configuration allows.
+#: A serial device has failed after this silence, even if the configuration allows more.
 SILENCE_S = 3.0
 STOP_S = 0.3
-#: Addresses are tried for so long at most.
+#: Longest time for trying the addresses of a bus.
 SCAN_S = 1.0
 
 
 class Looked(NamedTuple):
-    """What a look has found: as `tentwatch status` would say it, for how long, what else was seen."""
+    """The result of a look: a status as `tentwatch status` has it, its length, and what else was seen."""
 
     status: dict[str, Any]
     seconds: float
@@ -37,7 +37,7 @@ class Looked(NamedTuple):
 
 
 def look(config: Config, hardware: Hardware, clock: Clock, saved: dict[str, Any] | None) -> Looked:
-    """Open every sensor, hear it and close it again; `saved` are the totals of an earlier run."""
+    """Open, read and close every sensor; `saved` are the totals of an earlier run."""
     from publisher.rules.usable import usable
 
     began_s, now = time.monotonic(), clock.now()
@@ -66,8 +66,8 @@ def look(config: Config, hardware: Hardware, clock: Clock, saved: dict[str, Any]
                 tent.apply(heard.get(timeout=0.25), clock.now())
             except Empty:
                 tent.tick(clock.now())
-            told = tent.sensors(clock.now())
-            is_known = all(s["error"] or s["quality"] == "ok" for s in told)
+            states = tent.sensors(clock.now())
+            is_known = all(s["error"] or s["quality"] == "ok" for s in states)
             if passed_s >= LEAST_S and is_known:
                 break
     finally:
@@ -96,26 +96,26 @@ def _broken(config: Config, capture: bytes) -> tuple[tuple[str, int], ...]:
     beams = {} if door is None else door.traits.lines
     found: dict[int, tuple[str, int]] = {}
     blocked = True
-    for said in lines(capture):
-        if not said:
+    for record in lines(capture):
+        if not record:
             continue
-        if "driver" in said and isinstance(said.get("high"), dict):
-            blocked = said["blocked_level"] == "high"
-            named = {said[key]: name for key, name in beams.items()}
+        if "driver" in record and isinstance(record.get("high"), dict):
+            blocked = record["blocked_level"] == "high"
+            named = {record[key]: name for key, name in beams.items()}
             found = {
                 int(gpio): (named[int(gpio)], int(gpio))
-                for gpio, high in said["high"].items()
+                for gpio, high in record["high"].items()
                 if high == blocked
             }
-        elif "gpio" in said:
-            found.pop(said["gpio"], None)
+        elif "gpio" in record:
+            found.pop(record["gpio"], None)
     return tuple(found.values())
 
 
 def _answering(
     config: Config, hardware: Hardware, status: dict[str, Any]
 ) -> dict[int, tuple[int, ...]]:
-    """Return where something answers that may be the chip that is missed, by bus."""
+    """Return the addresses at which a missing chip may answer, by bus."""
     codes = {s["name"]: s["trouble"]["code"] for s in status["sensors"] if s["trouble"]}
     missed, used = dict[int, set[int]](), set[tuple[int, int]]()
     for sensor in config.sensors:

@@ -1,4 +1,4 @@
-"""Whether the live values of a sensor can be, and how doctor shows them. Pure, as `plausible` is."""
+"""Judges whether the live values of a sensor are possible, and shows them. Pure, like `plausible`."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -11,13 +11,14 @@ from sensors.doorway import BLOCKED_CURE
 from technician.doctor.findings import Finding, Text, failure, warning
 from technician.words import marked
 
-#: So many more people out than in are a chance.
+#: A door that has counted this many more people out than in may do so by chance.
 LEAST_BACKWARDS = 3
-#: Volts of a battery with a nominal voltage of 12 V, outside of which something else is connected.
+#: The voltage of a 12 V battery lies between these; otherwise something else is connected.
 LOWEST_V, HIGHEST_V = 10.0, 15.5
-#: A 12 V battery above this is being charged, or was until just now (a full LiFePO4 rests at 13.6 V).
+#: A 12 V battery above this voltage is being charged, or was a moment ago (a full LiFePO4 rests at
+#: 13.6 V). It discharges below this current.
 CHARGING_V, DISCHARGING_A = 13.7, -1.0
-#: What a grid and a generator can have (EN 50160 allows 207 to 253 V; a weak grid in winter has less).
+#: Limits of a grid and of a generator (EN 50160 allows 207 to 253 V; a weak grid in winter has less).
 LOWEST_AC_V, HIGHEST_AC_V = 190.0, 260.0
 LOWEST_HZ, HIGHEST_HZ = 47.0, 52.0
 #: Below this an AC line is dead.
@@ -31,28 +32,28 @@ def judge(
     status: Mapping[str, Any],
     broken: tuple[tuple[str, int], ...] = (),
 ) -> Iterator[Finding]:
-    """Return what is odd about a sensor's values; `broken` are beams that were so during a whole look."""
-    told = {sensor["name"]: sensor for sensor in status["sensors"]}
-    said, power = told[sensor.name], status.get("power", {})
+    """Find what is odd about a sensor's values; `broken` are beams that were broken all the time."""
+    states = {sensor["name"]: sensor for sensor in status["sensors"]}
+    state, power = states[sensor.name], status.get("power", {})
     if sensor.name == "door":
-        yield from _door(key, config, status, said, broken)
+        yield from _door(key, config, status, state, broken)
     elif sensor.name == "battery":
         yield from battery(
-            key, sensor, config.battery, power.get("battery", {}), power, said["values"]
+            key, sensor, config.battery, power.get("battery", {}), power, state["values"]
         )
     elif sensor.traits.on_shunt:
         yield from shunt(
-            key, sensor.config, said["values"], config.generator.running_a, config.battery
+            key, sensor.config, state["values"], config.generator.running_a, config.battery
         )
-    elif sensor.traits.measures_ac and not said.get("error"):
-        yield from ac(key, said["values"])
+    elif sensor.traits.measures_ac and not state.get("error"):
+        yield from ac(key, state["values"])
     elif sensor.name.endswith("_line"):
-        yield from _contradicted(key, sensor, said, told)
+        yield from _contradicted(key, sensor, state, states)
 
 
-def line(sensor: SensorSettings, told: Mapping[str, Any]) -> bool | None:
-    """Return what the contact beside a meter says of its line; None without one that knows."""
-    contact = told.get(f"{sensor.name}_line")
+def line(sensor: SensorSettings, states: Mapping[str, Any]) -> bool | None:
+    """Return whether a meter's line is alive, by the contact beside it; None if that does not say."""
+    contact = states.get(f"{sensor.name}_line")
     if contact is None or contact["quality"] != "ok":
         return None
     present = contact["values"].get("present")
@@ -66,7 +67,7 @@ def shunt(
     current_a, voltage_v = values.get("current_a"), values.get("voltage_v")
     if current_a is None:
         return
-    offset_a = LARGEST_ZERO_V / settings.shunt_ohms  # the chip's own zero is off by less
+    offset_a = LARGEST_ZERO_V / settings.shunt_ohms  # an offset of the chip itself is smaller
     if current_a < -offset_a or current_a <= -running_a:
         yield failure(
             key,
@@ -145,7 +146,7 @@ def battery(
     power: Mapping[str, Any],
     values: Mapping[str, Any],
 ) -> Iterator[Finding]:
-    """Judge a battery's block of the state, with the sources around it."""
+    """Judge a battery by its values, its block of the state and the power source."""
     voltage_v, current_a = values.get("voltage_v"), values.get("current_a")
     odd = [] if voltage_v is None else [*volts(key, voltage_v, pack)]
     yield from odd
@@ -212,12 +213,12 @@ def ac(key: str, values: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _contradicted(
-    key: str, sensor: SensorSettings, said: Mapping[str, Any], told: Mapping[str, Any]
+    key: str, sensor: SensorSettings, state: Mapping[str, Any], states: Mapping[str, Any]
 ) -> Iterator[Finding]:
-    meter = told.get(sensor.name.removesuffix("_line"), {"values": {}, "quality": "fault"})
+    meter = states.get(sensor.name.removesuffix("_line"), {"values": {}, "quality": "fault"})
     voltage_v = meter["values"].get("voltage_v")
     is_fresh = meter["quality"] == "ok" and not meter.get("error")
-    if said["values"].get("present") is False and is_fresh and (voltage_v or 0.0) > DEAD_AC_V:
+    if state["values"].get("present") is False and is_fresh and (voltage_v or 0.0) > DEAD_AC_V:
         yield warning(
             key,
             marked("the contact says that the line is dead, and the meter measures {volts:.0f} V"),
@@ -230,11 +231,11 @@ def _door(
     key: str,
     config: Config,
     status: Mapping[str, Any],
-    said: Mapping[str, Any],
+    state: Mapping[str, Any],
     broken: tuple[tuple[str, int], ...],
 ) -> Iterator[Finding]:
     capacity, since = status.get("capacity", {}), status.get("since_headcount")
-    if said["values"].get("obstructed") is True:
+    if state["values"].get("obstructed") is True:
         yield failure(
             key,
             marked("a beam has been broken for more than half a minute: nothing is counted"),
@@ -252,8 +253,8 @@ def _door(
     if (
         entered is not None
         and left is not None
-        # In all, since who has slept here goes out in the morning; and since the last headcount, which
-        # comes after the cure.
+        # In total, because people who slept here leave in the morning; and since the last headcount,
+        # because that is given after the wires were exchanged.
         and _runs_backwards(entered, left, config)
         and _runs_backwards(since["entered"], since["left"], config)
     ):
@@ -267,14 +268,14 @@ def _door(
             left=left,
             entered=entered,
         )
-    if capacity.get("passed_total") == 0 and not broken and not said["values"].get("obstructed"):
+    if capacity.get("passed_total") == 0 and not broken and not state["values"].get("obstructed"):
         seen = marked("it is free, and nobody has been counted yet")
         cure = marked("walk in and out once, and look again: one in, then one out")
         yield warning(key, seen, cure)
 
 
 def _runs_backwards(entered: int, left: int, config: Config) -> bool:
-    """Say whether more have gone out than what the door misses on the way in explains."""
+    """Say whether more have left than the door's usual errors explain."""
     drift = Occupancy(entered_since=entered, left_since=left).uncertainty(config.door)
     return left - entered > max(LEAST_BACKWARDS, drift)
 
@@ -299,9 +300,9 @@ _UNITS: tuple[tuple[str, str, _Shown], ...] = (
 )
 
 
-def shown(sensor: SensorSettings, said: Mapping[str, Any], status: Mapping[str, Any]) -> Text:
-    """Return the live values of a sensor that is well."""
-    values = said["values"]
+def shown(sensor: SensorSettings, state: Mapping[str, Any], status: Mapping[str, Any]) -> Text:
+    """Return the live values of a sensor without findings, for people."""
+    values = state["values"]
     if sensor.name == "door":
         capacity = status.get("capacity", {})
         if sensor.traits.tells_way:
@@ -317,7 +318,7 @@ def shown(sensor: SensorSettings, said: Mapping[str, Any], status: Mapping[str, 
         return Text(
             marked("the line is alive") if values["present"] else marked("the line is dead")
         )
-    if said.get("error"):
+    if state.get("error"):
         return Text(marked("silent, since its line is dead: as it should be"))
     texts = [
         f"{show(values[name])} {unit}"

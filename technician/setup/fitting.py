@@ -1,4 +1,4 @@
-"""Which sensors a tent has: what is found is shown, and what cannot be known of it is asked."""
+"""Finds out which sensors a tent has: it searches, shows what it found, and asks for the rest."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ from technician.setup.questions import BATTERY
 from technician.setup.questions import usual as usual_answer
 from technician.words import _, counted, marked, told
 
-#: Time for a hand to reach the beam, and for somebody to walk to a switch.
+#: Time for moving a hand into the beam, and for walking to a switch.
 WAVE_S, SWITCH_S = 20.0, 90.0
 #: The usual shunt: 50 A at 75 mV.
 SHUNT_A, SHUNT_MV = 50.0, 75.0
@@ -34,7 +34,7 @@ _UNITS = {"voltage_v": "V", "charge_pct": "%", "power_w": "W", "frequency_hz": "
 
 
 class Fitting:
-    """Goes through the sensors of a configuration; `fitted` are those that are settled."""
+    """Goes through the sensors of a configuration; `fitted` are those that are done."""
 
     def __init__(
         self, draft: Draft, dialogue: Dialogue, hardware: Hardware, fitted: set[str]
@@ -106,7 +106,7 @@ class Fitting:
         return [chip for chip in found if chip.driver]
 
     def _place_port(self, heard: Heard) -> None:
-        """Make a sensor of what is on a port, where there is something."""
+        """Fit the device on a port, if there is one, as a sensor."""
         present = self._configured(lambda keys: _is_port(keys.get("port"), heard.port))
         if heard.state is State.RECOGNISED:
             name = self._which(_device(heard), heard.serves, present)
@@ -141,7 +141,7 @@ class Fitting:
             return
         before = self._draft.get(f"sensors.{name}") or {}
         if present == name or (keys == usual_keys and not keys.keys() & before.keys()):
-            keys = {}  # as it is, or as it is everywhere
+            keys = {}  # the section has them already, or they are the defaults
         on_shunt = traits(chip.driver).on_shunt
         if on_shunt and before.get("driver") != chip.driver:
             keys |= {"shunt_ohms": SHUNT_MV / 1000 / SHUNT_A, "max_current_a": SHUNT_A}
@@ -155,7 +155,7 @@ class Fitting:
                 self._dialogue.ask_key(self._draft, key, _(question.text), usual)
 
     def _ask_shunt(self, name: str) -> None:
-        """Ask for what stands on the shunt: amperes and millivolts."""
+        """Ask for the label of the shunt: amperes and millivolts."""
         section = f"sensors.{name}"
         ampere_key, ohm_key = f"{section}.max_current_a", f"{section}.shunt_ohms"
         before_a, before_ohms = self._draft.get(ampere_key), self._draft.get(ohm_key)
@@ -180,7 +180,7 @@ class Fitting:
                 self._dialogue.tell(fix, "  ")
 
     def _which(self, what: str, serves: Sequence[str], present: str | None) -> str | None:
-        """Return as which sensor a device is fitted, None for none."""
+        """Return the sensor that a device is to be; None if it is left out."""
         free = [name for name in serves if name not in self.fitted]
         if len(serves) == 1 and free:
             return free[0]
@@ -209,7 +209,7 @@ class Fitting:
         self.fitted.add(name)
 
     def _configured(self, is_it: Callable[[dict[str, object]], bool]) -> str | None:
-        """Return the sensor of the configuration that a device is."""
+        """Return the configured sensor whose section fits a device."""
         for name, keys in (self._draft.get("sensors") or {}).items():
             if name not in self.fitted and isinstance(keys, dict) and is_it(keys):
                 return str(name)
@@ -306,7 +306,7 @@ class Fitting:
         self._draft.put(section, None)
 
     def _is_good(self, name: str, driver: str, keys: dict[str, object]) -> bool:
-        """Fit a sensor; say what is wrong with it, where something is."""
+        """Fit a sensor and tell its faults; return whether there are none."""
         self._fit(name, driver, keys)
         section = f"sensors.{name}"
         faults = [f for f in self._draft.faults() if f[0].startswith(section)]
@@ -320,8 +320,8 @@ class Fitting:
 
     def _ask_line(
         self, what: str, key: str, hint: str, limit_s: float, *taken: object
-    ) -> "_Line | None":
-        """Return a line that is found by waving or given by its number; None where there is none.
+    ) -> "_Answer | None":
+        """Return a line that was found by waving or typed as a number; None if there is none.
 
         Those that are `taken` are not looked at.
         """
@@ -332,12 +332,12 @@ class Fitting:
             if typed == NOTHING:
                 return None
             if typed.lower() != _FIND:
-                return _Line(int(typed) if typed.isdecimal() else typed, False, False)
+                return _Answer(int(typed) if typed.isdecimal() else typed, False, False)
             found = self._find_line(hint, limit_s, taken)
             if len(found) == 1:
                 gpio, high = found[0]
                 self._dialogue.tell(_("Found: GPIO {gpio}.").format(gpio=gpio), "  ")
-                return _Line(gpio, high, True)
+                return _Answer(gpio, high, True)
 
     def _find_line(self, hint: str, limit_s: float, taken: Sequence[object]) -> list[waving.Line]:
         tell = self._dialogue.tell
@@ -365,15 +365,16 @@ class Fitting:
         return found
 
 
-class _Line:
-    """A line that somebody gave or that was found, with its level while it was away from rest."""
+class _Answer(NamedTuple):
+    """A line that was typed or found; `high` is its level while the hand was in the beam."""
 
-    def __init__(self, gpio: object, high: bool, is_found: bool) -> None:
-        self.gpio, self.high, self.is_found = gpio, high, is_found
+    gpio: object
+    high: bool
+    is_found: bool
 
 
 class _Device(NamedTuple):
-    """What can be on a serial port: its name, its driver, and the sensors that it can be."""
+    """A kind of device on a serial port: its name, its driver, and the sensors that it can be."""
 
     name: str
     driver: str
@@ -396,7 +397,7 @@ def _serves(driver: str) -> tuple[str, ...]:
 
 
 def _on_lines(sensor: str) -> list[str]:
-    """Return the drivers of GPIO lines that can be a sensor."""
+    """Return the drivers on GPIO lines that can be a sensor."""
     return serving(sensor, Connection.GPIO)
 
 
@@ -413,7 +414,7 @@ def _device(heard: Heard) -> str:
 
 
 def _result(heard: Heard) -> str:
-    """Return what was found on a port, in a sentence."""
+    """Return a sentence about what was found on a port."""
     text = {
         State.SILENT: marked(
             "{port}: silent. Is its device powered? An AC meter answers only while there is AC."
