@@ -16,7 +16,7 @@ from sensors.registry import DRIVERS, config_class
 from technician.arguments import add_config, seconds
 from technician.log_lines import to_stderr
 from technician.terminal import DONE, FAILED, USAGE, complain, say
-from technician.words import _, told
+from technician.words import _, translated
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
             record(driver, clock, options.seconds, lambda data: (file.write(data), file.flush()))
     except SensorError as error:
         held = _("a running tentwatch service has its devices to itself: stop it first")
-        why = f"{told(error)} ({held})"
+        why = f"{translated(error)} ({held})"
     except OSError as error:
         text = _("{file} cannot be written: {error}")
         why = text.format(file=options.output, error=error.strerror)

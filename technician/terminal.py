@@ -25,18 +25,18 @@ def say(text: str) -> None:
 
 def complain(what: str | Exception) -> None:
     """Print to standard error what went wrong, without control characters."""
-    from technician.words import told
+    from technician.words import translated
 
-    text = told(what) if isinstance(what, Trouble) else str(what)
+    text = translated(what) if isinstance(what, Trouble) else str(what)
     lines = "\n".join(printable(line) for line in text.split("\n"))
     print(f"tentwatch: {lines}", file=sys.stderr)  # noqa: T201
 
 
 def complain_of(error: "ConfigError") -> None:
     """Print what is wrong with a configuration, one line per fault."""
-    from technician.words import told
+    from technician.words import translated
 
-    complain("\n".join(f"{error.where}: {key}: {told(fault)}" for key, fault in error.faults))
+    complain("\n".join(f"{error.where}: {key}: {translated(fault)}" for key, fault in error.faults))
 
 
 def prose(text: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from sensors.registry import DRIVERS
 from sensors.trouble import KINDS, Kind, Trouble, declare
-from technician.words import DECLARING, in_words, kinds, told
+from technician.words import DECLARING, in_words, kinds, translated
 from tests import symptoms
 
 ROOT = Path(__file__).parent.parent
@@ -32,7 +32,7 @@ def test_a_trouble_is_its_sentence_its_code_and_its_values() -> None:
 def test_a_terminal_has_it_in_its_own_language(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("technician.words._", str.upper)
     kind = Kind("test.plain", "it is broken", "change it")
-    assert told(Trouble(kind)) == "IT IS BROKEN: CHANGE IT"
+    assert translated(Trouble(kind)) == "IT IS BROKEN: CHANGE IT"
 
 
 def test_one_code_has_one_kind(declared: Kind) -> None:

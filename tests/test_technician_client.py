@@ -20,7 +20,7 @@ from technician import cli, client
 from technician.client import Refusal
 from technician.doctor.examination import examine
 from technician.terminal import FAILED
-from technician.words import told
+from technician.words import translated
 from tests.conftest import Unit, all_well, wait_for
 from tests.test_technician_cli import MINIMAL
 
@@ -190,7 +190,7 @@ def test_a_refusal_is_told_in_the_terminals_language(
     with answering(tmp_path, lambda _: control.refusal(refused)), pytest.raises(Refusal) as caught:
         client.headcount(tmp_path, 6)
     monkeypatch.setattr("technician.words._", str.upper)
-    assert told(caught.value) == "TOO MANY COMMANDS: TRY AGAIN IN TWO MINUTES"
+    assert translated(caught.value) == "TOO MANY COMMANDS: TRY AGAIN IN TWO MINUTES"
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_a_refusal_that_is_not_known_here_is_told_in_english(
     answer = {"ok": False, "error": "no {such} thing", "trouble": trouble}
     with answering(tmp_path, lambda _: answer), pytest.raises(Refusal) as caught:
         client.ask(tmp_path, "report")
-    assert told(caught.value) == "no {such} thing"
+    assert translated(caught.value) == "no {such} thing"
 
 
 @pytest.mark.parametrize("answer", [{}, {"ok": False}, {"ok": 1}, {"ok": False, "error": ""}])

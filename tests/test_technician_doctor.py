@@ -481,7 +481,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory, centre: Broker) -> dict[st
         return dict(zip(CASES, pool.map(look, CASES), strict=True))
 
 
-def told(findings: list[Finding]) -> Found:
+def not_well(findings: list[Finding]) -> Found:
     """Return what is not well."""
     return {
         f.key: (f.verdict.value, "" if f.cure is None else f.cure.english())
@@ -492,7 +492,7 @@ def told(findings: list[Finding]) -> Found:
 
 def assert_found(report: Report, expected: Found) -> None:
     """Hold a report against what is wrong: that is named, with its cure, and nothing else is."""
-    found = told(report.findings)
+    found = not_well(report.findings)
     assert {key: verdict for key, (verdict, _) in found.items()} == {
         key: verdict for key, (verdict, _) in expected.items()
     }, [finding.as_json() for finding in report.findings if finding.key in found]
@@ -537,7 +537,7 @@ def test_a_look_changes_no_file(tmp_path: Path, centre: Broker) -> None:
     wal = patient.state_dir / f"{FILE}-wal"
     wal.write_bytes(b"left by a power cut")
     before = {f.name: (f.read_bytes(), f.stat().st_mtime_ns) for f in patient.state_dir.iterdir()}
-    assert not told([*machine.store(patient.state_dir, None, may_read=True)])
+    assert not not_well([*machine.store(patient.state_dir, None, may_read=True)])
     after = {f.name: (f.read_bytes(), f.stat().st_mtime_ns) for f in patient.state_dir.iterdir()}
     patient.close()
     assert after == before
@@ -561,7 +561,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def of_the_disk(disk: Path) -> Found:
-    return told([*machine.computer(disk, Path("/nowhere"), DemoClock(1.0), None)])
+    return not_well([*machine.computer(disk, Path("/nowhere"), DemoClock(1.0), None)])
 
 
 def test_a_disk_that_is_nearly_full_and_one_that_is(disk: Path) -> None:
@@ -584,8 +584,8 @@ def test_a_password_in_the_clear_is_told(tmp_path: Path) -> None:
     file.write_text("secret")
     file.chmod(0o600)
     settings = BrokerSettings("192.0.2.1", username="demo", password_file=str(file))
-    assert "set tls = true" in told([*machine.secrets(settings)])["config.secrets"][1]
-    assert not told([*machine.secrets(dataclasses.replace(settings, tls=True))])
+    assert "set tls = true" in not_well([*machine.secrets(settings)])["config.secrets"][1]
+    assert not not_well([*machine.secrets(dataclasses.replace(settings, tls=True))])
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="files of two users need root")
@@ -597,12 +597,14 @@ def test_files_that_the_service_cannot_read(
     file.write_text("secret")
     file.chmod(0o600)
     settings = BrokerSettings("192.0.2.1", username="demo", password_file=str(file), tls=True)
-    assert "sudo chown nobody:" in told([*machine.secrets(settings)])["config.secrets"][1]
-    assert told([machine.configuration(file)])["config.file"][0] == "fail"
+    assert "sudo chown nobody:" in not_well([*machine.secrets(settings)])["config.secrets"][1]
+    assert not_well([machine.configuration(file)])["config.file"][0] == "fail"
     shutil.chown(file, "nobody")
-    assert not told([*machine.secrets(settings), machine.configuration(file)])
+    assert not not_well([*machine.secrets(settings), machine.configuration(file)])
     monkeypatch.setattr(machine, "HIDDEN", (str(tmp_path),))  # as /home is
-    assert "move it to /etc/tentwatch" in told([*machine.secrets(settings)])["config.secrets"][1]
+    assert (
+        "move it to /etc/tentwatch" in not_well([*machine.secrets(settings)])["config.secrets"][1]
+    )
 
 
 # The service, on a machine with systemd
@@ -667,7 +669,7 @@ def test_the_service(
 ) -> None:
     state = Service(systemd(**{**WELL, **said})).state()
     assert state is not None
-    found = told([*machine.service(state, status, why, "1.0")])
+    found = not_well([*machine.service(state, status, why, "1.0")])
     assert {key: verdict for key, (verdict, _) in found.items()} == {
         key: verdict for key, (verdict, _) in expected.items()
     }
@@ -679,7 +681,7 @@ def test_time_servers_that_are_switched_off_are_named(
     systemd: Callable[..., Path], tmp_path: Path
 ) -> None:
     root = systemd(NTP="no")
-    found = told([*machine.computer(tmp_path, root, Unset(1.0), None)])
+    found = not_well([*machine.computer(tmp_path, root, Unset(1.0), None)])
     assert "sudo timedatectl set-ntp true" in found["clock.synced"][1]
 
 
@@ -820,7 +822,7 @@ def test_a_unit_that_hangs_is_named_and_its_devices_are_left_alone(
         hung.listen()
         report = patient.examine()
     patient.close()
-    found = told(report.findings)
+    found = not_well(report.findings)
     assert "journalctl -u tentwatch shows where" in found["service.running"][1]
     assert found["store.file"][0] == "not_tried"
     assert {found[f"sensor.{name}"][0] for name in SENSORS} == {"not_tried"}

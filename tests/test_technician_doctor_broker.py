@@ -22,7 +22,7 @@ from technician.doctor.findings import Finding
 from tests.conftest import Broker, Subscriber, Unit, is_connected, trouble_of, wait_for
 from tests.test_publisher_broker_rules import TENT, Centre, chapters
 from tests.test_publisher_dial import DAY, NOW, Authority
-from tests.test_technician_doctor import Found, Unset, told
+from tests.test_technician_doctor import Found, Unset, not_well
 from tests.wires import Wire
 
 #: The login, and what comes behind it.
@@ -174,7 +174,7 @@ Start = Callable[[datetime, datetime], dict[str, Any]]
 
 
 def test_tls_that_is_well(walk: Walk, tls: Start) -> None:
-    assert not told(walk(**tls(NOW - DAY, NOW + DAY)))
+    assert not not_well(walk(**tls(NOW - DAY, NOW + DAY)))
 
 
 def test_a_certificate_that_has_expired(walk: Walk, tls: Start) -> None:
@@ -249,7 +249,7 @@ def login(
 
 
 def test_the_shipped_broker_is_well(walk: Walk, centre: Centre, tmp_path: Path) -> None:
-    assert not told(walk(**login(centre, tmp_path, TENT)))
+    assert not not_well(walk(**login(centre, tmp_path, TENT)))
 
 
 def test_a_wrong_password(walk: Walk, centre: Centre, tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_a_wrong_password(walk: Walk, centre: Centre, tmp_path: Path) -> None:
 
 
 def test_a_user_who_may_not_write_there(walk: Walk, centre: Centre, tmp_path: Path) -> None:
-    found = told(walk(**login(centre, tmp_path, "UA-32-0418")))
+    found = not_well(walk(**login(centre, tmp_path, "UA-32-0418")))
     assert set(found) == {"broker.publish"}
     verdict, cure = found["broker.publish"]
     assert verdict == "fail"
@@ -267,7 +267,7 @@ def test_a_user_who_may_not_write_there(walk: Walk, centre: Centre, tmp_path: Pa
 
 def test_an_older_protocol_does_not_tell(walk: Walk, broker: Broker) -> None:
     found = walk(port=broker.port, protocol="3.1.1")
-    assert told(found) == {"broker.tls": ("not_tried", ""), "broker.publish": ("not_tried", "")}
+    assert not_well(found) == {"broker.tls": ("not_tried", ""), "broker.publish": ("not_tried", "")}
     assert "3.1.1" in found[4].seen.english()
 
 
@@ -278,14 +278,14 @@ def test_a_user_who_may_not_hear_commands(walk: Walk, broker: Broker) -> None:
                 packet[:-1] + b"\x87" if not from_unit and packet[0] == 0x90 else packet
             )
         )
-        found = told(walk(port=wire.port))
+        found = not_well(walk(port=wire.port))
     assert set(found) == {"broker.tls", "broker.commands"}
     assert found["broker.commands"][0] == "warning"
     assert "must let this user read tents/v1/demo/cmd/#" in found["broker.commands"][1]
 
 
 def test_a_look_disturbs_no_dashboard(walk: Walk, broker: Broker, subscriber: Subscriber) -> None:
-    assert set(told(walk(port=broker.port))) == {"broker.tls"}
+    assert set(not_well(walk(port=broker.port))) == {"broker.tls"}
     heard = [m.topic for m in subscriber.received() if not m.topic.endswith("/res/doctor")]
     assert not heard
 
@@ -333,7 +333,7 @@ def test_a_broker_that_confirms_nothing(
         wire.edit = lambda from_unit, packet: (
             b"" if not from_unit and packet[0] in (0x40, 0x90) else packet  # PUBACK, SUBACK
         )
-        found = told(walk(port=wire.port))
+        found = not_well(walk(port=wire.port))
     assert found["broker.round_trip"][0] == "fail"
     assert "the broker hangs or the way there loses too much" in found["broker.round_trip"][1]
     assert found["broker.publish"][0] == found["broker.commands"][0] == "not_tried"
@@ -346,7 +346,7 @@ def test_a_broker_that_confirms_nothing(
 def ask(unit: Unit) -> Found:
     assert unit.agent is not None
     agent = unit.agent
-    return told(
+    return not_well(
         Way(unit.config, unit.clock, agent.status, lambda: agent._ask({"command": "report"})).walk()
     )
 
@@ -391,7 +391,7 @@ def test_a_unit_that_cannot_do_what_works_here_is_told(
     wait_for(lambda: trouble_of(unit) == "link.file_unusable", "the error")
     status = unit.status()  # as it was then: it would soon try again
     file.write_text("secret")
-    found = told(Way(unit.config, unit.clock, lambda: status, lambda: None).walk())
+    found = not_well(Way(unit.config, unit.clock, lambda: status, lambda: None).walk())
     assert found["broker.login"][0] == "fail"
     assert "owner tentwatch, mode 0600" in found["broker.login"][1]
     assert set(found) == {"broker.tls", "broker.login"}
@@ -446,7 +446,7 @@ def test_everything_dead_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         hardware = SimulatedHardware(tmp_path, clock)
         hardware.bus.chips.clear()
         hardware.pins.failure = OSError("the GPIO chip is gone")
-        found = told(examine(file, tmp_path / "state", hardware, clock).findings)
+        found = not_well(examine(file, tmp_path / "state", hardware, clock).findings)
         hardware.close()
     dead = {"bus.gpio", "sensor.generator", "sensor.battery", "broker.login", "service.running"}
     assert {key for key, (verdict, _) in found.items() if verdict == "fail"} == dead

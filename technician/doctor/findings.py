@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from sensors.trouble import Kind, Severity, Trouble
-from technician.words import _, kinds, marked, told
+from technician.words import _, kinds, marked, translated
 from technician.words.printable import printable
 
 
@@ -46,7 +46,7 @@ def _here(value: object) -> object:
     if isinstance(value, Text):
         return value.here()
     if isinstance(value, Trouble):
-        return told(value)
+        return translated(value)
     return _(value) if isinstance(value, str) and value else value
 
 

@@ -20,7 +20,7 @@ from technician.screen import graph, screen
 from technician.screen.live import Live, printed, takes_pages, this_display
 from technician.screen.screen import word
 from technician.terminal import DONE, FAILED, complain, say
-from technician.words import _, counted, outline, told
+from technician.words import _, counted, outline, translated
 from technician.words.printable import all_printable
 
 ASK_S = 1.0
@@ -196,7 +196,7 @@ class Page:
 
     def _banner(self, seen: Seen, age_s: float) -> list[Form]:
         """Return the warning that the unit does not answer, or that the values are old."""
-        why = told(seen.trouble) if seen.trouble else _("tentwatch has not answered yet")
+        why = translated(seen.trouble) if seen.trouble else _("tentwatch has not answered yet")
         if seen.status is None:
             text = _("asking the unit …") if seen.trouble is None and age_s <= OLD_S else why
             return [self._render(Text(text, style="bold reverse", overflow="fold"))]
@@ -352,7 +352,7 @@ class Page:
         return forms
 
     def _event(self, event: dict[str, Any]) -> Text:
-        def told(value: object) -> str:
+        def in_short(value: object) -> str:
             if not isinstance(value, str):
                 return screen.shown(value)
             return word(value) if value.replace(" ", "_").isidentifier() else value
@@ -362,7 +362,7 @@ class Page:
             detail = {**detail, "error": outline(detail["code"], detail["error"])}
         at = str(event["ts"])[11:19] if event["ts"] else _up(event["uptime_s"])
         details = [
-            told(value) if key in ("alert", "sensor") else f"{word(key)} {told(value)}"
+            in_short(value) if key in ("alert", "sensor") else f"{word(key)} {in_short(value)}"
             for key, value in detail.items()
             if key != "code" and value is not None and not isinstance(value, (dict, list))
         ]

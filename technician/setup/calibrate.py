@@ -38,7 +38,7 @@ from technician.terminal import (
     prose,
     say,
 )
-from technician.words import _, in_words, told
+from technician.words import _, in_words, translated
 from technician.words.printable import printable
 
 #: Time between two requests for the newest readings, or for somebody in the door.
@@ -119,7 +119,7 @@ def calibrate(options: argparse.Namespace, bench: Bench) -> int:
             "zero": _zero, "span": _span, "door": _door, "battery": _battery, "undo": _undo,
         }[options.what](options, bench)  # fmt: skip
     except calibration.UnfitReadings as error:
-        complain(f"{options.sensor}: {told(error)}")
+        complain(f"{options.sensor}: {translated(error)}")
     except PermissionError as error:
         complain(_("{file} may not be written: use sudo").format(file=error.filename))
     except CannotCalibrate as error:

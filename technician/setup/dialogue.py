@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from technician.setup.draft import Draft
 from technician.terminal import say
-from technician.words import _, told
+from technician.words import _, translated
 from technician.words.printable import printable
 
 WIDTH = 79
@@ -121,7 +121,7 @@ class Dialogue:
                         draft.put(key, None)
                     else:
                         draft.enter(key, answer)
-            faults = [told(trouble) for key, trouble in draft.faults() if key in keys]
+            faults = [translated(trouble) for key, trouble in draft.faults() if key in keys]
             if not faults:
                 return
             for fix in faults:

@@ -16,7 +16,7 @@ from technician.setup.dialogue import NOTHING, Dialogue
 from technician.setup.draft import Draft
 from technician.setup.questions import BATTERY
 from technician.setup.questions import usual as usual_answer
-from technician.words import _, counted, marked, told
+from technician.words import _, counted, marked, translated
 
 #: Time for moving a hand into the beam, and for walking to a switch.
 WAVE_S, SWITCH_S = 20.0, 90.0
@@ -94,7 +94,7 @@ class Fitting:
                 finally:
                     bus.deinit()
             except SensorError as error:
-                tell(told(error), "  ")
+                tell(translated(error), "  ")
         for chip in found:
             where = _("{name} at 0x{address:02X} on I2C bus {bus}").format(
                 name=chip.name or _("a chip that is not known"), address=chip.address, bus=chip.bus
@@ -173,7 +173,7 @@ class Fitting:
                 if isinstance(millivolts, float):
                     self._draft.put(ohm_key, round(millivolts / 1000 / present_a, 9))
             wrong = self._draft.faults()
-            faults = [told(trouble) for key, trouble in wrong if key in (ampere_key, ohm_key)]
+            faults = [translated(trouble) for key, trouble in wrong if key in (ampere_key, ohm_key)]
             if not faults:
                 return
             for fix in faults:
@@ -311,7 +311,7 @@ class Fitting:
         section = f"sensors.{name}"
         faults = [f for f in self._draft.faults() if f[0].startswith(section)]
         for key, trouble in faults:
-            self._dialogue.tell(f"{key}: {told(trouble)}", "  ")
+            self._dialogue.tell(f"{key}: {translated(trouble)}", "  ")
         if faults:
             self.fitted.discard(name)
             return False
@@ -345,13 +345,13 @@ class Fitting:
             gpios = [gpio for gpio in waving.GPIOS if gpio not in {*self._lines, *taken}]
             inputs = Inputs(waving.free_lines(self._hardware, gpios), self._hardware)
         except SensorError as error:
-            tell(told(error), "  ")
+            tell(translated(error), "  ")
             return []
         try:
             tell(_("{hint} Waiting for {seconds:.0f} s …").format(hint=hint, seconds=limit_s))
             found = waving.wait_for_wave(inputs, self._clock, limit_s)
         except SensorError as error:
-            tell(told(error), "  ")
+            tell(translated(error), "  ")
             return []
         finally:
             inputs.close()
@@ -423,7 +423,7 @@ def _result(heard: Heard) -> str:
         State.BUSY: marked("{port}: another program is using it."),
     }
     if heard.state is State.FAILED and heard.trouble is not None:
-        return told(heard.trouble)
+        return translated(heard.trouble)
     if heard.state is not State.RECOGNISED:
         return _(text[heard.state]).format(port=_short(heard.port))
     figures = [

@@ -25,7 +25,7 @@ from technician.setup.draft import Draft
 from technician.setup.fitting import Fitting
 from technician.setup.questions import BATTERY, BROKER, QUESTIONS, TENT, Question, flag, usual
 from technician.terminal import DONE, FAILED, USAGE, complain, say
-from technician.words import _, told
+from technician.words import _, translated
 from technician.words.printable import printable
 
 #: In place of a driver: the sensor is removed.
@@ -159,7 +159,7 @@ class _Setup:
             if not again or not self._dialogue.is_asking:
                 return self._refuse(faults)
             for key, trouble in faults:
-                self._dialogue.tell(f"{key}: {told(trouble)}", "  ")
+                self._dialogue.tell(f"{key}: {translated(trouble)}", "  ")
             for question in again:
                 self._ask_one(question, draft, before, set())
         say("")
@@ -206,7 +206,7 @@ class _Setup:
             if not hasattr(self, "_is_told"):
                 self._is_told = True
                 for key, trouble in error.faults:
-                    self._dialogue.tell(f"{error.where}: {key}: {told(trouble)}")
+                    self._dialogue.tell(f"{error.where}: {key}: {translated(trouble)}")
                 self._dialogue.tell(_("It stays beside the new one, which begins empty."))
             return Draft.empty(self._path)
 
@@ -314,7 +314,7 @@ class _Setup:
         """Print the faults; without questions each with the flag that sets the key."""
         for key, trouble in faults:
             is_key = key != _PASSWORD_FLAG and not self._dialogue.is_asking
-            complain(f"{key}: {told(trouble)}" + (f" ({flag(key)})" if is_key else ""))
+            complain(f"{key}: {translated(trouble)}" + (f" ({flag(key)})" if is_key else ""))
         return USAGE
 
     def _warn_of_what_is_heard(self, draft: Draft) -> None:

@@ -21,7 +21,7 @@ __all__ = [
     "kinds",
     "marked",
     "outline",
-    "told",
+    "translated",
     "what_happened",
     "what_to_do",
 ]
@@ -75,15 +75,15 @@ def counted(one: str, many: str, number: int) -> str:
 
 def what_happened(kind: Kind, values: Mapping[str, object]) -> str:
     """Return a trouble's text in the terminal's language."""
-    return _(kind.text).format(**_translated(values))
+    return _(kind.text).format(**_with_translations(values))
 
 
 def what_to_do(kind: Kind, values: Mapping[str, object]) -> str:
     """Return a trouble's cure in the terminal's language; empty if it has none."""
-    return _(kind.cure).format(**_translated(values)) if kind.cure else ""
+    return _(kind.cure).format(**_with_translations(values)) if kind.cure else ""
 
 
-def told(trouble: Trouble) -> str:
+def translated(trouble: Trouble) -> str:
     """Return a trouble in the terminal's language: what happened, and what to do."""
     text, cure = (
         what_happened(trouble.kind, trouble.values),
@@ -109,7 +109,7 @@ def in_words(trouble: Mapping[str, Any] | None, english: str) -> str:
         kind = kinds()[trouble["code"]] if trouble else None
         if kind is None or trouble is None:
             return english
-        return told(Trouble(kind, **trouble["values"]))
+        return translated(Trouble(kind, **trouble["values"]))
     except (KeyError, ValueError, TypeError):
         return english
 
@@ -120,6 +120,6 @@ def outline(code: str, english: str) -> str:
     return english if kind is None else re.sub(r"\{[^}]*\}", "…", _(kind.text))
 
 
-def _translated(values: Mapping[str, object]) -> dict[str, object]:
+def _with_translations(values: Mapping[str, object]) -> dict[str, object]:
     """Return values with each text that the catalogue has in the terminal's language."""
     return {k: _(v) if isinstance(v, str) and v else v for k, v in values.items()}
