@@ -1,7 +1,8 @@
-"""The arithmetic of calibrating a current sensor on a shunt. Pure: readings in, settings out.
+"""Calibration of a current sensor on a shunt: its zero and its resistance, from readings.
 
-A shunt's chip measures a voltage: `uncorrected_a` is that voltage over the configured resistance, and
-the current is `uncorrected_a` less the zero. A zero is an offset of the chip, a voltage as well.
+The chip measures the shunt's voltage. `uncorrected_a` is that voltage divided by the configured
+resistance, and the current is `uncorrected_a` minus the zero. The zero is an offset of the chip: it is
+a voltage, too.
 """
 
 from collections.abc import Sequence
@@ -12,14 +13,14 @@ from sensors.trouble import Trouble, declare, marked
 
 #: Readings that a zero and a span are found from.
 READINGS = 8
-#: An INA219's offset is 125 µV at worst: what drops more on the shunt, or comes and goes by more, is a
-#: current.
+#: An INA219's offset is 125 µV at worst. A shunt voltage that is larger than this, or varies by more,
+#: is a current.
 LARGEST_ZERO_V = 0.0005
-#: A current that is compared may scatter by this share of itself, or by this many steps of the chip.
+#: A compared current may scatter by this share of itself, or by this many steps of the chip.
 SCATTER, SCATTER_STEPS = 0.02, 4
-#: It must be this many steps, and this share of the largest current, or the comparison says too little.
+#: A compared current must have this many steps of the chip, and this share of the largest current.
 FEWEST_STEPS, SMALLEST_SHARE = 10, 0.05
-#: No shunt is off by more: then something else is wrong.
+#: No shunt is wrong by a larger factor: then something else is wrong.
 LARGEST_FACTOR = 2.0
 
 CURRENT_FLOWS = declare(
@@ -52,11 +53,11 @@ class UnfitReadings(Trouble):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What a comparison with a clamp meter has found.
+    """The result of a comparison with a clamp meter.
 
-    `measured_a` is what the sensor has shown, without dead band; `factor` is by how much the new
-    resistance is larger; `zero_a` is the zero in the amperes of the new settings. `turned` says that
-    the sign must be turned, and `error_pct` how far the steps of the chip may have led it astray.
+    `measured_a` is the sensor's current without the dead band, `factor` the new resistance divided by
+    the old one, and `zero_a` the zero in the amperes of the new settings. `turned` means that the sign
+    must be turned. `error_pct` is the largest error that the steps of the chip can have caused.
     """
 
     measured_a: float
@@ -73,7 +74,7 @@ def resolution_a(shunt_ohms: float) -> float:
 
 
 def zero(uncorrected_a: Sequence[float], shunt_ohms: float) -> float:
-    """Return the zero, in amperes, from readings while no current flows. Raises UnfitReadings."""
+    """Return the zero in amperes from readings without a current. Raises UnfitReadings."""
     zero_a = round(_mean(uncorrected_a), 3)
     largest_a = LARGEST_ZERO_V / shunt_ohms
     if max(uncorrected_a) - min(uncorrected_a) > largest_a or abs(zero_a) > largest_a:
@@ -90,9 +91,9 @@ def span(
     zero_a: float,
     force: bool = False,
 ) -> Span:
-    """Return the resistance with which the sensor shows `clamp_a`. Raises UnfitReadings.
+    """Return the settings with which the sensor shows `clamp_a`. Raises UnfitReadings.
 
-    `zero_a` is the zero that counts now. `force` allows any factor.
+    `zero_a` is the present zero. `force` allows any factor.
     """
     measured_a = _mean(uncorrected_a) - zero_a
     step_a = resolution_a(shunt_ohms)
