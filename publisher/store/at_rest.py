@@ -1,4 +1,4 @@
-"""The store as it lies while no agent runs: read, and neither changed nor locked."""
+"""Reading the store while no agent runs: it is neither changed nor locked."""
 
 import contextlib
 import shutil
@@ -24,12 +24,12 @@ from publisher.store.troubles import (
     trouble_of,
 )
 
-#: Bytes of a store that are copied to be looked at.
+#: A store with a log is checked only up to this size, since it is copied.
 MAX_COPY_BYTES = 64 << 20
 
 
 class AtRest:
-    """The store as it lies there, to be read. An agent that starts meanwhile does not wait."""
+    """A store that no agent uses. An agent that starts meanwhile does not have to wait."""
 
     def __init__(self, directory: Path) -> None:
         """Open the file. Raises Unreadable."""
@@ -37,7 +37,7 @@ class AtRest:
         self._open = contextlib.ExitStack()
         self._db: sqlite3.Connection | None = None
         try:
-            where = self._open.enter_context(_lying(directory))
+            where = self._open.enter_context(_readable_uri(directory))
             self._db = sqlite3.connect(where, uri=True, isolation_level=None)
             self._db.text_factory = rows.text
             self.ledger = read_ledger(self._db) or Ledger()
@@ -57,7 +57,7 @@ class AtRest:
 
     @property
     def boot(self) -> int:
-        """The number of this boot, 0 where no agent has run in it."""
+        """The number of this boot; 0 if no agent has run in it."""
         this = boot_id()
         return self.ledger.boot if this and this == self.ledger.boot_id else 0
 
@@ -77,7 +77,7 @@ class AtRest:
             return boots.began_after(db, boot)
 
     def rows(self) -> Iterator[Row]:
-        """Yield the records that no broker has confirmed, oldest first. Raises Unreadable."""
+        """Yield the records that wait for the broker, oldest first. Raises Unreadable."""
         with self._reading() as db:
             for row, is_whole in rows.records(db):
                 if is_whole:
@@ -96,24 +96,24 @@ class AtRest:
             return Unreadable(ABSENT, file=str(self._path))
         if isinstance(error, PermissionError):
             return Unreadable(DENIED, file=str(error.filename))
-        return Unreadable(UNREADABLE, file=str(self._path), reason=faults.what(error))
+        return Unreadable(UNREADABLE, file=str(self._path), reason=faults.reason(error))
 
 
 def inspect(directory: Path, limit_s: float) -> StoreTrouble | None:
-    """Say what is wrong with a store that no agent has open; None where nothing is.
+    """Return the trouble with a store that no agent uses; None if there is none.
 
-    Nothing is changed: what a power cut has left beside the file is read from a copy. A file that takes
-    longer than `limit_s`, or is too large to be copied, counts as whole as far as it was read.
+    Nothing is changed: if a power cut has left a log, a copy is read. A file that takes longer than
+    `limit_s`, or is too large to be copied, counts as intact.
     """
     path, wal = directory / FILE, directory / f"{FILE}-wal"
     try:
         size = path.stat().st_size
         if not size and path.is_file():
-            return None  # as after a first start that was cut off: it is begun then
+            return None  # a first start was cut off: the next one begins it
         if wal.exists() and size + wal.stat().st_size > MAX_COPY_BYTES:
             return None
         with contextlib.ExitStack() as stack:
-            where = stack.enter_context(_lying(directory))
+            where = stack.enter_context(_readable_uri(directory))
             db = sqlite3.connect(where, uri=True, timeout=BUSY_S)
             stack.callback(db.close)
             limit = time.monotonic() + limit_s
@@ -127,31 +127,31 @@ def inspect(directory: Path, limit_s: float) -> StoreTrouble | None:
 
 
 def _check(db: sqlite3.Connection) -> None:
-    """Raise one of FAULTS where an agent would not take the file up as it is."""
+    """Raise one of FAULTS if an agent would not use the file as it is."""
     if schema.check(db) == schema.newest():
         read_ledger(db)
-    said = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
-    if said != "ok":
-        raise Damaged(said)
+    verdict = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
+    if verdict != "ok":
+        raise Damaged(verdict)
 
 
 @contextlib.contextmanager
-def _lying(directory: Path) -> Iterator[str]:
+def _readable_uri(directory: Path) -> Iterator[str]:
     """Yield the URI under which the store can be read.
 
-    What a power cut has left in SQLite's log is read as well, from a copy, since SQLite reads both
-    together only where it may write. Raises OSError.
+    If there is a log, it is that of a copy: SQLite reads file and log together only if it may write.
+    Raises OSError.
     """
     path, wal = directory / FILE, directory / f"{FILE}-wal"
     for part in (path, wal):
-        if part.exists() and not part.is_file():  # SQLite would wait at a pipe for ever
+        if part.exists() and not part.is_file():  # SQLite would wait for a pipe forever
             raise OSError("it is no file")
     with path.open("rb"):
         pass  # SQLite does not say why it cannot open a file
     if not wal.exists():
         yield f"{path.resolve().as_uri()}?immutable=1"
         return
-    # Not in memory, where /tmp often is: a month without a broker is some 100 MB.
+    # Not in /tmp, which is often in memory: a month without a broker is some 100 MB.
     with tempfile.TemporaryDirectory(prefix="tentwatch-", dir="/var/tmp") as copy:
         before = wal.stat().st_mtime_ns
         for part in (path, wal):

@@ -1,6 +1,6 @@
-"""The SQLite file: opened, begun anew where it is damaged, and set aside.
+"""The SQLite file: it is opened, or set aside and replaced if it is damaged.
 
-What can still be read of a damaged file and has a right checksum goes into the new one.
+Whatever can be read of a damaged file and has a right checksum goes into the new one.
 """
 
 import contextlib
@@ -17,52 +17,52 @@ from publisher.store import faults, rows, schema
 from publisher.store.faults import FAULTS, Damaged
 from publisher.store.ledger import Ledger, read_ledger, write_ledger
 from publisher.store.outbox import Outbox
-from publisher.store.rows import BATCH_ROWS, BESIDE
-from publisher.store.troubles import ANOTHERS, StoreTrouble, trouble_of
+from publisher.store.rows import BATCH_ROWS, KEYED_TABLES
+from publisher.store.troubles import OTHER_OWNER, StoreTrouble, trouble_of
 
 log = logging.getLogger("tentwatch.store")
 
 FILE = "tentwatch.db"
-#: A new file is made under this name, until it is whole.
+#: A new file has this name until it is complete.
 NEW_FILE = "tentwatch.db-new"
-#: How long another program may hold the file before the store goes on without it.
+#: How long to wait for another program that holds the file, in seconds.
 BUSY_S = 0.5
-#: Damaged files that are kept, for whoever wants to know.
+#: How many damaged files are kept, for whoever looks for the cause.
 MAX_SET_ASIDE = 3
-#: Of SQLite's log, and of each frame in it.
+#: Sizes in SQLite's write-ahead log.
 LOG_HEADER_BYTES, FRAME_HEADER_BYTES = 32, 24
-#: Rows kept in memory while the file cannot be written.
+#: How many rows are kept in memory while the file cannot be written.
 MEMORY_ROWS = 5000
 
 
 class Loaded(NamedTuple):
-    """The file, opened, and the ledger in it; a blank one where it holds none that can be read."""
+    """The open file's outbox, and its ledger, blank if there is none that can be read."""
 
     outbox: Outbox
     ledger: Ledger
 
 
 class StoreFile:
-    """The store's file in its directory, which is made where it can be.
+    """The store's file in its directory, which is created if it can be.
 
-    Each method raises one of FAULTS where the file cannot be used, unless it says something else.
+    Each method raises one of FAULTS if the file cannot be used, unless it says otherwise.
     """
 
     def __init__(self, directory: Path, max_rows: int, max_bytes: int) -> None:
         self.path = directory / FILE
         self._max_rows = max_rows
         self._max_bytes = max_bytes
-        #: There is one, or was: an empty one has lost what it held.
+        #: Whether a file was written before: an empty one has lost its content.
         self.is_expected = False
-        #: Names of files that were set aside (None: it was gone), of which the store does not know.
+        #: Names of files that were set aside (None: it was gone), for the store to take.
         self.set_aside: list[str | None] = []
         self._identity: tuple[int, int] | None = None  # of the open file on its disk
 
     def load(self, second: Ledger | None = None, *, damage: str | None = None) -> Loaded:
-        """Open and read the file; set one that is damaged aside and begin a new one.
+        """Open and read the file; if it is damaged, set it aside and begin a new one.
 
-        It is damaged, too, where it is behind the `second` place's ledger, since it has lost what
-        had been written, or where `damage` says why.
+        It also counts as damaged if it is behind the `second` place's ledger, because it has lost
+        transactions, and if `damage` says why.
         """
         with contextlib.suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,23 +90,22 @@ class StoreFile:
                     raise
                 if damage is None and not faults.is_damage(error):
                     raise
-                why = faults.what(error)
+                why = faults.reason(error)
             return self.begin_anew(why, db, ledger)
 
     def begin_anew(self, why: str, old: sqlite3.Connection | None, known: Ledger | None) -> Loaded:
-        """Put a new file in the place of the `old` one, which is open, and set that aside.
+        """Set the `old` file aside, which is open, and put a new one in its place.
 
-        What can be read of the old one and has a right checksum goes into the new one, unless
-        somebody has put into it what is no table: asking that may never end. `known` is the old
-        one's ledger, if it was read. Where this fails, the old one still lies in its place unless
-        its name was all that changed.
+        Whatever can be read of the old one and has a right checksum goes into the new one, unless the
+        old one holds anything but tables: reading a view may never end. `known` is the old one's
+        ledger, if it was read. If this fails, the old file stays in its place, or has only been renamed.
         """
         is_odd = old is not None and bool(schema.not_tables(old))
         if known is None and old is not None and not is_odd:
             with contextlib.suppress(*FAULTS):
                 known = read_ledger(old)
         ledger = known or Ledger()
-        # The version in the header may be the damage: the ledger, which has a checksum, decides.
+        # The version in the header may be the damage. The ledger has a checksum: it decides.
         is_later = ledger.schema > schema.newest()
         new = self.path.with_name(NEW_FILE)
         try:
@@ -144,21 +143,21 @@ class StoreFile:
         return Loaded(outbox, replace(ledger))
 
     def in_memory(self) -> Outbox:
-        """Return an outbox that stands in for the file."""
+        """Return an outbox in memory, to stand in for the file."""
         db = _connect(":memory:")
         _prepare(db)
         return Outbox(db, min(self._max_rows, MEMORY_ROWS), self._max_bytes)
 
     def is_in_place(self) -> bool:
-        """Say whether the open file is still the one under its name. Raises nothing."""
+        """Return whether the open file still has its name. Raises nothing."""
         return self._identity is not None and _identity(self.path) == self._identity
 
     def is_complete(self, db: sqlite3.Connection) -> bool:
-        """Say whether SQLite has read all that was written into its log, as after a kill.
+        """Return whether SQLite has read its whole log, as it does after a kill.
 
-        From the first damaged frame on it passes over the log in silence: the file is whole then, and
-        lacks the last transactions. Frames that were written since the log was last begun have its
-        salts (https://www.sqlite.org/fileformat2.html#walformat). Raises nothing.
+        SQLite silently ignores the log from the first damaged frame on: the file then looks intact and
+        lacks the last transactions. Frames since the last reset of the log carry the salts of its header
+        (https://www.sqlite.org/fileformat2.html#walformat). Raises nothing.
         """
         with contextlib.suppress(*FAULTS, OSError):
             [(_, frames, _)] = db.execute("PRAGMA wal_checkpoint(PASSIVE)")
@@ -173,8 +172,8 @@ class StoreFile:
                 return bool(frames > 0)
         return False
 
-    def is_anothers(self) -> bool:
-        """Say whether files belong to another user, which is no damage. Raises nothing."""
+    def has_other_owner(self) -> bool:
+        """Return whether files belong to another user, which is no damage. Raises nothing."""
         for path in (self.path, self.path.with_name(f"{FILE}-wal"), self.path.parent):
             with contextlib.suppress(OSError):
                 if path.stat().st_uid != os.geteuid() and not os.access(path, os.R_OK | os.W_OK):
@@ -182,17 +181,17 @@ class StoreFile:
         return False
 
     def trouble(self, error: Exception) -> StoreTrouble:
-        """Return what an error means that this file has raised. Raises nothing."""
-        if self.is_anothers():
-            return StoreTrouble(ANOTHERS, directory=str(self.path.parent))
+        """Return the trouble that an error of this file means. Raises nothing."""
+        if self.has_other_owner():
+            return StoreTrouble(OTHER_OWNER, directory=str(self.path.parent))
         return trouble_of(error, self.path)
 
     def make_room(self) -> None:
-        """Delete damaged files: on a full disk, records are worth more. Raises nothing."""
+        """Delete the damaged files: on a full disk, records are worth more. Raises nothing."""
         self._forget_set_aside(0)
 
     def _take_up(self, db: sqlite3.Connection, ledger: Ledger | None) -> Loaded:
-        """Read what the file says of its rows."""
+        """Read the file's counts, and check its tables."""
         pages = [page for (page,) in db.execute("SELECT rootpage FROM sqlite_master")]
         if len(set(pages)) < len(pages):
             raise Damaged("two tables have the same pages")
@@ -203,7 +202,7 @@ class StoreFile:
         return Loaded(outbox, ledger)
 
     def _fill(self, new: Path, old: sqlite3.Connection | None, ledger: Ledger) -> int:
-        """Make a new file with what can be read of the old one; return how many records that is."""
+        """Make a new file of what can be read of the old one; return its number of records."""
         with contextlib.closing(_connect(new)) as db:
             _prepare(db, new)
             with rows.transaction(db):
@@ -216,7 +215,7 @@ class StoreFile:
         return outbox.rows
 
     def _finish_new(self, *, is_needed: bool) -> None:
-        """Take up a new file, or do away with one, whose making was cut short. Raises OSError."""
+        """Rename a new file that was cut off before it was renamed, or delete it. Raises OSError."""
         for suffix in ("", "-wal", "-journal"):
             part = self.path.with_name(NEW_FILE + suffix)
             make_way(part)
@@ -224,7 +223,7 @@ class StoreFile:
                 part.rename(self.path.with_name(FILE + suffix)) if is_needed else part.unlink()
 
     def _move_aside(self, why: str) -> str | None:
-        """Rename the file, with what SQLite keeps beside it; return its new name, if it was there.
+        """Rename the file and SQLite's files beside it; return its new name, None if it was gone.
 
         Raises OSError.
         """
@@ -240,14 +239,14 @@ class StoreFile:
                 part.rename(aside.with_name(aside.name + suffix)) if is_there else part.unlink()
         return aside.name if is_there else None
 
-    def _forget_set_aside(self, kept: int) -> None:
-        """Delete the oldest damaged files except for `kept`; those of later versions stay."""
+    def _forget_set_aside(self, spared: int) -> None:
+        """Delete the oldest damaged files but for `spared`; files of later versions stay."""
         ages: list[tuple[float, int, Path]] = []
         for path in self.path.parent.glob(f"{self.path.stem}.corrupt-*"):
             with contextlib.suppress(OSError, ValueError):
-                number = int(path.name.rpartition("-")[2])  # not what SQLite keeps beside one
+                number = int(path.name.rpartition("-")[2])  # SQLite's own files have none
                 ages.append((path.stat().st_ctime, number, path))
-        for _, _, path in sorted(ages)[: max(0, len(ages) - kept)]:
+        for _, _, path in sorted(ages)[: max(0, len(ages) - spared)]:
             for suffix in ("", "-wal", "-shm"):
                 with contextlib.suppress(OSError):
                     path.with_name(path.name + suffix).unlink()
@@ -265,15 +264,15 @@ def _close(db: sqlite3.Connection) -> None:
 
 
 def _prepare(db: sqlite3.Connection, path: Path | None = None) -> int:
-    """Set a database up, and make its tables those of the present version; return the one it had."""
-    # Nobody else needs the file, and the memory that it would be shared through is written out as
-    # well: a shared file costs 9.4 kB more a record at the device.
+    """Set a database up and migrate it; return the version that it had."""
+    # Nobody else needs the file. Sharing it would write its shared memory to the disk too: 9.4 kB more
+    # per record at the device.
     db.execute("PRAGMA locking_mode = EXCLUSIVE")
     version = schema.check(db)
-    # A record is about 1 KiB: small pages make a commit small (they hold for new files).
+    # A record is about 1 KiB: small pages make commits small. (This works on new files only.)
     db.execute("PRAGMA page_size = 2048")
     db.execute("PRAGMA journal_mode = WAL")
-    if path is not None:  # a program that shared the file may have left it
+    if path is not None:  # left by a program that shared the file
         with contextlib.suppress(OSError):
             path.with_name(f"{path.name}-shm").unlink()
     db.execute("PRAGMA synchronous = FULL")
@@ -284,7 +283,7 @@ def _prepare(db: sqlite3.Connection, path: Path | None = None) -> int:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from another under the same name; None where there is none."""
+    """Return device and inode of a file; None if there is none."""
     try:
         found = path.stat()
     except OSError:
@@ -293,16 +292,16 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _salvage(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
-    """Copy what can be read of a file and has a right checksum."""
+    """Copy whatever can be read of a file and has a right checksum."""
     seen: set[int] = set()
     for order in ("ASC", "DESC"):  # from both ends up to the damage
         for row, crc in rows.salvaged(old, f"ORDER BY id {order}"):
             if row.id in seen:
                 break
             seen.add(row.id)
-            if len(seen) % BATCH_ROWS == 0:  # a month on a slow card takes long
+            if len(seen) % BATCH_ROWS == 0:  # a month of records on a slow card takes minutes
                 notify("WATCHDOG=1")
             if rows.is_whole(row, crc):
                 rows.insert(new, row)
-    for table in BESIDE:
-        rows.upsert(new, table, rows.salvaged_pairs(old, table))
+    for table in KEYED_TABLES:
+        rows.upsert(new, table, rows.salvaged_keyed(old, table))

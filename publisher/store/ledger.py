@@ -21,7 +21,7 @@ from sensors.json_in import parsed
 log = logging.getLogger("tentwatch.ledger")
 
 FILE = "ledger"
-#: In older versions a file of this name held the highest boot.
+#: Older versions kept the highest boot in a file of this name.
 BOOT_FILE = "boot"
 #: Largest number in a ledger.
 MAX_NUMBER = 1 << 53
@@ -33,11 +33,11 @@ _HEAD_BYTES = 18
 class Ledger:
     """The store's own state and the totals; written with every record."""
 
-    count: int = 0  # how often it was written
+    count: int = 0  # how many times it was written
     boot: int = 0
     boot_id: str = ""
     seq: int = 0
-    conn: int = 0  # numbers of connections up to here may have been given
+    conn: int = 0  # connection numbers up to this one may have been used
     dropped: int = 0
     rows: int | None = None  # rows that wait for the broker; None if not counted
     size: int = 0  # size of these rows' bodies, in bytes
@@ -51,7 +51,7 @@ class Ledger:
     schema: int = 0  # version of its file; 0 if it does not say so
 
     def is_newer_than(self, other: "Ledger") -> bool:
-        """Say whether it was written later: in a later boot, or more often.
+        """Return whether it was written later: in a later boot, or more times in the same one.
 
         A ledger that was never written, with only a boot from an older version's file, does not count.
         """
@@ -81,7 +81,7 @@ class Ledger:
 
 
 def read_ledger(db: sqlite3.Connection) -> Ledger | None:
-    """Return the ledger in a database, if there is one. Raises one of FAULTS."""
+    """Return the database's ledger; None if it has none. Raises one of FAULTS."""
     found = db.execute("SELECT body, crc FROM ledger").fetchone()
     return None if found is None else Ledger.parse(*found)
 

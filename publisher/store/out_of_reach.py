@@ -1,4 +1,4 @@
-"""The file while it cannot be used: what is known of it meanwhile, and what it needs once it can be."""
+"""The file while it cannot be used: what is known of it, and what it needs when it works again."""
 
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ MAX_REFUSALS = 10
 
 
 class Unread(NamedTuple):
-    """Totals that nobody had read; the present ones already count what `counted` says."""
+    """Totals that had not been read; the present totals already include those in `counted`."""
 
     totals: dict[str, Any]
     counted: dict[str, Any]
@@ -25,32 +25,32 @@ class OutOfReach:
 
     trouble: StoreTrouble
     damage: str | None  # why it is to be set aside
-    rows: int  # unconfirmed ones in it
-    to_delete: set[int]  # rows in it that the broker has
-    memory_from: int  # ids from here on are in memory
-    stand_in: Ledger | None = None  # the ledger that was taken for its own, which nobody has read
+    rows: int  # in it, unconfirmed
+    to_delete: set[int]  # rows in it that the broker has confirmed
+    memory_from: int  # the first id in memory
+    stand_in: Ledger | None = None  # used instead of its own ledger, which has not been read
     refusals: int = 0  # retries in which it could not be read or written
 
     @property
     def reason_to_replace(self) -> str | None:
-        """Why another file is to take its place, though it is not known to be damaged."""
+        """Why it is to be replaced although it is not known to be damaged; None while it is not."""
         if self.refusals < MAX_REFUSALS:
             return None
         return f"it could not be read {self.refusals} times"
 
     def confirm(self, ids: set[int]) -> set[int]:
-        """Take note of those rows in the file that the broker has; return the others."""
+        """Mark those rows for deletion that are in the file; return the others."""
         in_file = {i for i in ids if i < self.memory_from}
         self.rows = max(0, self.rows - len(in_file - self.to_delete))
         self.to_delete |= in_file
         return ids - in_file
 
     def failed_again(self, error: Exception, file: StoreFile) -> None:
-        """Take note of a retry that failed, and make the next one more likely to succeed."""
+        """Note why a retry failed, and make the next one more likely to succeed."""
         self.trouble = file.trouble(error)
         if self.damage is None and faults.is_damage(error):
-            self.damage = faults.what(error)
-        if file.is_anothers():
+            self.damage = faults.reason(error)
+        if file.has_other_owner():
             return
         if faults.is_refusal(error):
             self.refusals += 1
@@ -58,9 +58,9 @@ class OutOfReach:
             file.make_room()
 
     def reconciled(self, ledger: Ledger, loaded: Loaded) -> tuple[Unread | None, Ledger]:
-        """Return totals in the file that nobody had read, and the ledger to go on with.
+        """Return the file's totals if they had not been read, and the ledger to continue with.
 
-        `ledger` is the present one, of the memory. Rows that the file has lost are counted.
+        `ledger` is the present one. Rows that the file has lost are counted as dropped.
         """
         found, stand_in = loaded.ledger, self.stand_in
         expected = self.rows + sum(map(loaded.outbox.holds, self.to_delete))
@@ -78,7 +78,7 @@ class OutOfReach:
             and found.totals is not None
             and (stand_in.totals is None or found.count > stand_in.count)
         ):
-            # The caller adds them up; until then no power cut may take them away.
+            # The caller adds them up. Until then a power cut must not lose them.
             ledger.totals = found.totals
             unread = Unread(found.totals, stand_in.totals or {})
             ledger.dropped += max(0, found.dropped - stand_in.dropped)

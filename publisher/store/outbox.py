@@ -1,6 +1,6 @@
-"""The outbox: records that wait for the broker, and what lies beside them, in one database.
+"""The outbox: records that wait for the broker, and the tables with keys, in one database.
 
-That is the file, or memory while the file cannot be used.
+The database is the file, or memory while the file cannot be used.
 """
 
 import contextlib
@@ -13,19 +13,18 @@ from publisher.clock import Now
 from publisher.store import boots, rows
 from publisher.store.faults import FAULTS, Damaged
 from publisher.store.ledger import Ledger, write_ledger
-from publisher.store.rows import BESIDE, ID_LIMIT, NOTHING, Beside, Row
+from publisher.store.rows import ID_LIMIT, KEYED_TABLES, NO_ROWS, KeyedRows, Row
 
-#: Commands whose answers are kept, to tell a repeated one from a new one.
+#: How many commands' answers are kept, to recognise a repeated command.
 MAX_ANSWERS = 200
 
-_LENGTH = "coalesce(length(CAST(body AS BLOB)), 0)"  # NULL where the row is damaged
+_LENGTH = "coalesce(length(CAST(body AS BLOB)), 0)"  # NULL if the row is damaged
 
 
 class Outbox:
-    """Rows in a database, and what is to be done to them with the next transaction.
+    """A database's rows, and the changes that wait for the next transaction.
 
-    Each method raises one of FAULTS where the database cannot be read or written. Whoever uses it from
-    several threads locks.
+    Each method raises one of FAULTS if the database cannot be read or written. Threads must lock.
     """
 
     def __init__(
@@ -36,10 +35,10 @@ class Outbox:
         *,
         held: tuple[int, int] | None = None,
     ) -> None:
-        """Take up a database of the present version.
+        """Use a database of the newest version.
 
-        `held` says how many rows it holds and how many bytes their bodies have: to count them would
-        mean to read them all, which a card may need seconds for.
+        `held` is how many rows it has, and the bytes of their bodies. Without it they are counted, which
+        means to read them all: a card may take seconds for that.
         """
         self.db = db
         self._max_rows = max_rows
@@ -49,21 +48,21 @@ class Outbox:
         if type(last_id) is not int or not 0 <= last_id < ID_LIMIT:
             raise Damaged(f"the last record is {last_id!r}")
         self.next_id = last_id + 1
-        #: Rows that the broker has: the next transaction deletes them.
+        #: Rows that the broker has confirmed: the next transaction deletes them.
         self.confirmed: set[int] = set()
-        #: Rows that were given up, which the next transaction counts.
+        #: How many rows were given up: the next transaction counts them as dropped.
         self.given_up = 0
         self._noted: boots.Noted | None = None
 
     @property
     def waiting(self) -> int:
-        """How many rows the broker has not confirmed."""
+        """How many rows wait for the broker."""
         return max(0, self.rows - len(self.confirmed))
 
     def backlog(self, after_id: int, until_id: int, max_bytes: int) -> list[Row]:
         """Return unconfirmed rows in ]after_id, until_id], oldest first.
 
-        Their bodies fill at most `max_bytes`, but one row is returned whatever its size.
+        Together they take at most `max_bytes` in a message; the first one is returned whatever its size.
         """
         found: list[Row] = []
         size = 0
@@ -81,23 +80,23 @@ class Outbox:
         return found
 
     def give_up(self, row_id: int) -> None:
-        """Take note that a row cannot be sent."""
+        """Mark a row that cannot be sent, to be deleted and counted."""
         self.confirmed.add(row_id)
         self.given_up += 1
 
     def holds(self, row_id: int) -> bool:
-        """Say whether a row is in the database."""
+        """Return whether a row is in the database."""
         query = "SELECT 1 FROM outbox WHERE id = ?"
         return self.db.execute(query, (row_id,)).fetchone() is not None
 
     def pairs(self, table: str, which: str, *values: Any) -> list[tuple[Any, str]]:
-        """Return rows (key, text) of a table beside the records whose checksums hold."""
+        """Return the intact rows (key, text) of a table with keys."""
         return rows.pairs(self.db, table, which, *values)
 
-    def beside(self) -> Beside:
-        """Return what lies beside the records, as far as it can be read. Raises nothing."""
+    def keyed_rows(self) -> KeyedRows:
+        """Return the rows of all tables with keys, as far as they can be read. Raises nothing."""
         found: dict[str, list[tuple[Any, str]]] = {}
-        for table in BESIDE:
+        for table in KEYED_TABLES:
             with contextlib.suppress(*FAULTS):
                 found[table] = self.pairs(table, "ORDER BY rowid")
         return found
@@ -108,12 +107,12 @@ class Outbox:
         new: Sequence[Row],
         now: Now,
         own_boots: Set[int],
-        beside: Beside = NOTHING,
+        keyed: KeyedRows = NO_ROWS,
     ) -> Ledger:
-        """Write rows and ledger, and delete what is confirmed or above the limits: all or nothing.
+        """Write rows and ledger and delete confirmed rows and those above the limits, in one transaction.
 
-        Returns the ledger as it is written: it counts the rows. `own_boots` are the numbers that
-        this boot of the unit has had.
+        Returns the ledger as it was written, with the rows counted. `own_boots` are the numbers that this
+        boot of the unit has had.
         """
         with rows.transaction(self.db):
             gone, freed = self._delete(self.confirmed)
@@ -129,9 +128,9 @@ class Outbox:
                 dropped=ledger.dropped + self.given_up + dropped,
             )
             write_ledger(self.db, written.text())
-            for table, pairs in beside.items():
+            for table, pairs in keyed.items():
                 rows.upsert(self.db, table, pairs)
-            if beside.get("answers"):
+            if keyed.get("answers"):
                 self.db.execute(
                     "DELETE FROM answers WHERE rowid NOT IN"
                     " (SELECT rowid FROM answers ORDER BY rowid DESC LIMIT ?)",
@@ -145,7 +144,7 @@ class Outbox:
         return written
 
     def take_over(self, before: "Outbox") -> None:
-        """Go on where the outbox stood whose rows were copied into this one."""
+        """Continue for the outbox whose rows were copied into this one."""
         self.next_id = max(self.next_id, before.next_id)
         self.confirmed, self.given_up = before.confirmed, before.given_up
 

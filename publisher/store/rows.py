@@ -1,7 +1,7 @@
 """Rows of the store's tables: what a record is, how rows are read and written, and their checksums.
 
-Each row has a CRC-32 of the rest of it, and beside the records of its table's name: SQLite itself sees
-neither a flipped bit in a value nor a table that has got another one's pages.
+Each row has a CRC-32 of its other columns, which in the tables with keys includes the table's name. SQLite
+itself notices neither a flipped bit in a value nor a table that has got the pages of another.
 """
 
 import contextlib
@@ -13,25 +13,25 @@ from typing import Any, NamedTuple
 from publisher.store.faults import FAULTS, Damaged
 from sensors.json_in import parsed
 
-#: No record has such an id, or a larger one.
+#: Ids of records are below this.
 ID_LIMIT = 1 << 62
-#: Boot numbers stay below what a clock says in the year 2162.
+#: Boot numbers are below this: seconds until the year 2162.
 BOOT_LIMIT = 1 << 32
-#: No uptime is longer, in seconds (300 years).
+#: The longest uptime, in seconds (300 years).
 MAX_UPTIME_S = 1e10
-#: By how many bytes a row at most grows when it is stamped.
+#: How many bytes a time stamp adds to a record at most.
 STAMP_BYTES = 24
-#: Rows of a damaged or older file that are copied or checked between two pings of the watchdog.
+#: Rows per query of a damaged or older file, and per watchdog ping meanwhile.
 BATCH_ROWS = 1000
 
-#: Makes records (kind, body) when it is given the boot and the first seq to write into them.
+#: Makes records (kind, body), given the boot and the first seq to write into them.
 Records = Callable[[int, int], Sequence[tuple[str, str]]]
-#: Rows of the tables beside the records: of each table (key, text) pairs, oldest first.
-Beside = Mapping[str, Sequence[tuple[Any, str]]]
-NOTHING: Beside = {}
+#: Table → (key, text) pairs, oldest first.
+KeyedRows = Mapping[str, Sequence[tuple[Any, str]]]
+NO_ROWS: KeyedRows = {}
 
-#: The tables beside the records, and how each is read; by name, since a damaged file may lack a column.
-BESIDE = {
+#: Tables with a key and a text, and the query for each. It names the columns: a damaged file may lack one.
+KEYED_TABLES = {
     "days": "SELECT date, body, crc FROM days",
     "boots": "SELECT boot, began, crc FROM boots",
     "answers": "SELECT cid, body, crc FROM answers",
@@ -51,12 +51,12 @@ class Row(NamedTuple):
 
     @property
     def room(self) -> int:
-        """Bytes that it takes at most in a history message."""
+        """How many bytes it takes in a history message at most."""
         return len(self.body.encode()) + 1 + (0 if self.stamped else STAMP_BYTES)
 
     @property
     def crc(self) -> int:
-        """The checksum that stands beside it in the file."""
+        """Its checksum in the file."""
         values = (self.id, self.kind, self.boot, float(self.uptime_s), self.stamped, self.body)
         return checksum(*values)
 
@@ -68,7 +68,7 @@ def checksum(*values: Any) -> int:
 
 @contextlib.contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """Commit what is done meanwhile, all or nothing."""
+    """Commit all statements of the block, or none."""
     db.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -79,7 +79,7 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 
 def text(raw: bytes) -> str:
-    """Return a text as it lies in the file; a bad spot on the card is no reason to fail."""
+    """Decode a text of the file; bad bytes are replaced, and fail the checksum."""
     return raw.decode("utf-8", "replace")
 
 
@@ -89,9 +89,9 @@ def text(raw: bytes) -> str:
 def records(
     db: sqlite3.Connection, after_id: int = -1, until_id: int = ID_LIMIT
 ) -> Generator[tuple[Row, bool], None, None]:
-    """Yield records in ]after_id, until_id], oldest first, and whether each is whole.
+    """Yield the records in ]after_id, until_id], oldest first, each with whether it is intact.
 
-    One that is not has met a bad spot on the card: it may say anything. Raises one of FAULTS.
+    Raises one of FAULTS.
     """
     cursor = db.execute(f"{_RECORDS} WHERE id > ? AND id <= ? ORDER BY id", (after_id, until_id))
     try:
@@ -109,7 +109,7 @@ def records(
 def salvaged(
     db: sqlite3.Connection, which: str = "ORDER BY id", *values: Any
 ) -> Iterator[tuple[Row, int | None]]:
-    """Yield records of a damaged file, with their checksums, up to the damage."""
+    """Yield records of a damaged file with their checksums, up to the damage."""
     for *found, crc in readable(db, f"{_RECORDS} {which}", *values):
         yield Row._make(found), crc
 
@@ -120,12 +120,12 @@ def insert(db: sqlite3.Connection, row: Row) -> None:
 
 
 def is_whole(row: Row, crc: int | None) -> bool:
-    """Say whether a record is as it was written."""
+    """Return whether a record is as it was written."""
     return can_be(row) and crc == row.crc
 
 
 def can_be(row: Row) -> bool:
-    """Say whether it is a record at all: one that is none would break the message around it."""
+    """Return whether it is a record at all: anything else would break the message that contains it."""
     if [*map(type, row)] != [int, str, int, float, int, str]:
         return False
     limits = ((row.id, ID_LIMIT), (row.boot, BOOT_LIMIT), (row.uptime_s, MAX_UPTIME_S))
@@ -141,24 +141,21 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"JSON does not know {constant}")
 
 
-# What lies beside them
+# Tables with keys
 
 
 def pairs(db: sqlite3.Connection, table: str, which: str, *values: Any) -> list[tuple[Any, str]]:
-    """Return rows (key, text) of a table beside the records whose checksums hold.
-
-    Raises one of FAULTS.
-    """
-    return _checked(table, db.execute(f"{BESIDE[table]} {which}", values))
+    """Return the intact rows (key, text) of a table. Raises one of FAULTS."""
+    return _checked(table, db.execute(f"{KEYED_TABLES[table]} {which}", values))
 
 
-def salvaged_pairs(db: sqlite3.Connection, table: str) -> list[tuple[Any, str]]:
-    """Return what can be read of a damaged file's table, and has a right checksum."""
-    return _checked(table, readable(db, f"{BESIDE[table]} ORDER BY rowid"))
+def salvaged_keyed(db: sqlite3.Connection, table: str) -> list[tuple[Any, str]]:
+    """Return the intact rows (key, text) of a damaged file's table, up to the damage."""
+    return _checked(table, readable(db, f"{KEYED_TABLES[table]} ORDER BY rowid"))
 
 
 def upsert(db: sqlite3.Connection, table: str, written: Iterable[tuple[Any, str]]) -> None:
-    """Write rows (key, text) in the place of those with the same keys."""
+    """Write rows (key, text); they replace those with the same keys."""
     for key, body in written:
         values = (key, body, checksum(table, key, body))
         db.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", values)

@@ -75,7 +75,7 @@ STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (
 
 
 def newest() -> int:
-    """Return the version of the files that this program makes."""
+    """Return the version of this program's files."""
     return len(STEPS)
 
 

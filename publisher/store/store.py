@@ -4,9 +4,9 @@ A record and the totals that it changes are committed together. A row that the b
 deleted in the transaction of the next record: a quiet unit writes once per record and not twice. All
 methods may be called from any thread.
 
-Where the file cannot be written (disk full, card gone read-only) the store goes on in memory and
-tries the file again later; `failure` says so meanwhile. What is numbered in memory could be numbered
-again after a crash, so it is numbered under a boot of its own.
+If the file cannot be written (disk full, card read-only) the store goes on in memory and tries the file
+again later; meanwhile `failure` says why. After a crash the numbers given in memory could be given again, so
+they belong to a boot number of their own.
 
 A damaged file is set aside. Whatever can be read of it and has a right checksum goes into a new one. The
 totals have a second place outside of the file (`publisher.store.ledger`). The newer of the two counts, as a
@@ -32,29 +32,29 @@ from publisher.store.file import StoreFile
 from publisher.store.ledger import Ledger, SecondPlace
 from publisher.store.out_of_reach import OutOfReach, Unread
 from publisher.store.outbox import Outbox
-from publisher.store.rows import NOTHING, Beside, Records, Row, upsert
+from publisher.store.rows import NO_ROWS, KeyedRows, Records, Row, upsert
 from publisher.store.troubles import MISTAKE, StoreTrouble
 
 T = TypeVar("T")
 
 log = logging.getLogger("tentwatch.store")
 
-#: Ids given in memory begin at the boot number times this: above all that the file can hold.
+#: Ids in memory begin at the boot number times this: above all ids in the file.
 IDS_PER_BOOT = 1 << 30
-#: Confirmed rows that may wait for the next record before they are deleted on their own.
+#: From this many on, confirmed rows are deleted without waiting for the next record.
 MAX_CONFIRMED = 500
 #: How far the totals' second place may be behind the file, in monotonic seconds.
 SECOND_PLACE_S = 300.0
-#: Connection numbers are set aside in blocks, so that a connection costs no write.
+#: Connection numbers are reserved in blocks, so that a connection costs no write.
 CONN_BLOCK = 1000
 
 
 class Opened(NamedTuple):
     """What opening the store found: the totals, and what there is to report.
 
-    Totals are None where there never were any, and empty where they are lost or out of reach.
-    `lost` counts records that were to be sent and are nowhere any more, or are above the limits, as
-    far as is known: with `is_old`, totals and counts are of the second place, which was behind the file.
+    Totals are None if there never were any, and empty if they are lost or cannot be read. `lost` is how
+    many waiting records are gone or above the limits. With `is_old` both are as of the second place, which
+    may be five minutes behind the file.
     """
 
     totals: dict[str, Any] | None
@@ -71,18 +71,18 @@ class Store:
         self._lock = threading.RLock()
         self._file = StoreFile(directory, max_rows, max_bytes)
         self._second = SecondPlace(directory)
-        self._outbox: Outbox | None = None  # of the file, or in memory while that is out of reach
+        self._outbox: Outbox | None = None  # of the file, or in memory while that cannot be used
         self._out_of_reach: OutOfReach | None = None
         self._ledger = Ledger()
         self._conn = 0  # the last connection number that was given
-        self._boots: set[int] = set()  # numbers that this boot of the unit has had
+        self._boots: set[int] = set()  # the numbers that this boot of the unit has had
         self._backed_up = 0  # the count of the ledger in the second place
         self._back_up_due_s = -math.inf
         self._reported = 0  # how many of the files set aside, from the first, the caller knows
         self._now: Now | None = None
 
     def open(self, boot_id: str, now: Now) -> Opened:
-        """Open or begin the file, take up its totals, and settle this boot's number."""
+        """Open the file, or begin one; read the totals, and choose this boot's number."""
         with self._lock:
             self._now = now
             second = self._second.read() or Ledger()
@@ -92,13 +92,13 @@ class Store:
             before = found if is_in_file else second
             ledger = replace(before, count=max(found.count, second.count))
             self._ledger = ledger
-            self._take_note()
+            self._note_set_aside()
             totals = ledger.totals
             if totals is None and (is_anew or failed):
                 totals = {}
             is_old = bool(is_anew or failed) and not is_in_file and not before.clean
             if failed:
-                self._fail(failed, second)  # which takes a fresh boot
+                self._move_to_memory(failed, second)  # which takes a fresh boot
             else:
                 assert self._outbox is not None
                 ledger.dropped += max(0, (ledger.rows or 0) - self._outbox.rows)
@@ -108,11 +108,11 @@ class Store:
                     and not before.clean
                     and not self._file.is_complete(self._outbox.db)
                 ):
-                    # The last transactions are lost, and the second place may not know of them either:
-                    # what was numbered in them must not be numbered again.
+                    # The last transactions are lost, and the second place may not have them either: their
+                    # numbers must not be given again.
                     is_old, is_same_boot = True, False
-                # The second place knows the highest boot: a damaged file may be old, and one that
-                # is whole knows nothing of a run that ended while it worked in memory.
+                # The second place has the highest boot: a damaged file may be old, and an intact one
+                # lacks a run that ended in memory.
                 known = max(found.boot, second.boot)
                 if not second.boot and (is_anew or not known):
                     ledger.boot = boots.fresh_boot(known, now)
@@ -121,7 +121,7 @@ class Store:
                 if ledger.boot != known:
                     ledger.seq = ledger.conn = 0
                 self._conn = ledger.conn
-            # One that is known already was hidden by the next one, which came before any record.
+            # A power cut that no record has reported yet is kept: the next one must not hide it.
             was_cut = before.boot and before.boot_id != boot_id and not before.clean
             if before.cut is None and was_cut:
                 self._ledger.cut = boots.power_cut(before, self.began(before.boot), now)
@@ -132,7 +132,7 @@ class Store:
             return Opened(totals, cut, self._ledger.dropped - before.dropped, is_old)
 
     def _load(self, second: Ledger) -> tuple[Ledger, Exception | None]:
-        """Open the file; return its ledger, blank where there is none, and why it cannot be used."""
+        """Open the file; return its ledger, blank if there is none, and the error if it cannot be used."""
         self._file.is_expected = second.boot > 0
         try:
             self._outbox, found = self._file.load(second)
@@ -146,7 +146,7 @@ class Store:
 
     @property
     def failure(self) -> StoreTrouble | None:
-        """Why the file cannot be used; None while it can."""
+        """Why the file cannot be used; None if it can."""
         return None if self._out_of_reach is None else self._out_of_reach.trouble
 
     @property
@@ -155,9 +155,9 @@ class Store:
         return self._second.failure
 
     def set_aside(self) -> list[str | None]:
-        """Return, once, the names of damaged files that were set aside; None for one that was gone.
+        """Return the names of damaged files that were set aside, each once; None for one that was gone.
 
-        The next record is to report them. Where a power cut comes first, the next run hears of them.
+        The next record must report them. If a power cut comes first, the next run gets them again.
         """
         with self._lock:
             news = self._ledger.set_aside[self._reported :]
@@ -175,7 +175,7 @@ class Store:
         return None if self._ledger.wall is None else datetime.fromisoformat(self._ledger.wall)
 
     def next_conn(self, now: Now) -> int:
-        """Return a connection number that this boot has not had before."""
+        """Return a connection number that this boot has not used."""
         with self._lock:
             if self._conn >= self._ledger.conn:
                 self._ledger.conn = self._conn + CONN_BLOCK
@@ -192,7 +192,7 @@ class Store:
         days: Sequence[tuple[str, str]] = (),
         answers: Sequence[tuple[str, str]] = (),
     ) -> list[Row]:
-        """Number and write records, if any, and the totals with them: all or nothing.
+        """Number records, if any, and write them and the totals in one transaction.
 
         The same transaction writes lines of the visitor log (date, JSON) and answers to commands (cid,
         JSON). They replace older ones of the same day or command.
@@ -202,7 +202,7 @@ class Store:
             return self._write(now, records, {"days": days, "answers": answers})
 
     def back_up(self) -> None:
-        """Bring the totals' second place up to date: a person has seen the totals, or changed them."""
+        """Bring the totals' second place up to date, after a person has seen or changed the totals."""
         with self._lock:
             if self._outbox is not None and self._backed_up < self._ledger.count:
                 self._write_second_place(sync=False)
@@ -231,7 +231,7 @@ class Store:
         return self._read(lambda box: box.backlog(after_id, until_id, max_bytes), [])
 
     def confirm(self, ids: Iterable[int]) -> None:
-        """Take note that the broker has these rows; they are deleted with the next record."""
+        """Note that the broker has confirmed these rows; the next record's transaction deletes them."""
         with self._lock:
             if self._outbox is None:
                 return
@@ -243,7 +243,7 @@ class Store:
                 self._write(self._now, None)
 
     def give_up(self, row_id: int) -> None:
-        """Take note that a row cannot be sent: it is deleted with the next record, and counted."""
+        """Note that a row cannot be sent; the next record's transaction deletes it. It counts as dropped."""
         with self._lock:
             self._ledger.dropped += 1
             self.confirm([row_id])
@@ -253,11 +253,11 @@ class Store:
         return 0 if self._outbox is None else self._outbox.next_id - 1
 
     def buffer(self, now: Now) -> dict[str, int]:
-        """Return the contract's `buffer`: what waits for the broker, and what was given up."""
+        """Return the contract's `buffer`: how much waits for the broker, and how much was given up."""
         with self._lock:
             oldest = self.backlog(0, self.last_id(), 0) if self._waiting() else []
             if self._waiting() and not oldest and self._out_of_reach is None:
-                self._fail(Damaged("records have vanished from the file"))
+                self._move_to_memory(Damaged("records have vanished from the file"))
             count = self._waiting() + (0 if self._out_of_reach is None else self._out_of_reach.rows)
             oldest_s = 0
             if oldest and oldest[0].boot == self.boot:
@@ -269,7 +269,7 @@ class Store:
             return {"rows": count, "oldest_s": oldest_s if count else 0, "dropped": dropped}
 
     def close(self, now: Now, totals: dict[str, Any]) -> None:
-        """Write the last totals, mark the stop as a clean one, and close the file."""
+        """Write the last totals, mark the stop as clean, and close the file."""
         with self._lock:
             if self._outbox is None:
                 return
@@ -281,10 +281,10 @@ class Store:
             self._outbox = None
 
     def retry(self, now: Now) -> Unread | None:
-        """Try the file again after a failure; `failure` is None afterwards if it works.
+        """Try the file again after a failure; if it works, `failure` is None afterwards.
 
-        Returns totals that the file held and nobody had read: what they count more than was known
-        is to be added to the present ones.
+        Returns the file's totals if they had not been read: the caller must add what they count in
+        addition to the present ones.
         """
         with self._lock:
             self._now = now
@@ -292,7 +292,7 @@ class Store:
                 return None
             unread = self._try_file(now, self._out_of_reach.damage)
             if self._out_of_reach is not None and self._out_of_reach.reason_to_replace:
-                # It may be the file and not the disk: then a new one can be made.
+                # Perhaps the file is bad and not the disk: then a new file can be made.
                 unread = self._try_file(now, self._out_of_reach.reason_to_replace)
             return unread
 
@@ -302,7 +302,7 @@ class Store:
         return 0 if self._outbox is None else self._outbox.waiting
 
     def _read(self, read: Callable[[Outbox], T], nothing: T) -> T:
-        """Return what is read, or `nothing` where the file does not let itself be read."""
+        """Return the result of `read`, or `nothing` if the file cannot be read."""
         with self._lock:
             if self._outbox is None:
                 return nothing
@@ -311,7 +311,7 @@ class Store:
             except FAULTS as error:
                 if self._out_of_reach is not None:
                     raise
-                self._fail(error)
+                self._move_to_memory(error)
                 return nothing
 
     # Writing
@@ -320,25 +320,25 @@ class Store:
         self,
         now: Now | None,
         records: Records | None,
-        beside: Beside = NOTHING,
+        keyed: KeyedRows = NO_ROWS,
         *,
         sync: bool = False,
     ) -> list[Row]:
-        """Commit records, ledger and deletions; fall back on memory where the file refuses."""
+        """Commit records, ledger and deletions; if the file refuses, in memory."""
         self._now = now or self._now
         if self._out_of_reach is None and not self._file.is_in_place():
             self._replace_lost()
         rows = self._number(records)
         try:
-            self._commit(rows, beside, sync=sync)
+            self._commit(rows, keyed, sync=sync)
         except FAULTS as error:
             if self._out_of_reach is not None:
                 raise
-            file = self._fail(error)
-            # A commit whose fsync failed may stand in the file all the same.
+            file = self._move_to_memory(error)
+            # A commit whose fsync failed may be in the file nevertheless.
             file.to_delete.update(row.id for row in rows)
             rows = self._number(records)
-            self._commit(rows, beside)
+            self._commit(rows, keyed)
         return rows
 
     def _number(self, records: Records | None) -> list[Row]:
@@ -351,10 +351,10 @@ class Store:
             for i, (kind, body) in enumerate(records(boot, self._ledger.seq + 1))
         ]
 
-    def _commit(self, new: list[Row], beside: Beside, *, sync: bool = False) -> None:
+    def _commit(self, new: list[Row], keyed: KeyedRows, *, sync: bool = False) -> None:
         assert self._now is not None and self._outbox is not None, "the store is not open"
         before = self._ledger
-        ledger = self._at(
+        ledger = self._dated(
             self._now,
             replace(
                 before,
@@ -364,7 +364,7 @@ class Store:
             ),
         )
         self._boots.add(ledger.boot)
-        self._ledger = self._outbox.commit(ledger, new, self._now, self._boots, beside)
+        self._ledger = self._outbox.commit(ledger, new, self._now, self._boots, keyed)
         self._reported = 0 if new else self._reported
         has_reported = new and (before.cut is not None or before.set_aside != ledger.set_aside)
         if (
@@ -372,15 +372,15 @@ class Store:
             or self._out_of_reach is not None
             or self._second.failure is not None
             or has_reported
-            or beside.get("days")
+            or keyed.get("days")
             or self._now.monotonic_s >= self._back_up_due_s
         ):
             self._write_second_place(sync=sync)
         self._file.is_expected |= self._out_of_reach is None
 
     @staticmethod
-    def _at(now: Now, ledger: Ledger) -> Ledger:
-        """Return a ledger as it is to be written at an instant."""
+    def _dated(now: Now, ledger: Ledger) -> Ledger:
+        """Return the ledger for the next transaction, with its instant."""
         is_certain = now.is_certain and now.wall is not None
         return replace(
             ledger,
@@ -400,25 +400,25 @@ class Store:
     # Failure
 
     def _replace_lost(self) -> None:
-        """Begin a new file where the open one was deleted; that one can still be read."""
+        """Begin a new file in place of the open one, which was deleted and can still be read."""
         lost = self._outbox
         assert lost is not None, "the store is closed"
         try:
             found = self._file.begin_anew("it was deleted", lost.db, self._ledger).outbox
         except FAULTS as error:
-            self._fail(error)
+            self._move_to_memory(error)
         else:
             self._ledger.dropped += max(0, lost.rows - found.rows)
             found.take_over(lost)
             self._outbox = found
             self._second.close()  # it may be gone, too
             self._back_up_due_s = -math.inf
-        self._take_note()
+        self._note_set_aside()
 
-    def _fail(self, error: Exception, stand_in: Ledger | None = None) -> OutOfReach:
+    def _move_to_memory(self, error: Exception, stand_in: Ledger | None = None) -> OutOfReach:
         """Go on in memory, under a boot number of its own.
 
-        `stand_in` is the ledger that was taken for the file's, where that has not been read.
+        `stand_in` is the ledger that is used instead of the file's, if that was not read.
         """
         assert self._now is not None, "the store is not open"
         file, before, ledger = self._file, self._outbox, self._ledger
@@ -435,13 +435,13 @@ class Store:
             waiting, to_delete = before.waiting, before.confirmed
             memory.next_id = max(memory.next_id, before.next_id)
             ledger.dropped += before.given_up
-            for table, pairs in before.beside().items():
+            for table, pairs in before.keyed_rows().items():
                 upsert(memory.db, table, pairs)
             before.close()
         self._outbox, ledger.rows = memory, 0
         self._out_of_reach = OutOfReach(
             trouble=file.trouble(error),
-            damage=faults.what(error) if faults.is_damage(error) else None,
+            damage=faults.reason(error) if faults.is_damage(error) else None,
             rows=waiting,
             to_delete=to_delete,
             memory_from=memory.next_id,
@@ -461,18 +461,18 @@ class Store:
                 log.error("%s was gone: begun anew", file.path)
                 file.set_aside.append(None)
                 file.is_expected = False  # that is reported once, however often it is tried
-            self._take_note()
+            self._note_set_aside()
             unread, ledger = away.reconciled(self._ledger, loaded)
             loaded.outbox.take_over(memory)
             loaded.outbox.confirmed = set(away.to_delete)
             boots_had = self._boots | {ledger.boot}
             ledger = loaded.outbox.commit(
-                self._at(now, ledger), waiting, now, boots_had, memory.beside()
+                self._dated(now, ledger), waiting, now, boots_had, memory.keyed_rows()
             )
         except (*FAULTS, *MISTAKES) as error:
             if loaded is not None:
                 loaded.outbox.close()
-            self._take_note()
+            self._note_set_aside()
             if away.trouble.kind is not MISTAKE:  # once, however often it is tried
                 _log_mistake(error)
             away.failed_again(error, file)
@@ -485,8 +485,8 @@ class Store:
         self._write_second_place(sync=True)
         return unread
 
-    def _take_note(self) -> None:
-        """Take note of files that were set aside, which the next record is to report."""
+    def _note_set_aside(self) -> None:
+        """Take over the names of files that were set aside, for the next record to report."""
         news, self._file.set_aside = self._file.set_aside, []
         self._ledger.set_aside = [*self._ledger.set_aside, *news]
         if news and self._out_of_reach is not None:
@@ -494,6 +494,9 @@ class Store:
 
 
 def _log_mistake(error: Exception) -> None:
-    """Log a mistake of this program, which is no fault of the file."""
+    """Log an error that is a mistake in this program and not the file's fault."""
     if not isinstance(error, FAULTS):
-        log.error("the store's file stays as it is: please report this", exc_info=error)
+        log.error(
+            "a mistake in tentwatch, please report it; the store's file stays as it is",
+            exc_info=error,
+        )

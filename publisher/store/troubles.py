@@ -50,8 +50,8 @@ DAMAGED = declare(
     ),
     concerns=FILE_CHECK,
 )
-ANOTHERS = declare(
-    "store.anothers",
+OTHER_OWNER = declare(
+    "store.other_owner",
     marked("files of the store belong to another user"),
     marked("sudo chown -R tentwatch: {directory}"),
     concerns=FILE_CHECK,
@@ -109,4 +109,6 @@ def trouble_of(error: Exception, path: Path) -> StoreTrouble:
         kind = UNUSABLE
     else:
         kind = MISTAKE
-    return StoreTrouble(kind, file=path.name, directory=str(path.parent), reason=faults.what(error))
+    return StoreTrouble(
+        kind, file=path.name, directory=str(path.parent), reason=faults.reason(error)
+    )
