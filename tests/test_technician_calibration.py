@@ -57,7 +57,7 @@ def test_a_span_is_the_ratio_to_the_clamp_meter_after_the_zero() -> None:
     assert found.error_pct == pytest.approx(100 * STEP_A / 22.0)
 
 
-def test_a_sign_that_differs_is_told_and_turns_the_zero_too() -> None:
+def test_a_sign_that_differs_is_reported_and_turns_the_zero_too() -> None:
     found = calibration.span(steady(-19.9), 20.0, **SETTINGS | {"zero_a": 0.1})
     assert found.turned
     assert (found.shunt_ohms, found.zero_a) == (OHMS, -0.1)
@@ -156,7 +156,7 @@ inner_gpio = {{inner}}
 
 
 class Technician:
-    """Somebody at a unit, with its configuration in a file and a shunt that is not what it says."""
+    """A technician at a unit whose shunt differs from the configuration."""
 
     def __init__(self, unit: Unit, path: Path, *, swapped: bool = False) -> None:
         self.unit, self.path = unit, path
@@ -397,7 +397,7 @@ def test_a_battery_needs_something_to_be_said(
 
 
 class Screen(io.StringIO):
-    """A screen before which somebody does as it says."""
+    """A screen, and a person who follows its instructions."""
 
     def __init__(self, walk: Callable[[], None]) -> None:
         super().__init__()

@@ -95,7 +95,7 @@ def test_check_config_names_every_fault_with_its_key(tmp_path: Path) -> None:
 def test_under_systemd_a_faulty_configuration_is_waited_with_until_it_is_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Else each of a start every other second would take its part of the journal."""
+    """Otherwise a start every other second would fill the journal."""
     file, looks = tmp_path / "tentwatch.toml", []
 
     def somebody_writes_it(_seconds: float) -> None:

@@ -179,7 +179,7 @@ def test_doctor_names_an_agent_of_another_version(tmp_path: Path) -> None:
     assert "of another version" in running.cure.here()
 
 
-def test_a_refusal_is_told_in_the_terminals_language(
+def test_a_refusal_is_reported_in_the_terminals_language(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refused = Refusal(OUT_OF_RANGE, key="people", low=0, high=600)
@@ -205,7 +205,7 @@ def test_a_refusal_is_told_in_the_terminals_language(
         {"code": ["command.expired"], "values": {}},
     ],
 )
-def test_a_refusal_that_is_not_known_here_is_told_in_english(
+def test_a_refusal_that_is_not_known_here_is_reported_in_english(
     tmp_path: Path, trouble: object
 ) -> None:
     answer = {"ok": False, "error": "no {such} thing", "trouble": trouble}

@@ -199,7 +199,7 @@ Found = dict[str, tuple[str, str]]  # key → verdict, and words of the cure
 
 
 class Case(NamedTuple):
-    """A fault: how it comes about, and what is to be found besides what a well unit has."""
+    """A fault: how it is caused, and the findings that it adds to a healthy unit's."""
 
     induce: Callable[[Patient], object]
     expected: Mapping[str, tuple[str, str]] = MappingProxyType({})
@@ -240,7 +240,7 @@ def chatter(patient: Patient) -> None:
 
 
 def take_line(patient: Patient) -> None:
-    # Held by another program, which is this test here.
+    # This test holds it, as another program would.
     patient.line = InputDevice(17, pull_up=True, pin_factory=patient.hardware.pins)  # type: ignore[attr-defined]
 
 
@@ -298,7 +298,7 @@ NOT_CONFIGURED: Found = dict.fromkeys(
 )  # fmt: skip
 NO_WAY: Found = {key: found for key, found in NOT_CONFIGURED.items() if key != "sensor"}
 
-#: Of a unit whose service does not run, and whose devices are opened for the look.
+#: Cases of a unit whose service does not run: doctor opens the devices itself.
 CASES = {
     "well": Case(lambda _: None),
     "ina219 unplugged": Case(unplug_chip, {"sensor.generator": ("fail", "check VCC (3.3 V), ground")}),
@@ -429,7 +429,7 @@ CASES = {
     ),
 }  # fmt: skip
 
-#: What a unit has that is well and whose service does not run, on a machine without systemd.
+#: Findings that did not pass for a healthy unit whose service does not run, without systemd.
 STOPPED: Found = {
     "broker.tls": ("not_tried", ""),
     "service.enabled": ("not_tried", ""),
@@ -460,7 +460,7 @@ def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory, centre: Broker) -> dict[str, Report]:
-    """What doctor finds in every case: many at a time, as each look waits more than it works."""
+    """Doctor's report in every case; made in parallel, as each waits more than it works."""
     place = tmp_path_factory.mktemp("patients")
 
     def look(name: str) -> Report:
@@ -482,7 +482,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory, centre: Broker) -> dict[st
 
 
 def not_well(findings: list[Finding]) -> Found:
-    """Return what is not well."""
+    """Return the findings that did not pass."""
     return {
         f.key: (f.verdict.value, "" if f.cure is None else f.cure.english())
         for f in findings
@@ -491,7 +491,7 @@ def not_well(findings: list[Finding]) -> Found:
 
 
 def assert_found(report: Report, expected: Found) -> None:
-    """Hold a report against what is wrong: that is named, with its cure, and nothing else is."""
+    """Check that a report names the expected faults with their cures, and nothing else."""
     found = not_well(report.findings)
     assert {key: verdict for key, (verdict, _) in found.items()} == {
         key: verdict for key, (verdict, _) in expected.items()
@@ -579,7 +579,7 @@ def test_a_card_that_has_gone_read_only(disk: Path) -> None:
     assert "replace the card" in cure
 
 
-def test_a_password_in_the_clear_is_told(tmp_path: Path) -> None:
+def test_a_password_in_the_clear_is_reported(tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text("secret")
     file.chmod(0o600)
@@ -612,7 +612,7 @@ def test_files_that_the_service_cannot_read(
 
 @pytest.fixture
 def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """A machine on which `systemctl show` says what it is told to; returns its root."""
+    """Return a function that makes a machine's `systemctl show` print properties, and returns its root."""
 
     def says(**properties: str) -> Path:
         (tmp_path / "run/systemd/system").mkdir(parents=True, exist_ok=True)
@@ -733,7 +733,7 @@ def age(patient: Patient) -> bool:
 
 
 class Asked(NamedTuple):
-    """A fault of a running unit, and when it can be seen."""
+    """A fault of a running unit, and the condition that shows it."""
 
     induce: Callable[[Patient], object]
     is_seen: Callable[[Patient], bool]

@@ -32,7 +32,7 @@ STEPS = ("broker.name", "broker.tcp", "broker.tls", "broker.login", *BEHIND)
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What answers may take its time: this machine may be busy."""
+    """Allow slow answers: this machine may be busy."""
     monkeypatch.setattr(broker_check, "LIMIT_S", 60.0)
     monkeypatch.setattr(broker_check, "STEP_S", 20.0)
 
@@ -58,7 +58,7 @@ def walk(config: Config) -> Walk:
 
 
 def assert_stops_at(findings: list[Finding], key: str, words: str, *, tls: bool = False) -> None:
-    """The way ends at one step: those before it are well, and those behind it are not tried."""
+    """Check that one step fails: those before it pass, those after it are not tried."""
     assert [finding.key for finding in findings] == [*STEPS]
     at = STEPS.index(key)
     verdicts = {finding.key: finding.verdict.value for finding in findings}
@@ -150,7 +150,7 @@ def authority(tmp_path: Path) -> Authority:
 def tls(
     authority: Authority, tmp_path: Path
 ) -> Iterator[Callable[[datetime, datetime], dict[str, Any]]]:
-    """Starts a broker whose certificate holds from one time until another; returns how it is reached."""
+    """Return a function that starts a broker with a certificate for a given time, and returns its settings."""
     place = tmp_path / "tls"
     place.mkdir()
     broker = Broker(
@@ -381,10 +381,10 @@ def test_what_the_broker_refuses_a_running_unit(
     assert set(found) <= {"broker.publish", "broker.round_trip"}
 
 
-def test_a_unit_that_cannot_do_what_works_here_is_told(
+def test_a_unit_that_cannot_do_what_works_here_is_reported(
     make_unit: Callable[..., Unit], broker: Broker, tmp_path: Path
 ) -> None:
-    """As where root may read the password, and the service's user may not."""
+    """Root may read the password, and the service's user may not."""
     file = tmp_path / "password"
     unit = make_unit(broker.port, username="demo", password_file=str(file))
     unit.start()
@@ -429,8 +429,8 @@ def test_a_broker_that_freezes_under_a_running_unit(
 # All of it dead
 
 
-def test_everything_dead_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No timing here (docs/figures.md has it): every check comes back, though nothing answers."""
+def test_everything_dead_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every check ends although nothing answers; docs/figures.md has the times."""
     monkeypatch.setattr(broker_check, "STEP_S", 1.0)
     file = tmp_path / "tentwatch.toml"
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -67,7 +67,7 @@ def stopped(state_dir: Path, size: int = 0) -> Store:
 
 
 def whole(folder: Path | None) -> Path:
-    """Check a folder's checksums, as whoever gets the stick does."""
+    """Check a folder's checksums as the recipient of the stick does."""
     assert folder is not None
     assert {path.name for path in folder.iterdir()} == HOLDS
     checked = subprocess.run(
@@ -298,7 +298,7 @@ def test_what_is_no_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixtur
         assert f"{target} is no folder: is the stick mounted?" in capsys.readouterr().err
 
 
-def test_a_folder_on_the_unit_s_own_card_is_told(
+def test_a_folder_on_the_unit_s_own_card_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     state_dir, target = stored(tmp_path, FIRST, closed=True), tmp_path / "stick"
@@ -388,7 +388,7 @@ def disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..
         command("umount", "-l", place)
 
 
-def test_a_stick_that_is_locked_is_told(
+def test_a_stick_that_is_locked_is_reported(
     tmp_path: Path, disk: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     state_dir, config = stored(tmp_path, FIRST, closed=True), configured(tmp_path)
@@ -406,7 +406,7 @@ def test_a_stick_that_is_locked_is_told(
     assert sorted(path.name for path in place.iterdir()) == before
 
 
-def test_a_stick_that_is_full_is_told_and_keeps_nothing_of_it(
+def test_a_stick_that_is_full_is_reported_and_keeps_nothing_of_it(
     tmp_path: Path, disk: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     state_dir, config = tmp_path / "state", configured(tmp_path)

@@ -245,7 +245,7 @@ def test_systemd_accepts_the_unit_and_it_exposes_little(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has rights to lose")
 def test_it_works_under_the_units_restrictions(card: Card) -> None:
-    """With its system calls, and with the one right that it keeps of root's."""
+    """With the service's system calls and its one capability."""
     service = settings(UNIT)
     (kept,) = service["CapabilityBoundingSet"][0].split()
     assert kept == "CAP_CHOWN"

@@ -29,7 +29,7 @@ ERROR = (
 
 @pytest.fixture
 def status(unit: Unit) -> dict[str, Any]:
-    """What a unit says of itself that is well."""
+    """The status of a healthy unit."""
     unit.start()
 
     def is_well() -> bool:
@@ -80,7 +80,7 @@ def test_long_figures_need_no_second_line(status: dict[str, Any]) -> None:
     assert "84.5 ± 12 %, -5.0 A, 10.0 h left" in lines
 
 
-def test_each_fault_is_told_whole_and_people_and_power_stay_in_sight(
+def test_each_fault_is_reported_whole_and_people_and_power_stay_in_sight(
     status: dict[str, Any],
 ) -> None:
     fail_all(status)

@@ -131,7 +131,7 @@ echo "$1" >> {log}
 
 
 class Technician:
-    """Standard input as somebody types it who reads what is on the screen."""
+    """Standard input from a person who reads the screen."""
 
     def __init__(self, capsys: Any, answers: dict[str, Any]) -> None:
         self.read_so_far = ""
@@ -145,7 +145,7 @@ class Technician:
         new = self._capsys.readouterr().out
         self.read_so_far += new + "\n"  # as a terminal shows what is typed
         question = " ".join(new.split())
-        # What stands last is the question; what was told before it may hold the words of another.
+        # The question comes last; earlier text may contain the words of another question.
         words = max(self._answers, key=question.rfind, default="")
         answers = self._answers.get(words)
         if words not in question or not answers:
@@ -169,7 +169,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Itera
 
 
 def wave(hardware: SimulatedHardware, gpio: int, *, away: bool = True) -> Callable[[], str]:
-    """Return what lets a hand pass a beam once somebody watches the lines, and types "f"."""
+    """Return an answer "f" that moves a hand through a beam while the lines are watched."""
     pins = hardware.pins
 
     def pass_hand() -> None:
@@ -291,7 +291,7 @@ def test_what_was_configured_is_the_default_and_nothing_of_it_gets_lost(place: P
     assert code == 0
     text = before.replace("seats = 60", "seats = 75")
     text = text.replace(str(place.hardware.port), str(place.root / "dev/serial/by-id" / BY_ID))
-    # What was not said before is said now, at the ends of the sections.
+    # New keys come at the ends of their sections.
     lines = place.config.read_text().splitlines()
     assert [line for line in lines if line not in text.splitlines()] == [
         'timezone = "Europe/Kyiv"', "tls = false", "port = 1883",
@@ -543,7 +543,9 @@ def test_a_no_at_the_end_changes_nothing(place: Place) -> None:
     assert log.read_text().split() == ["stop", "restart"]
 
 
-def test_a_service_that_does_not_start_is_told_and_the_configuration_stays(place: Place) -> None:
+def test_a_service_that_does_not_start_is_reported_and_the_configuration_stays(
+    place: Place,
+) -> None:
     place.has_systemd(running=False, broken="restart")
     code, _, err = place.run("--yes", *BASIC)
     assert code == 1
@@ -551,7 +553,7 @@ def test_a_service_that_does_not_start_is_told_and_the_configuration_stays(place
     assert place.written()["tent"]["id"] == "UA-1"
 
 
-def test_a_port_that_the_service_keeps_is_told(place: Place) -> None:
+def test_a_port_that_the_service_keeps_is_reported(place: Place) -> None:
     place.has_systemd()
     place.plug_monitor()
     user = SerialPort(str(place.hardware.port), 19200)

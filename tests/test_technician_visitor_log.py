@@ -39,7 +39,7 @@ def day(date: str, **counted: Any) -> dict[str, Any]:
 
 
 def older(found: dict[str, Any]) -> dict[str, Any]:
-    """Return a line as a version wrote it that counted no outages."""
+    """Return a line of an older version, which counted no outages."""
     return {key: value for key, value in found.items() if key != "outages"}
 
 

@@ -46,7 +46,7 @@ BLOCKS = {
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unit]:
-    """A unit that is well, on mains; all tests look at it that leave it so."""
+    """A healthy unit on mains, shared by all tests that do not change it."""
     broker = Broker(tmp_path_factory.mktemp("broker")).start()
     unit = Unit(tmp_path_factory.mktemp("unit"), broker.port).start()
     wait_for(lambda: is_well(unit), "a unit that is well")

@@ -21,7 +21,7 @@ KEYWORDS = {"_": None, "marked": None, "counted": (1, 2)}
 
 
 def texts() -> set[str]:
-    """Return what `make words` takes out of the source; of a text with a number the first form."""
+    """Return the texts that `make words` finds in the source; of a plural the first form."""
     methods = [("**.py", "python")]
     ids = (row[2] for d in SOURCES for row in extract_from_dir(d, methods, keywords=KEYWORDS))
     return {text if isinstance(text, str) else text[0] for text in ids}
