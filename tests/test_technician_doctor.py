@@ -439,7 +439,7 @@ STOPPED: Found = {
 
 @pytest.fixture(scope="module", autouse=True)
 def patience() -> Iterator[None]:
-    """Two processors, or less, are there for all of them."""
+    """Allow longer times: all cases share two processors, or fewer."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(probe, "LEAST_S", 5.0)
         patch.setattr(probe, "LONGEST_S", 20.0)

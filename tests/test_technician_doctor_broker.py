@@ -150,7 +150,7 @@ def authority(tmp_path: Path) -> Authority:
 def tls(
     authority: Authority, tmp_path: Path
 ) -> Iterator[Callable[[datetime, datetime], dict[str, Any]]]:
-    """Return a function that starts a broker with a certificate for a given time, and returns its settings."""
+    """Return a function that starts a broker with a certificate for some time; it returns its settings."""
     place = tmp_path / "tls"
     place.mkdir()
     broker = Broker(
