@@ -8,7 +8,7 @@ import pytest
 
 from sensors.registry import DRIVERS
 from sensors.trouble import KINDS, Kind, Trouble, declare
-from technician.words import DECLARING, in_words, kinds, translated
+from technician.words import DECLARING, in_words, kinds, outline, translated
 from tests import symptoms
 
 ROOT = Path(__file__).parent.parent
@@ -59,6 +59,11 @@ def test_what_status_says_is_put_into_words(declared: Kind) -> None:
 @pytest.mark.usefixtures("declared")
 def test_what_another_version_says_stays_as_it_says_it(said: dict[str, object]) -> None:
     assert in_words(said, "lamp 3 is broken") == "lamp 3 is broken"
+
+
+def test_an_event_which_has_a_code_only_is_put_into_words_without_values(declared: Kind) -> None:
+    assert outline(declared.code, "?") == "… is broken"
+    assert outline("test.of_a_later_version", "lamp 3 is broken") == "lamp 3 is broken"
 
 
 def test_every_module_that_declares_troubles_is_known() -> None:
