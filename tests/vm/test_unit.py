@@ -256,7 +256,8 @@ def test_a_configuration_that_comes_late_is_found(tent: Tent) -> None:
 
 
 def test_a_serial_cable_is_pulled_out_and_plugged_in(tent: Tent, figures: Figures) -> None:
-    check_a_failure(tent, figures, "battery", tent.machine.cable.unplug, tent.machine.cable.plug)
+    cable = tent.machine.cable
+    check_a_failure(tent, figures, "battery", "serial.gone", cable.unplug, cable.plug)
 
 
 def test_an_i2c_device_is_pulled_off_and_put_back(tent: Tent, figures: Figures) -> None:
@@ -264,18 +265,21 @@ def test_an_i2c_device_is_pulled_off_and_put_back(tent: Tent, figures: Figures) 
         tent,
         figures,
         "generator",
+        "ina219.silent",
         lambda: tent.ina219(plugged=False),
         lambda: tent.ina219(plugged=True),
     )
 
 
-def check_a_failure(tent: Tent, figures: Figures, sensor: str, break_it: Any, mend_it: Any) -> None:
+def check_a_failure(
+    tent: Tent, figures: Figures, sensor: str, code: str, break_it: Any, mend_it: Any
+) -> None:
     after = len(tent.arrivals())
     break_it()
     failed = tent.wait_for(
         "event", event_named("sensor_failed", sensor=sensor), f"sensor_failed of {sensor}", after
     )
-    assert "check" in failed["detail"]["error"]
+    assert failed["detail"]["code"] == code
     state = tent.wait_for(
         "state",
         lambda s: s["seq"] > failed["seq"] and s["power"][sensor]["quality"] == "fault",
