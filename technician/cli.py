@@ -17,51 +17,55 @@ from technician.terminal import FAILED, USAGE, complain, complain_of
 from technician.words import _, marked
 
 
-class Command(NamedTuple):
-    """A command's module, and what it does in one sentence."""
+class ListedCommand(NamedTuple):
+    """A command in the table: its module, and what it does in one sentence."""
 
     module: str
     text: str
 
 
 COMMANDS = {
-    "run": Command("technician.run", marked("Run the agent, as the service does.")),
-    "demo": Command("technician.demo.command", marked("Run the agent on simulated devices.")),
-    "status": Command("technician.screen.status", marked("Show the running unit's status.")),
-    "watch": Command("technician.screen.watch", marked("Show the running unit's status, live.")),
-    "doctor": Command(
+    "run": ListedCommand("technician.run", marked("Run the agent, as the service does.")),
+    "demo": ListedCommand("technician.demo.command", marked("Run the agent on simulated devices.")),
+    "status": ListedCommand("technician.screen.status", marked("Show the running unit's status.")),
+    "watch": ListedCommand(
+        "technician.screen.watch", marked("Show the running unit's status, live.")
+    ),
+    "doctor": ListedCommand(
         "technician.doctor.doctor",
         marked("Check everything, and say how to mend what is wrong."),
     ),
-    "headcount": Command(
+    "headcount": ListedCommand(
         "technician.requests", marked("Tell the unit how many people are inside now.")
     ),
-    "report": Command("technician.requests", marked("Have the unit publish a snapshot now.")),
-    "identify": Command("technician.requests", marked("Light the unit's lamp.")),
-    "zero": Command(
+    "report": ListedCommand("technician.requests", marked("Have the unit publish a snapshot now.")),
+    "identify": ListedCommand("technician.requests", marked("Light the unit's lamp.")),
+    "zero": ListedCommand(
         "technician.requests",
         marked("Set a current sensor's zero to what it reads now, without a current."),
     ),
-    "serviced": Command(
+    "serviced": ListedCommand(
         "technician.requests", marked("Tell the unit that the generator has been serviced.")
     ),
-    "log": Command(
+    "log": ListedCommand(
         "technician.records.visitor_log",
         marked("Print the visitor log: people, hours of power and outages, day by day."),
     ),
-    "export": Command(
+    "export": ListedCommand(
         "technician.records.export",
         marked("Write visitor log, unsent records and a diagnosis onto a stick."),
     ),
-    "calibrate": Command(
+    "calibrate": ListedCommand(
         "technician.setup.calibrate", marked("Calibrate sensors, and write what is found.")
     ),
-    "check-config": Command("technician.check_config", marked("Check a configuration.")),
-    "record": Command("technician.record", marked("Capture what a device sends, byte for byte.")),
-    "decode": Command(
+    "check-config": ListedCommand("technician.check_config", marked("Check a configuration.")),
+    "record": ListedCommand(
+        "technician.record", marked("Capture what a device sends, byte for byte.")
+    ),
+    "decode": ListedCommand(
         "technician.decode", marked("Read a capture: one JSON object for each good frame.")
     ),
-    "setup": Command(
+    "setup": ListedCommand(
         "technician.setup.setup",
         marked("Find what is connected, ask the rest, write the configuration."),
     ),

@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     for key, trouble in exposed(loaded.broker):  # that must not keep the unit from reporting
         log.warning("%s: %s", key, trouble)
     if goes_in_the_clear(loaded.broker):
-        log.warning("broker.tls: whoever listens in can read the password: set tls = true")
+        log.warning("broker.tls: anybody who listens in can read the password: set tls = true")
     os.umask(os.umask(0) | 0o027)  # what it stores is for its user and group only
     from publisher.agent import Agent
     from publisher.clock import Clock

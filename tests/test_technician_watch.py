@@ -20,7 +20,7 @@ from rich.style import Style
 from publisher.control import DEAF, ControlError
 from technician.screen.live import cells, update
 from technician.screen.screen import word
-from technician.screen.watch import NO_LIMIT, Line, Page, Seen
+from technician.screen.watch import NO_LIMIT, Answers, Line, Page
 from tests.conftest import Broker, Unit, wait_for
 from tests.terminals import PROGRAM, Terminal
 
@@ -300,7 +300,7 @@ def test_an_hour_that_is_not_whole_says_so(
         "points": points,
         "events": [],
     }
-    page = Page(80, NO_LIMIT, blocks=True).lines(Seen(0.0, status, recent, None), 0.0)
+    page = Page(80, NO_LIMIT, blocks=True).lines(Answers(0.0, status, recent, None), 0.0)
     assert any(line.startswith(title) for line in shown(page))
 
 
@@ -309,7 +309,7 @@ def test_two_columns_never_touch(unit: Unit) -> None:
     status = unit.status()
     for sensor in status["sensors"]:
         sensor |= {"quality": "fault", "age_s": 86400.0, "errors": 123456}
-    page = shown(Page(80, NO_LIMIT, blocks=True).lines(Seen(0.0, status, None, None), 0.0))
+    page = shown(Page(80, NO_LIMIT, blocks=True).lines(Answers(0.0, status, None, None), 0.0))
     [first] = [line for line in page if line.startswith("Sensors")]
     at = first.index("Link")
     below = page[page.index(first) + 1 :][: len(status["sensors"])]
@@ -329,7 +329,7 @@ def test_once_without_a_unit_fails_and_says_why(unit: Unit) -> None:
 
 
 @pytest.fixture
-def seen(running: Unit) -> Seen:
+def seen(running: Unit) -> Answers:
     assert running.agent is not None
     status, recent = running.status(), running.agent._ask({"command": "recent"})
     recent["events"] = [
@@ -346,7 +346,7 @@ def seen(running: Unit) -> Seen:
         "generator_a": [None] * 60,
         "battery_pct": [float(n) for n in range(60)],
     }
-    return Seen(0.0, status, recent, None)
+    return Answers(0.0, status, recent, None)
 
 
 def without(status: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -391,25 +391,25 @@ def shown(page: list[Line]) -> list[str]:
 
 
 @pytest.mark.parametrize("tent", TENTS)
-def test_every_page_fits_its_terminal(seen: Seen, tent: str) -> None:
+def test_every_page_fits_its_terminal(seen: Answers, tent: str) -> None:
     assert seen.status is not None
     status = TENTS[tent](seen.status)
     for columns, lines in SIZES:
         for recent in (seen.recent, None):
             for trouble, age_s in ((None, 0.0), (SILENT, 1e5)):
                 page = Page(columns, lines, blocks=trouble is None, keys="q ends")
-                told = shown(page.lines(Seen(0.0, status, recent, trouble), age_s))
+                told = shown(page.lines(Answers(0.0, status, recent, trouble), age_s))
                 assert len(told) <= lines
                 assert max(map(cell_len, told)) <= columns, (columns, lines)
-                unknown = shown(page.lines(Seen(0.0, None, None, trouble), age_s))
+                unknown = shown(page.lines(Answers(0.0, None, None, trouble), age_s))
                 assert len(unknown) <= lines
                 assert max(map(cell_len, unknown)) <= columns
 
 
-def test_what_matters_most_is_on_a_small_terminal_in_the_worst_case(seen: Seen) -> None:
+def test_what_matters_most_is_on_a_small_terminal_in_the_worst_case(seen: Answers) -> None:
     assert seen.status is not None
     status = in_trouble(seen.status)
-    told = shown(Page(80, 24, blocks=True).lines(Seen(0.0, status, seen.recent, None), 0.0))
+    told = shown(Page(80, 24, blocks=True).lines(Answers(0.0, status, seen.recent, None), 0.0))
     text = " ".join(line.strip() for line in told)
     for alert in ALERTS:
         assert word(alert) in text or re.search(r"Alerts: .*\d+ more", text), alert
@@ -420,15 +420,17 @@ def test_what_matters_most_is_on_a_small_terminal_in_the_worst_case(seen: Seen) 
     assert re.search(r"[Ll]ink:? +down", text)
     assert re.search(r"source +mains", text)
     assert "demo" in told[0]
-    whole = shown(Page(80, NO_LIMIT, blocks=True).lines(Seen(0.0, status, seen.recent, None), 0.0))
+    whole = shown(
+        Page(80, NO_LIMIT, blocks=True).lines(Answers(0.0, status, seen.recent, None), 0.0)
+    )
     text = " ".join(line.strip() for line in whole)
     assert text.count(ERROR[-60:].strip()) >= 3, "there is room for all of each"
 
 
-def test_alerts_that_a_line_does_not_hold_are_counted(seen: Seen) -> None:
+def test_alerts_that_a_line_does_not_hold_are_counted(seen: Answers) -> None:
     assert seen.status is not None
     status = {**seen.status, "alerts": ALERTS}
-    told = shown(Page(40, 10, blocks=True).lines(Seen(0.0, status, seen.recent, None), 0.0))
+    told = shown(Page(40, 10, blocks=True).lines(Answers(0.0, status, seen.recent, None), 0.0))
     line = next(line for line in told if line.startswith("Alerts"))
     named = [alert for alert in ALERTS if word(alert) in line]
     more = re.search(r"(\d+) more", line)
@@ -437,7 +439,7 @@ def test_alerts_that_a_line_does_not_hold_are_counted(seen: Seen) -> None:
     assert line.startswith("Alerts: battery alarm"), "the tent's own come first"
 
 
-def test_graphs_have_gaps_where_nothing_is_known(seen: Seen) -> None:
+def test_graphs_have_gaps_where_nothing_is_known(seen: Answers) -> None:
     told = shown(Page(80, 24, blocks=True).lines(seen, 0.0))
     people = next(line for line in told if line.startswith("people"))
     generator = next(line for line in told if line.startswith("generator  ") and "kW" in line)
@@ -448,7 +450,7 @@ def test_graphs_have_gaps_where_nothing_is_known(seen: Seen) -> None:
     assert not set("".join(told)) & set("\x1b")
 
 
-def test_more_room_shows_more(seen: Seen) -> None:
+def test_more_room_shows_more(seen: Answers) -> None:
     def count(lines: int) -> int:
         told = shown(Page(80, lines, blocks=True, keys="q ends").lines(seen, 0.0))
         return sum("sensor failed" in line for line in told)

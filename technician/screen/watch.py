@@ -36,7 +36,7 @@ Line = list[Segment]
 Form = list[Line]
 
 
-class Seen(NamedTuple):
+class Answers(NamedTuple):
     """The unit's last answers, and when it gave them (monotonic seconds); why it gives none now."""
 
     at_s: float
@@ -76,14 +76,14 @@ def run(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _ask(state_dir: Path, before: Seen | None) -> Seen:
+def _ask(state_dir: Path, before: Answers | None) -> Answers:
     try:
         status, recent = client.status(state_dir), client.last_hour(state_dir)
     except ControlError as trouble:
         if before is None:
-            return Seen(time.monotonic(), None, None, trouble)
+            return Answers(time.monotonic(), None, None, trouble)
         return before._replace(trouble=trouble)
-    return Seen(time.monotonic(), all_printable(status), all_printable(recent), None)
+    return Answers(time.monotonic(), all_printable(status), all_printable(recent), None)
 
 
 class _Asking(threading.Thread):
@@ -94,7 +94,7 @@ class _Asking(threading.Thread):
         self._state_dir = state_dir
         self._on_seen = on_seen
         self._over = threading.Event()
-        self.seen = Seen(time.monotonic(), None, None, None)
+        self.seen = Answers(time.monotonic(), None, None, None)
 
     def run(self) -> None:
         while not self._over.is_set():
@@ -121,7 +121,7 @@ class Page:
         self._is_wide = width >= TWO_COLUMNS
         self._console = Console(width=width, height=max(height, 1), color_system=None)
 
-    def lines(self, seen: Seen, age_s: float) -> list[Line]:
+    def lines(self, seen: Answers, age_s: float) -> list[Line]:
         """Return the page for what was seen `age_s` ago."""
         status = seen.status
         banner = self._banner(seen, age_s)
@@ -194,7 +194,7 @@ class Page:
     def _block(self, title: str, shown: RenderableType) -> Form:
         return self._render(Group(self._heading(title), shown))
 
-    def _banner(self, seen: Seen, age_s: float) -> list[Form]:
+    def _banner(self, seen: Answers, age_s: float) -> list[Form]:
         """Return the warning that the unit does not answer, or that the values are old."""
         why = translated(seen.trouble) if seen.trouble else _("tentwatch has not answered yet")
         if seen.status is None:
