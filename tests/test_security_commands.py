@@ -350,7 +350,8 @@ def test_a_flood_of_commands_drowns_nobody(unit: Unit, subscriber: Subscriber) -
     for number in range(3000):
         body = payload.replace("NUMBER", f"c{number}")
         subscriber.client.publish(topic, body if number % 2 else body[:-1], qos=0)
-    assert control.ask(unit.state_dir, {"command": "headcount", "people": 12})["ok"]
+    headcount = {"command": "headcount", "people": 12}  # repeated while the agent is busy
+    wait_for(lambda: bool(control.ask(unit.state_dir, headcount)["ok"]), "the control socket")
     subscriber.next("state", lambda m: m["capacity"]["people"] == 12)
 
     def is_answered() -> bool:
