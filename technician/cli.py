@@ -39,7 +39,7 @@ COMMANDS = {
         "technician.requests", marked("Tell the unit how many people are inside now.")
     ),
     "report": ListedCommand("technician.requests", marked("Have the unit publish a snapshot now.")),
-    "identify": ListedCommand("technician.requests", marked("Light the unit's lamp.")),
+    "identify": ListedCommand("technician.requests", marked("Flash the unit's lamp.")),
     "zero": ListedCommand(
         "technician.requests",
         marked("Set a current sensor's zero to what it reads now, without a current."),

@@ -52,7 +52,7 @@ class Sizes:
         return NO_LIMIT if now_s > self._until_s else self._room
 
     def refused(self, size: int, now_s: float, *, is_divisible: bool) -> None:
-        """Note a message that was too large for the broker; return whether it can be sent in pieces."""
+        """Note a message that was too large for the broker; `is_divisible`: it can be sent in pieces."""
         if is_divisible:
             self._note(now_s, room=size // 2)
         else:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sensors.shunt import SHUNT_LSB_V
 from sensors.trouble import Trouble, declare, marked
 
-#: Readings that a zero and a span are found from.
+#: Readings for `tentwatch calibrate`. The command `zero` takes the last few (`sensed.py`).
 READINGS = 8
 #: An INA219's offset is 125 µV at worst. A shunt voltage that is larger than this, or varies by more,
 #: is a current.
