@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sensors.clock import Monotonic
 
-#: No unit existed before: a clock that says so is wrong.
+#: No unit existed before this time, so an earlier clock is wrong.
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 #: Saved times and dates are believed within these years; the second is the first that is not.
 FIRST_YEAR, YEAR_LIMIT = 2000, 2200

@@ -54,7 +54,7 @@ def serviced(state_dir: Path) -> float:
 
 
 def status(state_dir: Path) -> Status:
-    """Return how the unit does."""
+    """Return the unit's status."""
     return _checked(state_dir, ask(state_dir, "status"), Status)
 
 

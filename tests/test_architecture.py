@@ -139,7 +139,7 @@ def test_drivers_do_not_know_each_other(trees: dict[str, ast.Module]) -> None:
 def test_no_module_knows_a_driver_but_its_own_and_the_registry(
     trees: dict[str, ast.Module],
 ) -> None:
-    """Whoever adds a sensor touches no other module (docs/architecture.md, "To add a sensor")."""
+    """Adding a sensor changes no other module (docs/architecture.md, "To add a sensor")."""
     from sensors.registry import DRIVERS
 
     for driver, module in DRIVERS.items():

@@ -118,7 +118,7 @@ def test_a_file_that_was_deleted_while_nobody_looked_is_missed(tmp_path: Path) -
     (tmp_path / FILE).unlink()
     unit = Unit(tmp_path, second=100)
     assert unit.store.set_aside() == [None]
-    assert unit.store.set_aside() == [], "it is told once"
+    assert unit.store.set_aside() == [], "it is reported once"
     assert unit.opened.totals == {"n": 5}
     assert unit.buffer()["dropped"] == unit.opened.lost == 5
 
@@ -222,7 +222,7 @@ def test_a_directory_that_cannot_be_made_again_is_waited_for(tmp_path: Path) -> 
     assert Unit(cut_power(unit), "boot-b", second=100).totals == {"n": 7}
 
 
-# What is told
+# Reports
 
 
 def test_a_file_set_aside_is_told_until_a_record_tells_it(tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_a_file_set_aside_is_told_until_a_record_tells_it(tmp_path: Path) -> Non
     overwrite(tmp_path / FILE, 0, bytes(100))
     unit = Unit(tmp_path, second=100)
     assert unit.store.set_aside() == ["tentwatch.corrupt-1"]
-    unit.append(0)  # no record: nothing is told
+    unit.append(0)  # no record: nothing is reported
     unit = Unit(cut_power(unit), "boot-b", second=200)
     (unit.directory / FILE).unlink()
     unit.append(1)  # which finds it gone, and was made before that was known

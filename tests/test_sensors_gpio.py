@@ -560,7 +560,7 @@ def test_one_beam_that_stays_broken_is_obstructed_and_then_failed(
 
 
 def heard(driver: Driver, happens: Callable[[], None], reads: int = 3) -> bytes:
-    """Return what a tap hears of a driver that is opened, read and closed."""
+    """Return the data that a tap receives from a driver that is opened, read and closed."""
     said: list[bytes] = []
     driver.tap = said.append
     driver.open()

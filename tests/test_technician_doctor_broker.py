@@ -409,7 +409,7 @@ def test_two_units_with_one_id(
         assert found["broker.login"][0] == "fail"
         assert "two units have one id" in found["broker.login"][1]
         wait_for(lambda: is_connected(unit), "the unit to have its turn again")
-        assert "two units have one id" in ask(unit)["broker.login"][1], "it is told for some time"
+        assert "two units have one id" in ask(unit)["broker.login"][1], "reported for a while"
         unit.stop()
 
 

@@ -78,7 +78,7 @@ class Place:
         (self.root / "dev/i2c-1").touch()
 
     def has_systemd(self, *, running: bool = True, broken: str = "") -> Path:
-        """Put a systemctl in place which notes what it is told; `broken` is what it fails at."""
+        """Install a systemctl that records its arguments; it fails at `broken`."""
         (self.root / "run/systemd/system").mkdir(parents=True)
         log, state = self.root / "systemctl.log", self.root / "is-running"
         if running:

@@ -423,7 +423,7 @@ class Year:
             if not -STAMP_S <= off_s <= STEP_S:
                 self._blame(f"the last sign of life is off by {off_s} s: {message}")
         if detail["last"] is not None and message["clock"] == "synced" and detail["off_s"] is None:
-            self._blame(f"nothing is told of how long the power was off: {message}")
+            self._blame(f"the time without power is not reported: {message}")
         self.figures["cuts"] += 1
         self.figures["cuts_told"] += detail["off_s"] is not None
 

@@ -193,7 +193,7 @@ class Calendar:
         return Day(date=today, peak=people) if earlier is None else day.from_line(earlier)
 
     def _close_day(self, closed: Day) -> list[Happening]:
-        """Put a day into the visitor log and report it; again only if it says something else."""
+        """Put a day into the visitor log and report it; again only if it differs."""
         again = self._was_reported(closed.date)
         earlier = self._line_of(closed.date)
         line = self._keep_line(closed, reported=True)

@@ -59,9 +59,9 @@ class Gaps:
         self.last: Gap | None = None
 
     def resume(self, off_s: float | None) -> float:
-        """Take note that the unit was off for `off_s` seconds; None where that is not known yet.
+        """Note that the unit was off for `off_s` seconds; None if that is not known yet.
 
-        Return the time that is accounted for by this, in seconds.
+        Return the time that this accounts for, in seconds.
         """
         charge = self._charge
         if self._off_known:
@@ -115,7 +115,7 @@ class Gaps:
         return may_be_full
 
     def close(self) -> None:
-        """Take note that everything up to now is accounted for."""
+        """Note that all time up to now is accounted for."""
         self._charge.blind_s, self._charge.blind_longer = 0.0, False
 
     def forget(self) -> None:

@@ -57,7 +57,7 @@ class Supply:
         self.source = Source.UNKNOWN
 
     def forget_since(self, wall: datetime) -> None:
-        """Take note that the time of day is a new one: since when is found again by it."""
+        """Note that the time of day was set again: `since` is computed again from it."""
         totals = self._totals
         if totals.since_boot == self._boot or (totals.since or "") > str(timestamp(wall)):
             totals.since = None
@@ -72,7 +72,7 @@ class Supply:
         began: datetime | None,
         counts: Counts,
     ) -> list[Happening]:
-        """Take what is there now; return what has come and gone.
+        """Apply the present sources; return the sources that have come or gone.
 
         `began` is the time of day at uptime 0, None while it is not certain. Outages are counted in
         `counts`.

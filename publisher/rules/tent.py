@@ -122,7 +122,7 @@ class Tent:
         return [*happened, self._door.set_people(people, "person"), *self._run_rules(now)]
 
     def serviced(self, now: Now) -> list[Happening]:
-        """Take note that the generator has been serviced now. Raises Trouble without one."""
+        """Note that the generator has been serviced now. Raises Trouble without a generator."""
         if "generator" not in self._sensors:
             raise Trouble(NO_GENERATOR)
         happened = self._pass_time(now)

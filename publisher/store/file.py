@@ -27,7 +27,7 @@ FILE = "tentwatch.db"
 NEW_FILE = "tentwatch.db-new"
 #: How long to wait for another program that holds the file, in seconds.
 BUSY_S = 0.5
-#: How many damaged files are kept, for whoever looks for the cause.
+#: Number of damaged files that are kept for an investigation.
 MAX_SET_ASIDE = 3
 #: Sizes in SQLite's write-ahead log.
 LOG_HEADER_BYTES, FRAME_HEADER_BYTES = 32, 24

@@ -43,7 +43,7 @@ class Panel:
         self._lamp: Lamp | None = None
         self._state = lamp.STARTING
         self._noted_until_s: float | None = None
-        #: Until when the lamp shows which unit this is; None where nobody has asked for it.
+        #: End of an `identify` in monotonic seconds; None without one.
         self.identify_until_s: float | None = None
         #: The pattern that the lamp shows; None without a lamp.
         self.pattern: str | None = None

@@ -1,8 +1,8 @@
-"""The way to the broker, step by step: name, TCP, TLS, login, what the user may do, a message there and back.
+"""The connection to the broker, step by step: name, TCP, TLS, login, the user's rights, a round trip.
 
-Doctor makes a connection of its own, under a client id of its own. It logs in only where the running unit is
-not connected: a broker may go by the user's name, as the one of docs/broker.md does, and would throw the unit
-off. Where the unit is connected, doctor asks it instead.
+Doctor makes its own connection with its own client id. It logs in only if the running unit is not connected:
+a broker may use the user's name as client id, as the one of docs/broker.md does, and would disconnect the
+unit. If the unit is connected, doctor asks it instead.
 """
 
 import socket
@@ -50,19 +50,18 @@ from technician.doctor.findings import (
 from technician.words import marked
 
 STEPS = (NAME, TCP, TLS, LOGIN, PUBLISH, COMMANDS, ROUND_TRIP)
-#: The longest that each of name, TCP with TLS, login, and answers may take, in seconds.
+#: Longest time for each of name, TCP with TLS, login, and answers, in seconds.
 STEP_S = 4.0
-#: The longest that all of them may take, in seconds: `doctor` has 10 s.
+#: Longest time for all of them, in seconds: `doctor` has 10 s.
 LIMIT_S = 8.5
-#: A connection that was lost this recently, in seconds, is reported although it is back.
+#: A connection that was lost less than this many seconds ago is reported even if it is back.
 RECENT_S = 300.0
-#: The message that doctor writes answers a command of this `cid`, which nobody has given: no dashboard
-#: looks at it.
+#: Doctor's message is an answer to a command with this `cid`, which nobody has sent: dashboards ignore it.
 CID = "doctor"
 
 
 class _Stop(Exception):
-    """The way ends at a step; the finding says why."""
+    """A step has failed; the finding says why."""
 
     def __init__(self, finding: Finding) -> None:
         super().__init__(finding.key)
@@ -70,7 +69,7 @@ class _Stop(Exception):
 
 
 class Way:
-    """The way to one broker. `status` and `report` ask the running unit, None where none answers."""
+    """The connection to one broker. `status` and `report` ask the running unit; None if none answers."""
 
     def __init__(
         self,
@@ -90,11 +89,11 @@ class Way:
         self._waits_for = NAME
 
     def walk(self) -> list[Finding]:
-        """Go as far as the way leads; return one finding per step, in order."""
+        """Go through the steps until one fails; return one finding per step, in order."""
         self._limit_s = time.monotonic() + LIMIT_S
         try:
             check_files(self._broker)
-        except Unusable:  # the check of these files says why
+        except Unusable:  # the check of the files reports it
             self._mailbox.close()
             return untried(marked("{step} is not in order"), step=FILES)
         found: dict[str, Finding] = {}
@@ -137,7 +136,7 @@ class Way:
         self._step_s = min(time.monotonic() + STEP_S, self._limit_s)
 
     def _wait(self, sock: socket.socket | None, events: int, limit_s: float) -> None:
-        """Wait for the dial, within the step's own limit."""
+        """Wait for the connection, within the step's own limit."""
         step = NAME if sock is None else TLS if isinstance(sock, ssl.SSLSocket) else TCP
         if step != self._waits_for and self._waits_for == NAME:
             self._begin_step()  # the name was found
@@ -145,7 +144,7 @@ class Way:
         self._mailbox.wait(sock, events, min(limit_s, self._step_s))
 
     def _passed(self, key: str, sock: socket.socket | None) -> Finding:
-        """Return the finding of a step that went well."""
+        """Return the finding of a successful step."""
         broker = self._broker
         if key == NAME:
             if sock is None:
@@ -160,12 +159,12 @@ class Way:
             return well(key, marked("the certificate holds ({version})"), version=version or "TLS")
         return well(key, marked("accepted"))
 
-    # What the running unit reports
+    # The running unit's reports
 
     def _reported(self, link: Mapping[str, Any]) -> list[Finding]:
-        """Return what the running unit knows of its own connection; nothing where it has none."""
+        """Return findings from the running unit about its own connection; empty if it has none."""
         if not link["connected"]:
-            # A login of our own would not show that another unit has the same id.
+            # Our own login would not reveal another unit with the same id.
             twin = _twin(link.get("trouble"))
             return [] if twin is None else [twin]
         found = {LOGIN: well(LOGIN, marked("the running unit is logged in"))}
@@ -181,7 +180,7 @@ class Way:
         return [*found.values()]
 
     def _why_not_connected(self, link: Mapping[str, Any]) -> Finding:
-        """Return what keeps the running unit from a login that works for doctor."""
+        """Return why the running unit cannot log in although doctor can."""
         wait = marked(
             "wait for a minute, and look again; where it stays so: sudo systemctl restart tentwatch"
         )
@@ -214,7 +213,7 @@ class Way:
         )
 
     def _round_trip_of_the_unit(self, before: Mapping[str, Any]) -> Finding:
-        """Have the unit send a snapshot, and wait until the broker has confirmed it."""
+        """Let the unit send a snapshot, and wait until the broker has confirmed it."""
         if "confirmed" not in before:
             return not_tried(ROUND_TRIP, marked("an older program runs, which does not tell"))
         self._report()
@@ -230,7 +229,7 @@ class Way:
     # A login of our own
 
     def _log_in(self, sock: socket.socket) -> Iterator[Finding]:
-        """Log in, write and listen as the unit does. Raises _Stop where the way ends."""
+        """Log in, publish and subscribe as the unit does. Raises _Stop at a failed step."""
         broker, tent_id = self._broker, self._config.tent.id
         is_v5 = broker.protocol == "5"
         topics = Topics(broker.prefix, tent_id)
@@ -262,7 +261,7 @@ class Way:
         client.log_out()
 
     def _serve(self, client: Client, is_done: Callable[[], bool]) -> None:
-        """Move bytes until `is_done`, or until the step's time is over."""
+        """Read and write until `is_done`, or until the step's time is over."""
         self._begin_step()
         while not is_done() and (left_s := self._step_s - time.monotonic()) > 0:
             try:
@@ -293,15 +292,15 @@ class Way:
 
 
 class _Heard:
-    """What the broker has said."""
+    """The broker's packets so far."""
 
     def __init__(self) -> None:
         self.is_welcome = False
         self.refusal: Reason | None = None  # of the login
-        self.end: tuple[Reason, bool] | None = None  # and whether the broker gave the reason
-        self.confirmed_s: float | None = None  # when it answered to our message
+        self.end: tuple[Reason, bool] | None = None  # with whether the broker gave the reason
+        self.confirmed_s: float | None = None  # when it confirmed our message
         self.message_refusal: Reason | None = None
-        self.is_subscribed = False  # it has answered to that
+        self.is_subscribed = False  # it has answered the subscription
         self.commands_refusal: Reason | None = None
 
     def has_ended(self) -> bool:
@@ -320,7 +319,7 @@ class _Heard:
         self.is_subscribed, self.commands_refusal = True, reason
 
     def arrived(self, message: Arrived) -> None:
-        pass  # a command: it is the running unit's
+        pass  # a command for the running unit
 
     def disconnected(self, reason: Reason, *, by_broker: bool) -> None:
         self.end = reason, by_broker
@@ -331,7 +330,7 @@ def _stopped(trouble: LinkTrouble) -> _Stop:
 
 
 def _twin(trouble: Mapping[str, Any] | None) -> Finding | None:
-    """Return the finding where another unit has, or may have, this one's id."""
+    """Return the finding if another unit has, or may have, this one's id."""
     if trouble is None or trouble["code"] not in (TAKEN_OVER.code, LOST_AGAIN.code):
         return None
     return of_status(trouble)
@@ -344,7 +343,7 @@ def _took(seconds: float) -> Finding:
 
 
 def _whole(found: Mapping[str, Finding]) -> Iterator[Finding]:
-    """Return a finding for each step: those after one that failed were not tried."""
+    """Return a finding for each step; steps after a failed one were not tried."""
     failed = next((step for step in STEPS if step in found and found[step].verdict == "fail"), "")
     for step in STEPS:
         yield found.get(step) or not_tried(step, marked("{step} is not in order"), step=failed)
