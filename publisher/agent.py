@@ -25,10 +25,9 @@ from publisher.link.link import Link
 from publisher.link.requests import Request
 from publisher.link.stamps import Stamps
 from publisher.notify import notify
-from publisher.recording import Recorder
+from publisher.recording import Recorder, usable_totals
 from publisher.rules.happening import Happening
 from publisher.rules.tent import Tent
-from publisher.rules.usable import usable
 from publisher.status import CommandsStatus, Reporter, Status
 from publisher.store.store import Store
 from publisher.unit import lamp, state_directory
@@ -37,9 +36,9 @@ from publisher.unit.hour import Hour
 from publisher.unit.panel import Panel
 from sensors import registry
 from sensors.hardware import Hardware
-from sensors.reading import Quality, Reading
+from sensors.reading import Reading
 from sensors.sensor import Sensor
-from sensors.trouble import Trouble
+from sensors.trouble import Trouble, TroubleJson
 
 log = logging.getLogger("tentwatch.agent")
 
@@ -95,7 +94,7 @@ class Agent:
         self._stopping = False
         self._waiting = threading.BoundedSemaphore(MAX_WAITING)
         self._dropped = self._dropped_logged = 0  # commands dropped because too many waited
-        self._button_fault = ""
+        self._button_fault: TroubleJson | None = None
         self._lock = state_directory.lock(state_dir)
         self._board = Board(state_dir, hardware.root)
         self._panel = Panel(config.tent, hardware, clock, lambda r: self._inbox.put(Pressed(r)))
@@ -106,7 +105,7 @@ class Agent:
             clock.trust_from(self._store.earliest)
         clock.hold(self._store.began(self._store.boot))
         now, boot = clock.now(), self._store.boot
-        totals = usable(opened.totals, config, now, boot=boot)
+        totals = usable_totals(opened.totals, config, now, boot=boot)
         self.tent = Tent(config, now, totals, boot=boot, log=self._store.days())
         self.tent.totals.day.estimated |= opened.is_old
         self._hour = Hour(now)
@@ -255,9 +254,10 @@ class Agent:
     def _press(self, readings: Sequence[Reading], now: Now) -> None:
         """Carry out what the button stands for, by the rules of any command on the unit."""
         for reading in readings:
-            if reading.quality is Quality.FAULT and str(reading.trouble) != self._button_fault:
-                self._button_fault = str(reading.trouble)  # retried for ever, logged once
-                log.warning("the button: %s", reading.trouble)
+            trouble = reading.trouble
+            if trouble is not None and trouble.as_dict() != self._button_fault:
+                self._button_fault = trouble.as_dict()  # retried for ever, logged once
+                log.warning("the button: %s", trouble)
             if reading.quantity not in BUTTON:
                 continue
             answer = self._commands.answer(BUTTON[reading.quantity], now)

@@ -177,7 +177,7 @@ class Recorder:
         unread = self._store.retry(now)
         if unread is not None:
             boot = self._store.boot
-            saved, counted = (usable(t, self._config, now, boot=boot) or {} for t in unread)
+            saved, counted = (usable_totals(t, self._config, now, boot=boot) or {} for t in unread)
             self.note(self._tent.add(saved, counted))
         self._look_after_file()
         if self._store.failure is None:
@@ -200,6 +200,16 @@ class Recorder:
     def _look_after_file(self) -> None:
         if self.note_set_aside():
             self._on_file_lost()
+
+
+def usable_totals(
+    saved: dict[str, Any] | None, config: Config, now: Now, *, boot: int
+) -> dict[str, Any] | None:
+    """Return saved totals without the values that a tent cannot go on from; log each of these."""
+    totals, left_out = usable(saved, config, now, boot=boot)
+    for key, fault in left_out.items():
+        log.error("the totals' %.40a cannot be used (%a): left out", key, fault)
+    return totals
 
 
 def _durable(blocks: dict[str, Any]) -> list[Any]:

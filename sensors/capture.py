@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from sensors.clock import Monotonic
 from sensors.json_in import parsed
 from sensors.reading import Driver, SensorError
+from sensors.trouble import TroubleJson
 
 log = logging.getLogger("tentwatch.sensors")
 
@@ -63,7 +64,7 @@ def record(driver: Driver, clock: Monotonic, seconds: float, write: Callable[[by
     end_s = clock.now_s() + seconds
     heard: list[bytes] = []
     driver.tap = heard.append
-    warned = ""
+    warned: TroubleJson | None = None
     try:
         driver.open()
         while (left_s := end_s - clock.now_s()) > 0:
@@ -72,9 +73,9 @@ def record(driver: Driver, clock: Monotonic, seconds: float, write: Callable[[by
                 driver.read()
             except SensorError as error:
                 wait_s = max(wait_s, _FAILURE_WAIT_S)
-                if str(error) != warned:
-                    warned = str(error)
-                    log.warning("%s", warned)
+                if error.as_dict() != warned:
+                    warned = error.as_dict()
+                    log.warning("%s", error)
             write(b"".join(heard))
             heard.clear()
             if wait_s:

@@ -31,7 +31,8 @@ MAY_KNOW: dict[str, set[str]] = {
     "publisher.commands": {"sensors", "publisher.clock", "publisher.config"},
     "publisher.control": {"sensors", "publisher.files"},
     "technician": {"sensors", "publisher"},
-    "technician.words": {"sensors", "publisher"},
+    # The modules that declare troubles are loaded by their names.
+    "technician.words": {"sensors.registry", "sensors.trouble"},
     **{
         f"technician.{room}": {
             "sensors", "publisher", "technician.words", "technician.client", "technician.terminal",
@@ -39,6 +40,10 @@ MAY_KNOW: dict[str, set[str]] = {
             "technician.log_lines",
         }
         for room in ("doctor", "records", "screen", "setup")
+    },
+    "technician.demo": {
+        "sensors", "publisher", "technician.screen", "technician.words", "technician.terminal",
+        "technician.arguments", "technician.log_lines",
     },
 }  # fmt: skip
 #: A library → the modules or the room that may import it. Simulated devices may use the devices' libraries.
@@ -71,7 +76,18 @@ PURE = (
     "technician.doctor.values",
     "technician.screen.graph",
 )  # fmt: skip
-IMPURE = {"io", "os", "pathlib", "queue", "random", "socket", "subprocess", "threading", "time"}
+IMPURE = {
+    "io",
+    "logging",
+    "os",
+    "pathlib",
+    "queue",
+    "random",
+    "socket",
+    "subprocess",
+    "threading",
+    "time",
+}
 
 
 def name_of(file: Path) -> str:

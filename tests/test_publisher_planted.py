@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from publisher.recording import usable_totals
 from publisher.rules.totals import Totals
-from publisher.rules.usable import usable
 from publisher.store.faults import Damaged
 from publisher.store.ledger import FILE as LEDGER
 from publisher.store.ledger import Ledger
@@ -279,9 +279,12 @@ class Unforeseen(list[str]):
 def test_what_nobody_has_foreseen_costs_its_own_value(caplog: pytest.LogCaptureFixture) -> None:
     now = Tent(config()).now()
     saved = {"generator_s": 3600.0, "alerts": Unforeseen(["x"]), "generator_starts": 3}
-    assert usable(saved, config(), now, boot=1) == {"generator_s": 3600.0, "generator_starts": 3}
+    assert usable_totals(saved, config(), now, boot=1) == {
+        "generator_s": 3600.0,
+        "generator_starts": 3,
+    }
     assert "the totals' 'alerts' cannot be used" in caplog.text
     assert "\x1b" not in caplog.text
     well = Tent(config()).tent.totals.as_dict()
-    assert usable(well, config(), now, boot=1) is well
-    assert usable(None, config(), now, boot=1) is None
+    assert usable_totals(well, config(), now, boot=1) is well
+    assert usable_totals(None, config(), now, boot=1) is None

@@ -4,7 +4,7 @@ import ssl
 from pathlib import Path
 
 from publisher.config.sections import BrokerSettings
-from publisher.link.troubles import FILES, Unusable
+from publisher.link.troubles import FILES, Denied, Unusable
 from sensors.trouble import declare, marked
 
 FILE_UNUSABLE = declare(
@@ -56,7 +56,8 @@ def _read(key: str, name: str) -> bytes:
         return Path(name).read_bytes()
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise Unusable(FILE_UNUSABLE, file=name, key=key, reason=reason) from error
+        kind_of_error = Denied if isinstance(error, PermissionError) else Unusable
+        raise kind_of_error(FILE_UNUSABLE, file=name, key=key, reason=reason) from error
 
 
 def tls_context(broker: BrokerSettings) -> ssl.SSLContext:

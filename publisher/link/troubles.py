@@ -2,6 +2,7 @@
 
     LinkTrouble
     ├── Unusable      there is no connection (dial.py), or a file that it needs cannot be used
+    │   └── Denied      this user may not read that file
     └── Ended         a session is over
         ├── TakenOver   another client has connected with this unit's id
         └── Flooded     the broker sent more at once than the unit can hold
@@ -23,6 +24,10 @@ class LinkTrouble(Trouble):
 
 class Unusable(LinkTrouble):
     """There is no connection."""
+
+
+class Denied(Unusable):
+    """This user may not read a file that the connection needs."""
 
 
 class Ended(LinkTrouble):

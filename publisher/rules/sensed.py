@@ -56,13 +56,13 @@ class Sensed:
     quality: Quality = Quality.STARTING  # as of the last `judge`
     failed: bool = False  # whether it has been reported as failed
     heard_s: float | None = None
-    readings: int = 0
+    readings_taken: int = 0
     trouble: Trouble | None = None
-    silent: bool = False  # its port works, but the device does not answer
+    all_failed: bool = False  # its port works, but every quantity has failed
     values: dict[str, Reading] = field(default_factory=dict)
     #: When the line that powers a meter was last dead, and when it was last not dead.
-    line_dead_s: float = -math.inf
-    line_died_s: float = -math.inf
+    last_dead_s: float = -math.inf
+    last_not_dead_s: float = -math.inf
     health: dict[str, float] = field(default_factory=dict)
     timed_reads: int = 0  # reads with a duration, their sum, and the longest
     reading_s: float = 0.0
@@ -79,17 +79,17 @@ class Sensed:
             self._take_health(quantity, float(reading.value or 0))
             return None
         if quantity == FAULT:
-            self.trouble, self.silent = reading.trouble or Trouble(FAILED), False
+            self.trouble, self.all_failed = reading.trouble or Trouble(FAILED), False
             self.values.clear()
             self.uncorrected.clear()
             return None
         self.heard_s = reading.at_s
-        self.readings += 1
+        self.readings_taken += 1
         self.values[quantity] = reading
         if self.trouble or reading.quality is Quality.FAULT:
             failed = [r for r in self.values.values() if r.quality is Quality.FAULT]
             self.trouble = (failed[0].trouble or Trouble(FAILED)) if failed else None
-            self.silent = len(failed) == len(self.values)
+            self.all_failed = len(failed) == len(self.values)
         if quantity == "uncorrected_a":
             self.uncorrected.append(reading)
         return reading
@@ -103,7 +103,7 @@ class Sensed:
 
     def judge(self, now_s: float) -> Quality:
         """Set and return the quality as of `now_s`."""
-        if self.trouble and not (self.silent and now_s - self.line_dead_s <= METER_WAKES_S):
+        if self.trouble and not (self.all_failed and now_s - self.last_dead_s <= METER_WAKES_S):
             self.quality = Quality.FAULT
         elif self.heard_s is None:
             late = now_s - self.fitted_s > self.stale_after_s
@@ -119,20 +119,20 @@ class Sensed:
         if reading is None:
             return None
         limit_s = self.stale_after_s
-        if self.line_dead_s == at_s:  # values from before the line died are no longer true
+        if self.last_dead_s == at_s:  # values from before the line died are no longer true
             limit_s = min(CONTRADICTED_S, limit_s)
         return None if at_s - reading.at_s > limit_s else reading.value
 
     def note_line(self, alive: bool | None, now_s: float) -> None:
         """Note the state of the line that powers a meter; None if unknown."""
         if alive is False:
-            self.line_dead_s = now_s
+            self.last_dead_s = now_s
         else:
-            self.line_died_s = now_s
+            self.last_not_dead_s = now_s
 
     def contradicts_line(self, quantity: str) -> bool:
         """Say whether this quantity was still measured long after the contact showed a dead line."""
-        return self.values[quantity].at_s - self.line_died_s >= CONTRADICTED_S
+        return self.values[quantity].at_s - self.last_not_dead_s >= CONTRADICTED_S
 
     def describe(self, name: str, now_s: float) -> dict[str, Any]:
         """Return its state for people (`docs/status.md`)."""
@@ -164,13 +164,15 @@ class Sensors(dict[str, Sensed]):
         self._contacts = {name: self[f"{name}_line"] for name in self if f"{name}_line" in self}
         self._stale_after_s = stale_after_s
         self.at_s = now_s
-        #: The quality of each sensor as of the last `judge`.
+        #: The quality of each sensor as of the last `judge`, and the names that recovered in it.
         self.qualities = tuple(sensor.quality for sensor in self.values())
+        self.recovered: list[str] = []
 
     def judge(self) -> list[Happening]:
         """Set each sensor's quality as of `at_s`; return which have failed and which have recovered."""
         for name in self._contacts:
             self[name].note_line(self.line(name), self.at_s)
+        self.recovered.clear()
         happened: list[Happening] = []
         for name, sensor in self.items():
             before = sensor.quality
@@ -192,6 +194,7 @@ class Sensors(dict[str, Sensed]):
             }
             yield Happening("sensor_failed", detail)
         elif sensor.failed and sensor.quality is Quality.OK:
+            self.recovered.append(name)
             yield Happening("sensor_recovered", {"sensor": name})
         if failed or sensor.quality is Quality.OK:
             sensor.failed = failed

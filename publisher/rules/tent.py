@@ -38,8 +38,6 @@ ENGINE_QUANTITIES = ("current_a", "voltage_v", "power_w", "frequency_hz")
 BATTERY_QUANTITIES = ("voltage_v", "current_a", "power_w", "time_to_empty_min")
 CHARGER_QUANTITIES = ("voltage_v", "charger_current_a", "panel_power_w")
 
-DOOR_RECOVERED = Happening("sensor_recovered", {"sensor": "door"})
-
 NO_GENERATOR = declare("command.no_generator", marked("this unit has no generator sensor"))
 
 
@@ -176,7 +174,7 @@ class Tent:
     def _run_rules(self, now: Now) -> list[Happening]:
         """Judge sensors, sources and alerts as of `now`; return what happened."""
         happened = self._sensors.judge()
-        if DOOR_RECOVERED in happened:  # who passed meanwhile was not seen
+        if "door" in self._sensors.recovered:  # who passed meanwhile was not seen
             self.totals.estimated = True
         self._run_engine(now)
         self._battery.apply(now)
@@ -198,9 +196,9 @@ class Tent:
             return
         meter, contact = self._sensors["generator"], self._sensors.get("generator_line")
         news = (
-            meter.readings,
+            meter.readings_taken,
             meter.quality,
-            None if contact is None else (contact.readings, contact.quality),
+            None if contact is None else (contact.readings_taken, contact.quality),
             now.monotonic_s // 1,  # time passes for it once a second
         )
         if news == self._engine_news:

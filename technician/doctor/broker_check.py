@@ -344,7 +344,9 @@ def _took(seconds: float) -> Finding:
 
 def _whole(found: Mapping[str, Finding]) -> Iterator[Finding]:
     """Return a finding for each step; steps after a failed one were not tried."""
-    failed = next((step for step in STEPS if step in found and found[step].verdict == "fail"), "")
+    failed = next(
+        (step for step in STEPS if step in found and found[step].verdict is Verdict.FAIL), ""
+    )
     for step in STEPS:
         yield found.get(step) or not_tried(step, marked("{step} is not in order"), step=failed)
 

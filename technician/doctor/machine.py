@@ -282,18 +282,18 @@ def _beyond_reach(key: str, file: Path) -> Finding | None:
 def secrets(broker: BrokerSettings) -> Iterator[Finding]:
     """Judge the files that `[broker]` names: whether they can be used, and who can read them."""
     from publisher.link.credentials import check_files, tls_context
-    from publisher.link.troubles import Unusable
+    from publisher.link.troubles import Denied, Unusable
 
     key = "config.secrets"
     try:
         check_files(broker)
         if broker.tls:
             tls_context(broker)
+    except Denied:
+        yield not_tried(key, marked("this user may not read them"), marked("use sudo"))
+        return
     except Unusable as error:
-        if isinstance(error.__cause__, PermissionError):
-            yield not_tried(key, marked("this user may not read them"), marked("use sudo"))
-        else:
-            yield of_trouble(key, error.kind, error.values)
+        yield of_trouble(key, error.kind, error.values)
         return
     if broker.password_file and not Path(broker.password_file).read_bytes().strip():
         yield failure(

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from publisher.clock import Clock
 from publisher.config.load import Config
+from publisher.recording import usable_totals
 from publisher.rules.tent import Tent
 from sensors import registry
 from sensors.capture import lines
@@ -38,10 +39,8 @@ class Looked(NamedTuple):
 
 def look(config: Config, hardware: Hardware, clock: Clock, saved: dict[str, Any] | None) -> Looked:
     """Open, read and close every sensor; `saved` are the totals of an earlier run."""
-    from publisher.rules.usable import usable
-
     began_s, now = time.monotonic(), clock.now()
-    tent = Tent(config, now, usable(saved, config, now, boot=0))
+    tent = Tent(config, now, usable_totals(saved, config, now, boot=0))
     heard: SimpleQueue[tuple[Reading, ...]] = SimpleQueue()
     taps: dict[str, list[bytes]] = {}
     zeros = tent.zeros()
