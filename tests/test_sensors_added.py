@@ -10,17 +10,18 @@ from pathlib import Path
 
 import pytest
 
+import publisher.rules
 import sensors
 import sensors.simulated
 from publisher.config.load import parse
 from sensors.reading import FAULT, Quality
-from sensors.registry import DRIVERS, decode, serving
+from sensors.registry import DRIVERS, SENSORS, decode, serving
 from sensors.trouble import KINDS, Trouble
 from technician import words
 from technician.doctor import plausible
 from technician.words import kinds
 from tests import devices, test_sensors_contract
-from tests.devices import MakeDevice, making_devices
+from tests.devices import DEVICES, MakeDevice, making_devices
 from tests.tents import Unit
 
 PAGE = (Path(__file__).parent.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
@@ -133,6 +134,21 @@ def test_the_house_knows_it_by_its_traits() -> None:
     assert found.seen.english() == "no PCF8574 answers at 0x20 on I2C bus 1"
     assert found.cure is not None
     assert "i2cdetect" in found.cure.english()
+
+
+def test_the_page_lists_the_quantities_that_the_rules_use() -> None:
+    after = LIST.partition("The tent uses these quantities:\n")[2]
+    listed = after.partition("\nOther quantities")[0]
+    named = {q for line in listed.splitlines() for q in re.findall(r"`(\w+)`", line)} - {*SENSORS}
+    rules = {
+        node.value
+        for file in Path(publisher.rules.__path__[0]).glob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    assert named <= rules
+    given = {quantity for device in DEVICES.values() for quantity in device.quantities}
+    assert given & rules <= named
 
 
 @pytest.mark.usefixtures("house")

@@ -134,7 +134,8 @@ def bus_key(sensor: SensorSettings) -> str:
             return f"bus.i2c-{sensor.config.bus}"
         case Connection.SERIAL:
             return f"bus.serial.{sensor.name}"
-    return "bus.gpio"
+        case Connection.GPIO:
+            return "bus.gpio"
 
 
 def _explained(
