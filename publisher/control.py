@@ -241,10 +241,10 @@ def ask(directory: Path, request: Mapping[str, Any]) -> dict[str, Any]:
     except (TimeoutError, BlockingIOError):
         raise ControlError(NO_ANSWER, seconds=TIMEOUT_S) from None
     except ValueError:
-        raise ControlError(NONSENSE, path=str(path), flaw="it is not JSON") from None
+        raise ControlError(NONSENSE, path=str(path), flaw=marked("it is not JSON")) from None
     except OSError as error:
         kind = NotRunning if isinstance(error, ConnectionRefusedError) else ControlError
         raise kind(DEAF, path=str(path), error=str(error)) from error
     if not isinstance(answer, dict):
-        raise ControlError(NONSENSE, path=str(path), flaw="it is not a JSON object")
+        raise ControlError(NONSENSE, path=str(path), flaw=marked("it is not a JSON object"))
     return answer

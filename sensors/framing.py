@@ -2,12 +2,18 @@
 
 from collections.abc import Callable
 
+from sensors.trouble import Marked
+
 #: Number of first bytes that give a frame's length, in every protocol that uses this.
 HEAD = 4
 
 
 class FrameError(ValueError):
-    """A frame is damaged, or has an impossible value."""
+    """A frame is damaged, or has an impossible value: `flaw` says what, for a terminal to translate."""
+
+    def __init__(self, flaw: Marked) -> None:
+        self.flaw = flaw
+        super().__init__(flaw)
 
 
 class Cutter:

@@ -91,7 +91,7 @@ class Jbd:
         return ()
 
     def _ask(self, code: int) -> Reply | None:
-        self._replies.flaw = ""
+        self._replies.flaw = None
         self._port.ask(request(code))
         until_s = self._clock.now_s() + REPLY_S * self._clock.speed
         while left_s := self._clock.real_s(until_s - self._clock.now_s()):

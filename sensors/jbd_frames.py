@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from sensors.framing import Cutter, FrameError
 from sensors.line_trust import LineTrust, Trust
-from sensors.trouble import marked
+from sensors.trouble import Marked, marked
 
 #: Request codes: the battery's state, the voltage of each cell, the name of the hardware.
 STATE, CELLS, HARDWARE = 0x03, 0x04, 0x05
@@ -90,20 +90,28 @@ def state(data: bytes) -> Figures:
     Raises FrameError if one is out of its range, or the reply has not the length that it states.
     """
     if len(data) < _STATE.size:
-        raise FrameError(f"{len(data)} bytes are too few")
+        raise FrameError(marked("{count} bytes are too few", count=len(data)))
     (
         centivolts, centiamperes, remaining, nominal, cycles, _, _, _, protection,
         _, charge_pct, fets, cell_count, sensors,
     ) = _STATE.unpack_from(data)  # fmt: skip
     if not 0 <= len(data) - _STATE.size - 2 * sensors <= _MOST_EXTRA:
-        raise FrameError(f"{len(data)} bytes do not fit {sensors} temperature sensors")
+        raise FrameError(
+            marked(
+                "{count} bytes do not fit {sensors} temperature sensors",
+                count=len(data),
+                sensors=sensors,
+            )
+        )
     if not 1 <= cell_count <= _MOST_CELLS:
-        raise FrameError(f"{cell_count} cells")
+        raise FrameError(marked("it has {cells} cells", cells=cell_count))
     voltage_v, current_a = centivolts / 100, centiamperes / 100
     if not _CELL_V[0] <= voltage_v / cell_count <= _CELL_V[1]:
-        raise FrameError(f"{voltage_v:g} V do not fit {cell_count} cells")
+        raise FrameError(
+            marked("{volts:g} V do not fit {cells} cells", volts=voltage_v, cells=cell_count)
+        )
     if charge_pct > 100:
-        raise FrameError(f"the charge is {charge_pct} %")
+        raise FrameError(marked("the charge is {percent} %", percent=charge_pct))
     found: Figures = {
         "voltage_v": voltage_v,
         "current_a": current_a,
@@ -121,7 +129,7 @@ def state(data: bytes) -> Figures:
         (kelvin,) = _WORD.unpack_from(data, _STATE.size + 2 * number)
         celsius = round((kelvin - _ZERO_C) / 10, 1)
         if kelvin and not _TEMPERATURE_C[0] <= celsius <= _TEMPERATURE_C[1]:
-            raise FrameError(f"a temperature of {celsius:g} °C")
+            raise FrameError(marked("a temperature of {celsius:g} °C", celsius=celsius))
         found[f"temperature_{number + 1}_c"] = celsius if kelvin else None
     return found
 
@@ -133,14 +141,20 @@ def cells(data: bytes, pack: tuple[float, int] | None = None) -> Figures:
     Raises FrameError if a voltage is impossible for a cell, or they do not add up to the pack's.
     """
     if not data or len(data) % 2:
-        raise FrameError(f"{len(data)} bytes of cell voltages")
+        raise FrameError(marked("{count} bytes of cell voltages", count=len(data)))
     volts = [millivolts / 1000 for (millivolts,) in _WORD.iter_unpack(data)]
     if not _DEAD_V <= min(volts) <= max(volts) <= _CELL_V[1]:
-        raise FrameError(f"cells of {min(volts):g} to {max(volts):g} V")
+        raise FrameError(marked("cells of {low:g} to {high:g} V", low=min(volts), high=max(volts)))
     if pack is not None:
         pack_v, number = pack
         if len(volts) == number and abs(sum(volts) - pack_v) > _SUM_OFF_V + _SUM_OFF * pack_v:
-            raise FrameError(f"cells of together {sum(volts):.2f} V in a pack of {pack_v:g} V")
+            raise FrameError(
+                marked(
+                    "cells of together {sum:.2f} V in a pack of {pack:g} V",
+                    sum=sum(volts),
+                    pack=pack_v,
+                )
+            )
     found: Figures = {f"cell_{number}_v": value for number, value in enumerate(volts, 1)}
     return found | {"cell_min_v": min(volts), "cell_max_v": max(volts)}
 
@@ -148,7 +162,7 @@ def cells(data: bytes, pack: tuple[float, int] | None = None) -> Figures:
 def hardware(data: bytes) -> dict[str, str]:
     """Return the name of the hardware in a reply to HARDWARE. Raises FrameError if it is not text."""
     if not data or not all(0x20 <= byte < 0x7F for byte in data):
-        raise FrameError("a name that cannot be read")
+        raise FrameError(marked("a name that cannot be read"))
     return {"hardware": data.decode("ascii").strip()}
 
 
@@ -170,7 +184,7 @@ class Replies:
 
     def __init__(self, trust: Trust | None = None) -> None:
         self.bad = 0
-        self.flaw = ""
+        self.flaw: Marked | None = None
         self._cutter = Cutter(_length, _is_whole, shortest=_AROUND, usual=_USUAL)
         self._trust = trust or LineTrust(WINDOW, TOLERATED)
         self._fixed: deque[bytes] = deque(maxlen=2)  # of the last two, because one may be damaged
@@ -194,16 +208,20 @@ class Replies:
             if code in _REQUESTS:
                 continue
             if status != _DONE or code not in (STATE, CELLS, HARDWARE):
-                self.flaw = f"a reply with code 0x{code:02X} and status 0x{status:02X}"
+                self.flaw = marked(
+                    "a reply with code 0x{code:02X} and status 0x{status:02X}",
+                    code=code,
+                    status=status,
+                )
                 continue
             try:
                 figures = self._figures(code, data)
             except FrameError as error:
                 if code == CELLS:  # a cell may really be dead, so the line stays trusted
                     self.bad += 1
-                    self.flaw = str(error)
+                    self.flaw = error.flaw
                 else:
-                    self._refuse(str(error))
+                    self._refuse(error.flaw)
                 continue
             if self._trust.good():
                 checked.append(Reply(code, figures))
@@ -223,11 +241,13 @@ class Replies:
         changed = [sum(map(ne, before, fixed)) for before in self._fixed]
         self._fixed.append(fixed)
         if changed and all(0 < number <= _FEW_BYTES for number in changed):
-            raise FrameError("what never changes has changed: capacity, date, version or cells")
+            raise FrameError(
+                marked("what never changes has changed: capacity, date, version or cells")
+            )
         self._pack = _STATE.unpack_from(data)[0] / 100, data[_CELLS_AT]
         return figures
 
-    def _refuse(self, flaw: str) -> None:
+    def _refuse(self, flaw: Marked) -> None:
         self._trust.bad()
         self.bad += 1
         self.flaw = flaw

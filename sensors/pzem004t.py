@@ -89,7 +89,7 @@ class Pzem004t:
         return [Measurement(name, None, Quality.FAULT, trouble) for name in QUANTITIES]
 
     def _ask(self) -> Figures | None:
-        self._replies.flaw = ""
+        self._replies.flaw = None
         self._port.ask(request(self._config.address))
         until_s = self._clock.now_s() + REPLY_S * self._clock.speed
         found: Sequence[Figures] = ()

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from struct import Struct
 
 from sensors.framing import Cutter, FrameError
-from sensors.trouble import marked
+from sensors.trouble import Marked, marked
 
 #: A meter that is alone on the line answers to this address, and with it.
 GENERAL_ADDRESS = 0xF8
@@ -97,7 +97,9 @@ def measurements(reply: bytes) -> Figures:
     Raises FrameError if one is out of its range or inconsistent with the others.
     """
     if len(reply) != _REPLY:
-        raise FrameError(f"{len(reply)} bytes")
+        raise FrameError(
+            marked("{count} bytes in place of {wanted}", count=len(reply), wanted=_REPLY)
+        )
     volts, low_a, high_a, low_w, high_w, low_wh, high_wh, hertz, factor, alarm = (
         _FIGURES.unpack_from(reply, 3)
     )
@@ -113,17 +115,22 @@ def measurements(reply: bytes) -> Figures:
     for (name, (unit, low, high)), number in zip(_RANGES.items(), raw, strict=True):
         value = round(number * unit, 3)
         if not low <= value <= high:
-            raise FrameError(f"{name} is {value:g}, out of range")
+            raise FrameError(
+                marked("{name} is {value}, out of range", name=name, value=f"{value:g}")
+            )
         found[name] = value
     apparent_va = found["voltage_v"] * found["current_a"]
     product_w = apparent_va * found["power_factor"]
     if abs(found["power_w"] - product_w) > _POWER_OFF_W + _POWER_OFF * apparent_va:
         raise FrameError(
-            f"power_w is {found['power_w']:g} where voltage, current and power factor make "
-            f"{product_w:.0f} W"
+            marked(
+                "power_w is {power_w:g} where voltage, current and power factor make {product_w:.0f} W",
+                power_w=found["power_w"],
+                product_w=product_w,
+            )
         )
     if alarm not in (_NO_ALARM, _ALARM):
-        raise FrameError(f"the alarm is 0x{alarm:04X}, neither on nor off")
+        raise FrameError(marked("the alarm is 0x{alarm:04X}, neither on nor off", alarm=alarm))
     found["alarm"] = alarm == _ALARM
     return found
 
@@ -137,7 +144,7 @@ class Replies:
     def __init__(self, address: int = GENERAL_ADDRESS) -> None:
         """Accept replies of the meter at `address`; with the general address those of any meter."""
         self.bad = 0
-        self.flaw = ""
+        self.flaw: Marked | None = None
         self._address = address
         self._cutter = Cutter(_length, _is_whole, shortest=_REFUSAL, usual=_REPLY)
 
@@ -156,20 +163,20 @@ class Replies:
                 self._refuse(marked("a damaged reply"))
                 continue
             if frame[1] & _REFUSED:
-                self.flaw = f"a refusal, exception {frame[2]}"
+                self.flaw = marked("a refusal, exception {number}", number=frame[2])
             if len(frame) != _REPLY or frame[1] != _READ:
                 continue  # a request, or about other registers
             if self._address not in (GENERAL_ADDRESS, frame[0]):
-                self.flaw = f"a reply from address 0x{frame[0]:02X}"
+                self.flaw = marked("a reply from address 0x{address:02X}", address=frame[0])
                 continue
             try:
                 figures = measurements(frame)
             except FrameError as error:
-                self._refuse(str(error))
+                self._refuse(error.flaw)
                 continue
             believed.append(figures)
         return believed
 
-    def _refuse(self, flaw: str) -> None:
+    def _refuse(self, flaw: Marked) -> None:
         self.bad += 1
         self.flaw = flaw

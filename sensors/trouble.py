@@ -7,7 +7,7 @@ sentence; a terminal looks the texts up by the code, in its own language. No pro
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 
 class Severity(StrEnum):
@@ -39,9 +39,25 @@ SENSOR, BUS, CONFIG = "sensor", "bus", "config"
 KINDS: dict[str, Kind] = {}
 
 
-def marked(text: str) -> str:
-    """Return a text unchanged; the call marks it for the catalogues."""
-    return text
+class Marked(str):
+    """An English text that terminals translate: a `template` of the catalogues with its `values`.
+
+    Any other `str` is a name (of a key, a sensor, a file) or somebody else's text, and stays as it is.
+    """
+
+    template: str
+    values: Mapping[str, object]
+
+    def __new__(cls, template: str, values: Mapping[str, object] | None = None) -> "Marked":
+        """Make the text; without `values` it is the template itself."""
+        text = super().__new__(cls, template.format(**values) if values else template)
+        text.template, text.values = template, values or {}
+        return text
+
+
+def marked(template: str, /, **values: object) -> Marked:
+    """Return the English text; the call marks its template for the catalogues."""
+    return Marked(template, values)
 
 
 def declare(
@@ -62,17 +78,25 @@ def declare(
     return kind
 
 
+class TextJson(TypedDict):
+    """A text in JSON that terminals translate; its values may be such texts too."""
+
+    template: str
+    values: dict[str, Any]
+
+
 class TroubleJson(TypedDict):
-    """A trouble in JSON."""
+    """A trouble in JSON; `texts` has again those of its values that terminals translate."""
 
     code: str
     values: dict[str, str | float | None]
+    texts: NotRequired[dict[str, TextJson]]
 
 
 class Trouble(Exception):
     """An error that a person may see: of a kind, with its values.
 
-    Values are JSON values; a text among them is translated too if the catalogues have it.
+    Values are JSON values. Only those that are `marked` are translated too.
     """
 
     def __init__(self, kind: Kind, **values: str | float | None) -> None:
@@ -87,10 +111,30 @@ class Trouble(Exception):
 
     def as_dict(self) -> TroubleJson:
         """Return code and values for JSON."""
-        return {"code": self.code, "values": dict(self.values)}
+        document: TroubleJson = {"code": self.code, "values": dict(self.values)}
+        texts = {k: _text_json(v) for k, v in self.values.items() if isinstance(v, Marked)}
+        if texts:
+            document["texts"] = texts
+        return document
 
 
 def sentence(kind: Kind, values: Mapping[str, object]) -> str:
     """Return the English text and cure, for the journal and the topics."""
     text = kind.text.format(**values)
     return f"{text}: {kind.cure.format(**values)}" if kind.cure else text
+
+
+def values_in(trouble: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a trouble's values from its JSON, with its texts. Raises LookupError, TypeError, ValueError."""
+    texts = {name: _text_in(text) for name, text in (trouble.get("texts") or {}).items()}
+    return {**trouble["values"], **texts}
+
+
+def _text_json(text: Marked) -> TextJson:
+    values = {k: _text_json(v) if isinstance(v, Marked) else v for k, v in text.values.items()}
+    return {"template": text.template, "values": values}
+
+
+def _text_in(text: Mapping[str, Any]) -> Marked:
+    values = {k: _text_in(v) if isinstance(v, dict) else v for k, v in text["values"].items()}
+    return Marked(text["template"], values)

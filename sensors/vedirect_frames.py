@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from sensors.framing import FrameError
 from sensors.line_trust import LineTrust, Trust
-from sensors.trouble import marked
+from sensors.trouble import Marked, marked
 
 #: Longest block in bytes; anything longer is noise.
 LONGEST_BLOCK = 1024
@@ -137,7 +137,7 @@ class Blocks:
 
     def start_over(self) -> None:
         """Drop an unfinished block, after an interruption of the line. Trust in the line stays."""
-        self.flaw = ""
+        self.flaw: Marked | None = None
         self._rest = b""
         self._too_long = False
         self._before: Mapping[str, str] = {}
@@ -175,7 +175,7 @@ class Blocks:
             fields = _fields(block)
             figures = measurements(fields, self._before)
         except FrameError as error:
-            self._refuse(str(error))
+            self._refuse(error.flaw)
             return None
         believed = self._trust.good()
         self.flaw = self._news(fields)
@@ -188,26 +188,26 @@ class Blocks:
             self._before = fields
         return figures
 
-    def _news(self, fields: Mapping[str, str]) -> str:
+    def _news(self, fields: Mapping[str, str]) -> Marked | None:
         """Return what distinguishes a block from those before: another name, or an unknown label.
 
         It is accepted only when it comes twice. Most damage that passes the sum and the limits is in a
         label or a name, beside damage in a figure. On a spotless line a new label belongs to another
         block of a newer device.
         """
-        seen, news = self._seen, ""
+        seen, news = self._seen, None
         first = not seen
         for label in fields.keys() - _KNOWN:
             text = f"{label}\t{fields[label]}" if label in _NAMES else label
             unlike = label in seen if label in _NAMES else not self._trust.is_spotless()
             if text not in seen and not first and unlike:
-                news = f"{label[:20]} is new: damage, or another device"
+                news = marked("{label} is new: damage, or another device", label=label[:20])
             seen |= {label, text}
         if len(seen) > MOST_SEEN:
             seen.clear()
         return news
 
-    def _refuse(self, flaw: str) -> None:
+    def _refuse(self, flaw: Marked) -> None:
         self.bad += 1
         self.flaw = flaw
         self._trust.bad()
@@ -250,7 +250,9 @@ def measurements(block: Mapping[str, str], before: Mapping[str, str] | None = No
             found[number.quantity] = None if text == _UNKNOWN else _value(label, text, number)
         elif label in _SWITCHES:
             if text not in _SWITCH:
-                raise FrameError(f"{label} is {text[:20]!r}, neither ON nor OFF")
+                raise FrameError(
+                    marked("{label} is {text!r}, neither ON nor OFF", label=label, text=text[:20])
+                )
             found[_SWITCHES[label]] = _SWITCH[text]
     if block.get("TTG") == "-1":
         found["time_to_empty_min"] = None
@@ -258,16 +260,22 @@ def measurements(block: Mapping[str, str], before: Mapping[str, str] | None = No
         _check_power(block, before or {})
     lowest_v, highest_v = found.get("lowest_voltage_v"), found.get("highest_voltage_v")
     if lowest_v is not None and highest_v is not None and lowest_v > highest_v:
-        raise FrameError(f"H7 is {lowest_v:g} V and H8 less, {highest_v:g} V")
+        raise FrameError(
+            marked(
+                "H7 is {lowest_v:g} V and H8 less, {highest_v:g} V",
+                lowest_v=lowest_v,
+                highest_v=highest_v,
+            )
+        )
     return found
 
 
 def _value(label: str, text: str, number: _Number) -> float:
     if not _NUMBER.fullmatch(text):
-        raise FrameError(f"{label} is {text[:20]!r}, not a number")
+        raise FrameError(marked("{label} is {text!r}, not a number", label=label, text=text[:20]))
     value = int(text, 0) / number.per_unit
     if not number.lowest <= value <= number.highest:
-        raise FrameError(f"{label} is {text}, out of range")
+        raise FrameError(marked("{name} is {value}, out of range", name=label, value=text))
     return value
 
 
@@ -281,7 +289,13 @@ def _check_power(block: Mapping[str, str], before: Mapping[str, str]) -> None:
     ends_w = (product_w, product_w if then_w is None else then_w)
     slack_w = _SLACK_W + _SLACK * abs(product_w)
     if not min(ends_w) - slack_w <= power_w <= max(ends_w) + slack_w:
-        raise FrameError(f"P is {power_w} W where V times I is {product_w:.0f} W")
+        raise FrameError(
+            marked(
+                "P is {power_w} W where V times I is {product_w:.0f} W",
+                power_w=power_w,
+                product_w=product_w,
+            )
+        )
 
 
 def _product_w(block: Mapping[str, str]) -> float | None:

@@ -19,7 +19,7 @@ from publisher.control import (
 )  # fmt: skip
 from publisher.status import Status
 from publisher.unit.hour import LastHour
-from sensors.trouble import Kind
+from sensors.trouble import Kind, values_in
 from technician.words import kinds
 
 T = TypeVar("T")
@@ -80,7 +80,7 @@ def _refusal(state_dir: Path, answer: dict[str, Any]) -> ControlError:
     if not isinstance(error, str) or not error:
         return _nonsense(state_dir, "error")
     try:
-        return Refusal(kinds()[trouble["code"]], **trouble["values"])  # type: ignore[index]
+        return Refusal(kinds()[trouble["code"]], **values_in(trouble))  # type: ignore[index,arg-type]
     except (KeyError, ValueError, TypeError):
         return Refusal(Kind("service.other_version", "{error}"), error=error)
 

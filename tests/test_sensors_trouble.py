@@ -1,13 +1,19 @@
 """Troubles: one declaration gives the journal's sentence, the terminal's texts and the JSON."""
 
+import gettext
+import json
 import string
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from publisher.commands import OUT_OF_RANGE
+from publisher.config.faults import LINE_WITHOUT_METER
 from sensors.registry import DRIVERS
-from sensors.trouble import KINDS, Kind, Trouble, declare
+from sensors.serial_port import GARBLED
+from sensors.trouble import KINDS, Kind, Trouble, declare, marked, values_in
+from technician.doctor.findings import failure, of_status
 from technician.words import DECLARING, in_words, kinds, outline, translated
 from tests import symptoms
 
@@ -33,6 +39,46 @@ def test_a_terminal_has_it_in_its_own_language(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("technician.words._", str.upper)
     kind = Kind("test.plain", "it is broken", "change it")
     assert translated(Trouble(kind)) == "IT IS BROKEN: CHANGE IT"
+
+
+def test_a_terminal_translates_only_texts_that_are_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key, a section or a sensor may be called like a word of the catalogue, and stays as it is."""
+    monkeypatch.setenv("LANGUAGE", "uk")
+    meter = Trouble(LINE_WITHOUT_METER, name="mains")
+    assert "[sensors.mains]" in translated(meter)
+    assert translated(meter).endswith(" mains")
+    people = Trouble(OUT_OF_RANGE, key="people", low=0, high=100)
+    assert translated(people).startswith("people ")
+    finding = failure("key", marked("{sensor} works"), marked("change {sensor}"), sensor="mains")
+    assert "mains" in finding.seen.here()
+
+
+def test_a_marked_text_among_the_values_survives_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    garbled = Trouble(
+        GARBLED, port="/dev/ttyUSB0", flaw=marked("{n} is {x}", n="SOC", x=marked("y"))
+    )
+    document = json.loads(json.dumps(garbled.as_dict()))
+    assert document["values"] == {"port": "/dev/ttyUSB0", "flaw": "SOC is y"}
+    assert values_in(document) == garbled.values
+    words = {"{n} is {x}": "{n}: {x}", "y": "так"}
+    monkeypatch.setattr("technician.words._catalogue", lambda: Words(words))
+    assert "(SOC: так)" in in_words(document, "?")
+    assert "(SOC: так)" in translated(garbled)
+    named = of_status(document)
+    assert named is not None
+    assert "(SOC: так)" in named.seen.here()
+
+
+class Words(gettext.NullTranslations):
+    """A catalogue of a few texts."""
+
+    def __init__(self, words: dict[str, str]) -> None:
+        super().__init__()
+        self._words = words
+
+    def gettext(self, message: str) -> str:
+        """Return the text's translation, if there is one."""
+        return self._words.get(message, message)
 
 
 def test_one_code_has_one_kind(declared: Kind) -> None:

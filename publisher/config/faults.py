@@ -191,6 +191,7 @@ def not_utf8(error: UnicodeDecodeError) -> Trouble:
 
 def wrong_value(value: object, wanted: type, rule: Rule) -> Trouble | None:
     """Return why a key of type `wanted` cannot have a value; None if it can."""
+    values: dict[str, str] = {}
     if type(value) is not wanted:
         kind, values = WRONG_TYPE, {"wanted": _WANTED[wanted]}
     elif not _is_in_range(value, rule):
@@ -204,7 +205,7 @@ def wrong_value(value: object, wanted: type, rule: Rule) -> Trouble | None:
     elif rule.choices and value not in rule.choices:
         kind, values = NOT_A_CHOICE, {"choices": ", ".join(rule.choices)}
     elif rule.pattern and not re.fullmatch(rule.pattern, str(value)):
-        kind, values = WRONG_FORM, {}
+        kind = WRONG_FORM
     else:
         return None
     return Trouble(kind, value=shown(value, rule), meaning=described(rule), **values)

@@ -52,12 +52,13 @@ def _read(key: str, name: str) -> bytes:
     """Return a file's content; ssl would not name an unreadable file. Raises Unusable."""
     try:
         if not Path(name).is_file():  # reading a FIFO could wait for ever
-            raise OSError(marked("there is no such file"))
+            reason = marked("there is no such file")
+            raise Unusable(FILE_UNUSABLE, file=name, key=key, reason=reason)
         return Path(name).read_bytes()
     except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
         kind_of_error = Denied if isinstance(error, PermissionError) else Unusable
-        raise kind_of_error(FILE_UNUSABLE, file=name, key=key, reason=reason) from error
+        raise kind_of_error(FILE_UNUSABLE, file=name, key=key, reason=why) from error
 
 
 def tls_context(broker: BrokerSettings) -> ssl.SSLContext:

@@ -237,7 +237,7 @@ def _as_json(trouble: Trouble) -> TroubleJson:
         name: _fit(value, LONGEST_VALUE) if isinstance(value, str) else value
         for name, value in trouble.values.items()
     }
-    return {"code": trouble.code, "values": values}
+    return {**trouble.as_dict(), "values": values}
 
 
 def _fit(text: str, most: int) -> str:

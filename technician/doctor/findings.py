@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from sensors.trouble import Kind, Severity, Trouble
-from technician.words import _, kinds, marked, translated
+from sensors.trouble import Kind, Severity, values_in
+from technician.words import _, here, kinds, marked
 from technician.words.printable import printable
 
 
@@ -24,7 +24,7 @@ class Verdict(StrEnum):
 class Text(NamedTuple):
     """A sentence with `{name}` for each of its values.
 
-    These may be texts or troubles themselves, or words that stand in the catalogue.
+    These may be texts (or marked ones) or troubles themselves; other words stay as they are.
     """
 
     template: str
@@ -37,17 +37,8 @@ class Text(NamedTuple):
 
     def here(self) -> str:
         """Return it in the terminal's language."""
-        values = {k: _here(v) for k, v in self.values.items()}
+        values = {k: v.here() if isinstance(v, Text) else here(v) for k, v in self.values.items()}
         return printable(_(self.template).format(**values))
-
-
-def _here(value: object) -> object:
-    """Return a value of a text in the terminal's language."""
-    if isinstance(value, Text):
-        return value.here()
-    if isinstance(value, Trouble):
-        return translated(value)
-    return _(value) if isinstance(value, str) and value else value
 
 
 class Finding(NamedTuple):
@@ -105,8 +96,8 @@ def of_status(trouble: Mapping[str, Any] | None) -> Finding | None:
     kind = kinds().get(trouble["code"]) if trouble else None
     if kind is None or trouble is None:
         return None
-    finding = of_trouble(kind.concerns, kind, trouble["values"])
     try:
+        finding = of_trouble(kind.concerns, kind, values_in(trouble))
         finding.as_json()
     except (LookupError, ValueError, TypeError):
         return None

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from sensors.registry import DRIVERS
-from sensors.trouble import KINDS, Kind, Trouble, marked
+from sensors.trouble import KINDS, Kind, Marked, Trouble, marked, values_in
 
 __all__ = [
     "_",
     "counted",
+    "here",
     "in_words",
     "kinds",
     "marked",
@@ -65,7 +66,16 @@ def _catalogue() -> gettext.NullTranslations:
 
 def _(text: str) -> str:
     """Return a text in the terminal's language; one without a translation stays as it is."""
+    if isinstance(text, Marked) and text.values:
+        return _catalogue().gettext(text.template).format(**_in_language(text.values))
     return _catalogue().gettext(text)
+
+
+def here(value: object) -> object:
+    """Return a value in the terminal's language: marked texts and troubles; others stay as they are."""
+    if isinstance(value, Trouble):
+        return translated(value)
+    return _(value) if isinstance(value, Marked) else value
 
 
 def counted(one: str, many: str, number: int) -> str:
@@ -75,12 +85,12 @@ def counted(one: str, many: str, number: int) -> str:
 
 def what_happened(kind: Kind, values: Mapping[str, object]) -> str:
     """Return a trouble's text in the terminal's language."""
-    return _(kind.text).format(**_with_translations(values))
+    return _(kind.text).format(**_in_language(values))
 
 
 def what_to_do(kind: Kind, values: Mapping[str, object]) -> str:
     """Return a trouble's cure in the terminal's language; empty if it has none."""
-    return _(kind.cure).format(**_with_translations(values)) if kind.cure else ""
+    return _(kind.cure).format(**_in_language(values)) if kind.cure else ""
 
 
 def translated(trouble: Trouble) -> str:
@@ -109,7 +119,7 @@ def in_words(trouble: Mapping[str, Any] | None, english: str) -> str:
         kind = kinds()[trouble["code"]] if trouble else None
         if kind is None or trouble is None:
             return english
-        return translated(Trouble(kind, **trouble["values"]))
+        return translated(Trouble(kind, **values_in(trouble)))
     except (KeyError, ValueError, TypeError):
         return english
 
@@ -120,6 +130,6 @@ def outline(code: str, english: str) -> str:
     return english if kind is None else re.sub(r"\{[^}]*\}", "…", _(kind.text))
 
 
-def _with_translations(values: Mapping[str, object]) -> dict[str, object]:
-    """Return values with each text that the catalogue has in the terminal's language."""
-    return {k: _(v) if isinstance(v, str) and v else v for k, v in values.items()}
+def _in_language(values: Mapping[str, object]) -> dict[str, object]:
+    """Return values, the marked texts among them in the terminal's language."""
+    return {name: here(value) for name, value in values.items()}
