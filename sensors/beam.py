@@ -41,6 +41,7 @@ TRAITS = Traits(
     serves={"door": marked("one light beam")},
     connection=Connection.GPIO,
     lines=Beam.beams,
+    broken_beams=Beam.broken_beams,
 )
 
 

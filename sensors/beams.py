@@ -55,6 +55,7 @@ TRAITS = Traits(
     serves={"door": marked("two light beams")},
     connection=Connection.GPIO,
     lines=Beams.beams,
+    broken_beams=Beams.broken_beams,
     tells_way=True,
 )
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from sensors.capture import Decoded
 from sensors.clock import Monotonic
-from sensors.edges import Edge, Start, decode
+from sensors.edges import Edge, Start, decode, recorded
 from sensors.gpio import Inputs, OnLines
 from sensors.hardware import Hardware
 from sensors.passage import FAILED_S, Failure, Passages, Traffic, Way
@@ -106,6 +106,19 @@ class Doorway(OnLines):
         return decode(
             capture, lambda start: _Watch(cls, start) if _fits(cls, start) else None, AFTERWARDS_S
         )
+
+    @classmethod
+    def broken_beams(cls, capture: bytes) -> tuple[tuple[str, int], ...]:
+        """Return the beams (name, GPIO number) that were broken from a capture's start to its end."""
+        found: dict[int, str] = {}
+        for moment in recorded(capture):
+            if isinstance(moment, Start) and _fits(cls, moment):
+                blocked = moment.settings["blocked_level"] == "high"
+                beams = {moment.settings[key]: name for key, name in cls.beams.items()}
+                found = {g: name for g, name in beams.items() if moment.high[g] == blocked}
+            elif isinstance(moment, Edge):
+                found.pop(moment.gpio, None)
+        return tuple((name, gpio) for gpio, name in found.items())
 
 
 def _fits(kind: type[Doorway], start: Start) -> bool:

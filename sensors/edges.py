@@ -39,7 +39,7 @@ def decode(capture: bytes, begin: Callable[[Start], Judge | None], afterwards_s:
     frames: list[dict[str, Any]] = []
     judge: Judge | None = None
     bad, at_s = 0, 0.0
-    for moment in _recorded(capture):
+    for moment in recorded(capture):
         if isinstance(moment, Start):
             if judge is not None:
                 frames += judge.until(at_s + afterwards_s)
@@ -53,7 +53,7 @@ def decode(capture: bytes, begin: Callable[[Start], Judge | None], afterwards_s:
     return Decoded(frames, bad)
 
 
-def _recorded(capture: bytes) -> Iterator[Start | Edge | float | None]:
+def recorded(capture: bytes) -> Iterator[Start | Edge | float | None]:
     """Return starts, edges, and times until which nothing happened; None for invalid lines.
 
     Time never goes back after a start.

@@ -71,6 +71,8 @@ class Traits:
     lines: Mapping[str, str] = field(default_factory=dict)
     #: It measures an AC line that also powers it: while the line is dead the device is silent.
     measures_ac: bool = False
+    #: Of a door: returns the beams (name, GPIO number) that were broken throughout a capture.
+    broken_beams: Callable[[bytes], tuple[tuple[str, int], ...]] | None = None
     #: It sees the direction of people.
     tells_way: bool = False
     #: It measures a current on a shunt. Its zero can be found, and it does not know the charge. Its

@@ -1,8 +1,11 @@
 """Totals that could not be read come back: once, plus the counts made meanwhile."""
 
+from publisher.config.load import parse
+from publisher.recording import DURABLE_KEYS
 from publisher.rules.day import Day, Span
 from publisher.rules.occupancy import Occupancy
 from publisher.rules.totals import Totals
+from tests.tents import SENSORS, Unit
 
 
 def earlier(**more: int) -> Totals:
@@ -73,3 +76,43 @@ def test_a_service_noted_meanwhile_counts_from_its_own_hour() -> None:
     mine.serviced_s = mine.generator_s
     mine.add(newest.as_dict(), known.as_dict())
     assert mine.serviced_s == mine.generator_s == 3660.0
+
+
+def test_every_key_that_comes_from_the_totals_is_stored_before_it_is_shown() -> None:
+    """Two units with the same readings differ in what one of them remembers, and nowhere else."""
+    counted = parse(
+        '[tent]\nid = "t"\nseats = 10\n[broker]\nhost = "b"\n[generator]\nrunning_hold_s = 0\n'
+        '[battery]\ncapacity_ah = 100\nchemistry = "lead_acid"\n'
+        + SENSORS["mains"]
+        + SENSORS["generator"]
+        + SENSORS["generator"].replace("generator", "battery")
+        + "address = 0x41\n"
+    )
+
+    def live(unit: Unit, seconds: float, battery_a: float, battery_v: float) -> None:
+        engine_a = 10.0 if battery_a > 0 else 0.0
+        unit.wait(
+            seconds,
+            mains={"present": True},
+            generator={"current_a": engine_a, "voltage_v": 13.0, "power_w": 13.0 * engine_a},
+            battery={"current_a": battery_a, "voltage_v": battery_v},
+        )
+
+    unit = Unit(counted)
+    hours = ((60, -5.0, 12.5), (3600, 10.0, 14.4), (7200, 0.4, 14.4), (600, -5.0, 12.5))
+    for seconds, battery_a, battery_v in hours:
+        live(unit, seconds, battery_a, battery_v)
+    remembers = unit.restart()
+    knows_nothing = Unit(counted, wall=remembers.wall)
+    for either in (remembers, knows_nothing):
+        live(either, 30, -5.0, 12.5)
+    some, others = remembers.snapshot()["power"], knows_nothing.snapshot()["power"]
+    differ = {
+        key
+        for block in ("mains", "generator", "battery")
+        for key, value in some[block].items()
+        if value != others[block][key]
+    }
+    assert {"hours_today", "starts_total", "charge_pct"} <= differ
+    # These two follow from the charge and from what is measured now.
+    assert differ - {"time_to_empty_min", "quality"} <= {*DURABLE_KEYS}

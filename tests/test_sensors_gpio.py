@@ -495,6 +495,28 @@ def test_a_beam_broken_again_and_again_without_the_other_is_told_until_both_see(
     assert found == {"obstructed": False, "left": 1, "blind_s": pytest.approx(50.4, abs=1.0)}
 
 
+@pytest.mark.parametrize("level", ["high", "low"])
+def test_a_capture_says_which_beams_were_broken_from_its_start_to_its_end(
+    tent: Tent, level: str
+) -> None:
+    tent.hardware.set_beam(inner=True, blocked=level == "high")
+    tent.hardware.set_beam(inner=False, blocked=level == "high")
+    said: list[bytes] = []
+    config = BeamsConfig(outer_gpio=OUTER_GPIO, inner_gpio=INNER_GPIO, blocked_level=level)
+    beams = Beams(config, tent.hardware, tent.clock)
+    beams.tap = said.append
+    beams.open()
+    tent.close.append(beams.close)
+    broken_beams = registry.traits("beams").broken_beams
+    assert broken_beams is not None
+    outer, inner = ("the outer beam", OUTER_GPIO), ("the inner beam", INNER_GPIO)
+    assert broken_beams(b"".join(said)) == (outer, inner)
+    tent.hardware.set_beam(inner=False, blocked=level != "high")
+    until(beams, lambda _: len(said) > 1)
+    assert broken_beams(b"".join(said)) == (inner,)
+    assert broken_beams(b'{"at_s": 1.0, "state": "of another driver"}\n') == ()
+
+
 def test_who_stands_in_the_door_when_the_driver_opens_is_not_counted(tent: Tent) -> None:
     tent.hardware.set_beam(inner=True, blocked=True)
     beams = tent.beams()

@@ -14,7 +14,6 @@ from publisher.config.load import Config
 from publisher.recording import usable_totals
 from publisher.rules.tent import Tent
 from sensors import registry
-from sensors.capture import lines
 from sensors.hardware import Hardware
 from sensors.reading import Reading, SensorError
 from sensors.sensor import Sensor
@@ -50,7 +49,7 @@ def look(config: Config, hardware: Hardware, clock: Clock, saved: dict[str, Any]
         if hasattr(settings, "silence_s"):
             settings = dataclasses.replace(settings, silence_s=min(settings.silence_s, SILENCE_S))
         driver: Any = registry.build(fitted.driver, settings, hardware, clock)
-        if fitted.name == "door":
+        if fitted.traits.broken_beams is not None:
             driver.tap = taps.setdefault(fitted.name, []).append
         if fitted.name in zeros:
             driver.set_zero(zeros[fitted.name])
@@ -84,31 +83,14 @@ def look(config: Config, hardware: Hardware, clock: Clock, saved: dict[str, Any]
     return Looked(
         status,
         time.monotonic() - began_s,
-        _broken(config, b"".join(taps.get("door", ()))),
+        tuple(
+            beam
+            for sensor in config.sensors
+            if sensor.traits.broken_beams is not None
+            for beam in sensor.traits.broken_beams(b"".join(taps[sensor.name]))
+        ),
         _answering(config, hardware, status),
     )
-
-
-def _broken(config: Config, capture: bytes) -> tuple[tuple[str, int], ...]:
-    """Return the beams (name and GPIO number) that were broken from the beginning of a capture to its end."""
-    door = config.sensor("door")
-    beams = {} if door is None else door.traits.lines
-    found: dict[int, tuple[str, int]] = {}
-    blocked = True
-    for record in lines(capture):
-        if not record:
-            continue
-        if "driver" in record and isinstance(record.get("high"), dict):
-            blocked = record["blocked_level"] == "high"
-            named = {record[key]: name for key, name in beams.items()}
-            found = {
-                int(gpio): (named[int(gpio)], int(gpio))
-                for gpio, high in record["high"].items()
-                if high == blocked
-            }
-        elif "gpio" in record:
-            found.pop(record["gpio"], None)
-    return tuple(found.values())
 
 
 def _answering(
