@@ -17,10 +17,12 @@ from sensors.trouble import marked
 class Config:
     """Keys of a sensor with `driver = "beam"`."""
 
-    gpio: int = setting(doc="GPIO number (BCM) of the beam", low=0, high=HIGHEST_GPIO)
+    gpio: int = setting(doc=marked("GPIO number (BCM) of the beam"), low=0, high=HIGHEST_GPIO)
     blocked_level: str = setting(
         "high",
-        doc="level while the beam is broken; with 'high' a cut cable reads as broken, not as free",
+        doc=marked(
+            "level while the beam is broken; with 'high' a cut cable reads as broken, not as free"
+        ),
         choices=("low", "high"),
     )
 

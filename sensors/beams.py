@@ -24,11 +24,17 @@ SAME_LINE = declare(
 class Config:
     """Keys of a sensor with `driver = "beams"`."""
 
-    outer_gpio: int = setting(doc="GPIO number (BCM) of the beam outside", low=0, high=HIGHEST_GPIO)
-    inner_gpio: int = setting(doc="GPIO number (BCM) of the beam inside", low=0, high=HIGHEST_GPIO)
+    outer_gpio: int = setting(
+        doc=marked("GPIO number (BCM) of the beam outside"), low=0, high=HIGHEST_GPIO
+    )
+    inner_gpio: int = setting(
+        doc=marked("GPIO number (BCM) of the beam inside"), low=0, high=HIGHEST_GPIO
+    )
     blocked_level: str = setting(
         "high",
-        doc="level while a beam is broken; with 'high' a cut cable reads as broken, not as free",
+        doc=marked(
+            "level while a beam is broken; with 'high' a cut cable reads as broken, not as free"
+        ),
         choices=("low", "high"),
     )
 

@@ -33,15 +33,15 @@ LONGEST_BOUNCE_S = 1.0
 class Config:
     """Keys of a sensor with `driver = "contact"`."""
 
-    gpio: int = setting(doc="GPIO number of the line (BCM)", low=0, high=HIGHEST_GPIO)
+    gpio: int = setting(doc=marked("GPIO number of the line (BCM)"), low=0, high=HIGHEST_GPIO)
     present_level: str = setting(
         "low",
-        doc="level while mains is present; with 'low' a cut cable reads as no mains",
+        doc=marked("level while mains is present; with 'low' a cut cable reads as no mains"),
         choices=("low", "high"),
     )
     settle_s: float = setting(
         0.003,
-        doc="a level counts when it has stood this long; longer than the relay bounces",
+        doc=marked("a level counts when it has stood this long; longer than the relay bounces"),
         low=0.0,
         high=1.0,
     )

@@ -58,15 +58,21 @@ _registers = threading.Lock()
 class Config:
     """Keys of a sensor with `driver = "ina219"`."""
 
-    shunt_ohms: float = setting(doc="resistance of the shunt", low=1e-5, high=1.0)
-    max_current_a: float = setting(doc="largest current to be measured", low=0.1, high=1000.0)
-    bus: int = setting(1, doc="number of the I2C bus, as in /dev/i2c-1", low=0, high=255)
-    address: int = setting(0x40, doc="I2C address of the chip", low=0x40, high=0x4F)
-    period_s: float = setting(1.0, doc="time between two readings", low=0.1, high=60.0)
-    zero_a: float = setting(0.0, doc="what it reads when no current flows", low=-10.0, high=10.0)
-    dead_band_a: float = setting(0.1, doc="smaller currents count as none", low=0.0, high=10.0)
+    shunt_ohms: float = setting(doc=marked("resistance of the shunt"), low=1e-5, high=1.0)
+    max_current_a: float = setting(
+        doc=marked("largest current to be measured"), low=0.1, high=1000.0
+    )
+    bus: int = setting(1, doc=marked("number of the I2C bus, as in /dev/i2c-1"), low=0, high=255)
+    address: int = setting(0x40, doc=marked("I2C address of the chip"), low=0x40, high=0x4F)
+    period_s: float = setting(1.0, doc=marked("time between two readings"), low=0.1, high=60.0)
+    zero_a: float = setting(
+        0.0, doc=marked("what it reads when no current flows"), low=-10.0, high=10.0
+    )
+    dead_band_a: float = setting(
+        0.1, doc=marked("smaller currents count as none"), low=0.0, high=10.0
+    )
     reversed: bool = setting(
-        False, doc="the shunt was wired the other way round: turn the sign of its current"
+        False, doc=marked("the shunt was wired the other way round: turn the sign of its current")
     )
 
     def faults(self) -> list[tuple[str, Trouble]]:

@@ -39,11 +39,15 @@ class Config:
     """Keys of a sensor with `driver = "jbd"`."""
 
     port: str = setting(
-        doc="serial device, best by its stable name under /dev/serial/by-id", pattern=r"[!-~][ -~]*"
+        doc=marked("serial device, best by its stable name under /dev/serial/by-id"),
+        pattern=r"[!-~][ -~]*",
     )
-    period_s: float = setting(1.0, doc="time between two readings", low=0.2, high=60.0)
+    period_s: float = setting(1.0, doc=marked("time between two readings"), low=0.2, high=60.0)
     silence_s: float = setting(
-        10.0, doc="time without a good reply after which the BMS counts as failed", low=2, high=600
+        10.0,
+        doc=marked("time without a good reply after which the BMS counts as failed"),
+        low=2,
+        high=600,
     )
 
 

@@ -35,17 +35,18 @@ class Config:
     """Keys of a sensor with `driver = "pzem004t"`."""
 
     port: str = setting(
-        doc="serial device, best by its stable name under /dev/serial/by-id", pattern=r"[!-~][ -~]*"
+        doc=marked("serial device, best by its stable name under /dev/serial/by-id"),
+        pattern=r"[!-~][ -~]*",
     )
     address: int = setting(
         GENERAL_ADDRESS,
-        doc="Modbus address of the meter; 0xF8 is any meter that is alone on its line",
+        doc=marked("Modbus address of the meter; 0xF8 is any meter that is alone on its line"),
         low=0x01,
         high=GENERAL_ADDRESS,
     )
-    period_s: float = setting(1.0, doc="time between two readings", low=0.2, high=60.0)
+    period_s: float = setting(1.0, doc=marked("time between two readings"), low=0.2, high=60.0)
     silence_s: float = setting(
-        10.0, doc="time without a good reply after which nothing is known", low=2, high=600
+        10.0, doc=marked("time without a good reply after which nothing is known"), low=2, high=600
     )
 
 

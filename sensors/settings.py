@@ -3,12 +3,14 @@
 from dataclasses import MISSING, dataclass, field
 from typing import Any
 
+from sensors.trouble import Marked
+
 
 @dataclass(frozen=True)
 class Rule:
     """A key's meaning and its allowed values; `low` and `high` are inclusive."""
 
-    doc: str
+    doc: Marked
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
@@ -20,7 +22,7 @@ class Rule:
 def setting(
     default: Any = MISSING,
     *,
-    doc: str,
+    doc: Marked,
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] = (),

@@ -42,11 +42,12 @@ class Config:
     """Keys of a sensor with `driver = "vedirect"`."""
 
     port: str = setting(
-        doc="serial device, best by its stable name under /dev/serial/by-id", pattern=r"[!-~][ -~]*"
+        doc=marked("serial device, best by its stable name under /dev/serial/by-id"),
+        pattern=r"[!-~][ -~]*",
     )
     silence_s: float = setting(
         5.0,
-        doc="time without a good block after which the device counts as failed",
+        doc=marked("time without a good block after which the device counts as failed"),
         low=2,
         high=600,
     )

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from publisher.commands import OUT_OF_RANGE
-from publisher.config.faults import LINE_WITHOUT_METER
+from publisher.config.faults import LINE_WITHOUT_METER, wrong_value
 from sensors.registry import DRIVERS
 from sensors.serial_port import GARBLED
+from sensors.settings import Rule
 from sensors.trouble import KINDS, Kind, Trouble, declare, marked, values_in
 from technician.doctor.findings import failure, of_status
 from technician.words import DECLARING, in_words, kinds, outline, translated
@@ -51,6 +52,16 @@ def test_a_terminal_translates_only_texts_that_are_marked(monkeypatch: pytest.Mo
     assert translated(people).startswith("people ")
     finding = failure("key", marked("{sensor} works"), marked("change {sensor}"), sensor="mains")
     assert "mains" in finding.seen.here()
+
+
+def test_the_cure_of_a_wrong_value_is_translated_with_its_limits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LANGUAGE", "uk")
+    seats = Rule(marked("number of people that the tent is meant for"), low=1, high=10_000)
+    wrong = wrong_value(0, int, seats)
+    assert wrong is not None
+    assert translated(wrong).endswith(": на скільки людей розрахований намет (від 1 до 10000)")
 
 
 def test_a_marked_text_among_the_values_survives_as_json(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from publisher.config.faults import NO_CHEMISTRY, WRONG_NOMINAL, WRONG_VOLTAGE, Fault
 from sensors.settings import setting
-from sensors.trouble import Trouble
+from sensors.trouble import Trouble, marked
 
 NOMINAL_V = (12, 24, 36, 48)
 #: Bounds of voltages that exclude no charge.
@@ -101,44 +101,61 @@ class BatterySettings:
     """`[battery]`: the fitted battery; without a monitor the unit counts its charge."""
 
     chemistry: str | None = setting(
-        None, doc="kind of the battery", choices=("lifepo4", "lead_acid")
+        None, doc=marked("kind of the battery"), choices=("lifepo4", "lead_acid")
     )
     capacity_ah: float | None = setting(
-        None, doc="capacity on the nameplate; without it no charge is counted", low=1, high=10_000
+        None,
+        doc=marked("capacity on the nameplate; without it no charge is counted"),
+        low=1,
+        high=10_000,
     )
-    nominal_v: float = setting(12.0, doc="nominal voltage: 12, 24, 36 or 48", low=12, high=48)
+    nominal_v: float = setting(
+        12.0, doc=marked("nominal voltage: 12, 24, 36 or 48"), low=12, high=48
+    )
     efficiency: float | None = setting(
-        None, doc="share of the charged ampere-hours that can be discharged", low=0.5, high=1
+        None,
+        doc=marked("share of the charged ampere-hours that can be discharged"),
+        low=0.5,
+        high=1,
     )
     peukert: float | None = setting(
-        None, doc="Peukert exponent: how a large current reduces the capacity", low=1, high=1.5
+        None,
+        doc=marked("Peukert exponent: how a large current reduces the capacity"),
+        low=1,
+        high=1.5,
     )
     rated_hours: float | None = setting(
-        None, doc="hours of discharge at which the nameplate applies", low=1, high=100
+        None, doc=marked("hours of discharge at which the nameplate applies"), low=1, high=100
     )
     charged_v: float | None = setting(
-        None, doc="voltage above which a charge can end, below the charger's", low=10, high=70
+        None,
+        doc=marked("voltage above which a charge can end, below the charger's"),
+        low=10,
+        high=70,
     )
     tail_pct: float = setting(
-        2.0, doc="charging current, in % of capacity_ah, below which it is full", low=0.5, high=10
+        2.0,
+        doc=marked("charging current, in % of capacity_ah, below which it is full"),
+        low=0.5,
+        high=10,
     )
     full_hold_s: float = setting(
-        180.0, doc="time that voltage and tail current must last", low=10, high=3600
+        180.0, doc=marked("time that voltage and tail current must last"), low=10, high=3600
     )
     floor_v: float | None = setting(
-        None, doc="voltage under load at which it is practically empty", low=8, high=60
+        None, doc=marked("voltage under load at which it is practically empty"), low=8, high=60
     )
     floor_pct: float | None = setting(
-        None, doc="charge at floor_v, at which the time to empty ends", low=0, high=50
+        None, doc=marked("charge at floor_v, at which the time to empty ends"), low=0, high=50
     )
-    dead_band_a: float = setting(0.1, doc="smaller currents count as zero", low=0, high=10)
+    dead_band_a: float = setting(0.1, doc=marked("smaller currents count as zero"), low=0, high=10)
     longest_gap_s: float = setting(
         14_400.0,
-        doc="longest assumed time off, where no clock measured it",
+        doc=marked("longest assumed time off, where no clock measured it"),
         low=60,
         high=864_000,
     )
-    low_pct: float = setting(20.0, doc="charge below which to warn", low=1, high=90)
+    low_pct: float = setting(20.0, doc=marked("charge below which to warn"), low=1, high=90)
 
     def faults(self) -> list[Fault]:
         """Return each fault between several keys."""

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from sensors.settings import Rule
-from sensors.trouble import Trouble, declare, marked
+from sensors.trouble import Marked, Trouble, declare, marked
 
 #: A key and its trouble; the keys `file` and `syntax` stand for the whole file.
 Fault = tuple[str, Trouble]
@@ -229,10 +229,14 @@ def shown(value: object, rule: Rule | None = None) -> str:
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
-def described(rule: Rule) -> str:
+def described(rule: Rule) -> Marked:
     """Return a key's meaning and its possible values."""
     if rule.choices:
-        return f"{rule.doc} (one of {', '.join(rule.choices)})"
+        return marked(
+            "{meaning} (one of {choices})", meaning=rule.doc, choices=", ".join(rule.choices)
+        )
     if rule.low is not None and rule.high is not None:
-        return f"{rule.doc} ({rule.low:g} to {rule.high:g})"
+        return marked(
+            "{meaning} ({low:g} to {high:g})", meaning=rule.doc, low=rule.low, high=rule.high
+        )
     return rule.doc

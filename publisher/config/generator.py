@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from publisher.config.faults import NOT_LESS, Fault
 from sensors.settings import setting
-from sensors.trouble import Trouble
+from sensors.trouble import Trouble, marked
 
 OVERLOAD_WARNING, OVERLOAD = "generator_overload_warning", "generator_overload"
 FREQUENCY_WARNING, FREQUENCY = "generator_frequency_warning", "generator_frequency"
@@ -34,111 +34,136 @@ class GeneratorSettings:
     """
 
     rated_w: float | None = setting(
-        None, doc="rated power at the point of measurement; gives load_pct", low=10, high=1e6
+        None,
+        doc=marked("rated power at the point of measurement; gives load_pct"),
+        low=10,
+        high=1e6,
     )
     inverter: bool = setting(
-        False, doc="an inverter holds the frequency: no alerts about frequency and fuel"
+        False, doc=marked("an inverter holds the frequency: no alerts about frequency and fuel")
     )
     service_every_h: float | None = setting(
-        None, doc="engine hours between two services; without it no alert", low=1, high=100_000
+        None,
+        doc=marked("engine hours between two services; without it no alert"),
+        low=1,
+        high=100_000,
     )
 
     running_a: float = setting(
-        1.0, doc="DC meter: current from which it counts as running", low=0.05, high=500
+        1.0, doc=marked("DC meter: current from which it counts as running"), low=0.05, high=500
     )
     stopped_pct: float = setting(
-        70.0, doc="DC meter: part of running_a below which it counts as stopped", low=1, high=95
+        70.0,
+        doc=marked("DC meter: part of running_a below which it counts as stopped"),
+        low=1,
+        high=95,
     )
     running_hold_s: float = setting(
-        2.0, doc="DC meter: time that a start or stop must last to count", low=0, high=600
+        2.0, doc=marked("DC meter: time that a start or stop must last to count"), low=0, high=600
     )
 
     running_v: float = setting(
-        184.0, doc="AC meter: voltage from which it counts as running", low=50, high=500
+        184.0, doc=marked("AC meter: voltage from which it counts as running"), low=50, high=500
     )
     running_low_hz: float = setting(
-        45.0, doc="AC meter: lowest frequency at which a start counts", low=20, high=70
+        45.0, doc=marked("AC meter: lowest frequency at which a start counts"), low=20, high=70
     )
     running_high_hz: float = setting(
-        57.0, doc="AC meter: highest frequency at which a start counts", low=20, high=80
+        57.0, doc=marked("AC meter: highest frequency at which a start counts"), low=20, high=80
     )
     start_hold_s: float = setting(
-        5.0, doc="AC meter: time that a start must last to count", low=0, high=600
+        5.0, doc=marked("AC meter: time that a start must last to count"), low=0, high=600
     )
     stopped_v: float = setting(
-        115.0, doc="AC meter: voltage below which it counts as stopped", low=10, high=500
+        115.0, doc=marked("AC meter: voltage below which it counts as stopped"), low=10, high=500
     )
     stop_hold_s: float = setting(
-        3.0, doc="AC meter: time that a stop must last to count", low=0, high=600
+        3.0, doc=marked("AC meter: time that a stop must last to count"), low=0, high=600
     )
     unknown_after_s: float = setting(
-        10.0, doc="silence of the meter after which its state is unknown", low=1, high=60
+        10.0, doc=marked("silence of the meter after which its state is unknown"), low=1, high=60
     )
     good_readings: int = setting(
         3,
-        doc="AC meter: readings in a row that must agree before its state is known",
+        doc=marked("AC meter: readings in a row that must agree before its state is known"),
         low=1,
         high=60,
     )
     line_dead_hold_s: float = setting(
-        3.0, doc="time for which the AC-present contact must be open to count", low=0, high=60
+        3.0,
+        doc=marked("time for which the AC-present contact must be open to count"),
+        low=0,
+        high=60,
     )
 
     overload_warning_pct: float = setting(
-        90.0, doc="load above which to warn, of rated_w", low=1, high=500
+        90.0, doc=marked("load above which to warn, of rated_w"), low=1, high=500
     )
     overload_warning_hold_s: float = setting(
-        60.0, doc="time above overload_warning_pct", low=0, high=3600
+        60.0, doc=marked("time above overload_warning_pct"), low=0, high=3600
     )
     overload_pct: float = setting(
-        100.0, doc="load above which it is overloaded, of rated_w", low=1, high=500
+        100.0, doc=marked("load above which it is overloaded, of rated_w"), low=1, high=500
     )
-    overload_hold_s: float = setting(10.0, doc="time above overload_pct", low=0, high=3600)
+    overload_hold_s: float = setting(10.0, doc=marked("time above overload_pct"), low=0, high=3600)
     overload_clear_pct: float = setting(
-        80.0, doc="load below which warning and alarm clear, of rated_w", low=1, high=500
+        80.0, doc=marked("load below which warning and alarm clear, of rated_w"), low=1, high=500
     )
     overload_clear_hold_s: float = setting(
-        60.0, doc="time below overload_clear_pct", low=0, high=3600
+        60.0, doc=marked("time below overload_clear_pct"), low=0, high=3600
     )
 
     settle_s: float = setting(
-        10.0, doc="time after a start in which frequency is ignored", low=0, high=600
+        10.0, doc=marked("time after a start in which frequency is ignored"), low=0, high=600
     )
     stopping_hz_per_s: float = setting(
-        2.0, doc="fall of frequency in a second that may be a stop; no sag is reported meanwhile",
+        2.0, doc=marked("fall of frequency in a second that may be a stop; no sag is reported meanwhile"),
         low=0.1, high=100,
     )  # fmt: skip
-    sag_warning_hz: float = setting(47.5, doc="frequency below which to warn", low=20, high=70)
-    sag_warning_hold_s: float = setting(3.0, doc="time below sag_warning_hz", low=0, high=600)
-    sag_hz: float = setting(46.0, doc="frequency below which to raise the alarm", low=20, high=70)
-    sag_hold_s: float = setting(1.0, doc="time below sag_hz", low=0, high=600)
-    sag_clear_hz: float = setting(
-        48.5, doc="frequency above which warning and alarm clear", low=20, high=70
+    sag_warning_hz: float = setting(
+        47.5, doc=marked("frequency below which to warn"), low=20, high=70
     )
-    sag_clear_hold_s: float = setting(30.0, doc="time above sag_clear_hz", low=0, high=3600)
+    sag_warning_hold_s: float = setting(
+        3.0, doc=marked("time below sag_warning_hz"), low=0, high=600
+    )
+    sag_hz: float = setting(
+        46.0, doc=marked("frequency below which to raise the alarm"), low=20, high=70
+    )
+    sag_hold_s: float = setting(1.0, doc=marked("time below sag_hz"), low=0, high=600)
+    sag_clear_hz: float = setting(
+        48.5, doc=marked("frequency above which warning and alarm clear"), low=20, high=70
+    )
+    sag_clear_hold_s: float = setting(30.0, doc=marked("time above sag_clear_hz"), low=0, high=3600)
 
     fuel_swing_hz: float = setting(
         2.0,
-        doc="fall of frequency without more load that suggests a lack of fuel",
+        doc=marked("fall of frequency without more load that suggests a lack of fuel"),
         low=0.2,
         high=20,
     )
     fuel_window_s: float = setting(
-        30.0, doc="time within which such a fall counts", low=5, high=600
+        30.0, doc=marked("time within which such a fall counts"), low=5, high=600
     )
-    fuel_hold_s: float = setting(3.0, doc="time for which such falls must persist", low=0, high=600)
-    fuel_steady_hz: float = setting(1.0, doc="falls below this count as steady", low=0.1, high=20)
+    fuel_hold_s: float = setting(
+        3.0, doc=marked("time for which such falls must persist"), low=0, high=600
+    )
+    fuel_steady_hz: float = setting(
+        1.0, doc=marked("falls below this count as steady"), low=0.1, high=20
+    )
     fuel_clear_hold_s: float = setting(
-        60.0, doc="time for which it must be steady to clear the alert", low=0, high=3600
+        60.0, doc=marked("time for which it must be steady to clear the alert"), low=0, high=3600
     )
     fuel_flat_pct: float = setting(
-        5.0, doc="largest rise of power that does not explain a fall", low=0, high=100
+        5.0, doc=marked("largest rise of power that does not explain a fall"), low=0, high=100
     )
     load_step_pct: float = setting(
-        30.0, doc="change of power between two readings that disturbs any engine", low=1, high=100
+        30.0,
+        doc=marked("change of power between two readings that disturbs any engine"),
+        low=1,
+        high=100,
     )
     load_step_settle_s: float = setting(
-        5.0, doc="time that an engine needs to recover from it", low=0, high=60
+        5.0, doc=marked("time that an engine needs to recover from it"), low=0, high=60
     )
 
     def faults(self) -> list[Fault]:

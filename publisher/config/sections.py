@@ -23,7 +23,7 @@ from publisher.config.faults import (
 from publisher.config.generator import GeneratorSettings
 from sensors.gpio import HIGHEST_GPIO
 from sensors.settings import setting
-from sensors.trouble import Trouble
+from sensors.trouble import Trouble, marked
 
 #: Pattern of a prefix: MQTT levels without wildcards.
 _PREFIX = r"[^+#/\x00$][^+#/\x00]*(/[^+#/\x00]+)*"
@@ -38,30 +38,32 @@ class TentSettings:
     """`[tent]`: the tent's identity, and the unit's lamp and button."""
 
     id: str = setting(
-        doc="the tent's id: 1 to 64 of A-Z a-z 0-9 - _", pattern=r"[A-Za-z0-9_-]{1,64}"
+        doc=marked("the tent's id: 1 to 64 of A-Z a-z 0-9 - _"), pattern=r"[A-Za-z0-9_-]{1,64}"
     )
-    seats: int = setting(doc="number of people that the tent is meant for", low=1, high=10_000)
-    name: str = setting("", doc="name for people, such as a place")
-    latitude: float | None = setting(None, doc="degrees north", low=-90, high=90)
-    longitude: float | None = setting(None, doc="degrees east", low=-180, high=180)
+    seats: int = setting(
+        doc=marked("number of people that the tent is meant for"), low=1, high=10_000
+    )
+    name: str = setting("", doc=marked("name for people, such as a place"))
+    latitude: float | None = setting(None, doc=marked("degrees north"), low=-90, high=90)
+    longitude: float | None = setting(None, doc=marked("degrees east"), low=-180, high=180)
     region: str | None = setting(
         None,
-        doc="ISO 3166-2 code of the region, such as UA-32",
+        doc=marked("ISO 3166-2 code of the region, such as UA-32"),
         pattern=r"[A-Z]{2}-[A-Z0-9]{1,3}",
     )
     timezone: str = setting(
-        "Europe/Kyiv", doc="time zone of the visitor log's days, by its IANA name"
+        "Europe/Kyiv", doc=marked("time zone of the visitor log's days, by its IANA name")
     )
     lamp_gpio: int | None = setting(
-        None, doc="GPIO number (BCM) of the unit's lamp", low=0, high=HIGHEST_GPIO
+        None, doc=marked("GPIO number (BCM) of the unit's lamp"), low=0, high=HIGHEST_GPIO
     )
     lamp: str = setting(
         "status",
-        doc="what the lamp shows: the unit's state, or on request where the unit is",
+        doc=marked("what the lamp shows: the unit's state, or on request where the unit is"),
         choices=("status", "identify"),
     )
     button_gpio: int | None = setting(
-        None, doc="GPIO number (BCM) of the unit's button", low=0, high=HIGHEST_GPIO
+        None, doc=marked("GPIO number (BCM) of the unit's button"), low=0, high=HIGHEST_GPIO
     )
 
     def faults(self) -> list[Fault]:
@@ -87,36 +89,42 @@ class BrokerSettings:
     """`[broker]`: the broker, and how to connect to it."""
 
     host: str = setting(
-        doc="name or address of the MQTT broker, and nothing else", pattern=r"[^\s/@]+"
+        doc=marked("name or address of the MQTT broker, and nothing else"), pattern=r"[^\s/@]+"
     )
-    port: int = setting(1883, doc="TCP port; 8883 is usual with TLS", low=1, high=65535)
+    port: int = setting(1883, doc=marked("TCP port; 8883 is usual with TLS"), low=1, high=65535)
     prefix: str = setting(
-        "tents/v1", doc="first levels of every topic, such as tents/v1", pattern=_PREFIX
+        "tents/v1", doc=marked("first levels of every topic, such as tents/v1"), pattern=_PREFIX
     )
-    protocol: str = setting("5", doc="MQTT version", choices=("5", "3.1.1"))
-    username: str | None = setting(None, doc="broker user; usually the tent's id")
+    protocol: str = setting("5", doc=marked("MQTT version"), choices=("5", "3.1.1"))
+    username: str | None = setting(None, doc=marked("broker user; usually the tent's id"))
     password_file: str | None = setting(
         None,
-        doc="whole path of a file with the password in it, mode 0600",
+        doc=marked("whole path of a file with the password in it, mode 0600"),
         pattern=r"/[^\x00]+",
         secret=True,
     )
-    tls: bool = setting(False, doc="encrypt and check the broker's certificate")
-    ca_file: str | None = setting(None, doc="certificate authority; without it the system's own")
-    cert_file: str | None = setting(None, doc="this unit's certificate")
+    tls: bool = setting(False, doc=marked("encrypt and check the broker's certificate"))
+    ca_file: str | None = setting(
+        None, doc=marked("certificate authority; without it the system's own")
+    )
+    cert_file: str | None = setting(None, doc=marked("this unit's certificate"))
     key_file: str | None = setting(
         None,
-        doc="whole path of the file with the key of cert_file, mode 0600",
+        doc=marked("whole path of the file with the key of cert_file, mode 0600"),
         pattern=r"/[^\x00]+",
         secret=True,
     )
-    keepalive_s: int = setting(12, doc="silence after which the link is probed", low=2, high=14)
-    spread_s: float = setting(
-        1.5, doc="longest random wait before publishing after a reconnect", low=0, high=600
+    keepalive_s: int = setting(
+        12, doc=marked("silence after which the link is probed"), low=2, high=14
     )
-    longest_wait_s: float = setting(60.0, doc="longest wait between attempts", low=1, high=3600)
+    spread_s: float = setting(
+        1.5, doc=marked("longest random wait before publishing after a reconnect"), low=0, high=600
+    )
+    longest_wait_s: float = setting(
+        60.0, doc=marked("longest wait between attempts"), low=1, high=3600
+    )
     history_kib_per_s: float = setting(
-        2048.0, doc="largest rate of the backlog in KiB a second", low=1, high=100_000
+        2048.0, doc=marked("largest rate of the backlog in KiB a second"), low=1, high=100_000
     )
 
     def faults(self) -> list[Fault]:
@@ -141,12 +149,12 @@ class BrokerSettings:
 class ReportSettings:
     """`[report]`: the interval of snapshots, and the ages from which values are old."""
 
-    interval_s: float = setting(60.0, doc="time between snapshots", low=1, high=3600)
+    interval_s: float = setting(60.0, doc=marked("time between snapshots"), low=1, high=3600)
     ttl_s: int = setting(
-        180, doc="age from which dashboards show a state as old", low=10, high=86_400
+        180, doc=marked("age from which dashboards show a state as old"), low=10, high=86_400
     )
     stale_after_s: float = setting(
-        15.0, doc="age from which a sensor's value is no longer reported", low=2, high=3600
+        15.0, doc=marked("age from which a sensor's value is no longer reported"), low=2, high=3600
     )
 
     def faults(self) -> list[Fault]:
@@ -161,9 +169,12 @@ class StoreSettings:
     """`[store]`: limits of the records that wait while the broker cannot be reached."""
 
     max_rows: int = setting(
-        100_000, doc="number of records; the oldest are dropped first", low=1000, high=10_000_000
+        100_000,
+        doc=marked("number of records; the oldest are dropped first"),
+        low=1000,
+        high=10_000_000,
     )
-    max_mib: int = setting(200, doc="size of the records in MiB", low=4, high=100_000)
+    max_mib: int = setting(200, doc=marked("size of the records in MiB"), low=4, high=100_000)
 
 
 #: The sections besides the sensors' own.
