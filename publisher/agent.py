@@ -10,7 +10,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -28,7 +27,7 @@ from publisher.notify import notify
 from publisher.recording import Recorder, usable_totals
 from publisher.rules.happening import Happening
 from publisher.rules.tent import Tent
-from publisher.status import CommandsStatus, Reporter, Status
+from publisher.status import CommandsStatus, Reporter, Status, software
 from publisher.store.store import Store
 from publisher.unit import lamp, state_directory
 from publisher.unit.board import LOOK_S, Board
@@ -60,14 +59,6 @@ BUTTON: dict[str, dict[str, Any]] = {
 }
 STOP_LINK_S = 0.6
 STOP_SENSORS_S = 0.2
-
-
-def software() -> str:
-    """Return the version of the installed program."""
-    try:
-        return version("tentwatch")
-    except PackageNotFoundError:
-        return "0"
 
 
 class Agent:
@@ -286,7 +277,7 @@ class Agent:
         """Look at the unit's own computer, and show the unit's state on the lamp."""
         self._look_due_s = now.monotonic_s + LOOK_S
         self._board.look(now.monotonic_s)
-        self._recorder.note(self.tent.alerts(self._board.alerts, now))
+        self._recorder.note(self.tent.notice(self._board.alerts, now))
         health = self._link.health()
         tried = health.sessions + health.failures > 0
         state = lamp.state_pattern(self.tent.qualities(), connected=health.connected, tried=tried)

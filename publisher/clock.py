@@ -12,6 +12,8 @@ from sensors.clock import Monotonic
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 #: Saved times and dates are believed within these years; the second is the first that is not.
 FIRST_YEAR, YEAR_LIMIT = 2000, 2200
+#: No uptime is longer, in seconds: 300 years.
+LONGEST_UPTIME_S = 1e10
 _STA_UNSYNC = 0x0040  # linux/timex.h
 
 

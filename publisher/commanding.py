@@ -8,13 +8,21 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from publisher import commands, messages
 from publisher.clock import Now
 from publisher.commands import Check, Command, Refused
 from publisher.config.load import Config
-from publisher.control import refusal
+from publisher.control import (
+    BacklogPage,
+    HeadcountAnswer,
+    IdentifyAnswer,
+    LogPage,
+    ServicedAnswer,
+    ZeroAnswer,
+    refusal,
+)
 from publisher.link.link import Link
 from publisher.link.requests import Request
 from publisher.link.stamps import Stamps
@@ -24,9 +32,9 @@ from publisher.status import Status
 from publisher.store.outbox import MAX_ANSWERS
 from publisher.store.rows import ID_LIMIT
 from publisher.store.store import Store
-from publisher.unit.hour import Hour
+from publisher.unit.hour import Hour, LastHour
 from publisher.unit.panel import Panel
-from sensors.reading import Driver
+from sensors.reading import Driver, HasZero
 from sensors.trouble import Trouble
 
 log = logging.getLogger("tentwatch.agent")
@@ -58,14 +66,14 @@ class Unit:
 
     def set_zero(self, sensor: str, zero_a: float) -> None:
         """Let a sensor's driver subtract `zero_a` from its readings."""
-        driver: Any = self.drivers[sensor]  # the tent has checked that this driver has a zero
+        driver = cast(HasZero, self.drivers[sensor])  # the tent has checked that it has a zero
         driver.set_zero(zero_a)
 
 
 # What each does. It returns the values of the answer, and raises Trouble where it cannot be done.
 
 
-def headcount(unit: Unit, people: int, now: Now) -> Result:
+def headcount(unit: Unit, people: int, now: Now) -> HeadcountAnswer:
     """Set the number of people inside to a person's count."""
     unit.recorder.note(unit.tent.headcount(people, now))
     return {"people": unit.tent.totals.occupancy.people}
@@ -76,37 +84,37 @@ def report(unit: Unit, _: None, now: Now) -> Result:
     return {}
 
 
-def identify(unit: Unit, seconds: int, now: Now) -> Result:
+def identify(unit: Unit, seconds: int, now: Now) -> IdentifyAnswer:
     """Flash the lamp to identify this unit."""
     unit.panel.identify(seconds, now.monotonic_s)
     return {"seconds": seconds}
 
 
-def zero(unit: Unit, sensor: str, now: Now) -> Result:
+def zero(unit: Unit, sensor: str, now: Now) -> ZeroAnswer:
     """Take the present reading of a current sensor as its zero."""
     zero_a = unit.tent.zero(sensor)
     unit.set_zero(sensor, zero_a)
     return {"sensor": sensor, "zero_a": zero_a}
 
 
-def serviced(unit: Unit, _: None, now: Now) -> Result:
+def serviced(unit: Unit, _: None, now: Now) -> ServicedAnswer:
     """Record that the generator has been serviced."""
     unit.recorder.note(unit.tent.serviced(now))
     return {"hours_total": unit.tent.snapshot()["power"]["generator"]["hours_total"]}
 
 
-def status(unit: Unit, _: None, now: Now) -> Result:
+def status(unit: Unit, _: None, now: Now) -> Status:
     """Return the unit's status."""
     unit.recorder.store_shown(now)
     return unit.status(now)
 
 
-def recent(unit: Unit, _: None, now: Now) -> Result:
+def recent(unit: Unit, _: None, now: Now) -> LastHour:
     """Return the last hour."""
     return unit.hour.report(now)
 
 
-def visitor_log(unit: Unit, since: str, now: Now) -> Result:
+def visitor_log(unit: Unit, since: str, now: Now) -> LogPage:
     """Return the visitor log from the day `since` on, at most LOG_DAYS of it."""
     lines = unit.tent.open_lines()
     unit.recorder.store_lines(lines, now)
@@ -124,7 +132,7 @@ def visitor_log(unit: Unit, since: str, now: Now) -> Result:
     }
 
 
-def backlog(unit: Unit, ids: tuple[int, int | None], now: Now) -> Result:
+def backlog(unit: Unit, ids: tuple[int, int | None], now: Now) -> BacklogPage:
     """Return records that wait for the broker, as they would be sent now: ids in ]after, until].
 
     The default of `until` is the newest record's id. An answer without records is the last one.

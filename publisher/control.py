@@ -32,9 +32,16 @@ class HeadcountAnswer(TypedDict):
     people: int
 
 
+class IdentifyAnswer(TypedDict):
+    """The answer to `identify`."""
+
+    seconds: int
+
+
 class ZeroAnswer(TypedDict):
     """The answer to `zero`."""
 
+    sensor: str
     zero_a: float
 
 

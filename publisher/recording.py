@@ -113,7 +113,7 @@ class Recorder:
         self._fingerprint, self._recorded = tent.fingerprint(), tent.snapshot()
         self._interval_due_s = float(round(now.monotonic_s + config.report.interval_s))
         buffer = self._store.buffer(now)
-        blocks = {**self._recorded, "unit": self._reporter.state()}
+        blocks = {**self._recorded, "unit": self._reporter.unit_state()}
 
         def records(boot: int, seq: int) -> list[tuple[str, str]]:
             tent_id = config.tent.id
@@ -192,7 +192,7 @@ class Recorder:
             self._retry_due_s = now.monotonic_s + STORE_RETRY_S
         self._was_failed = failure is not None
         self._look_after_file()
-        self.note(self._tent.alerts({"store_failed": self._was_failed}, now))
+        self.note(self._tent.notice({"store_failed": self._was_failed}, now))
         if dropped > self._dropped:
             lost, self._dropped = dropped - self._dropped, dropped
             self.note([Happening("records_dropped", {"records": lost})])

@@ -3,7 +3,8 @@
 `docs/status.md` says what each key means.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
 from publisher.clock import Now, timestamp
@@ -225,6 +226,14 @@ class Status(TypedDict):
     alerts: list[str]
 
 
+def software() -> str:
+    """Return the version of the installed program."""
+    try:
+        return version("tentwatch")
+    except PackageNotFoundError:
+        return "0"
+
+
 @dataclass(frozen=True, slots=True)
 class Reporter:
     """Puts together what the parts of the unit report."""
@@ -238,7 +247,7 @@ class Reporter:
     board: "Board"
     panel: "Panel"
 
-    def state(self) -> UnitState:
+    def unit_state(self) -> UnitState:
         """Return the block `unit` of `state`."""
         seen, health = self.board.seen, self.link.health()
         return {
@@ -290,7 +299,7 @@ class Reporter:
             "topics": f"{self.config.broker.prefix}/{tent.id}/#",
             "lamp": self.panel.pattern,
             "link": self._link(),
-            "unit": {**self.state(), **self.counts(now), "inbox": len(self.inbox)},
+            "unit": {**self.unit_state(), **self.counts(now), "inbox": len(self.inbox)},
             "commands": commands,
             "buffer": self.store.buffer(now),
             "store": self._store(),
@@ -301,23 +310,7 @@ class Reporter:
         return cast(Status, status)
 
     def _link(self) -> LinkStatus:
-        health = self.link.health()
-        return {
-            "broker": health.broker,
-            "connected": health.connected,
-            "error": health.error,
-            "trouble": health.trouble,
-            "sessions": health.sessions,
-            "failures": health.failures,
-            "restarts": health.restarts,
-            "queued": health.queued,
-            "in_flight": health.in_flight,
-            "confirmed": health.confirmed,
-            "puback_s": health.puback_s,
-            "last_error": health.last_error,
-            "last_trouble": health.last_trouble,
-            "last_error_age_s": health.last_error_age_s,
-        }
+        return cast(LinkStatus, asdict(self.link.health()))
 
     def _store(self) -> StoreStatus:
         failure, second = self.store.failure, self.store.second_failure

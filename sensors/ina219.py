@@ -126,14 +126,14 @@ class Ina219:
         from adafruit_ina219 import INA219
         from adafruit_register.i2c_struct import ROUnaryStruct, UnaryStruct
 
-        class Chip(INA219):  # type: ignore[misc]  # the library carries no types
+        class Registers(INA219):  # type: ignore[misc]  # the library carries no types
             configuration = UnaryStruct(0x00, ">H")  # the whole word at once, to read it back
             bus_register = ROUnaryStruct(0x02, ">H")  # voltage and conversion-ready flag together
 
         self._bus = self._hardware.i2c(self._config.bus)
         try:
             with _registers:
-                self._chip = Chip(self._bus, self._config.address)
+                self._chip = Registers(self._bus, self._config.address)
                 self._chip.configuration = self._configuration
         except (OSError, ValueError) as error:
             self.close()

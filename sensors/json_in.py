@@ -6,6 +6,8 @@ from typing import Any
 
 #: Most levels of nesting. The limit of Python's own parser depends on its version.
 MOST_LEVELS = 100
+#: JSON readers hold larger numbers inexactly; in what was saved they are damage.
+LARGEST_EXACT = 1 << 53
 
 
 def parsed(

@@ -75,3 +75,10 @@ class Driver(Protocol):
 
     def close(self) -> None:
         """Close the device; harmless if it is not open."""
+
+
+class HasZero(Protocol):
+    """A driver of a current sensor (`Traits.on_shunt`)."""
+
+    def set_zero(self, zero_a: float) -> None:
+        """Set the reading without a current to `zero_a`; any thread may call it."""

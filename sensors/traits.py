@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
 
+from sensors.clock import Monotonic
+from sensors.hardware import Hardware
 from sensors.reading import Driver, Value
 from sensors.trouble import Kind
 
@@ -63,7 +65,7 @@ class Traits:
     """A driver's traits."""
 
     #: Makes a closed driver from its `Config`, the hardware and a clock.
-    driver: Callable[[Any, Any, Any], Driver]
+    driver: Callable[[Any, Hardware, Monotonic], Driver]
     #: The sensors that it can be → setup's name of the device there.
     serves: Mapping[str, str]
     connection: Connection

@@ -112,7 +112,7 @@ def alerts_of_the_agent() -> set[str]:
     found: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         match node:
-            case ast.Call(func=ast.Attribute(attr="alerts"), args=[ast.Dict(keys=keys), *_]):
+            case ast.Call(func=ast.Attribute(attr="notice"), args=[ast.Dict(keys=keys), *_]):
                 found |= {str(k.value) for k in keys if isinstance(k, ast.Constant)}
     assert found
     return found

@@ -370,7 +370,7 @@ class Key(NamedTuple):
 
 
 def every_key() -> list[Key]:
-    from publisher.config.load import _plain_type
+    from publisher.config.load import plain_type
 
     kinds = [(section, kind, FULL) for section, kind in SECTIONS.items()]
     for text in (FULL, OTHER):
@@ -379,7 +379,7 @@ def every_key() -> list[Key]:
     drivers = {sensor.driver for text in (FULL, OTHER) for sensor in parse(text).sensors}
     assert drivers == set(DRIVERS), "a new driver: add it to one of the configurations above"
     return [
-        Key(section, name, _plain_type(get_type_hints(kind)[name]), rule, text)
+        Key(section, name, plain_type(get_type_hints(kind)[name]), rule, text)
         for section, kind, text in kinds
         for name, _, rule in keys_of(kind)
     ]

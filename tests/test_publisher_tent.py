@@ -702,7 +702,7 @@ def test_an_alert_of_a_sensor_that_was_taken_out_goes(well: Unit) -> None:
 
 def test_others_may_raise_alerts_which_are_told_once(well: Unit) -> None:
     def store_failed(on: bool) -> list[str]:
-        return [h.event for h in well.tent.alerts({"store_failed": on}, well.now())]
+        return [h.event for h in well.tent.notice({"store_failed": on}, well.now())]
 
     assert store_failed(False) == []
     assert store_failed(True) == ["alert_raised"]

@@ -24,6 +24,7 @@ from publisher.config.sections import (
     StoreSettings,
     TentSettings,
 )
+from sensors.json_in import LARGEST_EXACT
 from sensors.registry import DRIVERS, SENSORS, config_class, serving, traits
 from sensors.settings import Rule
 from sensors.traits import Traits
@@ -176,8 +177,8 @@ class _Reader:
         return built
 
     def _value(self, value: object, hint: Any, rule: Rule, path: str) -> Any:
-        kind = _plain_type(hint)
-        if kind is float and type(value) is int and abs(value) < 1 << 53:
+        kind = plain_type(hint)
+        if kind is float and type(value) is int and abs(value) < LARGEST_EXACT:
             value = float(value)
         wrong = wrong_value(value, kind, rule)
         if wrong is not None:
@@ -290,33 +291,12 @@ class _Reader:
         return tuple(found)
 
 
-def _plain_type(hint: Any) -> type:
+def plain_type(hint: Any) -> type:
     """Return the type without None: `int` for `int | None`."""
     if get_origin(hint) in (Union, types.UnionType):
         hint = next(t for t in get_args(hint) if t is not type(None))
     assert isinstance(hint, type)
     return hint
-
-
-def value_of(kind: type[Any], key: str, typed: str) -> Any:
-    """Return a typed text as a value of a key's type, or the text itself if it is none.
-
-    `parse` checks whether the key may have this value.
-    """
-    wanted = _plain_type(get_type_hints(kind).get(key, str))
-    text = typed.strip()
-    try:
-        if wanted is bool:
-            return {"true": True, "yes": True, "y": True, "false": False, "no": False, "n": False}[
-                text.lower()
-            ]
-        if wanted is int:
-            return int(text, 16 if text.lower().startswith("0x") else 10)
-        if wanted is float:
-            return float(text.replace(",", "."))  # as in much of Europe
-    except (ValueError, KeyError):
-        pass
-    return text
 
 
 def keys_of(kind: type[Any]) -> list[tuple[str, Field[Any], Rule]]:

@@ -73,10 +73,6 @@ class Mailbox:
         self.stopping.set()
         self.wake()
 
-    def waiting(self) -> int:
-        """Return how much work waits."""
-        return self._work.qsize()
-
     # For the link's thread
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
 from publisher.clock import FIRST_YEAR, YEAR_LIMIT
-from sensors.json_in import parsed
+from sensors.json_in import LARGEST_EXACT, parsed
 
 #: Length of a span at first: with short spans little is divided at a midnight.
 SPAN_S = 900.0
@@ -31,8 +31,6 @@ SECONDS = ("mains_s", "generator_s", "battery_s")
 WHOLE = (*PEOPLE, "outages")
 #: The order in which a span is saved. The last one, which earlier versions lack, is saved if not 0.
 _SPAN_FIELDS = (*PEOPLE, "peak", *SECONDS, "boot", "begin_s", "end_s", "outages")
-#: JSON readers hold larger numbers inexactly; in what was saved they are damage.
-LARGEST = 1 << 53
 
 
 @dataclass(slots=True)
@@ -98,7 +96,7 @@ class Span(Counts):
         for name, value in values.items():
             declared = cls.__dataclass_fields__[name]
             kinds = (int, float) if type(declared.default) is float else (int,)
-            if type(value) not in kinds or not 0 <= value <= LARGEST:
+            if type(value) not in kinds or not 0 <= value <= LARGEST_EXACT:
                 return None
         span = cls(**values)
         return span if span.begin_s <= span.end_s else None
@@ -293,7 +291,7 @@ def read_line(text: str, date: str) -> dict[str, Any] | None:
         line = parsed(text)
         found = from_line(line)
         counted = [getattr(found, name) for name in (*WHOLE, "peak", *SECONDS)]
-        is_sane = found.date == date and all(0 <= n <= LARGEST for n in counted)
+        is_sane = found.date == date and all(0 <= n <= LARGEST_EXACT for n in counted)
     except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError):
         return None
     return dict(line) if is_sane else None

@@ -127,7 +127,7 @@ class Tent:
         self.totals.serviced_s = self.totals.generator_s
         return [*happened, *self._run_rules(now)]
 
-    def alerts(self, noticed: Mapping[str, bool], now: Now) -> list[Happening]:
+    def notice(self, noticed: Mapping[str, bool], now: Now) -> list[Happening]:
         """Raise (True) or clear alerts that something outside the tent's rules has noticed."""
         return self.tick(now) if self._alerts.notice(noticed) else []
 

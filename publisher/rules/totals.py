@@ -5,15 +5,13 @@ from dataclasses import dataclass, field, is_dataclass
 from typing import Any, get_args, get_type_hints
 from zoneinfo import ZoneInfo
 
+from publisher.clock import LONGEST_UPTIME_S
 from publisher.rules import day
 from publisher.rules.charge_state import Charge
 from publisher.rules.day import SECONDS, WHOLE, Day, Span, is_date
 from publisher.rules.occupancy import Occupancy
+from sensors.json_in import LARGEST_EXACT
 
-#: JSON readers hold larger numbers inexactly; in what was saved they are damage.
-LARGEST_TOTAL = 1 << 53
-#: No uptime is longer: 300 years.
-LONGEST_UPTIME_S = 1e10
 #: No text of the totals is longer, in characters.
 LONGEST_TEXT = 100
 #: A line of the visitor log, as `day.line` makes it.
@@ -169,12 +167,12 @@ def _is_possible(value: object, kind: Any) -> bool:
         return False
     if isinstance(value, str):
         return len(value) <= LONGEST_TEXT and value.isprintable()
-    return not isinstance(value, int | float) or 0 <= value <= LARGEST_TOTAL
+    return not isinstance(value, int | float) or 0 <= value <= LARGEST_EXACT
 
 
 def _is_zero(value: object) -> bool:
     return (
         isinstance(value, list)
         and len(value) == 2
-        and all(type(number) in (int, float) and abs(number) <= LARGEST_TOTAL for number in value)
+        and all(type(number) in (int, float) and abs(number) <= LARGEST_EXACT for number in value)
     )

@@ -162,13 +162,13 @@ class StoreFile:
         with contextlib.suppress(*FAULTS, OSError):
             [(_, frames, _)] = db.execute("PRAGMA wal_checkpoint(PASSIVE)")
             [(page_bytes,)] = db.execute("PRAGMA page_size")
-            with self.path.with_name(f"{FILE}-wal").open("rb") as log:
-                salts = log.read(LOG_HEADER_BYTES)[16:24]
-                log.seek(LOG_HEADER_BYTES + frames * (FRAME_HEADER_BYTES + page_bytes))
-                while header := log.read(FRAME_HEADER_BYTES):
+            with self.path.with_name(f"{FILE}-wal").open("rb") as wal:
+                salts = wal.read(LOG_HEADER_BYTES)[16:24]
+                wal.seek(LOG_HEADER_BYTES + frames * (FRAME_HEADER_BYTES + page_bytes))
+                while header := wal.read(FRAME_HEADER_BYTES):
                     if len(header) < FRAME_HEADER_BYTES or header[8:16] == salts:
                         return False
-                    log.seek(page_bytes, os.SEEK_CUR)
+                    wal.seek(page_bytes, os.SEEK_CUR)
                 return bool(frames > 0)
         return False
 

@@ -10,21 +10,19 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from publisher.clock import instant
+from publisher.clock import LONGEST_UPTIME_S, instant
 from publisher.files import beginning, make_way, move_away, sync_directory
 from publisher.store import schema
 from publisher.store.faults import Damaged
-from publisher.store.rows import BOOT_LIMIT, MAX_UPTIME_S, checksum
+from publisher.store.rows import BOOT_LIMIT, checksum
 from publisher.store.troubles import SECOND_PLACE, StoreTrouble
-from sensors.json_in import parsed
+from sensors.json_in import LARGEST_EXACT, parsed
 
 log = logging.getLogger("tentwatch.ledger")
 
 FILE = "ledger"
 #: Older versions kept the highest boot in a file of this name.
 BOOT_FILE = "boot"
-#: Largest number in a ledger.
-MAX_NUMBER = 1 << 53
 SLOT_BYTES = 8192
 _HEAD_BYTES = 18
 
@@ -194,10 +192,10 @@ def _checked(name: str, value: Any, default: Any) -> Any:
     }
     if type(value) not in kinds.get(name, (type(default),)) and value is not default:
         raise Damaged(f"the ledger is damaged: {name} is {value!r}")
-    limits = {"boot": BOOT_LIMIT, "uptime_s": MAX_UPTIME_S}
+    limits = {"boot": BOOT_LIMIT, "uptime_s": LONGEST_UPTIME_S}
     is_number = type(value) in (int, float)
     if (
-        (is_number and not 0 <= value <= limits.get(name, MAX_NUMBER))
+        (is_number and not 0 <= value <= limits.get(name, LARGEST_EXACT))
         or (name == "wall" and value is not None and instant(value) is None)
         or (name == "cut" and value is not None and not _is_cut(value))
         or (name == "set_aside" and not all(f is None or isinstance(f, str) for f in value))
@@ -212,6 +210,6 @@ def _is_cut(detail: dict[str, Any]) -> bool:
         return False
     last, off_s = detail["last"], detail["off_s"]
     numbers = (detail["boot"], detail["uptime_s"], 0 if off_s is None else off_s)
-    return all(type(n) in (int, float) and 0 <= n <= MAX_NUMBER for n in numbers) and (
+    return all(type(n) in (int, float) and 0 <= n <= LARGEST_EXACT for n in numbers) and (
         last is None or (isinstance(last, str) and instant(last) is not None)
     )

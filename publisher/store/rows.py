@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from publisher.clock import LONGEST_UPTIME_S
 from publisher.store.faults import FAULTS, Damaged
 from sensors.json_in import parsed
 
@@ -17,8 +18,6 @@ from sensors.json_in import parsed
 ID_LIMIT = 1 << 62
 #: Boot numbers are below this: seconds until the year 2162.
 BOOT_LIMIT = 1 << 32
-#: The longest uptime, in seconds (300 years).
-MAX_UPTIME_S = 1e10
 #: How many bytes a time stamp adds to a record at most.
 STAMP_BYTES = 24
 #: Rows per query of a damaged or older file, and per watchdog ping meanwhile.
@@ -128,7 +127,7 @@ def can_be(row: Row) -> bool:
     """Return whether it is a record at all: anything else would break the message that contains it."""
     if [*map(type, row)] != [int, str, int, float, int, str]:
         return False
-    limits = ((row.id, ID_LIMIT), (row.boot, BOOT_LIMIT), (row.uptime_s, MAX_UPTIME_S))
+    limits = ((row.id, ID_LIMIT), (row.boot, BOOT_LIMIT), (row.uptime_s, LONGEST_UPTIME_S))
     if not all(0 <= value < limit for value, limit in limits):
         return False
     try:

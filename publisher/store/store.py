@@ -334,9 +334,9 @@ class Store:
         except FAULTS as error:
             if self._out_of_reach is not None:
                 raise
-            file = self._move_to_memory(error)
+            away = self._move_to_memory(error)
             # A commit whose fsync failed may be in the file nevertheless.
-            file.to_delete.update(row.id for row in rows)
+            away.to_delete.update(row.id for row in rows)
             rows = self._number(records)
             self._commit(rows, keyed)
         return rows

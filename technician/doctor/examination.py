@@ -13,6 +13,7 @@ from publisher.clock import Clock
 from publisher.config.faults import ConfigError
 from publisher.config.load import Config, load
 from publisher.control import FORBIDDEN, ControlError, NotRunning
+from publisher.status import software
 from publisher.unit.state_directory import is_locked
 from sensors.hardware import Hardware
 from technician import client
@@ -50,7 +51,6 @@ class Report(NamedTuple):
 
 def examine(config_file: Path, state_dir: Path, hardware: Hardware, clock: Clock) -> Report:
     """Make every check; leave nothing behind."""
-    from publisher.agent import software
     from technician.doctor.broker_check import untried
 
     installed = software()

@@ -7,7 +7,7 @@ import dataclasses
 import errno
 import time
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from publisher.clock import Clock
 from publisher.config.load import Config
@@ -15,7 +15,7 @@ from publisher.recording import usable_totals
 from publisher.rules.tent import Tent
 from sensors import registry
 from sensors.hardware import Hardware
-from sensors.reading import Reading, SensorError
+from sensors.reading import HasZero, Reading, SensorError
 from sensors.sensor import Sensor
 
 #: Length of a look. The generator's state needs some readings; a longer look would show no more.
@@ -48,11 +48,11 @@ def look(config: Config, hardware: Hardware, clock: Clock, saved: dict[str, Any]
         settings = fitted.config
         if hasattr(settings, "silence_s"):
             settings = dataclasses.replace(settings, silence_s=min(settings.silence_s, SILENCE_S))
-        driver: Any = registry.build(fitted.driver, settings, hardware, clock)
+        driver = registry.build(fitted.driver, settings, hardware, clock)
         if fitted.traits.broken_beams is not None:
             driver.tap = taps.setdefault(fitted.name, []).append
         if fitted.name in zeros:
-            driver.set_zero(zeros[fitted.name])
+            cast(HasZero, driver).set_zero(zeros[fitted.name])
         sensors.append(
             Sensor(fitted.name, driver, clock, lambda readings: heard.put(tuple(readings)))
         )

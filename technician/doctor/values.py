@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from publisher.config.battery import BatterySettings
+from publisher.config.battery import NOMINAL_V, BatterySettings
 from publisher.config.load import Config, SensorSettings
 from publisher.rules.calibration import LARGEST_ZERO_V
 from publisher.rules.occupancy import Occupancy
@@ -106,7 +106,7 @@ def volts(key: str, voltage_v: float, pack: BatterySettings) -> Iterator[Finding
         return
     fits = [
         nominal_v
-        for nominal_v in (12, 24, 36, 48)
+        for nominal_v in NOMINAL_V
         if nominal_v != pack.nominal_v and 11.0 <= voltage_v / (nominal_v / 12) <= 15.0
     ]
     if fits:

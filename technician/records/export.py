@@ -11,8 +11,7 @@ from publisher.control import ControlError
 from publisher.status import Status
 from publisher.store.troubles import Unreadable
 from technician.arguments import add_config, add_state_dir
-from technician.records import support_bundle as diagnosis
-from technician.records import visitor_log
+from technician.records import support_bundle, visitor_log
 from technician.records.source import Source, StoreAtRest, source
 from technician.records.stick import Folder, StickError, is_on_card, new_folder
 from technician.terminal import DONE, FAILED, complain, prose
@@ -30,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     """Write everything into a new folder in a directory."""
     stick, state_dir = options.directory, options.state_dir
     config = visitor_log.config_or_none(options.config)
-    status = diagnosis.ask_status(state_dir)
+    status = support_bundle.ask_status(state_dir)
     missing: list[str] = []
     unreadable = on_card = False
     try:
@@ -51,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
             folder = stack.enter_context(new_folder(stick, name))
             if unit is not None:
                 _write_records(folder, unit)
-            for part in diagnosis.parts(state_dir, options.config, status):
+            for part in support_bundle.parts(state_dir, options.config, status):
                 if part.missing:
                     missing.append(f"{part.name}: {part.missing}")
                     complain(_("{file} is missing: {why}").format(file=part.name, why=part.missing))

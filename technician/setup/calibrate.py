@@ -187,9 +187,9 @@ def _span(options: argparse.Namespace, bench: Bench) -> int:
 
 def _shunt(config: Config, name: str) -> Any:
     for sensor in config.sensors:
-        if sensor.name == name and hasattr(sensor.config, "shunt_ohms"):
+        if sensor.name == name and sensor.traits.on_shunt:
             return sensor.config
-    fitting = ", ".join(s.name for s in config.sensors if hasattr(s.config, "shunt_ohms"))
+    fitting = ", ".join(s.name for s in config.sensors if s.traits.on_shunt)
     text = _("{sensor} is no current sensor on a shunt; this unit has: {names}")
     raise CannotCalibrate(text.format(sensor=name, names=fitting or "–"))
 
@@ -350,7 +350,7 @@ def _battery(options: argparse.Namespace, bench: Bench) -> int:
         complain(_("give --capacity-ah or --chemistry, or both"))
         return USAGE
     config = _read(bench)
-    if any(s.name == "battery" and not hasattr(s.config, "shunt_ohms") for s in config.sensors):
+    if any(s.name == "battery" and not s.traits.on_shunt for s in config.sensors):
         prose(_("This battery's own monitor tells its charge: set its capacity there as well."))
     learned_ah = _learned_ah(bench)
     if learned_ah is not None:

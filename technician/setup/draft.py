@@ -1,10 +1,10 @@
 """A configuration in the making: keys are set one by one; comments and other keys stay."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from publisher.config.faults import ConfigError, Fault
-from publisher.config.load import parse, value_of
+from publisher.config.load import parse, plain_type
 from publisher.config.sections import SECTIONS
 from sensors.registry import DRIVERS, config_class
 from technician.setup.config_file import document, document_of
@@ -104,3 +104,24 @@ class Draft:
             return SECTIONS.get(section, object)
         driver = str(self.get(f"sensors.{rest.partition('.')[0]}.driver"))
         return config_class(driver) if driver in DRIVERS else object
+
+
+def value_of(kind: type[Any], key: str, typed: str) -> Any:
+    """Return a typed text as a value of a key's type, or the text itself if it is none.
+
+    `parse` checks whether the key may have this value.
+    """
+    wanted = plain_type(get_type_hints(kind).get(key, str))
+    text = typed.strip()
+    try:
+        if wanted is bool:
+            return {"true": True, "yes": True, "y": True, "false": False, "no": False, "n": False}[
+                text.lower()
+            ]
+        if wanted is int:
+            return int(text, 16 if text.lower().startswith("0x") else 10)
+        if wanted is float:
+            return float(text.replace(",", "."))  # as in much of Europe
+    except (ValueError, KeyError):
+        pass
+    return text

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from publisher.config.faults import NO_TEXT, NOT_ONE_LINE, UNREADABLE, ConfigError, Fault
-from publisher.config.load import parse, value_of
+from publisher.config.load import parse
 from sensors.hardware import Hardware
 from sensors.registry import DRIVERS, config_class
 from sensors.trouble import Trouble
@@ -21,7 +21,7 @@ from technician.arguments import add_config
 from technician.service import Service
 from technician.setup import config_file
 from technician.setup.dialogue import Cancelled, Dialogue, shown
-from technician.setup.draft import Draft
+from technician.setup.draft import Draft, value_of
 from technician.setup.fitting import Fitting
 from technician.setup.questions import BATTERY, BROKER, QUESTIONS, TENT, Question, flag, usual
 from technician.terminal import DONE, FAILED, USAGE, complain, say
@@ -203,11 +203,9 @@ class _Setup:
         except ConfigError as error:
             if error.faults[0][0] != "syntax":
                 raise
-            if not hasattr(self, "_is_told"):
-                self._is_told = True
-                for key, trouble in error.faults:
-                    self._dialogue.tell(f"{error.where}: {key}: {translated(trouble)}")
-                self._dialogue.tell(_("It stays beside the new one, which begins empty."))
+            for key, trouble in error.faults:
+                self._dialogue.tell(f"{error.where}: {key}: {translated(trouble)}")
+            self._dialogue.tell(_("It stays beside the new one, which begins empty."))
             return Draft.empty(self._path)
 
     def _take_flags(self, draft: Draft) -> tuple[set[str], set[str], list[Fault]]:
