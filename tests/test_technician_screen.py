@@ -16,7 +16,8 @@ from sensors.reading import Quality
 from sensors.registry import SENSORS
 from technician.demo.options import Options
 from technician.demo.screen import Screen
-from technician.screen.screen import _WORDS, status_screen
+from technician.screen.screen import status_screen
+from technician.words.contract import DETAILS, FOR_PROGRAMS, WORDS
 from tests.conftest import Unit, wait_for
 from tests.test_docs import alerts_of_the_agent
 
@@ -139,4 +140,10 @@ def test_every_word_of_the_contract_is_marked_for_the_catalogues() -> None:
     names = set(event["properties"]["event"]["enum"])
     names |= {*Quality, "mains", "generator", "battery", "none", "unknown", *SENSORS}
     names |= alerts_of_the_agent() | set(alerts.OWN) | set(engine_alerts.ALERTS)
-    assert {name.replace("_", " ") for name in names} <= set(_WORDS)
+    assert {name.replace("_", " ") for name in names} <= set(WORDS)
+
+
+def test_every_detail_of_an_event_has_a_name() -> None:
+    event = json.loads((files("publisher") / "schemas" / "event.json").read_text(encoding="utf-8"))
+    keys = {key for kind in event["$defs"].values() for key in kind["properties"]}
+    assert keys == set(DETAILS) | set(FOR_PROGRAMS)

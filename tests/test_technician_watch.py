@@ -19,8 +19,8 @@ from rich.style import Style
 
 from publisher.control import DEAF, ControlError
 from technician.screen.live import cells, update
-from technician.screen.screen import word
 from technician.screen.watch import NO_LIMIT, Answers, Line, Page
+from technician.words.contract import word
 from tests.conftest import Broker, Unit, wait_for
 from tests.terminals import PROGRAM, Terminal
 

@@ -8,7 +8,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from technician.words import _, counted, in_words, marked
+from technician.words import _, counted, in_words
+from technician.words.contract import word
 from technician.words.printable import all_printable
 
 _COLOURS = {
@@ -19,29 +20,6 @@ _COLOURS = {
     "fault": "red",
 }
 Rows = list[tuple[str, str | Text]]
-#: The contract's words as the screen shows them, for the catalogues.
-_WORDS = (
-    marked("ok"), marked("estimated"), marked("starting"), marked("stale"), marked("fault"),
-    marked("mains"), marked("generator"), marked("battery"), marked("none"), marked("unknown"),
-    marked("stopped"), marked("running"), marked("door"), marked("charger"), marked("mains line"),
-    marked("generator line"),
-    # alerts
-    marked("battery low"), marked("battery alarm"), marked("generator overload warning"),
-    marked("generator overload"), marked("generator frequency warning"),
-    marked("generator frequency"), marked("generator fuel suspected"),
-    marked("generator service due"), marked("door obstructed"), marked("unit undervoltage"),
-    marked("unit overheating"), marked("unit disk low"), marked("store failed"),
-    # events
-    marked("mains lost"), marked("mains restored"), marked("generator started"),
-    marked("generator stopped"), marked("battery ok"), marked("alert raised"),
-    marked("alert cleared"), marked("sensor failed"), marked("sensor recovered"),
-    marked("door cleared"), marked("headcount set"), marked("day closed"), marked("power cut"),
-    marked("store quarantined"), marked("records dropped"),
-    # their details
-    marked("people"), marked("counted"), marked("correction"), marked("by"), marked("source"),
-    marked("quality"), marked("error"), marked("records"), marked("charge pct"), marked("blind s"),
-    marked("date"), marked("person"), marked("closing time"),
-)  # fmt: skip
 
 
 def status_screen(found: Mapping[str, Any]) -> Group:
@@ -74,11 +52,6 @@ def shown(value: object, unit: str = "") -> str:
     if isinstance(value, float):
         return f"{value:.1f}{unit}"
     return f"{value}{unit}"
-
-
-def word(name: str) -> str:
-    """Return the screen's word for one of the contract: a quality, an alert, a sensor."""
-    return _(name.replace("_", " "))
 
 
 def quality_text(quality: str) -> Text:

@@ -18,9 +18,9 @@ from technician import client
 from technician.arguments import add_state_dir
 from technician.screen import graph, screen
 from technician.screen.live import Live, printed, takes_pages, this_display
-from technician.screen.screen import word
 from technician.terminal import DONE, FAILED, complain, say
 from technician.words import _, counted, outline, translated
+from technician.words.contract import FOR_PROGRAMS, detail_text, word
 from technician.words.printable import all_printable
 
 ASK_S = 1.0
@@ -352,19 +352,14 @@ class Page:
         return forms
 
     def _event(self, event: dict[str, Any]) -> Text:
-        def in_short(value: object) -> str:
-            if not isinstance(value, str):
-                return screen.shown(value)
-            return word(value) if value.replace(" ", "_").isidentifier() else value
-
         detail = event["detail"]
         if "code" in detail:
             detail = {**detail, "error": outline(detail["code"], detail["error"])}
         at = str(event["ts"])[11:19] if event["ts"] else _up(event["uptime_s"])
         details = [
-            in_short(value) if key in ("alert", "sensor") else f"{word(key)} {in_short(value)}"
+            detail_text(key, screen.shown(value))
             for key, value in detail.items()
-            if key != "code" and value is not None and not isinstance(value, (dict, list))
+            if key not in FOR_PROGRAMS and value is not None and not isinstance(value, (dict, list))
         ]
         text = Text.assemble((f"{at} ", "dim"), (word(event["event"]), "bold"), no_wrap=True)
         text.append(f": {', '.join(details)}" if details else "")

@@ -17,6 +17,7 @@ from technician.setup.draft import Draft
 from technician.setup.questions import BATTERY
 from technician.setup.questions import usual as usual_answer
 from technician.words import _, counted, marked, translated
+from technician.words.contract import word
 
 #: Time for moving a hand into the beam, and for walking to a switch.
 WAVE_S, SWITCH_S = 20.0, 90.0
@@ -24,12 +25,6 @@ WAVE_S, SWITCH_S = 20.0, 90.0
 SHUNT_A, SHUNT_MV = 50.0, 75.0
 _FIND = "f"
 
-_SENSORS = {
-    "mains": marked("mains"),
-    "generator": marked("generator"),
-    "battery": marked("battery"),
-    "charger": marked("charger"),
-}
 _UNITS = {"voltage_v": "V", "charge_pct": "%", "power_w": "W", "frequency_hz": "Hz"}
 
 
@@ -187,13 +182,13 @@ class Fitting:
         if not free:
             taken = _("{device}: there is a device for {sensor} already. Use this one instead?")
             if len(serves) == 1 and self._dialogue.agrees(
-                taken.format(device=what, sensor=_(_SENSORS[serves[0]])), False
+                taken.format(device=what, sensor=word(serves[0])), False
             ):
                 return serves[0]
             text = _("{device} is left out, since there is a device already for: {sensors}.")
-            self._dialogue.tell(text.format(device=what, sensors=", ".join(serves)))
+            self._dialogue.tell(text.format(device=what, sensors=", ".join(map(word, serves))))
             return None
-        choices: list[tuple[str | None, str]] = [(name, _(_SENSORS[name])) for name in free]
+        choices: list[tuple[str | None, str]] = [(name, word(name)) for name in free]
         first = "generator" if "generator" in free else free[0]
         usual = present if present in free else first
         question = _("What does this measure: {device}?").format(device=what)
@@ -248,7 +243,7 @@ class Fitting:
                 text = _(
                     "Is there a relay contact on the line that the AC meter of {sensor} measures?"
                 )
-                self._ask_contact(f"{name}_line", text.format(sensor=_(_SENSORS[name])))
+                self._ask_contact(f"{name}_line", text.format(sensor=word(name)))
 
     def _ask_door(self) -> None:
         before = self._draft.get("sensors.door.driver")
