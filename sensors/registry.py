@@ -42,6 +42,11 @@ def serving(sensor: str, connection: Connection | None = None) -> list[str]:
     ]
 
 
+def served_by(driver: str) -> tuple[str, ...]:
+    """Return the sensors that a driver can be. Raises KeyError for a name not in DRIVERS."""
+    return tuple(name for name in SENSORS if name in traits(driver).serves)
+
+
 def config_class(driver: str) -> type[Any]:
     """Return the dataclass of a driver's keys. Raises KeyError for a name not in DRIVERS."""
     found: type[Any] = import_module(DRIVERS[driver]).Config

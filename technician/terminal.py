@@ -4,13 +4,11 @@ import os
 import sys
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from publisher.config.faults import ConfigError
 from sensors.trouble import Trouble
+from technician.words import translated
 from technician.words.printable import printable
-
-if TYPE_CHECKING:
-    from publisher.config.faults import ConfigError
 
 DEFAULT_CONFIG = Path("/etc/tentwatch/tentwatch.toml")
 DEFAULT_STATE_DIR = Path("/var/lib/tentwatch")
@@ -25,17 +23,13 @@ def say(text: str) -> None:
 
 def complain(what: str | Exception) -> None:
     """Print to standard error what went wrong, without control characters."""
-    from technician.words import translated
-
     text = translated(what) if isinstance(what, Trouble) else str(what)
     lines = "\n".join(printable(line) for line in text.split("\n"))
     print(f"tentwatch: {lines}", file=sys.stderr)  # noqa: T201
 
 
-def complain_of(error: "ConfigError") -> None:
+def complain_of(error: ConfigError) -> None:
     """Print what is wrong with a configuration, one line per fault."""
-    from technician.words import translated
-
     complain("\n".join(f"{error.where}: {key}: {translated(fault)}" for key, fault in error.faults))
 
 

@@ -13,7 +13,7 @@ import pytest
 from sensors import jbd_frames, pzem004t_frames
 from sensors.clock import Monotonic
 from sensors.finding import search
-from sensors.finding.search import Heard, State
+from sensors.finding.search import AtPort, State
 from sensors.serial_port import GONE, MISSING, SerialPort
 from sensors.simulated.jbd import Bms
 from sensors.simulated.pzem004t import Line, Meter
@@ -118,7 +118,7 @@ def damaged() -> bytes:
 
 
 def test_every_device_is_recognised_by_what_it_says(tmp_path: Path) -> None:
-    told: list[Heard] = []
+    told: list[AtPort] = []
     paths = {n: tmp_path / n for n in ("monitor", "charger", "meter", "bms", "sleeper", "both")}
     with ExitStack() as stack:
         for name, says in (
@@ -188,7 +188,7 @@ def test_what_is_no_known_device_is_told_apart(tmp_path: Path) -> None:
 def test_a_search_that_is_given_up_lets_go_of_the_ports(tmp_path: Path) -> None:
     silent = Listener(tmp_path / "silent")
 
-    def give_up(_: Heard) -> None:
+    def give_up(_: AtPort) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

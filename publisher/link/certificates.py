@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from publisher.clock import Now
-from publisher.link.troubles import IT_HUNG_UP, TLS, Unusable
+from publisher.link.troubles import IT_HUNG_UP, TLS_CHECK, Unusable
 from sensors.trouble import declare, marked
 
 # OpenSSL's reasons (x509_vfy.h) for not trusting a certificate.
@@ -21,7 +21,7 @@ TLS_SILENT = declare(
         "the broker hangs, or this port is one without TLS: check port and tls in [broker], then tell "
         "the centre"
     ),
-    concerns=TLS,
+    concerns=TLS_CHECK,
 )
 TLS_FAILED = declare(
     "link.tls_failed",
@@ -30,13 +30,13 @@ TLS_FAILED = declare(
         "tls and port in [broker] must go together (8883 with TLS, 1883 without); some brokers want "
         "cert_file and key_file"
     ),
-    concerns=TLS,
+    concerns=TLS_CHECK,
 )
 TLS_OTHER_NAME = declare(
     "link.tls_other_name",
     marked("the certificate of {where} is for another name ({reason})"),
     marked("write a name that is in the broker's certificate as host in [broker]"),
-    concerns=TLS,
+    concerns=TLS_CHECK,
 )
 TLS_UNTRUSTED = declare(
     "link.tls_untrusted",
@@ -44,7 +44,7 @@ TLS_UNTRUSTED = declare(
     marked(
         "fetch the ca.crt of this broker anew from the centre, and name it as ca_file in [broker]"
     ),
-    concerns=TLS,
+    concerns=TLS_CHECK,
 )
 TLS_NOT_YET_VALID = declare(
     "link.tls_not_yet_valid",
@@ -53,13 +53,13 @@ TLS_NOT_YET_VALID = declare(
         "see that clock.synced is ok, then the link comes by itself; where it is, the centre must renew "
         "the certificate"
     ),
-    concerns=TLS,
+    concerns=TLS_CHECK,
 )
 TLS_EXPIRED = declare(
     "link.tls_expired",
     marked("the certificate of {where} has expired on {day}"),
     marked("the broker's certificate must be renewed at the centre, for all tents"),
-    concerns=TLS,
+    concerns=TLS_CHECK,
 )
 TLS_EXPIRED_OR_CLOCK = declare(
     "link.tls_expired_or_clock",
@@ -68,13 +68,13 @@ TLS_EXPIRED_OR_CLOCK = declare(
         "set yet and says {today}"
     ),
     marked("see that clock.synced is ok; then the certificate must be renewed at the centre"),
-    concerns=TLS,
+    concerns=TLS_CHECK,
 )
 TLS_CHAIN_EXPIRED = declare(
     "link.tls_chain_expired",
     marked("the certificate of {where} has expired, or one above it"),
     marked("see that clock.synced is ok; then the certificate must be renewed at the centre"),
-    concerns=TLS,
+    concerns=TLS_CHECK,
 )
 NO_DAY = marked("an unknown day")
 

@@ -4,26 +4,26 @@ import ssl
 from pathlib import Path
 
 from publisher.config.sections import BrokerSettings
-from publisher.link.troubles import FILES, Denied, Unusable
+from publisher.link.troubles import FILES_CHECK, Denied, Unusable
 from sensors.trouble import declare, marked
 
 FILE_UNUSABLE = declare(
     "link.file_unusable",
     marked("{file} cannot be read ({reason})"),
     marked("put it where {key} in [broker] says: owner tentwatch, mode 0600, and not under /home"),
-    concerns=FILES,
+    concerns=FILES_CHECK,
 )
 FILE_NO_TEXT = declare(
     "link.file_no_text",
     marked("{file} is no text"),
     marked("write the password alone into that file"),
-    concerns=FILES,
+    concerns=FILES_CHECK,
 )
 FILE_NO_CERTIFICATE = declare(
     "link.file_no_certificate",
     marked("{file} holds nothing that TLS can use ({reason})"),
     marked("fetch the file for {key} in [broker] anew from the centre"),
-    concerns=FILES,
+    concerns=FILES_CHECK,
 )
 
 

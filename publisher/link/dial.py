@@ -19,7 +19,7 @@ from publisher.clock import Clock
 from publisher.config.sections import BrokerSettings
 from publisher.link.certificates import Dates, validity, without_tls
 from publisher.link.credentials import tls_context
-from publisher.link.troubles import NAME, TCP, TLS, Unusable
+from publisher.link.troubles import NAME_CHECK, TCP_CHECK, TLS_CHECK, Unusable
 from sensors.trouble import declare, marked
 
 CONNECT_LIMIT_S = 10.0
@@ -42,7 +42,7 @@ NAME_NOT_FOUND = declare(
     marked(
         "check host in [broker] for a misspelling, and that this network has internet (ping {host})"
     ),
-    concerns=NAME,
+    concerns=NAME_CHECK,
 )
 NO_NAME_SERVER = declare(
     "link.no_name_server",
@@ -51,19 +51,19 @@ NO_NAME_SERVER = declare(
         "this network's name server is dead or the modem has no internet: start the modem anew, try "
         "ping 1.1.1.1, then ping {host}"
     ),
-    concerns=NAME,
+    concerns=NAME_CHECK,
 )
 HOST_INVALID = declare(
     "link.host_invalid",
     marked("{host} cannot be the name of a host"),
     marked("write the broker's name or address as host in [broker], and nothing else"),
-    concerns=NAME,
+    concerns=NAME_CHECK,
 )
 REFUSED = declare(
     "link.refused",
     marked("{where} refuses connections"),
     marked("check port in [broker] (8883 with TLS, 1883 without), and that the broker runs"),
-    concerns=TCP,
+    concerns=TCP_CHECK,
 )
 NO_ANSWER = declare(
     "link.no_answer",
@@ -71,13 +71,13 @@ NO_ANSWER = declare(
     marked(
         "check the modem and its credit; a firewall may drop this port: ask who runs the network"
     ),
-    concerns=TCP,
+    concerns=TCP_CHECK,
 )
 UNREACHABLE = declare(
     "link.unreachable",
     marked("{where} cannot be reached ({reason})"),
     marked("this network has no way there: check the network cable or Wi-Fi, and the modem"),
-    concerns=TCP,
+    concerns=TCP_CHECK,
 )
 
 
@@ -113,7 +113,7 @@ class Dial:
             return sock
         # Of several failures, the one that got furthest is the most useful.
         raise next(
-            (t for t in troubles if t.kind.concerns == TLS),
+            (t for t in troubles if t.kind.concerns == TLS_CHECK),
             next((t for t in troubles if t.kind is REFUSED), troubles[-1]),
         )
 

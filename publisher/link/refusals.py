@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from publisher.config.sections import BrokerSettings
 from publisher.link.troubles import (
-    COMMANDS,
+    COMMANDS_CHECK,
     HUNG_UP,
-    LOGIN,
+    LOGIN_CHECK,
     LOST,
-    PUBLISH,
+    PUBLISH_CHECK,
     TAKEN_OVER,
     Ended,
     LinkTrouble,
@@ -37,19 +37,19 @@ LOGIN_FAILED = declare(
     "link.login_failed",
     marked("{where} refuses the login ({reason})"),
     marked("the broker's log tells why: ask the centre"),
-    concerns=LOGIN,
+    concerns=LOGIN_CHECK,
 )
 LOGIN_REFUSED = declare(
     "link.login_refused",
     marked("{where} does not know this user or its password ({reason})"),
     marked("check username and the password in password_file; the centre must know this user"),
-    concerns=LOGIN,
+    concerns=LOGIN_CHECK,
 )
 PROTOCOL_UNKNOWN = declare(
     "link.protocol_unknown",
     marked("{where} does not know MQTT {protocol} ({reason})"),
     marked('set protocol = "{other}" in [broker]'),
-    concerns=LOGIN,
+    concerns=LOGIN_CHECK,
 )
 ID_REFUSED = declare(
     "link.id_refused",
@@ -58,19 +58,19 @@ ID_REFUSED = declare(
         "set another id in [tent], which the centre must know; some brokers take 23 letters and digits "
         "at most"
     ),
-    concerns=LOGIN,
+    concerns=LOGIN_CHECK,
 )
 UNAVAILABLE = declare(
     "link.unavailable",
     marked("{where} is busy or out of service ({reason})"),
     marked("nothing to do here: the unit goes on trying; where it lasts, tell the centre"),
-    concerns=LOGIN,
+    concerns=LOGIN_CHECK,
 )
 FULL = declare(
     "link.quota",
     marked("{where} takes no more clients ({reason})"),
     marked("nothing to do here: the broker is full, and the unit goes on trying; tell the centre"),
-    concerns=LOGIN,
+    concerns=LOGIN_CHECK,
 )
 BANNED = declare(
     "link.banned",
@@ -78,7 +78,7 @@ BANNED = declare(
     marked(
         "the centre must lift the ban on this id, user or address; see that no other device uses them"
     ),
-    concerns=LOGIN,
+    concerns=LOGIN_CHECK,
 )
 OTHER_LOGIN = declare(
     "link.login_method",
@@ -87,13 +87,13 @@ OTHER_LOGIN = declare(
         "this unit has username and password_file, and cert_file and key_file: the centre must allow "
         "one of these"
     ),
-    concerns=LOGIN,
+    concerns=LOGIN_CHECK,
 )
 MOVED = declare(
     "link.moved",
     marked("{where} sends this unit to another broker ({reason}): {server}"),
     marked("write the new broker's name as host in [broker]; the centre knows it"),
-    concerns=LOGIN,
+    concerns=LOGIN_CHECK,
 )
 UNNAMED = marked("it does not say which")
 #: Most characters of the other broker's name.
@@ -102,25 +102,25 @@ TOPIC_INVALID = declare(
     "link.topic_invalid",
     marked("{where} does not allow the topic {topic} ({reason})"),
     marked("check prefix in [broker] and id in [tent] against what the centre has given"),
-    concerns=LOGIN,
+    concerns=LOGIN_CHECK,
 )
 LOGIN_TOO_LARGE = declare(
     "link.login_too_large",
     marked("{where} takes no login as large as this unit's ({reason})"),
     marked("raise max_packet_size on the broker"),
-    concerns=LOGIN,
+    concerns=LOGIN_CHECK,
 )
 NO_RETAIN = declare(
     "link.no_retained",
     marked("{where} keeps no retained messages ({reason})"),
     marked("the broker must keep them (retain_available true): dashboards show a tent by them"),
-    concerns=LOGIN,
+    concerns=LOGIN_CHECK,
 )
 NO_QOS_1 = declare(
     "link.no_qos_1",
     marked("{where} does not confirm messages ({reason})"),
     marked("the broker must allow QoS 1 (max_qos): without it nobody knows what has arrived"),
-    concerns=LOGIN,
+    concerns=LOGIN_CHECK,
 )
 
 #: Reason codes of CONNACK (MQTT 5, table 3.2.2.2), but for those that mean LOGIN_FAILED.
@@ -196,7 +196,7 @@ NOT_ALLOWED = declare(
         "id in [tent] must be the broker's user, who may write under this id only: correct one of the "
         "two, or have the centre give the rights (docs/broker.md). Nothing is lost meanwhile"
     ),
-    concerns=PUBLISH,
+    concerns=PUBLISH_CHECK,
 )
 MESSAGE_QUOTA = declare(
     "link.message_quota",
@@ -205,19 +205,19 @@ MESSAGE_QUOTA = declare(
         "nothing to do here: the broker is full, and the unit tries again; tell the centre. Nothing is "
         "lost meanwhile"
     ),
-    concerns=PUBLISH,
+    concerns=PUBLISH_CHECK,
 )
 MESSAGE_REFUSED = declare(
     "link.message_refused",
     marked("{where} does not take messages on {topic} ({reason})"),
     marked("the broker's log tells why: ask the centre. Nothing is lost meanwhile"),
-    concerns=PUBLISH,
+    concerns=PUBLISH_CHECK,
 )
 NO_COMMANDS = declare(
     "link.no_commands",
     marked("{where} lets this user read no commands"),
     marked("the broker's access rules must let this user read {topic} (docs/broker.md)"),
-    concerns=COMMANDS,
+    concerns=COMMANDS_CHECK,
     severity=Severity.WARNING,
 )
 

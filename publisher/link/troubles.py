@@ -13,9 +13,14 @@ The kinds of connecting are in dial.py, those of a broker's refusals in refusals
 from sensors.trouble import Severity, Trouble, declare, marked
 
 #: Checks of `tentwatch doctor` that the link's troubles concern.
-FILES, NAME, TCP, TLS = "config.secrets", "broker.name", "broker.tcp", "broker.tls"
-LOGIN, PUBLISH, COMMANDS = "broker.login", "broker.publish", "broker.commands"
-ROUND_TRIP = "broker.round_trip"
+FILES_CHECK, NAME_CHECK, TCP_CHECK, TLS_CHECK = (
+    "config.secrets",
+    "broker.name",
+    "broker.tcp",
+    "broker.tls",
+)
+LOGIN_CHECK, PUBLISH_CHECK, COMMANDS_CHECK = "broker.login", "broker.publish", "broker.commands"
+ROUND_TRIP_CHECK = "broker.round_trip"
 
 
 class LinkTrouble(Trouble):
@@ -52,7 +57,7 @@ HUNG_UP = declare(
         "the broker is full, wants TLS, or does not know MQTT {protocol}: check tls, port and "
         "protocol in [broker]"
     ),
-    concerns=LOGIN,
+    concerns=LOGIN_CHECK,
 )
 NO_LOGIN = declare(
     "link.login_unanswered",
@@ -60,7 +65,7 @@ NO_LOGIN = declare(
     marked(
         "the broker hangs, or another service is on this port: check port, then tell the centre"
     ),
-    concerns=LOGIN,
+    concerns=LOGIN_CHECK,
 )
 NOT_MQTT = declare(
     "link.not_mqtt",
@@ -68,7 +73,7 @@ NOT_MQTT = declare(
     marked(
         "the broker hangs, or another service is on this port: check port, then tell the centre"
     ),
-    concerns=LOGIN,
+    concerns=LOGIN_CHECK,
 )
 LOST = declare(
     "link.lost",
@@ -76,7 +81,7 @@ LOST = declare(
     marked(
         "the way there breaks: look at the modem's signal; where it happens often, tell the centre"
     ),
-    concerns=LOGIN,
+    concerns=LOGIN_CHECK,
 )
 LOST_AGAIN = declare(
     "link.lost_again",
@@ -88,13 +93,13 @@ LOST_AGAIN = declare(
         "where two units have one id, give each its own id in [tent] and its own user; else the broker "
         "may take no messages as large as this unit's: raise max_packet_size there"
     ),
-    concerns=LOGIN,
+    concerns=LOGIN_CHECK,
 )
 TAKEN_OVER = declare(
     "link.taken_over",
     marked("another unit is connected to {where} as {id}"),
     marked("two units have one id: give each its own id in [tent] and its own user"),
-    concerns=LOGIN,
+    concerns=LOGIN_CHECK,
 )
 NO_PUBACK = declare(
     "link.no_puback",
@@ -103,13 +108,13 @@ NO_PUBACK = declare(
         "the broker hangs or the way there loses too much: look at the modem's signal, then tell the "
         "centre. Nothing is lost meanwhile"
     ),
-    concerns=ROUND_TRIP,
+    concerns=ROUND_TRIP_CHECK,
 )
 FLOODED = declare(
     "link.packet_too_large",
     marked("{where} sent a packet of {size} bytes, and no command is as large"),
     marked("no commands are heard for an hour; delete the large retained command at the broker"),
-    concerns=COMMANDS,
+    concerns=COMMANDS_CHECK,
 )
 
 # During a session
@@ -118,7 +123,7 @@ DEAF = declare(
     "link.deaf",
     marked("a command was too large: none are heard for an hour"),
     marked("delete the retained message on {topic} at the broker"),
-    concerns=COMMANDS,
+    concerns=COMMANDS_CHECK,
     severity=Severity.WARNING,
 )
 TOO_LARGE = declare(
@@ -127,7 +132,7 @@ TOO_LARGE = declare(
     marked(
         "raise max_packet_size or message_size_limit on the broker; until then they wait in the store"
     ),
-    concerns=PUBLISH,
+    concerns=PUBLISH_CHECK,
     severity=Severity.WARNING,
 )
 
@@ -137,17 +142,17 @@ DIED = declare(
     "link.thread_died",
     marked("the link's thread has died ({reason})"),
     marked("it has begun anew by itself; please report this"),
-    concerns=LOGIN,
+    concerns=LOGIN_CHECK,
 )
 STUCK = declare(
     "link.thread_stuck",
     marked("the link's thread has not moved for {seconds} s"),
     marked("it has begun anew by itself; please report this"),
-    concerns=LOGIN,
+    concerns=LOGIN_CHECK,
 )
 FAILED = declare(
     "link.failed",
     marked("the link has failed ({reason})"),
     marked("it begins again by itself; please report this"),
-    concerns=LOGIN,
+    concerns=LOGIN_CHECK,
 )

@@ -2,19 +2,16 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from publisher.config.sections import TentSettings
 from publisher.unit import lamp
 from sensors.button import Button
 from sensors.clock import Monotonic
+from sensors.gpio import Lamp
 from sensors.hardware import Hardware
 from sensors.reading import Reading, SensorError
 from sensors.sensor import Sensor
 from sensors.trouble import Trouble, declare, marked
-
-if TYPE_CHECKING:
-    from sensors.gpio import Lamp
 
 log = logging.getLogger("tentwatch.panel")
 
@@ -102,8 +99,6 @@ class Panel:
         if self._noted_until_s is not None:
             wanted = lamp.NOTED
         if self._lamp is None:
-            from sensors.gpio import Lamp
-
             assert self._tent.lamp_gpio is not None
             self._lamp = Lamp(self._tent.lamp_gpio, self._hardware, self._clock)
         if wanted != self.pattern:

@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 
 from sensors.clock import Monotonic
 from sensors.reading import SensorError, Value
-from sensors.registry import DRIVERS, SENSORS, traits
+from sensors.registry import DRIVERS, served_by, traits
 from sensors.serial_port import BUSY, SerialPort
 from sensors.traits import Answers, Figures, Speaks
 from sensors.trouble import BUS, Trouble, declare, marked
@@ -47,7 +47,7 @@ class State(Enum):
 
 
 @dataclass(frozen=True)
-class Heard:
+class AtPort:
     """A finding on a port: the driver that can read the device, and the sensors that it can be.
 
     `figures` are some of the device's values; `trouble` says why a port failed.
@@ -62,14 +62,14 @@ class Heard:
 
 
 def search(
-    ports: Sequence[str], clock: Monotonic, tell: Callable[[Heard], None] = lambda _: None
-) -> list[Heard]:
+    ports: Sequence[str], clock: Monotonic, tell: Callable[[AtPort], None] = lambda _: None
+) -> list[AtPort]:
     """Search all ports in parallel; call `tell` with each finding at once.
 
     Returns the findings in the order of `ports`.
     """
-    found: dict[str, Heard] = {}
-    news: SimpleQueue[Heard] = SimpleQueue()
+    found: dict[str, AtPort] = {}
+    news: SimpleQueue[AtPort] = SimpleQueue()
     over = threading.Event()
     threads = [
         threading.Thread(target=lambda p=port: news.put(recognise(p, clock, over)), daemon=True)
@@ -92,12 +92,12 @@ def search(
             thread.join(2 * _LOOK_S)
     for port in ports:
         if port not in found:
-            found[port] = Heard(port, State.FAILED, trouble=Trouble(HANGS, port=port))
+            found[port] = AtPort(port, State.FAILED, trouble=Trouble(HANGS, port=port))
             tell(found[port])
     return [found[port] for port in ports]
 
 
-def recognise(port: str, clock: Monotonic, over: threading.Event) -> Heard:
+def recognise(port: str, clock: Monotonic, over: threading.Event) -> AtPort:
     """Listen on a port, then ask, each at one baud rate after the other; `over` cancels it."""
     state = State.SILENT
     try:
@@ -109,11 +109,11 @@ def recognise(port: str, clock: Monotonic, over: threading.Event) -> Heard:
                 state = State.GARBLED
     except SensorError as error:
         state = State.BUSY if error.kind == BUSY else State.FAILED
-        return Heard(port, state, trouble=error)
-    return Heard(port, state)
+        return AtPort(port, state, trouble=error)
+    return AtPort(port, state)
 
 
-def _attempts() -> Iterator[Callable[[str, Monotonic, threading.Event], Heard]]:
+def _attempts() -> Iterator[Callable[[str, Monotonic, threading.Event], AtPort]]:
     known = {driver: traits(driver) for driver in DRIVERS}
     speaks = {driver: found.speaks for driver, found in known.items() if found.speaks}
     answers = {driver: found.answers for driver, found in known.items() if found.answers}
@@ -125,7 +125,7 @@ def _attempts() -> Iterator[Callable[[str, Monotonic, threading.Event], Heard]]:
 
 def _listen(
     baud: int, possible: Mapping[str, Speaks], name: str, clock: Monotonic, over: threading.Event
-) -> Heard:
+) -> AtPort:
     """Wait for devices that send by themselves."""
     port = SerialPort(name, baud)
     parsers = {driver: speaks.parser() for driver, speaks in possible.items()}
@@ -145,18 +145,18 @@ def _listen(
                 for sensor, sign in possible[driver].signs.items():
                     if sign in figures.get(driver, ()):
                         found = figures[driver]
-                        return Heard(name, State.RECOGNISED, driver, (sensor,), found)
+                        return AtPort(name, State.RECOGNISED, driver, (sensor,), found)
     finally:
         port.close()
     for driver, found in figures.items():
         if found:
-            return Heard(name, State.RECOGNISED, driver, _serves(driver), found)
-    return Heard(name, state)
+            return AtPort(name, State.RECOGNISED, driver, served_by(driver), found)
+    return AtPort(name, state)
 
 
 def _ask(
     baud: int, possible: Mapping[str, Answers], name: str, clock: Monotonic, over: threading.Event
-) -> Heard:
+) -> AtPort:
     """Send each driver's request, more than once."""
     port = SerialPort(name, baud)
     state = State.SILENT
@@ -170,13 +170,9 @@ def _ask(
                 data = port.read(min(_LOOK_S, clock.real_s(left_s)))
                 reply += data
                 if data and (figures := answers.understand(reply)):
-                    return Heard(name, State.RECOGNISED, driver, _serves(driver), figures)
+                    return AtPort(name, State.RECOGNISED, driver, served_by(driver), figures)
             if reply:
                 state = State.GARBLED
     finally:
         port.close()
-    return Heard(name, state)
-
-
-def _serves(driver: str) -> tuple[str, ...]:
-    return tuple(name for name in SENSORS if name in traits(driver).serves)
+    return AtPort(name, state)

@@ -8,8 +8,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 from zoneinfo import ZoneInfo
+
+from rich.segment import Segment
 
 from publisher.agent import Agent
 from publisher.clock import DemoClock
@@ -18,11 +20,11 @@ from sensors.simulated.hardware import (
     LAMP_GPIO,
     SimulatedHardware,
 )
+from sensors.simulated.world import World
 from technician.demo.options import Options
+from technician.demo.screen import Screen
+from technician.screen.live import Live, printed, takes_pages, this_display
 from technician.terminal import say
-
-if TYPE_CHECKING:
-    from rich.segment import Segment
 
 SEATS = 60
 #: Time between two pages, in seconds.
@@ -75,8 +77,6 @@ def demonstration(
 
     Yields the agent and a function that stops both, which a signal handler or any thread may call.
     """
-    from sensors.simulated.world import World
-
     clock = DemoClock(options.speed)
     with contextlib.ExitStack() as stack:
         devices = stack.enter_context(tempfile.TemporaryDirectory(prefix="tentwatch-demo-"))
@@ -124,8 +124,6 @@ def demonstration(
 
 def run(options: Options) -> None:
     """Run the demonstration until its time is over or Ctrl-C: pages on a terminal, else lines."""
-    from technician.screen.live import takes_pages
-
     if takes_pages():
         _show_pages(options)
     else:
@@ -134,9 +132,6 @@ def run(options: Options) -> None:
 
 def _show_pages(options: Options) -> None:
     """Show pages until a key or a signal ends it; the last one stays on the terminal."""
-    from technician.demo.screen import Screen
-    from technician.screen.live import Live, printed, this_display
-
     screen, display = Screen(options), this_display()
     page: Sequence[Sequence[Segment]] = ()
     with Live(display) as live, demonstration(options, screen.sent) as (agent, stop):

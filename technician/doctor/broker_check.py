@@ -20,18 +20,18 @@ from publisher.link.dial import Dial
 from publisher.link.mailbox import Mailbox
 from publisher.link.refusals import NO_COMMANDS, Reason, of_end, of_login, of_message
 from publisher.link.troubles import (
-    COMMANDS,
-    FILES,
-    LOGIN,
+    COMMANDS_CHECK,
+    FILES_CHECK,
+    LOGIN_CHECK,
     LOST_AGAIN,
-    NAME,
+    NAME_CHECK,
     NO_LOGIN,
     NO_PUBACK,
-    PUBLISH,
-    ROUND_TRIP,
+    PUBLISH_CHECK,
+    ROUND_TRIP_CHECK,
     TAKEN_OVER,
-    TCP,
-    TLS,
+    TCP_CHECK,
+    TLS_CHECK,
     LinkTrouble,
     Unusable,
 )
@@ -49,7 +49,9 @@ from technician.doctor.findings import (
 )
 from technician.words import marked
 
-STEPS = (NAME, TCP, TLS, LOGIN, PUBLISH, COMMANDS, ROUND_TRIP)
+STEPS = (
+    NAME_CHECK, TCP_CHECK, TLS_CHECK, LOGIN_CHECK, PUBLISH_CHECK, COMMANDS_CHECK, ROUND_TRIP_CHECK,
+)  # fmt: skip
 #: Longest time for each of name, TCP with TLS, login, and answers, in seconds.
 STEP_S = 4.0
 #: Longest time for all of them, in seconds: `doctor` has 10 s.
@@ -86,7 +88,7 @@ class Way:
         self._report = report
         self._mailbox = Mailbox()
         self._limit_s = self._step_s = 0.0
-        self._waits_for = NAME
+        self._waits_for = NAME_CHECK
 
     def walk(self) -> list[Finding]:
         """Go through the steps until one fails; return one finding per step, in order."""
@@ -95,23 +97,23 @@ class Way:
             check_files(self._broker)
         except Unusable:  # the check of the files reports it
             self._mailbox.close()
-            return untried(marked("{step} is not in order"), step=FILES)
+            return untried(marked("{step} is not in order"), step=FILES_CHECK)
         found: dict[str, Finding] = {}
         sock: socket.socket | None = None
         try:
             sock = self._dial()
-            for key in (NAME, TCP, TLS):
+            for key in (NAME_CHECK, TCP_CHECK, TLS_CHECK):
                 found[key] = self._passed(key, sock)
             status = self._status()
             reported = [] if status is None else self._reported(status["link"])
             for finding in reported or self._log_in(sock):
                 found[finding.key] = finding
             if status is not None and not reported:
-                found[LOGIN] = self._why_not_connected(status["link"])
+                found[LOGIN_CHECK] = self._why_not_connected(status["link"])
         except _Stop as stop:
             key = stop.finding.key
-            if key == FILES:
-                return untried(marked("{step} is not in order"), step=FILES)
+            if key == FILES_CHECK:
+                return untried(marked("{step} is not in order"), step=FILES_CHECK)
             for step in STEPS[: STEPS.index(key)]:
                 found.setdefault(step, self._passed(step, None))
             found[key] = stop.finding
@@ -137,8 +139,10 @@ class Way:
 
     def _wait(self, sock: socket.socket | None, events: int, limit_s: float) -> None:
         """Wait for the connection, within the step's own limit."""
-        step = NAME if sock is None else TLS if isinstance(sock, ssl.SSLSocket) else TCP
-        if step != self._waits_for and self._waits_for == NAME:
+        step = TLS_CHECK if isinstance(sock, ssl.SSLSocket) else TCP_CHECK
+        if sock is None:
+            step = NAME_CHECK
+        if step != self._waits_for and self._waits_for == NAME_CHECK:
             self._begin_step()  # the name was found
         self._waits_for = step
         self._mailbox.wait(sock, events, min(limit_s, self._step_s))
@@ -146,13 +150,13 @@ class Way:
     def _passed(self, key: str, sock: socket.socket | None) -> Finding:
         """Return the finding of a successful step."""
         broker = self._broker
-        if key == NAME:
+        if key == NAME_CHECK:
             if sock is None:
                 return well(key, marked("{host} is known"), host=broker.host)
             return well(key, "{host}: {address}", host=broker.host, address=sock.getpeername()[0])
-        if key == TCP:
+        if key == TCP_CHECK:
             return well(key, marked("{where} takes connections"), where=self._where)
-        if key == TLS:
+        if key == TLS_CHECK:
             if not broker.tls:
                 return not_tried(key, marked("tls = false in [broker]"))
             version = sock.version() if isinstance(sock, ssl.SSLSocket) else ""
@@ -167,16 +171,16 @@ class Way:
             # Our own login would not reveal another unit with the same id.
             twin = _twin(link.get("trouble"))
             return [] if twin is None else [twin]
-        found = {LOGIN: well(LOGIN, marked("the running unit is logged in"))}
+        found = {LOGIN_CHECK: well(LOGIN_CHECK, marked("the running unit is logged in"))}
         age_s = link.get("last_error_age_s")  # an older program does not report it
         if age_s is not None and age_s < RECENT_S:
-            found[LOGIN] = self._reconnected(link, age_s)
-        found[PUBLISH] = well(PUBLISH, marked("the broker takes the unit's messages"))
-        found[COMMANDS] = well(COMMANDS, marked("the unit hears commands"))
+            found[LOGIN_CHECK] = self._reconnected(link, age_s)
+        found[PUBLISH_CHECK] = well(PUBLISH_CHECK, marked("the broker takes the unit's messages"))
+        found[COMMANDS_CHECK] = well(COMMANDS_CHECK, marked("the unit hears commands"))
         if link["error"]:
-            finding = of_status(link.get("trouble")) or unknown(PUBLISH, link["error"])
+            finding = of_status(link.get("trouble")) or unknown(PUBLISH_CHECK, link["error"])
             found[finding.key] = finding
-        found[ROUND_TRIP] = self._round_trip_of_the_unit(link)
+        found[ROUND_TRIP_CHECK] = self._round_trip_of_the_unit(link)
         return [*found.values()]
 
     def _why_not_connected(self, link: Mapping[str, Any]) -> Finding:
@@ -185,22 +189,24 @@ class Way:
             "wait for a minute, and look again; where it stays so: sudo systemctl restart tentwatch"
         )
         if link["error"] is None:
-            return warning(LOGIN, marked("the login works, and the unit is about to connect"), wait)
-        why = of_status(link.get("trouble")) or unknown(LOGIN, link["error"])
-        if why.key == FILES:
+            return warning(
+                LOGIN_CHECK, marked("the login works, and the unit is about to connect"), wait
+            )
+        why = of_status(link.get("trouble")) or unknown(LOGIN_CHECK, link["error"])
+        if why.key == FILES_CHECK:
             text = marked("the login works here; the service cannot: {why}")
-            return Finding(LOGIN, Verdict.FAIL, Text(text, {"why": why.seen}), why.cure)
+            return Finding(LOGIN_CHECK, Verdict.FAIL, Text(text, {"why": why.seen}), why.cure)
         text = marked("the login works here; the unit has not tried again yet ({why})")
-        return warning(LOGIN, text, wait, why=why.seen)
+        return warning(LOGIN_CHECK, text, wait, why=why.seen)
 
     def _reconnected(self, link: Mapping[str, Any], age_s: float) -> Finding:
         """Return why the connection was lost a short while ago."""
         twin = _twin(link.get("last_trouble"))
         if twin is not None:
             return twin
-        why = of_status(link.get("last_trouble")) or unknown(LOGIN, link["last_error"])
+        why = of_status(link.get("last_trouble")) or unknown(LOGIN_CHECK, link["last_error"])
         return warning(
-            LOGIN,
+            LOGIN_CHECK,
             marked(
                 "logged in again; {seconds:.0f} s ago: {why} ({times} failures since the start)"
             ),
@@ -215,7 +221,7 @@ class Way:
     def _round_trip_of_the_unit(self, before: Mapping[str, Any]) -> Finding:
         """Let the unit send a snapshot, and wait until the broker has confirmed it."""
         if "confirmed" not in before:
-            return not_tried(ROUND_TRIP, marked("an older program runs, which does not tell"))
+            return not_tried(ROUND_TRIP_CHECK, marked("an older program runs, which does not tell"))
         self._report()
         self._begin_step()
         while (left_s := self._step_s - time.monotonic()) > 0:
@@ -244,7 +250,7 @@ class Way:
             raise _stopped(of_end(reason, broker, tent_id, by_broker=by_broker, is_up=False))
         if not heard.is_welcome:
             raise _stopped(LinkTrouble(NO_LOGIN, where=self._where))
-        yield well(LOGIN, marked("accepted as {user}"), user=broker.username or "–")
+        yield well(LOGIN_CHECK, marked("accepted as {user}"), user=broker.username or "–")
         sent_s = time.monotonic()
         client.publish(topics.of(f"res/{CID}"), messages.answer(CID).encode())
         client.subscribe(topics.of("cmd/#"))
@@ -271,24 +277,24 @@ class Way:
 
     def _may_publish(self, heard: "_Heard", topic: str, *, is_v5: bool) -> Finding:
         if heard.confirmed_s is None:
-            return not_tried(PUBLISH, marked("the broker has not answered"))
+            return not_tried(PUBLISH_CHECK, marked("the broker has not answered"))
         if heard.message_refusal is not None:
             trouble = of_message(heard.message_refusal, self._where, topic)
-            return of_trouble(PUBLISH, trouble.kind, trouble.values)
+            return of_trouble(PUBLISH_CHECK, trouble.kind, trouble.values)
         if not is_v5:
-            return not_tried(PUBLISH, marked("with MQTT 3.1.1 no broker tells"))
-        return well(PUBLISH, marked("the tent's user may write"))
+            return not_tried(PUBLISH_CHECK, marked("with MQTT 3.1.1 no broker tells"))
+        return well(PUBLISH_CHECK, marked("the tent's user may write"))
 
     def _may_listen(self, heard: "_Heard", topic: str) -> Finding:
         if not heard.is_subscribed:
-            return not_tried(COMMANDS, marked("the broker has not answered"))
+            return not_tried(COMMANDS_CHECK, marked("the broker has not answered"))
         if heard.commands_refusal is not None:
-            return of_trouble(COMMANDS, NO_COMMANDS, {"where": self._where, "topic": topic})
-        return well(COMMANDS, marked("the tent's user may hear commands"))
+            return of_trouble(COMMANDS_CHECK, NO_COMMANDS, {"where": self._where, "topic": topic})
+        return well(COMMANDS_CHECK, marked("the tent's user may hear commands"))
 
     def _unconfirmed(self) -> Finding:
         values = {"where": self._where, "seconds": round(STEP_S)}
-        return of_trouble(ROUND_TRIP, NO_PUBACK, values)
+        return of_trouble(ROUND_TRIP_CHECK, NO_PUBACK, values)
 
 
 class _Heard:
@@ -338,7 +344,9 @@ def _twin(trouble: Mapping[str, Any] | None) -> Finding | None:
 
 def _took(seconds: float) -> Finding:
     return well(
-        ROUND_TRIP, marked("a message was confirmed in {millis:.1f} ms"), millis=1000 * seconds
+        ROUND_TRIP_CHECK,
+        marked("a message was confirmed in {millis:.1f} ms"),
+        millis=1000 * seconds,
     )
 
 

@@ -7,18 +7,21 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 from publisher.clock import Clock
 from publisher.config.faults import ConfigError
 from publisher.config.load import Config, load
 from publisher.control import FORBIDDEN, ControlError, NotRunning
-from publisher.status import software
+from publisher.status import Status, software
+from publisher.store.ledger import SecondPlace
 from publisher.unit.state_directory import is_locked
 from sensors.hardware import Hardware
 from technician import client
 from technician.doctor import machine, plausible
+from technician.doctor.broker_check import Way, untried
 from technician.doctor.findings import Finding, Text, Verdict, failure, not_tried
+from technician.doctor.probe import look
 from technician.service import Service
 from technician.terminal import DONE, FAILED, USAGE
 from technician.words import marked
@@ -51,8 +54,6 @@ class Report(NamedTuple):
 
 def examine(config_file: Path, state_dir: Path, hardware: Hardware, clock: Clock) -> Report:
     """Make every check; leave nothing behind."""
-    from technician.doctor.broker_check import untried
-
     installed = software()
     config, faults = _configuration(config_file)
     unit = _Unit(state_dir)
@@ -79,8 +80,6 @@ def examine(config_file: Path, state_dir: Path, hardware: Hardware, clock: Clock
 
 
 def _way(config: Config | None, clock: Clock, unit: "_Unit") -> list[Finding]:
-    from technician.doctor.broker_check import Way, untried
-
     if config is None:
         return untried(marked("the configuration cannot be used"))
     return Way(config, clock, unit.now, unit.report).walk()
@@ -91,12 +90,12 @@ class _Unit:
 
     def __init__(self, state_dir: Path) -> None:
         self._state_dir = state_dir
-        self._first: dict[str, Any] | None = None
+        self._first: Status | None = None
         self._lock = threading.Lock()  # the checks of the broker ask in another thread
         #: Why it did not answer, if it did not.
         self.why: ControlError | None = None
 
-    def status(self) -> dict[str, Any] | None:
+    def status(self) -> Status | None:
         """Return its first status; None if there was none."""
         with self._lock:
             if self._first is None and self.why is None:
@@ -107,7 +106,7 @@ class _Unit:
         """Say whether no agent holds devices and store: no lock, and no answer on the socket."""
         return isinstance(self.why, NotRunning) and not is_locked(self._state_dir)
 
-    def now(self) -> dict[str, Any] | None:
+    def now(self) -> Status | None:
         """Return its status now."""
         return None if self.status() is None else self._ask()
 
@@ -120,9 +119,9 @@ class _Unit:
             return False
         return True
 
-    def _ask(self) -> dict[str, Any] | None:
+    def _ask(self) -> Status | None:
         try:
-            return cast(dict[str, Any], client.status(self._state_dir))
+            return client.status(self._state_dir)
         except ControlError as trouble:
             self.why = trouble
             return None
@@ -186,9 +185,6 @@ def _sensors(
         before = {sensor["name"]: sensor["errors"] for sensor in status["sensors"]}
         of_buses, of_sensors = plausible.sensors(config, unit.now() or status, before=before)
     elif is_free:
-        from publisher.store.ledger import SecondPlace
-        from technician.doctor.probe import look
-
         ledger = SecondPlace(state_dir).read()
         looked = look(config, hardware, clock, None if ledger is None else ledger.totals)
         of_buses, of_sensors = plausible.sensors(

@@ -12,6 +12,11 @@ from typing import Any
 from publisher.clock import Clock
 from publisher.config.sections import BrokerSettings
 from publisher.control import BUSY, FORBIDDEN, NO_ANSWER, NONSENSE, STOPPING, ControlError
+from publisher.link.credentials import check_files, tls_context
+from publisher.link.troubles import Denied, Unusable
+from publisher.status import Status
+from publisher.store.at_rest import inspect
+from publisher.store.file import FILE
 from publisher.store.ledger import SecondPlace
 from publisher.unit.board import HOT_C, LOW_DISK_MB, Board, Look
 from technician.doctor.findings import (
@@ -39,17 +44,15 @@ LONG_WAIT_S = 600
 #: Number of restarts from which there must be a reason.
 MANY_RESTARTS = 3
 
-Status = Mapping[str, Any] | None
-
 
 # The computer
 
 
-def computer(state_dir: Path, root: Path, clock: Clock, status: Status) -> Iterator[Finding]:
+def computer(state_dir: Path, root: Path, clock: Clock, status: Status | None) -> Iterator[Finding]:
     """Judge supply, heat, clock and disk."""
     board = Board(state_dir, root)
     board.look(clock.now_s())
-    unit = {} if status is None else status["unit"]
+    unit: Mapping[str, Any] = {} if status is None else status["unit"]
     yield _supply(board.seen, unit)
     yield _heat(board.seen)
     yield _clock(clock, root, status)
@@ -88,7 +91,7 @@ def _heat(seen: Look) -> Finding:
     return well(key, marked("the processor has {celsius:.0f} °C"), celsius=seen.cpu_c)
 
 
-def _clock(clock: Clock, root: Path, status: Status) -> Finding:
+def _clock(clock: Clock, root: Path, status: Status | None) -> Finding:
     key, now = "clock.synced", clock.now()
     if now.synced or (status is not None and status["clock"] == "synced"):
         return well(key, marked("set by a time server"))
@@ -144,11 +147,8 @@ def _disk(state_dir: Path, seen: Look) -> Iterator[Finding]:
 # The store
 
 
-def store(state_dir: Path, status: Status, *, may_read: bool) -> Iterator[Finding]:
+def store(state_dir: Path, status: Status | None, *, may_read: bool) -> Iterator[Finding]:
     """Judge the store; without a status the file is read if `may_read`, and never changed."""
-    from publisher.store.at_rest import inspect
-    from publisher.store.file import FILE
-
     key = "store.file"
     if status is not None:
         found = _of_store(key, status, "error", "trouble")
@@ -170,14 +170,14 @@ def store(state_dir: Path, status: Status, *, may_read: bool) -> Iterator[Findin
     yield _backlog(state_dir, status)
 
 
-def _of_store(key: str, status: Status, text: str, trouble: str) -> Finding | None:
+def _of_store(key: str, status: Status | None, text: str, trouble: str) -> Finding | None:
     """Return the finding of a fault of the store in the unit's status, from the keys of its text and code."""
-    report = {} if status is None else status["store"]
+    report: Mapping[str, Any] = {} if status is None else status["store"]
     error = report.get(text)
     return (of_status(report.get(trouble)) or unknown(key, error)) if error else None
 
 
-def _second_place(state_dir: Path, status: Status) -> Finding:
+def _second_place(state_dir: Path, status: Status | None) -> Finding:
     key = "store.second_place"
     found = _of_store(key, status, "second_place", "second_place_trouble")
     if found is not None:
@@ -213,7 +213,7 @@ def _set_aside(state_dir: Path) -> Finding:
     )
 
 
-def _backlog(state_dir: Path, status: Status) -> Finding:
+def _backlog(state_dir: Path, status: Status | None) -> Finding:
     key = "store.backlog"
     if status is None:
         ledger = SecondPlace(state_dir).read()
@@ -281,9 +281,6 @@ def _beyond_reach(key: str, file: Path) -> Finding | None:
 
 def secrets(broker: BrokerSettings) -> Iterator[Finding]:
     """Judge the files that `[broker]` names: whether they can be used, and who can read them."""
-    from publisher.link.credentials import check_files, tls_context
-    from publisher.link.troubles import Denied, Unusable
-
     key = "config.secrets"
     try:
         check_files(broker)
@@ -328,7 +325,7 @@ def secrets(broker: BrokerSettings) -> Iterator[Finding]:
 
 
 def service(
-    state: ServiceState | None, status: Status, why: ControlError | None, installed: str
+    state: ServiceState | None, status: Status | None, why: ControlError | None, installed: str
 ) -> Iterator[Finding]:
     """Judge the service; `why` it did not answer, `installed` is this version."""
     key = "service.enabled"
@@ -357,7 +354,9 @@ def service(
     yield _version(status, installed)
 
 
-def _running(state: ServiceState | None, status: Status, why: ControlError | None) -> Finding:
+def _running(
+    state: ServiceState | None, status: Status | None, why: ControlError | None
+) -> Finding:
     key = "service.running"
     restarts = 0 if state is None else state.restarts
     if status is not None:
@@ -392,7 +391,7 @@ def _running(state: ServiceState | None, status: Status, why: ControlError | Non
     return failure(key, marked("it does not run"), marked("sudo systemctl start tentwatch"))
 
 
-def _version(status: Status, installed: str) -> Finding:
+def _version(status: Status | None, installed: str) -> Finding:
     key = "service.version"
     if status is None:
         return well(key, marked("{version} is installed"), version=installed)

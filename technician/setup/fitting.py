@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 from sensors.clock import Monotonic
 from sensors.finding import chips, search, serial_names, waving
-from sensors.finding.search import Heard, State
+from sensors.finding.search import AtPort, State
 from sensors.gpio import Inputs
 from sensors.hardware import Hardware
 from sensors.reading import SensorError
-from sensors.registry import DRIVERS, SENSORS, config_class, serving, traits
+from sensors.registry import DRIVERS, config_class, served_by, serving, traits
 from sensors.traits import Connection
 from technician.setup.dialogue import NOTHING, Dialogue
 from technician.setup.draft import Draft
@@ -100,7 +100,7 @@ class Fitting:
                 tell(hint, "    ")
         return [chip for chip in found if chip.driver]
 
-    def _place_port(self, heard: Heard) -> None:
+    def _place_port(self, heard: AtPort) -> None:
         """Fit the device on a port, if there is one, as a sensor."""
         present = self._configured(lambda keys: _is_port(keys.get("port"), heard.port))
         if heard.state is State.RECOGNISED:
@@ -131,7 +131,7 @@ class Fitting:
             )
         )
         what = _("the {name} at 0x{address:02X}").format(name=chip.name, address=chip.address)
-        name = self._which(what, _serves(chip.driver), present)
+        name = self._which(what, served_by(chip.driver), present)
         if name is None:
             return
         before = self._draft.get(f"sensors.{name}") or {}
@@ -382,13 +382,9 @@ def _serial_devices() -> list[_Device]:
         if traits(driver).connection is Connection.SERIAL:
             serves = traits(driver).serves
             for name in dict.fromkeys(serves.values()):
-                sensors = tuple(sensor for sensor in _serves(driver) if serves[sensor] == name)
+                sensors = tuple(sensor for sensor in served_by(driver) if serves[sensor] == name)
                 devices.append(_Device(name, driver, sensors))
     return devices
-
-
-def _serves(driver: str) -> tuple[str, ...]:
-    return tuple(name for name in SENSORS if name in traits(driver).serves)
 
 
 def _on_lines(sensor: str) -> list[str]:
@@ -404,11 +400,11 @@ def _short(port: str) -> str:
     return Path(port).name
 
 
-def _device(heard: Heard) -> str:
+def _device(heard: AtPort) -> str:
     return _(traits(heard.driver).serves[heard.serves[0]])
 
 
-def _result(heard: Heard) -> str:
+def _result(heard: AtPort) -> str:
     """Return a sentence about what was found on a port."""
     text = {
         State.SILENT: marked(
