@@ -189,9 +189,12 @@ def test_a_broker_that_hangs_up_at_the_login_is_named(
 ) -> None:
     wire.tamper = lambda from_unit, content: content if from_unit else b""
     unit = make_unit(wire.port).start()
-    wait_for(lambda: wire.accepted > 0, "a login")
-    wire.cut()
-    wait_for(lambda: trouble_of(unit) == "link.hung_up", "the error")
+
+    def is_named() -> bool:
+        wire.cut()
+        return trouble_of(unit) == "link.hung_up"
+
+    wait_for(is_named, "the error")
 
 
 # Sizes

@@ -34,7 +34,6 @@ class Wire:
         self._lock = threading.Lock()
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._server.getsockname()[1]
-        self.accepted = 0
         self._thread = threading.Thread(target=self._accept, name="wire", daemon=True)
         self._thread.start()
 
@@ -91,7 +90,6 @@ class Wire:
                 unit, _ = self._server.accept()
             except OSError:
                 return
-            self.accepted += 1
             if self.refuses:
                 unit.close()
                 continue

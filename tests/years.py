@@ -300,7 +300,11 @@ class Year:
         if clean:
             self.store.close(self.clock.now(), self.tent.totals.as_dict())
         else:
-            connection(self.store).close()  # the power is gone, and so is every uncommitted change
+            # Closing empties SQLite's log; a kill or a power cut leaves it as it is.
+            files = {f: f.read_bytes() for f in self.directory.iterdir() if f.is_file()}
+            connection(self.store).close()
+            for file, content in files.items():
+                file.write_bytes(content)
 
     def _step(self, now: Now, readings: list[Reading]) -> None:
         self.happened += self.tent.apply(readings, now)
