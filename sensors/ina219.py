@@ -11,8 +11,16 @@ from sensors.clock import Monotonic
 from sensors.hardware import Hardware, I2CBus
 from sensors.reading import Measurement, Quality, SensorError
 from sensors.settings import setting
-from sensors.shunt import CONVERSION_READY, FULL_SCALE_V, Flow, Shunt, configuration, gain_for
-from sensors.traits import Chip, Connection, Traits
+from sensors.shunt import (
+    CONVERSION_READY,
+    FULL_SCALE_V,
+    SHUNT_LSB_V,
+    Flow,
+    Shunt,
+    configuration,
+    gain_for,
+)
+from sensors.traits import Chip, Connection, ShuntChip, Traits
 from sensors.trouble import CONFIG, SENSOR, Kind, Trouble, declare, marked
 
 TOO_MUCH = declare(
@@ -198,7 +206,17 @@ TRAITS = Traits(
     driver=Ina219,
     serves=dict.fromkeys(("generator", "battery"), marked("an INA219")),
     connection=Connection.I2C,
-    on_shunt=True,
+    shunt_chip=ShuntChip(
+        step_v=SHUNT_LSB_V,
+        largest_zero_v=0.0005,  # its offset is 125 µV at worst
+        reversed_cure=marked(
+            "exchange the wires VIN+ and VIN− at the shunt, or set reversed = true in [sensors.{name}]"
+        ),
+        unconnected_cure=marked(
+            "check the wires VIN+ and VIN− and their fuses, and that battery minus is connected to the "
+            "Pi's ground"
+        ),
+    ),
     most_v=26.0,
     silent=SILENT,
     chip=Chip("INA219", range(0x40, 0x50), _is_it),

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sensors.clock import Monotonic
 from sensors.hardware import Hardware
 from sensors.reading import Driver, Value
-from sensors.trouble import Kind
+from sensors.trouble import Kind, Marked
 
 #: A device's values by quantity.
 Figures = Mapping[str, Value]
@@ -60,6 +60,18 @@ class Chip(NamedTuple):
     is_it: Callable[[Callable[[int], int | None]], bool]
 
 
+class ShuntChip(NamedTuple):
+    """A chip that measures a current by the voltage on a shunt."""
+
+    #: The smallest difference that it shows, in volts.
+    step_v: float
+    #: A voltage larger than this, or one that varies by more, is a current and no offset of the chip.
+    largest_zero_v: float
+    #: The cure of a wrong sign, with {name} for the sensor's, and that of thin wires that are not connected.
+    reversed_cure: Marked
+    unconnected_cure: Marked
+
+
 @dataclass(frozen=True)
 class Traits:
     """A driver's traits."""
@@ -79,7 +91,7 @@ class Traits:
     tells_way: bool = False
     #: It measures a current on a shunt. Its zero can be found, and it does not know the charge. Its
     #: `Config` has shunt_ohms, max_current_a, zero_a, dead_band_a and reversed; its driver `set_zero`.
-    on_shunt: bool = False
+    shunt_chip: ShuntChip | None = None
     #: The highest voltage that it tolerates.
     most_v: float = math.inf
     #: The trouble of a device that does not answer at all.
@@ -90,6 +102,11 @@ class Traits:
     speaks: Speaks | None = None
     answers: Answers | None = None
     chip: Chip | None = None
+
+    @property
+    def on_shunt(self) -> bool:
+        """Whether it measures a current on a shunt."""
+        return self.shunt_chip is not None
 
     @property
     def is_recognised(self) -> bool:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -18,6 +18,7 @@ from sensors import registry
 from sensors.clock import Monotonic
 from sensors.reading import Measurement
 from sensors.simulated.hardware import INNER_GPIO, MAINS_GPIO, OUTER_GPIO
+from sensors.traits import ShuntChip
 from sensors.trouble import Kind
 from technician import cli
 from technician.demo.mosquitto import free_port
@@ -28,7 +29,8 @@ from tests.conftest import Unit, wait_for
 from tests.test_systemd import SAMPLE
 
 OHMS = 0.0015
-STEP_A = calibration.resolution_a(OHMS)
+CHIP = cast(ShuntChip, registry.traits("ina219").shunt_chip)
+STEP_A = calibration.resolution_a(OHMS, CHIP)
 SETTINGS: dict[str, Any] = {"shunt_ohms": OHMS, "max_current_a": 50.0, "zero_a": 0.0}
 
 
@@ -40,15 +42,15 @@ def steady(current_a: float, scatter_a: float = 0.0) -> list[float]:
 
 
 def test_a_zero_is_the_mean_and_no_more_than_an_offset() -> None:
-    assert calibration.zero(steady(0.08, 0.02), OHMS) == 0.08
-    assert calibration.zero(steady(-0.3), OHMS) == -0.3
+    assert calibration.zero(steady(0.08, 0.02), OHMS, CHIP) == 0.08
+    assert calibration.zero(steady(-0.3), OHMS, CHIP) == -0.3
     for readings in (steady(0.34), steady(-5.0), steady(0.0, 0.4)):
         with pytest.raises(UnfitReadings, match="a current flows"):
-            calibration.zero(readings, OHMS)
+            calibration.zero(readings, OHMS, CHIP)
 
 
 def test_a_span_is_the_ratio_to_the_clamp_meter_after_the_zero() -> None:
-    found = calibration.span(steady(22.1), 20.0, **SETTINGS | {"zero_a": 0.1})
+    found = calibration.span(steady(22.1), 20.0, CHIP, **SETTINGS | {"zero_a": 0.1})
     assert found.measured_a == pytest.approx(22.0)
     assert found.factor == pytest.approx(1.1)
     assert found.shunt_ohms == 0.00165
@@ -58,10 +60,10 @@ def test_a_span_is_the_ratio_to_the_clamp_meter_after_the_zero() -> None:
 
 
 def test_a_sign_that_differs_is_reported_and_turns_the_zero_too() -> None:
-    found = calibration.span(steady(-19.9), 20.0, **SETTINGS | {"zero_a": 0.1})
+    found = calibration.span(steady(-19.9), 20.0, CHIP, **SETTINGS | {"zero_a": 0.1})
     assert found.turned
     assert (found.shunt_ohms, found.zero_a) == (OHMS, -0.1)
-    assert not calibration.span(steady(-20.0), -20.0, **SETTINGS).turned
+    assert not calibration.span(steady(-20.0), -20.0, CHIP, **SETTINGS).turned
 
 
 @pytest.mark.parametrize(
@@ -78,17 +80,17 @@ def test_a_comparison_that_says_too_little_is_refused(
     readings: list[float], clamp_a: float, kind: Kind
 ) -> None:
     with pytest.raises(UnfitReadings) as caught:
-        calibration.span(readings, clamp_a, **SETTINGS)
+        calibration.span(readings, clamp_a, CHIP, **SETTINGS)
     assert caught.value.kind == kind
 
 
 def test_too_few_steps_are_refused_however_small_the_largest_current_is() -> None:
     with pytest.raises(UnfitReadings, match=r"let .* A flow at least"):
-        calibration.span(steady(0.06), 0.06, **SETTINGS | {"max_current_a": 0.5})
+        calibration.span(steady(0.06), 0.06, CHIP, **SETTINGS | {"max_current_a": 0.5})
 
 
 def test_force_allows_any_factor() -> None:
-    found = calibration.span(steady(20.0), 5.0, **SETTINGS, force=True)
+    found = calibration.span(steady(20.0), 5.0, CHIP, **SETTINGS, force=True)
     assert found.shunt_ohms == 0.006
 
 
@@ -252,7 +254,9 @@ def test_a_shunt_that_is_ten_percent_off_reads_right_afterwards(
     for current_a in (45.0, 20.0, 5.0, 0.5, -10.0):
         # Half a step each of the zero and of the reading, and as much again for the comparison.
         shown_a = technician.shows(current_a)
-        assert abs(shown_a - current_a) <= 1.5 * calibration.resolution_a(technician.real_ohms)
+        assert abs(shown_a - current_a) <= 1.5 * calibration.resolution_a(
+            technician.real_ohms, CHIP
+        )
     assert "# of the technician" in technician.path.read_text()
     assert technician.path.read_text().count("zero_a = ") == 2, "below the comment, once"
 

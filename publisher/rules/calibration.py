@@ -8,14 +8,11 @@ a voltage, too.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sensors.shunt import SHUNT_LSB_V
+from sensors.traits import ShuntChip
 from sensors.trouble import Trouble, declare, marked
 
 #: Readings for `tentwatch calibrate`. The command `zero` takes the last few (`sensed.py`).
 READINGS = 8
-#: An INA219's offset is 125 µV at worst. A shunt voltage that is larger than this, or varies by more,
-#: is a current.
-LARGEST_ZERO_V = 0.0005
 #: A compared current may scatter by this share of itself, or by this many steps of the chip.
 SCATTER, SCATTER_STEPS = 0.02, 4
 #: A compared current must have this many steps of the chip, and this share of the largest current.
@@ -68,15 +65,15 @@ class Span:
     error_pct: float
 
 
-def resolution_a(shunt_ohms: float) -> float:
-    """Return one step of the chip in amperes (10 µV, TI datasheet SBOS448G, 8.6.3.1)."""
-    return SHUNT_LSB_V / shunt_ohms
+def resolution_a(shunt_ohms: float, chip: ShuntChip) -> float:
+    """Return one step of the chip in amperes."""
+    return chip.step_v / shunt_ohms
 
 
-def zero(uncorrected_a: Sequence[float], shunt_ohms: float) -> float:
+def zero(uncorrected_a: Sequence[float], shunt_ohms: float, chip: ShuntChip) -> float:
     """Return the zero in amperes from readings without a current. Raises UnfitReadings."""
     zero_a = round(_mean(uncorrected_a), 3)
-    largest_a = LARGEST_ZERO_V / shunt_ohms
+    largest_a = chip.largest_zero_v / shunt_ohms
     if max(uncorrected_a) - min(uncorrected_a) > largest_a or abs(zero_a) > largest_a:
         raise UnfitReadings(CURRENT_FLOWS, a=zero_a)
     return zero_a
@@ -85,6 +82,7 @@ def zero(uncorrected_a: Sequence[float], shunt_ohms: float) -> float:
 def span(
     uncorrected_a: Sequence[float],
     clamp_a: float,
+    chip: ShuntChip,
     *,
     shunt_ohms: float,
     max_current_a: float,
@@ -96,7 +94,7 @@ def span(
     `zero_a` is the present zero. `force` allows any factor.
     """
     measured_a = _mean(uncorrected_a) - zero_a
-    step_a = resolution_a(shunt_ohms)
+    step_a = resolution_a(shunt_ohms, chip)
     least_a = max(FEWEST_STEPS * step_a, SMALLEST_SHARE * max_current_a)
     if min(abs(measured_a), abs(clamp_a)) < least_a:
         raise UnfitReadings(TOO_LITTLE, a=measured_a, clamp_a=clamp_a, least_a=least_a)

@@ -96,8 +96,7 @@ class Tent:
         )
         self._alerts = Alerts(totals.alerts)
         totals.alerts = self._alerts.as_list()
-        shunts = {s.name: s.config for s in config.sensors if s.traits.on_shunt}
-        self._zeros = Zeros(totals, shunts)
+        self._zeros = Zeros(totals, config.sensors)
 
     # Input
 

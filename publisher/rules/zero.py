@@ -1,9 +1,10 @@
 """Zeros of current sensors: found by command while no current flows, and kept in the totals."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from publisher.config.load import SensorSettings
 from publisher.rules import calibration
 from publisher.rules.sensed import ZERO_READINGS, Sensed
 from publisher.rules.totals import Totals
@@ -28,10 +29,12 @@ CURRENT_FLOWS = declare(
 class Zeros:
     """The zeros of a unit's current sensors."""
 
-    def __init__(self, totals: Totals, shunts: Mapping[str, Any]) -> None:
-        """Continue from `totals`; `shunts` are the settings of each sensor that has a zero."""
+    def __init__(self, totals: Totals, sensors: Iterable[SensorSettings]) -> None:
+        """Continue from `totals`; of the `sensors` those on a shunt have a zero."""
         self._totals = totals
-        self._shunts = shunts
+        fitted = [(sensor, sensor.traits.shunt_chip) for sensor in sensors]
+        self._chips = {sensor.name: chip for sensor, chip in fitted if chip is not None}
+        self._shunts = {sensor.name: sensor.config for sensor, chip in fitted if chip is not None}
 
     def find(self, name: str, sensor: Sensed | None) -> float:
         """Find the zero of a sensor in amperes from its last readings, and keep it.
@@ -45,7 +48,7 @@ class Zeros:
         if sensor.quality is not Quality.OK or len(found) < ZERO_READINGS:
             raise Trouble(TOO_FEW_READINGS, sensor=name)
         try:
-            zero_a = calibration.zero(found, settings.shunt_ohms)
+            zero_a = calibration.zero(found, settings.shunt_ohms, self._chips[name])
         except calibration.UnfitReadings as refusal:
             raise Trouble(CURRENT_FLOWS, sensor=name, a=refusal.values["a"]) from refusal
         self._totals.zeros[name] = [zero_a, _checksum(settings)]

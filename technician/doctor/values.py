@@ -5,9 +5,9 @@ from typing import Any
 
 from publisher.config.battery import NOMINAL_V, BatterySettings
 from publisher.config.load import Config, SensorSettings
-from publisher.rules.calibration import LARGEST_ZERO_V
 from publisher.rules.occupancy import Occupancy
 from sensors.doorway import BLOCKED_CURE
+from sensors.traits import ShuntChip
 from technician.doctor.findings import Finding, Text, failure, warning
 from technician.words import marked
 
@@ -41,10 +41,9 @@ def judge(
         yield from battery(
             key, sensor, config.battery, power.get("battery", {}), power, state["values"]
         )
-    elif sensor.traits.on_shunt:
-        yield from shunt(
-            key, sensor.config, state["values"], config.generator.running_a, config.battery
-        )
+    elif sensor.traits.shunt_chip is not None:
+        chip, running_a = sensor.traits.shunt_chip, config.generator.running_a
+        yield from shunt(key, chip, sensor.config, state["values"], running_a, config.battery)
     elif sensor.traits.measures_ac and not state.get("error"):
         yield from ac(key, state["values"])
     elif sensor.name.endswith("_line"):
@@ -61,21 +60,26 @@ def line(sensor: SensorSettings, states: Mapping[str, Any]) -> bool | None:
 
 
 def shunt(
-    key: str, settings: Any, values: Mapping[str, Any], running_a: float, pack: BatterySettings
+    key: str,
+    chip: ShuntChip,
+    settings: Any,
+    values: Mapping[str, Any],
+    running_a: float,
+    pack: BatterySettings,
 ) -> Iterator[Finding]:
     """Judge the generator's current, in amperes, and voltage on a shunt to a battery."""
     current_a, voltage_v = values.get("current_a"), values.get("voltage_v")
     if current_a is None:
         return
-    offset_a = LARGEST_ZERO_V / settings.shunt_ohms  # an offset of the chip itself is smaller
+    name = key.rpartition(".")[2]
+    offset_a = chip.largest_zero_v / settings.shunt_ohms  # an offset of the chip itself is smaller
     if current_a < -offset_a or current_a <= -running_a:
         yield failure(
             key,
             marked("the current is {amperes:.1f} A: a generator that charges reads as negative"),
-            marked(
-                "exchange the wires VIN+ and VIN− at the shunt, or set reversed = true in [sensors.generator]"
-            ),
+            chip.reversed_cure,
             amperes=current_a,
+            name=name,
         )
     elif current_a and abs(current_a) <= offset_a and current_a < running_a:
         yield warning(
@@ -83,16 +87,13 @@ def shunt(
             marked("it reads {amperes:.2f} A while the generator stands"),
             marked("if no current flows now: sudo tentwatch zero {name}"),
             amperes=current_a,
-            name=key.rpartition(".")[2],
+            name=name,
         )
     if voltage_v is not None and voltage_v < 1.0:
         yield failure(
             key,
             marked("the shunt's voltage is {volts:.1f} V: its thin wires are not connected"),
-            marked(
-                "check the wires VIN+ and VIN− and their fuses, and that battery minus is connected to the "
-                "Pi's ground"
-            ),
+            chip.unconnected_cure,
             volts=voltage_v,
         )
     elif voltage_v is not None:
@@ -165,11 +166,9 @@ def battery(
         cure = marked(
             "exchange the two cables at the monitor's shunt: battery minus goes to its battery side"
         )
-        if sensor.traits.on_shunt:
-            cure = marked(
-                "exchange the wires VIN+ and VIN− at the shunt, or set reversed = true in [sensors.battery]"
-            )
-        yield failure(key, seen, cure, amperes=current_a, volts=voltage_v)
+        if sensor.traits.shunt_chip is not None:
+            cure = sensor.traits.shunt_chip.reversed_cure
+        yield failure(key, seen, cure, amperes=current_a, volts=voltage_v, name=sensor.name)
     if block.get("charge_pct") is None and block.get("method") == "monitor":
         yield warning(
             key,

@@ -25,6 +25,7 @@ from sensors import registry
 from sensors.clock import Monotonic
 from sensors.hardware import Hardware
 from sensors.reading import Quality
+from sensors.traits import ShuntChip
 from technician import client
 from technician.arguments import add_config, add_state_dir, amperes
 from technician.service import NAME, Service
@@ -136,8 +137,9 @@ def _zero(options: argparse.Namespace, bench: Bench) -> int:
     settings = _shunt(config, name)
     prose(_("No current may flow through the shunt of {sensor} now.").format(sensor=name))
     measured = _measure(config, name, bench)
-    zero_a = calibration.zero(measured.uncorrected_a, settings.shunt_ohms)
-    step_a = calibration.resolution_a(settings.shunt_ohms)
+    chip = _chip(config, name)
+    zero_a = calibration.zero(measured.uncorrected_a, settings.shunt_ohms, chip)
+    step_a = calibration.resolution_a(settings.shunt_ohms, chip)
     text = _("It reads {a:.3f} A (one step of the chip is {step_a:.3f} A); that is its zero.")
     prose(text.format(a=zero_a, step_a=step_a))
     if zero_a == settings.zero_a:
@@ -157,6 +159,7 @@ def _span(options: argparse.Namespace, bench: Bench) -> int:
     found = calibration.span(
         measured.uncorrected_a,
         options.clamp_a,
+        _chip(config, name),
         shunt_ohms=settings.shunt_ohms,
         max_current_a=settings.max_current_a,
         zero_a=measured.zero_a,
@@ -192,6 +195,12 @@ def _shunt(config: Config, name: str) -> Any:
     fitting = ", ".join(s.name for s in config.sensors if s.traits.on_shunt)
     text = _("{sensor} is no current sensor on a shunt; this unit has: {names}")
     raise CannotCalibrate(text.format(sensor=name, names=fitting or "–"))
+
+
+def _chip(config: Config, name: str) -> ShuntChip:
+    sensor = config.sensor(name)
+    assert sensor is not None and sensor.traits.shunt_chip is not None, "checked by _shunt"
+    return sensor.traits.shunt_chip
 
 
 def _measure(config: Config, name: str, bench: Bench) -> Measured:
