@@ -387,8 +387,9 @@ def test_the_instructions_name_sections_and_keys_that_exist() -> None:
 
 
 def test_the_instructions_explain_messages_that_the_code_has() -> None:
-    """In the table of symptoms `…` stands for a value."""
-    rows = re.findall(r"^\| `([^`]+)`[^|]* \|", SYMPTOMS.read_text(), re.M)
+    """In the tables of messages `…` stands for a value."""
+    pages = SYMPTOMS.read_text() + INSTALL.read_text()
+    rows = re.findall(r"^\| `([^`]+)`[^|]* \|", pages, re.M)
     assert len(rows) > 100
     written = set(messages_of_the_code())
     for row in rows:
