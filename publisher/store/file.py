@@ -94,11 +94,11 @@ class StoreFile:
             return self.begin_anew(why, db, ledger)
 
     def begin_anew(self, why: str, old: sqlite3.Connection | None, known: Ledger | None) -> Loaded:
-        """Set the `old` file aside, which is open, and put a new one in its place.
+        """Set the file aside and put a new one in its place. `old` is its open connection.
 
-        Whatever can be read of the old one and has a right checksum goes into the new one, unless the
-        old one holds anything but tables: reading a view may never end. `known` is the old one's
-        ledger, if it was read. If this fails, the old file stays in its place, or has only been renamed.
+        Rows that can be read and have a right checksum are copied. Nothing is copied from a file with
+        other things than tables: reading a view may never end. `known` is the old file's ledger, if it
+        was read. If this fails, the old file stays in its place, or has only been renamed.
         """
         is_odd = old is not None and bool(schema.not_tables(old))
         if known is None and old is not None and not is_odd:

@@ -13,7 +13,7 @@ MAX_REFUSALS = 10
 
 
 class Unread(NamedTuple):
-    """Totals that had not been read; the present totals already include those in `counted`."""
+    """Totals of a file that could not be read at the start. The present totals include `counted`."""
 
     totals: dict[str, Any]
     counted: dict[str, Any]

@@ -52,9 +52,9 @@ CONN_BLOCK = 1000
 class Opened(NamedTuple):
     """What opening the store found: the totals, and what there is to report.
 
-    Totals are None if there never were any, and empty if they are lost or cannot be read. `lost` is how
-    many waiting records are gone or above the limits. With `is_old` both are as of the second place, which
-    may be five minutes behind the file.
+    Totals are None if there never were any, and empty if they are lost or cannot be read. `lost` is the
+    number of waiting records that are gone or above the limits. With `is_old` both come from the second
+    place, which may be five minutes older than the file.
     """
 
     totals: dict[str, Any] | None
@@ -121,7 +121,7 @@ class Store:
                 if ledger.boot != known:
                     ledger.seq = ledger.conn = 0
                 self._conn = ledger.conn
-            # A power cut that no record has reported yet is kept: the next one must not hide it.
+            # An earlier power cut stays here until a record reports it: this one must not hide it.
             was_cut = before.boot and before.boot_id != boot_id and not before.clean
             if before.cut is None and was_cut:
                 self._ledger.cut = boots.power_cut(before, self.began(before.boot), now)
