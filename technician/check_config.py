@@ -6,9 +6,11 @@ import json
 from publisher.config.faults import ConfigError, Fault, fault_json
 from publisher.config.load import load
 from technician.arguments import add_config, add_json
+from technician.generator_rules import GeneratorRule, rules
 from technician.secrets import exposed
 from technician.terminal import DONE, USAGE, complain_of, say
 from technician.words import _
+from technician.words.contract import word
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,10 +22,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Check the configuration and print what is wrong with it, or its rules."""
     faults: list[Fault] = []
-    rules: list[tuple[str, str, str]] = []
+    found: list[GeneratorRule] = []
     try:
         loaded = load(options.config)
-        rules, faults = loaded.rules(), exposed(loaded.broker)
+        faults = exposed(loaded.broker)
+        if loaded.sensor("generator"):
+            found = rules(loaded.generator)
     except ConfigError as error:
         faults = error.faults
     if options.json:
@@ -32,14 +36,17 @@ def run(options: argparse.Namespace) -> int:
             "ok": not faults,
             "faults": [fault_json(*fault) for fault in faults],
             "rules": [
-                {"name": n, "enters": enters, "leaves": leaves} for n, enters, leaves in rules
+                {"name": r.name, "enters": r.enters, "leaves": r.leaves or ""} for r in found
             ],
         }
         say(json.dumps(document, ensure_ascii=False))
     elif faults:
         complain_of(ConfigError(str(options.config), faults))
     else:
-        for name, enters, leaves in rules:
-            say(f"{name}\n    when   {enters}" + (f"\n    until  {leaves}" if leaves else ""))
+        for rule in found:
+            say(word(rule.name))
+            say(_("    when   {condition}").format(condition=_(rule.enters)))
+            if rule.leaves:
+                say(_("    until  {condition}").format(condition=_(rule.leaves)))
         say(_("{file} is in order").format(file=options.config))
     return USAGE if faults else DONE

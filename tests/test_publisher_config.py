@@ -606,12 +606,6 @@ def test_a_damaged_file_is_a_configuration_error_or_a_configuration(tmp_path: Pa
 # Combinations
 
 
-def test_what_is_said_of_the_generator_can_be_printed() -> None:
-    rules = parse(FULL).rules()
-    assert ("generator_overload", "above 100 % of 5000 W for 20 s") in [r[:2] for r in rules]
-    assert parse(MINIMAL).rules() == []
-
-
 def test_no_two_sensors_share_a_device() -> None:
     shunt = '[sensors.{}]\ndriver = "ina219"\nshunt_ohms = 0.0015\nmax_current_a = 50\n{}\n'
     head = MINIMAL + '[battery]\nchemistry = "lifepo4"\ncapacity_ah = 100\n'

@@ -962,24 +962,3 @@ def test_keys_that_contradict_each_other_are_named(
 ) -> None:
     found = GeneratorSettings(**values).faults()  # type: ignore[arg-type]
     assert [(key, str(trouble)) for key, trouble in found] == expected
-
-
-@pytest.mark.parametrize("key", fields(GeneratorSettings), ids=lambda key: key.name)
-def test_the_rules_in_words_name_every_number(key: Any) -> None:
-    plain = replace(RULES, service_every_h=100.0)
-    value = getattr(plain, key.name)
-    other = (not value) if isinstance(value, bool) else value + 1
-    assert replace(plain, **{key.name: other}).rules() != plain.rules()
-
-
-def test_the_rules_in_words() -> None:
-    rules = {name: (enters, leaves) for name, enters, leaves in RULES.rules()}
-    assert set(ALERTS) <= set(rules)
-    assert rules[OVERLOAD] == (
-        "above 100 % of 5000 W for 10 s",
-        "below 80 % of 5000 W for 60 s, or stopped",
-    )
-    assert rules["running (DC meter)"] == ("at least 1 A for 2 s", "below 0.7 A for 2 s")
-    assert rules[SERVICE_DUE][0] == "never: service_every_h is not set"
-    bare = {name: enters for name, enters, _ in GeneratorSettings(inverter=True).rules()}
-    assert {name for name in bare if bare[name].startswith("never")} == set(ALERTS)

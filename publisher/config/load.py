@@ -68,10 +68,6 @@ class Config:
         """Return a sensor's settings, None if it is not fitted."""
         return next((sensor for sensor in self.sensors if sensor.name == name), None)
 
-    def rules(self) -> list[tuple[str, str, str]]:
-        """Return (state or alert, when it begins, when it ends) of the generator, if fitted."""
-        return self.generator.rules() if self.sensor("generator") else []
-
 
 def load(path: Path) -> Config:
     """Read and check a file. Raises ConfigError with everything that is wrong with it."""

@@ -15,6 +15,7 @@ from sensors.registry import DRIVERS
 from sensors.trouble import KINDS, Kind, Marked, Trouble, marked, values_in
 
 __all__ = [
+    "Marked",
     "_",
     "counted",
     "here",

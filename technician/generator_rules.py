@@ -1,0 +1,167 @@
+"""The generator's rules in words, with the numbers of a configuration, as `check-config` prints them."""
+
+from typing import NamedTuple
+
+from publisher.config.generator import (
+    FREQUENCY,
+    FREQUENCY_WARNING,
+    FUEL_SUSPECTED,
+    OVERLOAD,
+    OVERLOAD_WARNING,
+    SERVICE_DUE,
+    GeneratorSettings,
+)
+from technician.words import Marked, marked
+
+
+class GeneratorRule(NamedTuple):
+    """When a state or an alert (`name`) is entered, and when it is left; no `leaves` if it never is on."""
+
+    name: str
+    enters: Marked
+    leaves: Marked | None = None
+
+
+def rules(settings: GeneratorSettings) -> list[GeneratorRule]:
+    """Return the rule of each state and alert."""
+    values = {**vars(settings), "stopped_a": settings.stopped_a}
+    return [
+        *_states(values),
+        *_overload(settings, values),
+        *_frequency(settings, values),
+        _service(settings, values),
+    ]
+
+
+def _states(values: dict[str, object]) -> list[GeneratorRule]:
+    return [
+        GeneratorRule(
+            marked("running (AC meter)"),
+            marked(
+                "at least {running_v:g} V and {running_low_hz:g} to {running_high_hz:g} Hz for "
+                "{start_hold_s:g} s",
+                **values,
+            ),
+            marked("below {stopped_v:g} V for {stop_hold_s:g} s", **values),
+        ),
+        GeneratorRule(
+            marked("running (DC meter)"),
+            marked("at least {running_a:g} A for {running_hold_s:g} s", **values),
+            marked("below {stopped_a:g} A for {running_hold_s:g} s", **values),
+        ),
+        GeneratorRule(
+            marked("stopped"),
+            marked(
+                "running has ended, or the AC-present contact is dead for {line_dead_hold_s:g} s",
+                **values,
+            ),
+            marked(
+                "it runs; or there are {stopped_v:g} V for {unknown_after_s:g} s and it does not count as "
+                "running: unknown",
+                **values,
+            ),
+        ),
+        GeneratorRule(
+            marked("unknown (AC meter)"),
+            marked(
+                "no voltage read for {unknown_after_s:g} s while the AC-present contact is live or not "
+                "fitted",
+                **values,
+            ),
+            marked(
+                "{good_readings} readings in a row agree that it runs or that it does not", **values
+            ),
+        ),
+        GeneratorRule(
+            marked("unknown (DC meter)"),
+            marked(
+                "the current is not known while the AC-present contact is live or not fitted; or the "
+                "contact is live and no current flows for {unknown_after_s:g} s",
+                **values,
+            ),
+            marked(
+                "a reading with a current, or without one and no live contact; for {running_hold_s:g} s "
+                "where it contradicts what was known last",
+                **values,
+            ),
+        ),
+    ]
+
+
+def _overload(settings: GeneratorSettings, values: dict[str, object]) -> list[GeneratorRule]:
+    if settings.rated_w is None:
+        never = marked("never: rated_w is not set")
+        return [GeneratorRule(OVERLOAD_WARNING, never), GeneratorRule(OVERLOAD, never)]
+    leaves = marked(
+        "below {overload_clear_pct:g} % of {rated_w:g} W for {overload_clear_hold_s:g} s, or stopped",
+        **values,
+    )
+    return [
+        GeneratorRule(
+            OVERLOAD_WARNING,
+            marked(
+                "above {overload_warning_pct:g} % of {rated_w:g} W for {overload_warning_hold_s:g} s",
+                **values,
+            ),
+            leaves,
+        ),
+        GeneratorRule(
+            OVERLOAD,
+            marked("above {overload_pct:g} % of {rated_w:g} W for {overload_hold_s:g} s", **values),
+            leaves,
+        ),
+    ]
+
+
+def _frequency(settings: GeneratorSettings, values: dict[str, object]) -> list[GeneratorRule]:
+    if settings.inverter:
+        never = marked("never: an inverter holds its frequency")
+        return [
+            GeneratorRule(name, never) for name in (FREQUENCY_WARNING, FREQUENCY, FUEL_SUSPECTED)
+        ]
+    judged = marked(
+        "not judged in the first {settle_s:g} s and while it falls by more than "
+        "{stopping_hz_per_s:g} Hz/s",
+        **values,
+    )
+    leaves = marked("above {sag_clear_hz:g} Hz for {sag_clear_hold_s:g} s, or stopped", **values)
+    return [
+        GeneratorRule(
+            FREQUENCY_WARNING,
+            marked(
+                "below {sag_warning_hz:g} Hz for {sag_warning_hold_s:g} s; {judged}",
+                **values,
+                judged=judged,
+            ),
+            leaves,
+        ),
+        GeneratorRule(
+            FREQUENCY,
+            marked("below {sag_hz:g} Hz for {sag_hold_s:g} s; {judged}", **values, judged=judged),
+            leaves,
+        ),
+        GeneratorRule(
+            FUEL_SUSPECTED,
+            marked(
+                "more than {fuel_swing_hz:g} Hz lower than in the {fuel_window_s:g} s before, though power "
+                "has not risen by more than {fuel_flat_pct:g} %, and so again {fuel_hold_s:g} s later; not "
+                "judged in the first {settle_s:g} s, below {running_low_hz:g} Hz, and for "
+                "{load_step_settle_s:g} s after a change of power by {load_step_pct:g} % or an overload",
+                **values,
+            ),
+            marked(
+                "less than {fuel_steady_hz:g} Hz lower for {fuel_clear_hold_s:g} s, or stopped",
+                **values,
+            ),
+        ),
+    ]
+
+
+def _service(settings: GeneratorSettings, values: dict[str, object]) -> GeneratorRule:
+    if settings.service_every_h is None:
+        return GeneratorRule(SERVICE_DUE, marked("never: service_every_h is not set"))
+    return GeneratorRule(
+        SERVICE_DUE,
+        marked("{service_every_h:g} engine hours since the last service", **values),
+        marked("the service is noted"),
+    )
