@@ -46,6 +46,22 @@ def fresh_boot(known: int, now: Now) -> int:
     return max(known, since) + random.randrange(1, RANDOM_BOOTS)
 
 
+def boot_at_start(
+    in_file: int, in_second_place: int, now: Now, *, is_file_new: bool, is_same_boot: bool
+) -> int:
+    """Return the boot number of a start, from the numbers in the file and in the second place.
+
+    It stays the same for a restart within a boot of the unit, unless a number could come twice. The second
+    place has the highest boot: a damaged file may be old, and an intact one lacks a run that ended in memory.
+    """
+    known = max(in_file, in_second_place)
+    if not in_second_place and (is_file_new or not known):
+        return fresh_boot(known, now)
+    if not is_same_boot or in_second_place > in_file:
+        return next_boot(known)
+    return known
+
+
 # Starts
 
 

@@ -111,15 +111,12 @@ class Store:
                     # The last transactions are lost, and the second place may not have them either: their
                     # numbers must not be given again.
                     is_old, is_same_boot = True, False
-                # The second place has the highest boot: a damaged file may be old, and an intact one
-                # lacks a run that ended in memory.
-                known = max(found.boot, second.boot)
-                if not second.boot and (is_anew or not known):
-                    ledger.boot = boots.fresh_boot(known, now)
-                elif not is_same_boot or second.boot > found.boot:
-                    ledger.boot = boots.next_boot(known)
-                if ledger.boot != known:
+                boot = boots.boot_at_start(
+                    found.boot, second.boot, now, is_file_new=is_anew, is_same_boot=is_same_boot
+                )
+                if boot != max(found.boot, second.boot):
                     ledger.seq = ledger.conn = 0
+                ledger.boot = boot
                 self._conn = ledger.conn
             # An earlier power cut stays here until a record reports it: this one must not hide it.
             was_cut = before.boot and before.boot_id != boot_id and not before.clean

@@ -161,8 +161,8 @@ class _Guard:
             for number in (*_ENDS, signal.SIGTSTP, signal.SIGTTOU):
                 signal.signal(number, signal.SIG_IGN)
             last = b""
-            while said := os.read(alive, 64):
-                last = said[-1:]
+            while received := os.read(alive, 64):
+                last = received[-1:]
             if last == b"+":
                 os.write(screen, _LEAVE.encode())
         finally:
