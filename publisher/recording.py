@@ -146,7 +146,7 @@ class Recorder:
         if self.has_changed():
             self.record(now)
         elif _durable(shown) != _durable(self._recorded):
-            self._store.append(None, self._tent.totals.as_dict(), now)
+            self._store.save(self._tent.totals.as_dict(), now)
             self._recorded = shown
         self._store.back_up()
 
@@ -155,7 +155,7 @@ class Recorder:
         if self.has_changed():
             self.record(now)
         elif lines != self._lines:
-            self._store.append(None, self._tent.totals.as_dict(), now)
+            self._store.save(self._tent.totals.as_dict(), now)
         self._lines = lines
         self._store.back_up()
 

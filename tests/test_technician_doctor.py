@@ -163,7 +163,7 @@ class Patient:
         now = self.clock.now()
         store.open(boot_id(), now)
         totals = {"occupancy": self.walked}
-        store.append(None, totals, now)
+        store.save(totals, now)
         store.close(now, totals)
         return self
 

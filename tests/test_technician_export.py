@@ -184,7 +184,7 @@ def test_a_record_of_a_boot_whose_time_became_known_is_stamped(tmp_path: Path) -
     store.open("a boot", at(synced=False, wall=False))
     body = json.loads(backlog_event(store.boot, 1)) | {"ts": None, "clock": "unsynced"}
     store.append(lambda _b, _s: [("event", json.dumps(body))], {}, at(10, synced=False, wall=False))
-    store.append(None, {}, at(20))
+    store.save({}, at(20))
     store.close(at(30), {})
     target = tmp_path / "stick"
     target.mkdir()

@@ -258,7 +258,7 @@ def test_the_running_unit_tells_today_and_keeps_what_it_told(
     store.open(boot_id(), now)
     days = [day(f"2026-01-{number:02}", entered=number) for number in range(1, 8)]
     lines = [(found["date"], json.dumps({**found, "told": True})) for found in days]
-    store.append(None, {}, now, days=lines)
+    store.append(lambda boot, seq: [], {}, now, days=lines)
     store.close(now, {})
 
     unit.start()

@@ -182,14 +182,14 @@ class Store:
 
     def append(
         self,
-        records: Records | None,
+        records: Records,
         totals: dict[str, Any],
         now: Now,
         *,
         days: Sequence[tuple[str, str]] = (),
         answers: Sequence[tuple[str, str]] = (),
     ) -> list[Row]:
-        """Number records, if any, and write them and the totals in one transaction.
+        """Number records, and write them and the totals in one transaction.
 
         The same transaction writes lines of the visitor log (date, JSON) and answers to commands (cid,
         JSON). They replace older ones of the same day or command.
@@ -197,6 +197,12 @@ class Store:
         with self._lock:
             self._ledger.totals = totals
             return self._write(now, records, {"days": days, "answers": answers})
+
+    def save(self, totals: dict[str, Any], now: Now) -> None:
+        """Write the totals alone."""
+        with self._lock:
+            self._ledger.totals = totals
+            self._write(now, None)
 
     def back_up(self) -> None:
         """Bring the totals' second place up to date, after a person has seen or changed the totals."""
