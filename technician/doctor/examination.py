@@ -26,7 +26,7 @@ from technician.service import Service
 from technician.terminal import DONE, FAILED, USAGE
 from technician.words import marked
 
-#: How long to wait for checks in another thread: each has its own limits, this is for one that hangs.
+#: Longest wait for checks in another thread. Each has limits of its own; this one is for a check that hangs.
 HANGS_S = 9.0
 #: Time after which a running unit is asked for its sensors again.
 AGAIN_S = 2.5

@@ -11,7 +11,7 @@ from sensors.traits import ShuntChip
 from technician.doctor.findings import Finding, Text, failure, warning
 from technician.words import marked
 
-#: A door that has counted this many more people out than in may do so by chance.
+#: By chance a door may count this many more people out than in.
 LEAST_BACKWARDS = 3
 #: The voltage of a 12 V battery lies between these; otherwise something else is connected.
 LOWEST_V, HIGHEST_V = 10.0, 15.5
@@ -32,7 +32,7 @@ def judge(
     status: Mapping[str, Any],
     broken: tuple[tuple[str, int], ...] = (),
 ) -> Iterator[Finding]:
-    """Find what is odd about a sensor's values; `broken` are beams that were broken all the time."""
+    """Return what is odd about a sensor's values. `broken` are beams that were broken all the time."""
     states = {sensor["name"]: sensor for sensor in status["sensors"]}
     state, power = states[sensor.name], status.get("power", {})
     if sensor.name == "door":
