@@ -5,6 +5,8 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
+from technician.words import _
+
 NAME = "tentwatch"
 #: Longest wait for systemctl; a stop takes 10 s at most (`systemd/tentwatch.service`).
 TIMEOUT_S = 60.0
@@ -59,7 +61,7 @@ def properties(*command: str) -> dict[str, str] | None:
     if isinstance(done, str) or done.returncode:
         return None
     lines = (line.partition("=") for line in done.stdout.splitlines())
-    return {key: value for key, _, value in lines}
+    return {key: value for key, _equals, value in lines}
 
 
 def _systemctl(*what: str) -> str:
@@ -70,14 +72,16 @@ def _systemctl(*what: str) -> str:
     if done.returncode == 0:
         return ""
     lines = done.stderr.strip().splitlines()
-    return lines[-1] if lines else f"systemctl {what[0]} failed ({done.returncode})"
+    if lines:
+        return lines[-1]
+    return _("systemctl {what} failed ({code})").format(what=what[0], code=done.returncode)
 
 
 def _run(*command: str, limit_s: float) -> "subprocess.CompletedProcess[str] | str":
     """Run a command; return the finished process, or why it could not be run."""
     program = shutil.which(command[0])
     if program is None:
-        return f"{command[0]} is not installed"
+        return _("{program} is not installed").format(program=command[0])
     try:
         return subprocess.run(
             [program, *command[1:]],

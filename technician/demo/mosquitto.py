@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from technician.words import _
+
 PORT = 18830
 START_LIMIT_S = 10.0
 PROBE_LIMIT_S = 1.0
@@ -41,7 +43,7 @@ class Mosquitto:
         # Debian keeps it in /usr/sbin, which is not on everybody's PATH.
         program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
         if program is None:
-            raise BrokerError("mosquitto is not installed: sudo apt-get install mosquitto")
+            raise BrokerError(_("mosquitto is not installed: sudo apt-get install mosquitto"))
         config, log = self._directory / "mosquitto.conf", self._directory / "mosquitto.log"
         config.write_text(_CONFIG.format(port=self.port))
         with log.open("wb") as output:
@@ -56,7 +58,8 @@ class Mosquitto:
         while not serves(self.port):
             if self._process.poll() is not None or time.monotonic() > limit_s:
                 self.close()
-                raise BrokerError(f"mosquitto did not start: {log.read_text().strip()[-500:]}")
+                why = log.read_text().strip()[-500:]
+                raise BrokerError(_("mosquitto did not start: {why}").format(why=why))
             time.sleep(0.02)
         return self
 
@@ -103,4 +106,4 @@ def free_port(*wanted: int) -> int:
             except OSError:
                 continue
             return int(probe.getsockname()[1])
-    raise BrokerError("no free TCP port on this machine")
+    raise BrokerError(_("no free TCP port on this machine"))

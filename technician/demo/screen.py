@@ -19,7 +19,8 @@ from technician.screen.screen import (
     sensors_and_link,
     shown,
 )
-from technician.words import _
+from technician.words import _, counted
+from technician.words.contract import FOR_PROGRAMS, detail_text, word
 from technician.words.printable import all_printable
 
 #: Most messages on the page; there are fewer where the rest leaves less room.
@@ -85,15 +86,20 @@ def _gist(payload: str) -> str:
     message = parsed(payload)
     at = str(message.get("ts") or "")[11:19]
     if "event" in message:
-        detail = ", ".join(f"{k} {shown(v)}" for k, v in message["detail"].items())
-        return f"{at} #{message['seq']} {message['event']} {detail}"
+        details = message["detail"].items()
+        texts = [detail_text(key, shown(v)) for key, v in details if key not in FOR_PROGRAMS]
+        name = word(message["event"])
+        return f"{at} #{message['seq']} {name}" + (f": {', '.join(texts)}" if texts else "")
     if "power" in message:
         capacity = message.get("capacity", {})
-        return (
-            f"{at} #{message['seq']} people {shown(capacity.get('people'))}, "
-            f"free {shown(capacity.get('free'))}, {message['power']['source']}, "
-            f"battery {shown(message['power'].get('battery', {}).get('charge_pct'), ' %')}"
+        gist = _("people {people}, free {free}, {source}, battery {charge}").format(
+            people=shown(capacity.get("people")),
+            free=shown(capacity.get("free")),
+            source=word(message["power"]["source"]),
+            charge=shown(message["power"].get("battery", {}).get("charge_pct"), " %"),
         )
+        return f"{at} #{message['seq']} {gist}"
     if "records" in message:
-        return f"{len(message['records'])} records that had to wait"
+        number = len(message["records"])
+        return counted("{n} record that had to wait", "{n} records that had to wait", number)
     return payload
