@@ -4,7 +4,7 @@ import argparse
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -89,7 +89,7 @@ def _ask(state_dir: Path, before: Answers | None) -> Answers:
 class _Asking(threading.Thread):
     """Asks the unit once a second, so that a slow answer does not delay the keys."""
 
-    def __init__(self, state_dir: Path, on_seen: Any) -> None:
+    def __init__(self, state_dir: Path, on_seen: Callable[[], None]) -> None:
         super().__init__(name="asking", daemon=True)
         self._state_dir = state_dir
         self._on_seen = on_seen
