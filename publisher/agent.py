@@ -134,6 +134,8 @@ class Agent:
         )
         if opened.power_cut is not None:
             self._recorder.note([Happening("power_cut", opened.power_cut)])
+        if opened.unread is not None:
+            self._recorder.add_unread(opened.unread, now)
         self._recorder.note_losses(self._store.buffer(now)["dropped"] - opened.lost)
 
         drivers = {

@@ -12,6 +12,7 @@ from publisher.rules.happening import Happening
 from publisher.rules.tent import Tent
 from publisher.rules.usable import usable
 from publisher.status import Reporter
+from publisher.store.out_of_reach import Unread
 from publisher.store.store import Store
 from publisher.unit.hour import Hour
 
@@ -176,14 +177,23 @@ class Recorder:
         self._retry_due_s = now.monotonic_s + STORE_RETRY_S
         unread = self._store.retry(now)
         if unread is not None:
-            boot = self._store.boot
-            saved, counted = (usable_totals(t, self._config, now, boot=boot) or {} for t in unread)
-            self.note(self._tent.add(saved, counted))
+            self._add(unread, now)
         self._look_after_file()
         if self._store.failure is None:
             log.warning("the store can be written again")
             self.record(now)
             self._link.look_again()
+
+    def add_unread(self, unread: Unread, now: Now) -> None:
+        """Add what an earlier run could not read of the totals, and store the sum."""
+        self._add(unread, now)
+        self._store.save(self._tent.totals.as_dict(), now)
+        self._store.back_up()
+
+    def _add(self, unread: Unread, now: Now) -> None:
+        boot = self._store.boot
+        saved, counted = (usable_totals(t, self._config, now, boot=boot) or {} for t in unread)
+        self.note(self._tent.add(saved, counted))
 
     def _look_after_store(self, dropped: int, now: Now) -> None:
         failure = self._store.failure

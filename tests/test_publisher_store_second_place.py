@@ -5,16 +5,20 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from publisher.store import schema
 from publisher.store.at_rest import AtRest
+from publisher.store.faults import Damaged
 from publisher.store.file import FILE
 from publisher.store.ledger import BOOT_FILE, Ledger, SecondPlace
 from publisher.store.ledger import FILE as LEDGER
 from publisher.store.out_of_reach import Unread
+from publisher.store.rows import checksum
 from publisher.store.store import SECOND_PLACE_S
 from tests.conftest import Broker, Subscriber, all_well, wait_for
 from tests.conftest import Unit as WholeUnit
@@ -230,8 +234,92 @@ def test_totals_of_a_later_boot_are_newer_however_often_they_were_written(tmp_pa
     at_rest.close()
     again = Unit(left, second=200)
     assert again.totals == {"n": 3}
+    assert again.opened.unread == Unread({"n": 21}, {"n": 1})
+    assert again.opened.lost == 2, "the two that were in memory"
     assert again.store.boot > stand_in.store.boot
     assert len(again.waiting()) == 21
+
+
+@pytest.mark.parametrize("is_stopped", [True, False], ids=["stopped", "killed"])
+@pytest.mark.parametrize("starts", [1, 2])
+def test_a_run_that_could_not_read_the_file_hides_nothing_of_it(
+    tmp_path: Path, starts: int, is_stopped: bool
+) -> None:
+    """The file's totals and those that were counted in memory since the second place are added up."""
+    unit = Unit(tmp_path)
+    unit.append()
+    unit.store.back_up()
+    unit.append(20)
+    copy = cut_power(unit)
+    (copy / FILE).rename(copy / "away")
+    (copy / WAL).rename(copy / "away-wal")
+    (copy / FILE).mkdir()
+    for start in range(starts):
+        stand_in = Unit(copy, second=100 * (start + 1))
+        stand_in.append(2)
+        if is_stopped:
+            stand_in.close()
+        else:
+            copy = cut_power(stand_in)
+    (copy / FILE).rmdir()
+    (copy / "away").rename(copy / FILE)
+    (copy / "away-wal").rename(copy / WAL)
+    again = Unit(copy, second=300)
+    assert again.opened.unread == Unread({"n": 21}, {"n": 1})
+    assert again.totals == {"n": 1 + 2 * starts}
+    killed = Unit(cut_power(again), second=400)
+    assert killed.opened.unread == again.opened.unread, "nothing was written before it was added up"
+    killed.store.save({"n": 21 + 2 * starts}, killed.now())
+    last = Unit(cut_power(killed), second=500)
+    assert (last.opened.totals, last.opened.unread) == ({"n": 21 + 2 * starts}, None)
+
+
+def test_a_stand_in_that_cannot_be_is_damage(tmp_path: Path) -> None:
+    good = Ledger(count=3, boot=7, totals={"n": 1}, stand_in=Ledger(count=2, boot=7).standing_in())
+    assert Ledger.parse(good.text(), checksum(good.text())) == replace(good, schema=schema.newest())
+    for change in ({"count": -1}, {"boot": "x"}, {"other": 1}, {"totals": 3}):
+        text = good.text(stand_in={**(good.stand_in or {}), **change})
+        with pytest.raises(Damaged):
+            Ledger.parse(text, checksum(text))
+
+
+def test_of_confirmed_records_none_is_lost_with_the_file(tmp_path: Path) -> None:
+    """The second place may still count them as waiting."""
+    unit = Unit(tmp_path)
+    rows = unit.append(10)
+    unit.store.back_up()
+    unit.store.confirm(row.id for row in rows)
+    unit.append()
+    again = Unit(lose_file(unit), second=50)
+    assert again.opened.is_old
+    assert again.opened.lost == again.buffer()["dropped"] == 0
+
+
+def test_after_a_power_cut_committed_transactions_that_are_lost_are_noticed(tmp_path: Path) -> None:
+    unit = Unit(tmp_path)
+    for _ in range(20):
+        unit.append()
+    copy = cut_power(unit)
+    overwrite(copy / WAL, (copy / WAL).stat().st_size // 2, b"\xff" * 512)
+    again = Unit(copy, "boot-b", second=50)
+    assert again.opened.is_old
+    assert again.totals["n"] < 20
+
+
+@pytest.mark.parametrize("boot_id", ["boot-a", "boot-b"])
+def test_a_transaction_that_was_being_written_is_no_loss(tmp_path: Path, boot_id: str) -> None:
+    """Its pages are in the log, and the last of them, which commits it, is not."""
+    unit = Unit(tmp_path)
+    unit.append()
+    unit.connection.execute("PRAGMA cache_size = 1")
+    unit.connection.execute("BEGIN IMMEDIATE")
+    unit.connection.execute("CREATE TABLE large (text)")
+    unit.connection.executemany("INSERT INTO large VALUES (?)", [("x" * 1500,)] * 200)
+    copy = cut_power(unit)
+    assert (copy / WAL).stat().st_size > 200 * 1500, "its pages are in the log"
+    again = Unit(copy, boot_id, second=50)
+    assert not again.opened.is_old
+    assert again.totals == {"n": 1}
 
 
 def test_rows_that_went_out_meanwhile_are_not_counted_as_lost(tmp_path: Path) -> None:

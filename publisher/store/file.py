@@ -152,12 +152,15 @@ class StoreFile:
         """Return whether the open file still has its name. Raises nothing."""
         return self._identity is not None and _identity(self.path) == self._identity
 
-    def is_complete(self, db: sqlite3.Connection) -> bool:
-        """Return whether SQLite has read its whole log, as it does after a kill.
+    def is_complete(self, db: sqlite3.Connection, *, lost_power: bool) -> bool:
+        """Return whether SQLite has read every transaction in its log that was committed.
 
         SQLite silently ignores the log from the first damaged frame on: the file then looks intact and
-        lacks the last transactions. Frames since the last reset of the log carry the salts of its header
-        (https://www.sqlite.org/fileformat2.html#walformat). Raises nothing.
+        lacks the last transactions. Frames since the last reset of the log carry the salts of its header,
+        and the last frame of a transaction has a size where the others have 0
+        (https://www.sqlite.org/fileformat2.html#walformat). Behind the part that was read, a kill leaves no
+        such frame, and no part of a page. A power cut may leave anything of the transaction that was being
+        written; the one before it was on the disk by then. Raises nothing.
         """
         with contextlib.suppress(*FAULTS, OSError):
             [(_, frames, _)] = db.execute("PRAGMA wal_checkpoint(PASSIVE)")
@@ -165,11 +168,13 @@ class StoreFile:
             with self.path.with_name(f"{FILE}-wal").open("rb") as wal:
                 salts = wal.read(LOG_HEADER_BYTES)[16:24]
                 wal.seek(LOG_HEADER_BYTES + frames * (FRAME_HEADER_BYTES + page_bytes))
+                commits, is_torn = 0, False
                 while header := wal.read(FRAME_HEADER_BYTES):
-                    if len(header) < FRAME_HEADER_BYTES or header[8:16] == salts:
-                        return False
-                    wal.seek(page_bytes, os.SEEK_CUR)
-                return bool(frames > 0)
+                    page = wal.read(page_bytes)
+                    commits += header[8:16] == salts and header[4:8] != bytes(4)
+                    is_torn |= len(header) < FRAME_HEADER_BYTES or 0 < len(page) < page_bytes
+                is_left_by = commits <= 1 if lost_power else not (commits or is_torn)
+                return bool(frames > 0) and is_left_by
         return False
 
     def has_other_owner(self) -> bool:

@@ -47,6 +47,18 @@ class Ledger:
     wall: str | None = None
     totals: dict[str, Any] | None = None
     schema: int = 0  # version of its file; 0 if it does not say so
+    #: Of a run in memory whose file could not be read at the start: the ledger that it began with instead.
+    #: The totals include that one's, and lack whatever the file has counted beyond it.
+    stand_in: dict[str, Any] | None = None
+
+    def began_with(self) -> "Ledger | None":
+        """Return the ledger that stood in for the file's, None if the file was read."""
+        return None if self.stand_in is None else Ledger(**self.stand_in)
+
+    def standing_in(self) -> dict[str, Any]:
+        """Return what a run in memory must remember of the ledger that stands in for the file's."""
+        kept = ("count", "boot", "rows", "dropped", "totals")
+        return {name: getattr(self, name) for name in kept}
 
     def is_newer_than(self, other: "Ledger") -> bool:
         """Return whether it was written later: in a later boot, or more times in the same one.
@@ -54,6 +66,10 @@ class Ledger:
         A ledger that was never written, with only a boot from an older version's file, does not count.
         """
         return self.count > 0 and (self.boot, self.count) > (other.boot, other.count)
+
+    def lacks(self, in_file: "Ledger") -> bool:
+        """Return whether the file's ledger has totals that this one, which stood in for it, lacks."""
+        return in_file.totals is not None and (self.totals is None or in_file.count > self.count)
 
     def text(self, **changed: Any) -> str:
         """Return it as JSON (ASCII), with some values changed, and with the present version."""
@@ -189,6 +205,7 @@ def _checked(name: str, value: Any, default: Any) -> Any:
         "uptime_s": (int, float),
         "wall": (str,),
         "totals": (dict,),
+        "stand_in": (dict,),
     }
     if type(value) not in kinds.get(name, (type(default),)) and value is not default:
         raise Damaged(f"the ledger is damaged: {name} is {value!r}")
@@ -198,10 +215,19 @@ def _checked(name: str, value: Any, default: Any) -> Any:
         (is_number and not 0 <= value <= limits.get(name, LARGEST_EXACT))
         or (name == "wall" and value is not None and instant(value) is None)
         or (name == "cut" and value is not None and not _is_cut(value))
+        or (name == "stand_in" and value is not None and not _is_stand_in(value))
         or (name == "set_aside" and not all(f is None or isinstance(f, str) for f in value))
     ):
         raise Damaged(f"the ledger is damaged: {name} is {value!r}, which cannot be")
     return value
+
+
+def _is_stand_in(saved: dict[str, Any]) -> bool:
+    """Say whether this is what `Ledger.standing_in` returns. Raises Damaged if a value cannot be."""
+    blank = Ledger()
+    if saved.keys() != blank.standing_in().keys():
+        return False
+    return all(_checked(n, value, getattr(blank, n)) is value for n, value in saved.items())
 
 
 def _is_cut(detail: dict[str, Any]) -> bool:

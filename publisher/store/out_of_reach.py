@@ -72,12 +72,9 @@ class OutOfReach:
             boot=boot,
             seq=ledger.seq if boot == ledger.boot else 0,
             wall=ledger.wall or found.wall,
+            stand_in=None,
         )
-        if (
-            stand_in is not None
-            and found.totals is not None
-            and (stand_in.totals is None or found.count > stand_in.count)
-        ):
+        if stand_in is not None and found.totals is not None and stand_in.lacks(found):
             # The caller adds them up. Until then a power cut must not lose them.
             ledger.totals = found.totals
             unread = Unread(found.totals, stand_in.totals or {})

@@ -53,14 +53,16 @@ class Opened(NamedTuple):
     """What opening the store found: the totals, and what there is to report.
 
     Totals are None if there never were any, and empty if they are lost or cannot be read. `lost` is the
-    number of waiting records that are gone or above the limits. With `is_old` both come from the second
-    place, which may be five minutes older than the file.
+    number of waiting records that are gone or above the limits. With `is_old` the totals may be five minutes
+    old, and how many records are lost is not known. `unread` is what the totals lack, because an earlier
+    run could not read the file: the caller must add it and `save` the sum. Nothing is written before.
     """
 
     totals: dict[str, Any] | None
     power_cut: dict[str, Any] | None
     lost: int = 0
     is_old: bool = False
+    unread: Unread | None = None
 
 
 class Store:
@@ -97,20 +99,28 @@ class Store:
             if totals is None and (is_anew or failed):
                 totals = {}
             is_old = bool(is_anew or failed) and not is_in_file and not before.clean
+            began_with, unread = second.began_with(), None
             if failed:
-                self._move_to_memory(failed, second)  # which takes a fresh boot
+                self._move_to_memory(failed, began_with or second)  # which takes a fresh boot
             else:
                 assert self._outbox is not None
-                ledger.dropped += max(0, (ledger.rows or 0) - self._outbox.rows)
                 is_same_boot = ledger.boot_id == boot_id and not is_anew
-                if (
-                    is_same_boot
-                    and not before.clean
-                    and not self._file.is_complete(self._outbox.db)
+                is_suspect = is_in_file and not (before.clean or is_anew)
+                if is_suspect and not self._file.is_complete(
+                    self._outbox.db, lost_power=before.boot_id != boot_id
                 ):
-                    # The last transactions are lost, and the second place may not have them either: their
-                    # numbers must not be given again.
+                    # The second place may lack the lost transactions too: their numbers must not be given
+                    # again.
+                    log.error("%s lacks its last transactions: they are lost", self._file.path)
                     is_old, is_same_boot = True, False
+                expected = ledger.rows or 0
+                if not is_in_file and began_with is not None and began_with.lacks(found):
+                    unread = Unread(found.totals or {}, began_with.totals or {})
+                    ledger.dropped += max(0, found.dropped - began_with.dropped)
+                    expected += (found.rows or 0) - (began_with.rows or 0)
+                if not is_old:
+                    ledger.dropped += max(0, expected - self._outbox.rows)
+                ledger.stand_in = None
                 boot = boots.boot_at_start(
                     found.boot, second.boot, now, is_file_new=is_anew, is_same_boot=is_same_boot
                 )
@@ -125,8 +135,9 @@ class Store:
             self._ledger.boot_id = boot_id
             self._ledger.clean = False
             cut = self._ledger.cut
-            self._write(now, None, sync=True)
-            return Opened(totals, cut, self._ledger.dropped - before.dropped, is_old)
+            if unread is None:
+                self._write(now, None, sync=True)
+            return Opened(totals, cut, self._ledger.dropped - before.dropped, is_old, unread)
 
     def _load(self, second: Ledger) -> tuple[Ledger, Exception | None]:
         """Open the file; return its ledger, blank if there is none, and the error if it cannot be used."""
@@ -442,6 +453,7 @@ class Store:
                 upsert(memory.db, table, pairs)
             before.close()
         self._outbox, ledger.rows = memory, 0
+        ledger.stand_in = None if stand_in is None else stand_in.standing_in()
         self._out_of_reach = OutOfReach(
             trouble=file.trouble(error),
             damage=faults.reason(error) if faults.is_damage(error) else None,
