@@ -16,7 +16,7 @@
 PYTHON ?= python3
 SPEED ?= 60
 # Number of tests that run in parallel: most wait more than they compute.
-WORKERS ?= 4
+WORKERS ?= 6
 VENV := .venv
 READY := $(VENV)/.ready
 

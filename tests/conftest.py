@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -29,7 +30,7 @@ from publisher.config.sections import BrokerSettings, ReportSettings
 from publisher.store.store import Store
 from sensors.simulated.hardware import SimulatedHardware
 from technician.demo.demo import configuration
-from technician.demo.mosquitto import free_port, serves
+from technician.demo.mosquitto import serves
 from technician.words import _catalogue
 from tests import contract
 
@@ -42,13 +43,22 @@ hypothesis.settings.register_profile("fuzz", max_examples=20_000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "test"))
 
 
+def reserved_port() -> socket.socket:
+    """Return a socket that keeps its port: nobody is given it, and a broker may still listen there."""
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(("127.0.0.1", 0))
+    return reserved
+
+
 class Broker:
     """A real mosquitto that can be stopped, frozen and started again on its port."""
 
     def __init__(self, directory: Path, settings: str = "allow_anonymous true") -> None:
         self.directory = directory
         self.settings = settings
-        self.port = free_port()
+        self._reserved = reserved_port()
+        self.port: int = self._reserved.getsockname()[1]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Broker":
@@ -378,6 +388,13 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     broker = Broker(tmp_path_factory.mktemp("broker")).start()
     yield broker
     broker.stop()
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """Return a port on which nobody listens."""
+    with reserved_port() as reserved:
+        yield reserved.getsockname()[1]
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from publisher.agent import Agent
 from publisher.rules.sensed import ZERO_READINGS
 from publisher.store.store import Store
 from publisher.unit.state_directory import StartError
-from technician.demo.mosquitto import free_port
 from tests.conftest import Broker, Subscriber, Unit, all_well, command, recorded, wait_for
 from tests.test_publisher_store import connection
 from tests.wires import Wire
@@ -36,12 +35,15 @@ def test_people_who_pass_the_door_are_reported(unit: Unit, subscriber: Subscribe
 
 
 def test_a_power_cut_takes_back_nothing_that_status_has_shown(
-    make_unit: Callable[..., Unit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_unit: Callable[..., Unit],
+    closed_port: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
         "publisher.recording.CHANGE_PAUSE_S", 3600.0
     )  # so that no other record comes
-    unit = make_unit(free_port()).start()
+    unit = make_unit(closed_port).start()
     wait_for(lambda: all_well(unit.status()), "all sensors")
     for _ in range(3):
         unit.walk(inward=True)

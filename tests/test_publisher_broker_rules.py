@@ -18,8 +18,8 @@ from paho.mqtt.client import Client, MQTTMessage, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 
 from publisher.messages import HISTORY_MAX_BYTES
-from technician.demo.mosquitto import free_port, serves
-from tests.conftest import PATIENCE_S, Unit, command, wait_for
+from technician.demo.mosquitto import serves
+from tests.conftest import PATIENCE_S, Unit, command, reserved_port, wait_for
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "broker.md"
@@ -44,7 +44,8 @@ class Centre:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.port = free_port()
+        self._reserved = reserved_port()
+        self.port: int = self._reserved.getsockname()[1]
         self.passwords: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
         for folder in ("etc/mosquitto/conf.d", "etc/mosquitto/certs", "data"):

@@ -16,7 +16,6 @@ from publisher.store.file import FILE
 from publisher.store.ledger import BOOT_FILE
 from publisher.store.ledger import FILE as LEDGER
 from publisher.store.store import Store
-from technician.demo.mosquitto import free_port
 from tests.conftest import Broker, Subscriber, Unit, all_well, backlog_event, recorded, wait_for
 
 
@@ -157,10 +156,13 @@ def test_who_asks_for_the_status_again_and_again_does_not_wear_the_card(
 
 
 def test_a_power_cut_takes_back_no_hour_that_status_has_shown(
-    make_unit: Callable[..., Unit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_unit: Callable[..., Unit],
+    closed_port: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("publisher.recording.CHANGE_PAUSE_S", 1e9)  # no record but the first
-    unit = make_unit(free_port(), speed=60).reporting(interval_s=1e9).start()
+    unit = make_unit(closed_port, speed=60).reporting(interval_s=1e9).start()
     unit.hardware.set_generator(12.0, 13.8)
 
     def generator() -> dict[str, Any]:

@@ -21,7 +21,6 @@ from sensors.simulated.hardware import INNER_GPIO, MAINS_GPIO, OUTER_GPIO
 from sensors.traits import ShuntChip
 from sensors.trouble import Kind
 from technician import cli
-from technician.demo.mosquitto import free_port
 from technician.setup import calibrate, config_file
 from technician.setup.calibrate import Bench
 from technician.terminal import DONE, FAILED, USAGE
@@ -230,8 +229,8 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def technician(make_unit: Callable[..., Unit], tmp_path: Path) -> Technician:
-    return Technician(make_unit(free_port()), tmp_path / "tentwatch.toml")
+def technician(make_unit: Callable[..., Unit], closed_port: int, tmp_path: Path) -> Technician:
+    return Technician(make_unit(closed_port), tmp_path / "tentwatch.toml")
 
 
 @pytest.mark.parametrize("running", [True, False])
@@ -414,9 +413,12 @@ class Screen(io.StringIO):
 
 
 def test_beams_that_are_the_wrong_way_round_are_exchanged_and_tried_again(
-    make_unit: Callable[..., Unit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_unit: Callable[..., Unit],
+    closed_port: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    unit = make_unit(free_port())
+    unit = make_unit(closed_port)
     technician = Technician(unit, tmp_path / "tentwatch.toml", swapped=True).start()
     wait_for(lambda: unit.status()["capacity"]["quality"] == "ok", "the door")
     screen = Screen(lambda: unit.walk(inward=True))
@@ -435,11 +437,12 @@ def test_beams_that_are_the_wrong_way_round_are_exchanged_and_tried_again(
 
 def test_a_crowd_in_the_door_spoils_the_trial(
     make_unit: Callable[..., Unit],
+    closed_port: int,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    unit = make_unit(free_port())
+    unit = make_unit(closed_port)
     technician = Technician(unit, tmp_path / "tentwatch.toml").start()
     wait_for(lambda: unit.status()["capacity"]["quality"] == "ok", "the door")
 

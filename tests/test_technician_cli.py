@@ -17,7 +17,7 @@ from sensors.clock import Monotonic
 from sensors.registry import DRIVERS
 from sensors.simulated.vedirect import Monitor
 from technician import cli, run
-from technician.demo.mosquitto import serves
+from technician.demo.mosquitto import Mosquitto, serves
 from technician.terminal import DONE
 from tests import contract
 from tests.conftest import PATIENCE_S, Broker, Subscriber, wait_for
@@ -475,6 +475,13 @@ def test_the_demonstration_in_a_terminal_leaves_its_last_page(tmp_path: Path) ->
         assert b"\x1b[?1049l" in terminal.raw, "the page is left"
     finally:
         terminal.close()
+
+
+def test_demonstrations_that_begin_at_once_have_a_broker_each(tmp_path: Path) -> None:
+    one, other = Mosquitto(tmp_path), Mosquitto(tmp_path)
+    assert one.port != other.port
+    one.close()
+    other.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])

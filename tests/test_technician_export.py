@@ -18,7 +18,6 @@ from publisher.clock import boot_id
 from publisher.store.file import FILE
 from publisher.store.store import Store
 from technician import cli
-from technician.demo.mosquitto import free_port
 from technician.records import stick
 from technician.terminal import DONE, FAILED
 from tests import contract
@@ -136,11 +135,14 @@ def test_the_stick_and_the_network_bring_the_same_records(
 
 
 def test_without_a_clock_the_folder_is_named_by_boot_and_uptime(
-    make_unit: Callable[..., Unit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_unit: Callable[..., Unit],
+    closed_port: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     target = tmp_path / "stick"
     target.mkdir()
-    unit = make_unit(free_port())
+    unit = make_unit(closed_port)
     read = unit.clock._read
     monkeypatch.setattr(unit.clock, "_read", lambda: replace(read(), wall=None, synced=False))
     unit.start()

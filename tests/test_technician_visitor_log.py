@@ -21,7 +21,6 @@ from publisher.store.ledger import FILE as LEDGER
 from publisher.store.store import Store
 from publisher.store.troubles import Unreadable
 from technician import cli
-from technician.demo.mosquitto import free_port
 from technician.records import visitor_log
 from technician.records.source import Log
 from technician.terminal import DONE, FAILED, USAGE
@@ -249,10 +248,10 @@ def test_a_pipe_in_the_place_of_the_store_is_not_waited_for(tmp_path: Path, name
 
 
 def test_the_running_unit_tells_today_and_keeps_what_it_told(
-    make_unit: Callable[..., Unit], show: Print, monkeypatch: pytest.MonkeyPatch
+    make_unit: Callable[..., Unit], closed_port: int, show: Print, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("publisher.commanding.LOG_DAYS", 2)
-    unit = make_unit(free_port())
+    unit = make_unit(closed_port)
     store = Store(unit.state_dir, 1000, 1 << 20)
     now = unit.clock.now()
     store.open(boot_id(), now)

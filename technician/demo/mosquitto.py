@@ -35,8 +35,17 @@ class Mosquitto:
     def __init__(self, directory: Path, port: int | None = None) -> None:
         """Keep configuration and log in `directory`; take `port`, or PORT or another free one."""
         self._directory = directory
-        self.port = free_port(PORT) if port is None else port
+        self._claim = socket.socket(socket.AF_UNIX)
+        self.port = self._free_port() if port is None else port
         self._process: subprocess.Popen[bytes] | None = None
+
+    def _free_port(self) -> int:
+        """Return PORT, or another one: a demonstration that begins at the same time must not have it, too."""
+        try:
+            self._claim.bind(f"\0tentwatch-demo-{PORT}")
+        except OSError:
+            return free_port()
+        return free_port(PORT)
 
     def __enter__(self) -> "Mosquitto":
         """Start it and wait until it is at work. Raises BrokerError."""
@@ -74,6 +83,7 @@ class Mosquitto:
 
     def close(self) -> None:
         """Stop it."""
+        self._claim.close()
         process, self._process = self._process, None
         if process is not None and process.stdin is not None:
             process.stdin.close()

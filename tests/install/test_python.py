@@ -20,7 +20,7 @@ def test_the_suite_passes(release: Release, bundles: dict[Release, Path]) -> Non
         steps = (
             f"cd {SOURCE}",
             f"{VENV}/bin/pip install -q --no-index --no-deps --no-build-isolation -e .",
-            f"{VENV}/bin/python -m pytest -n 4 --dist worksteal",
+            f"{VENV}/bin/python -m pytest -n 6 --dist worksteal",
         )
         done = in_chroot(root, "sh", "-c", " && ".join(steps), patience_s=PATIENCE_S)
     if done.code:
