@@ -357,10 +357,11 @@ def test_a_contact_that_never_settles_is_a_fault_and_no_value(
     said: list[SensorError] = []
 
     def read() -> None:
-        try:
-            contact.read()
-        except SensorError as error:
-            said.append(error)
+        while not said:  # a heartbeat may be due before the first edge
+            try:
+                contact.read()
+            except SensorError as error:
+                said.append(error)
 
     try:
         within_patience(read)
