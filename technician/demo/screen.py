@@ -44,7 +44,7 @@ class Screen:
         status = all_printable(status)
         speed = ""
         if self._options.speed != 1:
-            text = _("{n} times as fast as real time")
+            text = _("{n} times real time")
             speed = ", " + text.format(n=f"{self._options.speed:g}")
         host, port = self._options.broker
         head = Text(
