@@ -204,6 +204,7 @@ class Case(NamedTuple):
     induce: Callable[[Patient], object]
     expected: Mapping[str, tuple[str, str]] = MappingProxyType({})
     code: int = 1
+    speed: float = 1.0
 
 
 def unplug_chip(patient: Patient) -> None:
@@ -353,7 +354,10 @@ CASES = {
         lambda p: p.report(16.9, 20.0, 100.0),
         {"sensor.battery": ("fail", "switch the charger off")},
     ),
-    "contact chatters": Case(chatter, {"sensor.mains": ("fail", "tighten the wires at the relay")}),
+    # Each second without rest is a failed read: quicker, so that a busy machine has several.
+    "contact chatters": Case(
+        chatter, {"sensor.mains": ("fail", "tighten the wires at the relay")}, speed=4.0
+    ),
     "beam blocked": Case(
         lambda p: p.hardware.set_beam(inner=True, blocked=True),
         {"sensor.door": ("warning", "take away what stands in the beam")},
@@ -464,9 +468,8 @@ def reports(tmp_path_factory: pytest.TempPathFactory, centre: Broker) -> dict[st
     place = tmp_path_factory.mktemp("patients")
 
     def look(name: str) -> Report:
-        patient = Patient(
-            place / str(list(CASES).index(name)), centre.port
-        )  # a socket's path is short
+        directory = place / str(list(CASES).index(name))  # a socket's path is short
+        patient = Patient(directory, centre.port, CASES[name].speed)
         try:
             CASES[name].induce(patient)
             if not (patient.state_dir / FILE).exists():
