@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from technician.arguments import number, seconds
-from technician.demo import demo
+from technician.demo.demo import print_messages
 from technician.demo.mosquitto import BrokerError, Mosquitto
 from technician.demo.options import Options
 from technician.log_lines import to_stderr
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
             broker = options.broker
             if broker is None:
                 broker = "127.0.0.1", stack.enter_context(Mosquitto(work)).port
-            demo.run(
+            _show(
                 Options(
                     broker=broker,
                     state_dir=options.state_dir or work / "state",
@@ -58,6 +58,18 @@ def run(options: argparse.Namespace) -> int:
         complain(_("the demonstration cannot run: {error}").format(error=error))
         return FAILED
     return DONE
+
+
+def _show(options: Options) -> None:
+    """Run the demonstration: pages on a terminal, else lines."""
+    if sys.stdout.isatty():  # only a terminal needs the library that draws, which takes 4 MB
+        from technician.demo.pages import show_pages
+        from technician.screen.live import takes_pages
+
+        if takes_pages():
+            show_pages(options)
+            return
+    print_messages(options)
 
 
 def _host_port(text: str) -> tuple[str, int]:

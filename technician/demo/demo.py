@@ -5,13 +5,10 @@ import json
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 from zoneinfo import ZoneInfo
-
-from rich.segment import Segment
 
 from publisher.agent import Agent
 from publisher.clock import DemoClock
@@ -22,13 +19,9 @@ from sensors.simulated.hardware import (
 )
 from sensors.simulated.world import World
 from technician.demo.options import Options
-from technician.demo.screen import Screen
-from technician.screen.live import Live, printed, takes_pages, this_display
-from technician.terminal import say
 
 SEATS = 60
 #: Time between two pages, in seconds.
-REFRESH_S = 0.5
 
 _CONFIG = """\
 [tent]
@@ -122,36 +115,7 @@ def demonstration(
         yield agent, stop
 
 
-def run(options: Options) -> None:
-    """Run the demonstration until its time is over or Ctrl-C: pages on a terminal, else lines."""
-    if takes_pages():
-        _show_pages(options)
-    else:
-        _print_messages(options)
-
-
-def _show_pages(options: Options) -> None:
-    """Show pages until a key or a signal ends it; the last one stays on the terminal."""
-    screen, display = Screen(options), this_display()
-    page: Sequence[Sequence[Segment]] = ()
-    with Live(display) as live, demonstration(options, screen.sent) as (agent, stop):
-        with ThreadPoolExecutor(1, "agent") as pool:
-            running = pool.submit(agent.run)
-            try:
-                while not (running.done() or live.over):
-                    status = agent.status()
-                    if status.get("ok"):
-                        page = screen.page(status, live.size())
-                        live.show(page)
-                    live.wait(REFRESH_S)
-            finally:
-                stop()
-        running.result()
-    for line in page:
-        say(printed(line, display))
-
-
-def _print_messages(options: Options) -> None:
+def print_messages(options: Options) -> None:
     """Print each message that the broker has confirmed, until a signal comes."""
     ends: list[Callable[..., None]] = []
 
