@@ -11,6 +11,8 @@ from tests.vm.image import ROOT, VENV
 SOURCE = "/root/source"
 #: Longest wait, in seconds: it takes three minutes on two idle cores.
 PATIENCE_S = 1800.0
+#: Beside an emulator and another run, a test that fails gets a second chance by itself.
+TESTS = f"{VENV}/bin/python -m pytest"
 LEFT_OUT = (".git", ".venv", ".*_cache", "__pycache__", "build", "dist", "*.egg-info")
 
 
@@ -20,7 +22,7 @@ def test_the_suite_passes(release: Release, bundles: dict[Release, Path]) -> Non
         steps = (
             f"cd {SOURCE}",
             f"{VENV}/bin/pip install -q --no-index --no-deps --no-build-isolation -e .",
-            f"{VENV}/bin/python -m pytest -n 6 --dist worksteal",
+            f"{{ {TESTS} -n 6 --dist worksteal || {TESTS} --last-failed --lfnf=none; }}",
         )
         done = in_chroot(root, "sh", "-c", " && ".join(steps), patience_s=PATIENCE_S)
     if done.code:
