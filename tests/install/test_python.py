@@ -1,6 +1,7 @@
 """All tests on the Python, the libraries and the broker of each Debian."""
 
 import shutil
+import warnings
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,11 @@ def test_the_suite_passes(release: Release, bundles: dict[Release, Path]) -> Non
         steps = (
             f"cd {SOURCE}",
             f"{VENV}/bin/pip install -q --no-index --no-deps --no-build-isolation -e .",
-            f"{{ {TESTS} -n 6 --dist worksteal || {TESTS} --last-failed --lfnf=none; }}",
+            f"{{ {TESTS} -n 6 --dist worksteal || {{ echo AGAIN; {TESTS} --last-failed --lfnf=none; }}; }}",
         )
         done = in_chroot(root, "sh", "-c", " && ".join(steps), patience_s=PATIENCE_S)
     if done.code:
         pytest.fail(done.output.rpartition("= FAILURES =")[2], pytrace=False)
+    if "\nAGAIN\n" in done.output:
+        failed = [line for line in done.output.splitlines() if line.startswith("FAILED")]
+        warnings.warn("AGAIN: passed the second time: " + "; ".join(failed), stacklevel=1)
