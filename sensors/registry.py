@@ -24,7 +24,11 @@ DRIVERS = {
 
 #: The sensors that a tent can have; each is a section of the configuration. `mains_line` and
 #: `generator_line` are contacts beside a meter, which show whether the line that it measures is live.
-SENSORS = ("mains", "mains_line", "generator", "generator_line", "battery", "charger", "door")
+#: `inside` and `outside` are the air's temperature, `co` is its carbon monoxide.
+SENSORS = (
+    "mains", "mains_line", "generator", "generator_line", "battery", "charger", "door",
+    "inside", "outside", "co",
+)  # fmt: skip
 
 
 def traits(driver: str) -> Traits:

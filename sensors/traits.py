@@ -23,6 +23,7 @@ class Connection(Enum):
 
     I2C = "bus address"
     SERIAL = "port"
+    ONE_WIRE = "device"
     GPIO = ""  # lines that no two sections may share
 
     @property

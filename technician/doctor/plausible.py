@@ -134,6 +134,8 @@ def bus_key(sensor: SensorSettings) -> str:
             return f"bus.i2c-{sensor.config.bus}"
         case Connection.SERIAL:
             return f"bus.serial.{sensor.name}"
+        case Connection.ONE_WIRE:
+            return "bus.1-wire"
         case Connection.GPIO:
             return "bus.gpio"
 

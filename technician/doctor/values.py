@@ -296,6 +296,9 @@ _UNITS: tuple[tuple[str, str, _Shown], ...] = (
     ("voltage_v", "V", lambda v: f"{v:.1f}"),
     ("frequency_hz", "Hz", lambda v: f"{v:.1f}"),
     ("panel_power_w", "W", lambda v: f"{v:.0f}"),
+    ("temperature_c", "°C", lambda v: f"{v:.1f}"),
+    ("humidity_pct", "%", lambda v: f"{v:.0f}"),
+    ("co_ppm", "ppm", lambda v: f"{v:.1f}"),
 )
 
 

@@ -25,7 +25,15 @@ WAVE_S, SWITCH_S = 20.0, 90.0
 SHUNT_A, SHUNT_MV = 50.0, 75.0
 _FIND = "f"
 
-_UNITS = {"voltage_v": "V", "charge_pct": "%", "power_w": "W", "frequency_hz": "Hz"}
+_UNITS = {
+    "voltage_v": "V",
+    "charge_pct": "%",
+    "power_w": "W",
+    "frequency_hz": "Hz",
+    "temperature_c": "°C",
+    "humidity_pct": "%",
+    "co_ppm": "ppm",
+}
 
 
 class Fitting:

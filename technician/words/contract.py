@@ -11,6 +11,7 @@ WORDS = (
     # sensors and sources
     marked("mains"), marked("generator"), marked("battery"), marked("charger"), marked("door"),
     marked("mains line"), marked("generator line"),
+    marked("inside"), marked("outside"), marked("co"),
     # alerts
     marked("battery low"), marked("battery alarm"), marked("generator overload warning"),
     marked("generator overload"), marked("generator frequency warning"),
