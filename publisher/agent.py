@@ -81,7 +81,7 @@ class Agent:
         self._config = config
         self._state_dir = state_dir
         self._clock = clock
-        self._inbox = Inbox()
+        self._inbox = Inbox(clock.now_s)
         self._stopping = False
         self._waiting = threading.BoundedSemaphore(MAX_WAITING)
         self._dropped = self._dropped_logged = 0  # commands dropped because too many waited
@@ -133,7 +133,7 @@ class Agent:
             on_file_lost=self._listen_again,
         )
         if opened.power_cut is not None:
-            self._recorder.note([Happening("power_cut", opened.power_cut)])
+            self._recorder.note([Happening("power_cut", opened.power_cut)], now)
         if opened.unread is not None:
             self._recorder.add_unread(opened.unread, now)
         self._recorder.note_losses(self._store.buffer(now)["dropped"] - opened.lost)
@@ -159,12 +159,12 @@ class Agent:
         self._commands = Commands(unit, self._link)
         for name, zero_a in self.tent.zeros().items():
             unit.set_zero(name, zero_a)
-        self._tick_due_s = self._look_due_s = now.monotonic_s
+        self._tick_due_s = self._look_due_s = self._reached_s = now.monotonic_s
         self._about_due_s = now.monotonic_s + FIRST_ABOUT_S
         self._watchdog_s = 0.0
         self._control: Control | None = None
         self._listen()
-        self._recorder.note_set_aside()
+        self._recorder.note_set_aside(now)
 
     # For other threads
 
@@ -203,7 +203,7 @@ class Agent:
             self._control.start()
         now = self._clock.now()
         self._look(now)
-        self._recorder.note(self.tent.tick(now))
+        self._recorder.note(self.tent.tick(now), now)
         self._recorder.record(now)
         notify("READY=1")
         for sensor in self._sensors:
@@ -219,18 +219,26 @@ class Agent:
         due_s = min(self._tick_due_s, self._recorder.due_s()) + SLACK_S
         arrived = self._inbox.take(self._clock.real_s(due_s - self._clock.now_s()))
         now = self._clock.now()
-        for news in arrived:
-            self._handle(news, now)
+        for at_s, news in arrived:
+            self._handle(news, self._instant(at_s, now))
+        # Only now, after all news, can it be told what was not heard of.
+        self._reached_s = now.monotonic_s
         if now.monotonic_s >= self._tick_due_s:
-            self._recorder.note(self.tent.tick(now))
+            self._recorder.note(self.tent.tick(now), now)
             self._tick_due_s = now.monotonic_s + TICK_S
         self._do_chores(now)
         self._recorder.record_if_due(now)
 
+    def _instant(self, at_s: float, now: Now) -> Now:
+        """Return the instant at which news came in. Time never goes back for the tent."""
+        self._reached_s = min(max(at_s, self._reached_s), now.monotonic_s)
+        return now.back_to(self._reached_s)
+
     def _handle(self, news: News, now: Now) -> None:
+        """Handle news that came in at `now`."""
         match news:
             case Heard(readings):
-                self._recorder.note(self.tent.apply(readings, now))
+                self._recorder.note(self.tent.apply(readings, now), now)
                 self._tick_due_s = now.monotonic_s + TICK_S  # the tent has just had a tick
             case Connected():
                 self._recorder.record(now)
@@ -279,7 +287,7 @@ class Agent:
         """Look at the unit's own computer, and show the unit's state on the lamp."""
         self._look_due_s = now.monotonic_s + LOOK_S
         self._board.look(now.monotonic_s)
-        self._recorder.note(self.tent.notice(self._board.alerts, now))
+        self._recorder.note(self.tent.notice(self._board.alerts, now), now)
         health = self._link.health()
         tried = health.sessions + health.failures > 0
         state = lamp.state_pattern(self.tent.qualities(), connected=health.connected, tried=tried)
@@ -322,10 +330,11 @@ class Agent:
         for sensor in self._sensors:
             sensor.join(max(0.0, limit_s - time.monotonic()))
         now = self._clock.now()
-        for news in self._inbox.take():
+        for at_s, news in self._inbox.take():
             match news:
                 case Heard(readings):  # people who passed at the last moment count as well
-                    self._recorder.note(self.tent.apply(readings, now))
+                    at = self._instant(at_s, now)
+                    self._recorder.note(self.tent.apply(readings, at), at)
                 case Asked(_, answer):
                     answer(refusal(Trouble(STOPPING)))
         self._recorder.record_rest(now)

@@ -36,6 +36,16 @@ class Now:
         """Whether the time of day is known well enough to say which day it is."""
         return self.wall is not None and (self.synced or self.held)
 
+    def back_to(self, monotonic_s: float) -> "Now":
+        """Return the instant at an earlier monotonic second; itself if that second is later."""
+        passed_s = max(0.0, self.monotonic_s - monotonic_s)
+        return replace(
+            self,
+            monotonic_s=self.monotonic_s - passed_s,
+            uptime_s=self.uptime_s - passed_s,
+            wall=None if self.wall is None else self.wall - timedelta(seconds=passed_s),
+        )
+
     @property
     def began(self) -> datetime | None:
         """The time of day at uptime 0, where it is certain. It dates every uptime of this boot."""

@@ -75,7 +75,7 @@ class Unit:
 
 def headcount(unit: Unit, people: int, now: Now) -> HeadcountAnswer:
     """Set the number of people inside to a person's count."""
-    unit.recorder.note(unit.tent.headcount(people, now))
+    unit.recorder.note(unit.tent.headcount(people, now), now)
     return {"people": unit.tent.totals.occupancy.people}
 
 
@@ -99,7 +99,7 @@ def zero(unit: Unit, sensor: str, now: Now) -> ZeroAnswer:
 
 def serviced(unit: Unit, _: None, now: Now) -> ServicedAnswer:
     """Record that the generator has been serviced."""
-    unit.recorder.note(unit.tent.serviced(now))
+    unit.recorder.note(unit.tent.serviced(now), now)
     return {"hours_total": unit.tent.snapshot()["power"]["generator"]["hours_total"]}
 
 

@@ -59,7 +59,7 @@ class Recorder:
         self._hour = hour
         self._reporter = reporter
         self._on_file_lost = on_file_lost
-        self._pending: list[Happening] = []
+        self._pending: list[tuple[Now, Happening]] = []  # each with its instant
         self._answers: list[tuple[str, str]] = []  # to commands: (cid, JSON), for the next record
         self._fingerprint, self._recorded = tent.fingerprint(), tent.snapshot()
         self._lines: object = None  # the visitor log's open lines when they were last shown
@@ -68,10 +68,10 @@ class Recorder:
         self._dropped = 0  # rows whose loss was recorded
         self._was_failed = False
 
-    def note(self, happened: list[Happening]) -> None:
-        """Log what happened, and add it to the next record."""
-        self._pending += happened
+    def note(self, happened: list[Happening], now: Now) -> None:
+        """Log what happened at `now`, and add it to the next record."""
         for happening in happened:
+            self._pending.append((now, happening))
             detail = ", ".join(f"{key} {value}" for key, value in happening.detail.items())
             log.info("%s%s", happening.event, f": {detail}" if detail else "")
 
@@ -110,7 +110,8 @@ class Recorder:
         tent, config = self._tent, self._config
         happened, self._pending = self._pending, []
         answers, self._answers = self._answers, []
-        self._hour.add(happened, now)
+        for at, happening in happened:
+            self._hour.add(happening, at)
         self._fingerprint, self._recorded = tent.fingerprint(), tent.snapshot()
         self._interval_due_s = float(round(now.monotonic_s + config.report.interval_s))
         buffer = self._store.buffer(now)
@@ -119,8 +120,8 @@ class Recorder:
         def records(boot: int, seq: int) -> list[tuple[str, str]]:
             tent_id = config.tent.id
             made = [
-                ("event", messages.event(tent_id, boot, seq + i, now, happening))
-                for i, happening in enumerate(happened)
+                ("event", messages.event(tent_id, boot, seq + i, at, happening))
+                for i, (at, happening) in enumerate(happened)
             ]
             last = seq + len(made)
             return [*made, ("state", messages.state(config, boot, last, now, blocks, buffer))]
@@ -167,10 +168,10 @@ class Recorder:
         if self._store.failure is not None and now.monotonic_s >= self._retry_due_s:
             self._retry_store(now)
 
-    def note_set_aside(self) -> bool:
+    def note_set_aside(self, now: Now) -> bool:
         """Note which files were set aside; return whether one was gone."""
         files = self._store.set_aside()
-        self.note([Happening("store_quarantined", {"file": file}) for file in files])
+        self.note([Happening("store_quarantined", {"file": file}) for file in files], now)
         return None in files
 
     def _retry_store(self, now: Now) -> None:
@@ -178,7 +179,7 @@ class Recorder:
         unread = self._store.retry(now)
         if unread is not None:
             self._add(unread, now)
-        self._look_after_file()
+        self._look_after_file(now)
         if self._store.failure is None:
             log.warning("the store can be written again")
             self.record(now)
@@ -193,7 +194,7 @@ class Recorder:
     def _add(self, unread: Unread, now: Now) -> None:
         boot = self._store.boot
         saved, counted = (usable_totals(t, self._config, now, boot=boot) or {} for t in unread)
-        self.note(self._tent.add(saved, counted))
+        self.note(self._tent.add(saved, counted), now)
 
     def _look_after_store(self, dropped: int, now: Now) -> None:
         failure = self._store.failure
@@ -201,14 +202,14 @@ class Recorder:
             log.error("%s; going on in memory meanwhile", failure)
             self._retry_due_s = now.monotonic_s + STORE_RETRY_S
         self._was_failed = failure is not None
-        self._look_after_file()
-        self.note(self._tent.notice({"store_failed": self._was_failed}, now))
+        self._look_after_file(now)
+        self.note(self._tent.notice({"store_failed": self._was_failed}, now), now)
         if dropped > self._dropped:
             lost, self._dropped = dropped - self._dropped, dropped
-            self.note([Happening("records_dropped", {"records": lost})])
+            self.note([Happening("records_dropped", {"records": lost})], now)
 
-    def _look_after_file(self) -> None:
-        if self.note_set_aside():
+    def _look_after_file(self, now: Now) -> None:
+        if self.note_set_aside(now):
             self._on_file_lost()
 
 

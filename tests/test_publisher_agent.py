@@ -16,7 +16,16 @@ from publisher.agent import Agent
 from publisher.rules.sensed import ZERO_READINGS
 from publisher.store.store import Store
 from publisher.unit.state_directory import StartError
-from tests.conftest import Broker, Subscriber, Unit, all_well, command, recorded, wait_for
+from tests.conftest import (
+    PATIENCE_S,
+    Broker,
+    Subscriber,
+    Unit,
+    all_well,
+    command,
+    recorded,
+    wait_for,
+)
 from tests.test_publisher_store import connection
 from tests.wires import Wire
 
@@ -445,3 +454,37 @@ def test_a_damaged_store_is_set_aside_and_reported(unit: Unit, subscriber: Subsc
     unit.start()
     event = recorded(subscriber, "store_quarantined")
     assert (unit.state_dir / event["detail"]["file"]).exists()
+
+
+def test_a_slow_flush_misdates_nothing_and_no_sensor_fails_in_it(
+    make_unit: Callable[..., Unit], broker: Broker, subscriber: Subscriber
+) -> None:
+    """While the store waits for a slow card, readings wait too; each is judged by its own time."""
+    unit = make_unit(broker.port, speed=5).start()
+    subscriber.next("state", all_well)
+    agent = unit.agent
+    assert agent is not None
+    append, waits, over = agent._store.append, threading.Event(), threading.Event()
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        waits.set()
+        assert over.wait(PATIENCE_S)
+        return append(*args, **kwargs)
+
+    agent._store.append = slow  # type: ignore[method-assign]
+    unit.walk(inward=True)
+    assert waits.wait(PATIENCE_S)
+    before_s = unit.clock.now().uptime_s
+    count = len(agent._inbox)
+    unit.hardware.set_mains(False)
+    wait_for(lambda: len(agent._inbox) > count + 10, "the reading, and others after it")
+    after_s = unit.clock.now().uptime_s
+    unit.walk(inward=True)
+    end_s = after_s + 2 * unit.config.report.stale_after_s
+    wait_for(lambda: unit.clock.now().uptime_s > end_s, "the slow flush")
+    over.set()
+    subscriber.next("state", lambda m: m["capacity"]["people"] == 2 and all_well(m))
+    unit.stop()
+    events = [r for r in subscriber.records() if "event" in r]
+    assert [event["event"] for event in events] == ["mains_lost"]
+    assert before_s <= events[0]["uptime_s"] <= after_s

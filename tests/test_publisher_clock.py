@@ -140,3 +140,12 @@ def test_timestamps_are_utc_with_milliseconds() -> None:
 )
 def test_a_technician_is_told_what_the_time_is_worth(ts: str | None, clock: str, text: str) -> None:
     assert clock_text({"ts": ts, "clock": clock}) == text
+
+
+def test_an_earlier_instant_is_earlier_on_every_clock() -> None:
+    now = Now(100.0, 500.0, datetime(2026, 11, 22, 18, tzinfo=UTC), synced=True)
+    assert now.back_to(90.0) == Now(
+        90.0, 490.0, datetime(2026, 11, 22, 17, 59, 50, tzinfo=UTC), synced=True
+    )
+    assert now.back_to(101.0) == now
+    assert Now(100.0, 500.0, None, synced=False).back_to(99.0).wall is None

@@ -75,7 +75,7 @@ def test_what_is_not_fitted_is_a_gap() -> None:
 
 def test_events_have_the_time_that_is_known_by_now() -> None:
     hour = Hour(replace(START, wall=None, synced=False))
-    hour.add([Happening("mains_lost", {"source": "battery"})], replace(later(10), wall=None))
+    hour.add(Happening("mains_lost", {"source": "battery"}), replace(later(10), wall=None))
     told = hour.report(replace(later(20), wall=None, synced=False))
     assert (told["since"], told["events"][0]["ts"]) == (None, None)
     assert told["events"][0]["uptime_s"] == 100.0
@@ -91,7 +91,8 @@ def test_events_have_the_time_that_is_known_by_now() -> None:
 
 def test_the_last_events_are_kept() -> None:
     hour = Hour(START)
-    hour.add([Happening("headcount_set", {"people": n}) for n in range(MAX_EVENTS + 5)], START)
+    for people in range(MAX_EVENTS + 5):
+        hour.add(Happening("headcount_set", {"people": people}), START)
     kept = [event["detail"]["people"] for event in hour.report(START)["events"]]
     assert kept == list(range(5, MAX_EVENTS + 5))
 

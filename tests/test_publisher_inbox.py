@@ -3,24 +3,36 @@
 from publisher.inbox import Asked, Connected, Heard, Inbox, Stop
 from sensors.reading import Quality, Reading
 
+News = Heard | Connected | Asked | Stop
+
 
 def heard(sensor: str, value: float) -> Heard:
     return Heard((Reading(sensor, "voltage_v", value, Quality.OK, value),))
 
 
-def taken(*news: Heard | Connected | Asked | Stop) -> list[object]:
-    """Put news in and take it; of readings return which sensor has read what."""
-    inbox = Inbox()
+def arrived(*news: News, every_s: float) -> list[tuple[float, object]]:
+    """Put news in, `every_s` seconds apart, and take it; of readings return which sensor has read what."""
+    now_s = 0.0
+    inbox = Inbox(lambda: now_s)
     for one in news:
+        now_s += every_s
         inbox.put(one)
     assert len(inbox) == len(news)
     found = inbox.take()
     assert inbox.most == len(news)
     assert inbox.take() == []
     return [
-        [(r.sensor, r.value) for r in one.readings] if isinstance(one, Heard) else one
-        for one in found
+        (
+            at_s,
+            [(r.sensor, r.value) for r in one.readings] if isinstance(one, Heard) else one,
+        )
+        for at_s, one in found
     ]
+
+
+def taken(*news: News) -> list[object]:
+    """Return news that came at once, as it is taken."""
+    return [one for _, one in arrived(*news, every_s=0.0)]
 
 
 def test_news_is_taken_in_the_order_in_which_it_came() -> None:
@@ -49,4 +61,18 @@ def test_nothing_is_taken_before_what_came_earlier() -> None:
 
 
 def test_an_empty_inbox_is_waited_for_no_longer_than_asked() -> None:
-    assert Inbox().take(0.001) == []
+    assert Inbox(lambda: 0.0).take(0.001) == []
+
+
+def test_news_keeps_the_time_at_which_it_came_in() -> None:
+    """The loop may get to it much later: readings of different moments are not handled as one."""
+    assert arrived(heard("mains", 1), heard("door", 2), Connected(), every_s=5.0) == [
+        (5.0, [("mains", 1)]),
+        (10.0, [("door", 2)]),
+        (15.0, Connected()),
+    ]
+
+
+def test_readings_that_come_together_have_the_time_of_the_last_one() -> None:
+    news = heard("mains", 1), heard("door", 2)
+    assert arrived(*news, every_s=0.01) == [(0.02, [("mains", 1), ("door", 2)])]

@@ -4,7 +4,6 @@ It is in memory only and begins anew with the agent.
 """
 
 from collections import deque
-from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, TypedDict, cast
 
@@ -34,7 +33,7 @@ class Points(TypedDict):
 
 
 class Event(TypedDict):
-    """Something that happened, and when it was recorded."""
+    """Something that happened, and when."""
 
     ts: str | None
     uptime_s: float
@@ -76,9 +75,9 @@ class Hour:
         found = ((blocks.get(block) or {}).get(key) for block, key in _SHOWN.values())
         self._points.append(tuple(None if value == "unknown" else value for value in found))
 
-    def add(self, happened: Iterable[Happening], now: Now) -> None:
-        """Add events, with the time at which they are recorded."""
-        self._events.extend((now.uptime_s, happening) for happening in happened)
+    def add(self, happening: Happening, now: Now) -> None:
+        """Add an event that happened at `now`."""
+        self._events.append((now.uptime_s, happening))
 
     def report(self, now: Now) -> LastHour:
         """Return all of it; the clock as it is now gives the times of day."""
