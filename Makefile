@@ -55,7 +55,7 @@ POT := $(VENV)/tentwatch.pot
 words: $(READY)
 	$(VENV)/bin/pybabel -q extract -k marked -k counted:1,2 --no-location --omit-header --sort-output --width=100 -o $(POT) sensors publisher technician
 	$(VENV)/bin/pybabel -q update -i $(POT) -D tentwatch -d technician/words/locale --no-fuzzy-matching --omit-header --ignore-obsolete --width=100
-	$(VENV)/bin/pybabel -q compile -f -D tentwatch -d technician/words/locale
+	$(VENV)/bin/python -m tests.words
 
 symptoms: $(READY)
 	$(VENV)/bin/python -m tests.symptoms

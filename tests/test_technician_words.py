@@ -2,17 +2,16 @@
 
 import gettext
 import os
-import string
 import subprocess
 from pathlib import Path
-from typing import cast
 
 import pytest
+from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
-from babel.messages.pofile import read_po
 
 from technician.words import CATALOGUES, DOMAIN
 from tests.test_technician_cli import TENTWATCH
+from tests.words import catalogue, faults, forms
 
 ROOT = Path(__file__).parent.parent
 SOURCES = [str(ROOT / room) for room in ("sensors", "publisher", "technician")]
@@ -27,34 +26,22 @@ def texts() -> set[str]:
     return {text if isinstance(text, str) else text[0] for text in ids}
 
 
-def forms(text: object) -> list[str]:
-    """Return the forms of a text: one, or where a number is in it several."""
-    return [text] if isinstance(text, str) else list(cast("tuple[str, ...]", text or ()))
-
-
-def values(text: str) -> set[str]:
-    return {name for _, name, *_ in string.Formatter().parse(text) if name is not None}
-
-
 def test_there_is_ukrainian() -> None:
     assert "uk" in LANGUAGES
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_text_is_translated_with_its_values(language: str) -> None:
-    path = CATALOGUES / language / "LC_MESSAGES" / f"{DOMAIN}.po"
-    with path.open("rb") as file:
-        catalogue = read_po(file, locale=language)
+    found = catalogue(CATALOGUES / language / "LC_MESSAGES" / f"{DOMAIN}.po")
+    assert not list(faults(found))
     compiled = gettext.translation(DOMAIN, CATALOGUES, [language])
     known = set()
-    for message in catalogue:
+    for message in found:
         if not message.id:
             continue
         english, other = forms(message.id), forms(message.string)
         known.add(english[0])
         assert other and all(other), f"make words, and translate: {english[0]}"
-        for form in other:
-            assert values(form) == values(english[-1]), f"{english[0]!r}: {form!r}"
         told = (
             compiled.ngettext(english[0], english[-1], 1)
             if english[1:]
@@ -62,6 +49,26 @@ def test_every_text_is_translated_with_its_values(language: str) -> None:
         )
         assert told == other[0], f"make words: it is compiled anew ({english[0]})"
     assert texts() == known, "make words"
+
+
+@pytest.mark.parametrize(
+    ("english", "other", "is_wrong"),
+    [
+        ("above {share:g} % of it", "понад {share:g} % від нього", False),
+        ("above {share:g} % of it", "", False),
+        ("above {share:g} % of it", "понад {part:g} %", True),
+        ("above {share:g} % of it", "понад {share", True),
+        (("{n} error", "{n} errors"), ("{n} збій", "{n} збої", "{n} збоїв"), False),
+        (("{n} error", "{n} errors"), ("{n} збій", "{n} збої"), True),
+        (("{n} error", "{n} errors"), ("{n} збій", "{n} збої", "збоїв"), True),
+    ],
+)
+def test_a_translation_with_other_values_is_a_fault_and_a_percent_sign_is_none(
+    english: str | tuple[str, str], other: str | tuple[str, ...], is_wrong: bool
+) -> None:
+    texts = Catalog(locale="uk")
+    texts.add(english, other)
+    assert bool(list(faults(texts))) is is_wrong
 
 
 def test_the_terminals_language_is_spoken_and_the_journal_stays_english(tmp_path: Path) -> None:
