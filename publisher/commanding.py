@@ -19,6 +19,7 @@ from publisher.control import (
     HeadcountAnswer,
     IdentifyAnswer,
     LogPage,
+    OpenAnswer,
     ServicedAnswer,
     ZeroAnswer,
     refusal,
@@ -73,10 +74,18 @@ class Unit:
 # What each does. It returns the values of the answer, and raises Trouble where it cannot be done.
 
 
-def headcount(unit: Unit, people: int, now: Now) -> HeadcountAnswer:
+def headcount(unit: Unit, told: tuple[int, str], now: Now) -> HeadcountAnswer:
     """Set the number of people inside to a person's count."""
-    unit.recorder.note(unit.tent.headcount(people, now), now)
+    people, by = told
+    unit.recorder.note(unit.tent.headcount(people, now, by), now)
     return {"people": unit.tent.totals.occupancy.people}
+
+
+def set_open(unit: Unit, told: tuple[bool, str], now: Now) -> OpenAnswer:
+    """Note whether the tent takes people in."""
+    is_open, by = told
+    unit.recorder.note(unit.tent.set_open(is_open, now, by), now)
+    return {"open": is_open}
 
 
 def report(unit: Unit, _: None, now: Now) -> Result:
@@ -165,6 +174,7 @@ class Task(NamedTuple):
 
 COMMANDS: dict[str, Task] = {
     "headcount": Task(commands.people, headcount),
+    "open": Task(commands.opening, set_open),
     "report": Task(commands.nothing, report),
     "identify": Task(commands.seconds, identify, recorded=False),
     "zero": Task(commands.sensor, zero),

@@ -18,6 +18,9 @@ READABLE_BYTES = 64 * 1024
 MAX_CID = 64
 #: Most digits of a whole number that are converted: enough to see that it is out of range.
 DIGITS = 30
+#: Most characters of the name of the person who says something, and who it is without a name.
+MAX_BY = 40
+SOMEBODY = "person"
 _SENSOR = re.compile(r"[a-z][a-z0-9_]{0,39}")
 #: A date as ISO writes it, or its beginning. An empty text comes before all dates.
 _SINCE = re.compile(r"[0-9-]{0,10}", re.ASCII)
@@ -50,6 +53,10 @@ OUT_OF_RANGE = declare(
 NO_SENSOR_NAME = declare(
     "command.no_sensor_name",
     marked("sensor must be the name of a sensor, such as generator"),
+)
+NOT_YES_OR_NO = declare("command.not_yes_or_no", marked("{key} must be true or false"))
+NO_NAME = declare(
+    "command.no_name", marked("by must be a name: at most {most} printable characters")
 )
 NO_DATE = declare("command.no_date", marked("since must be a date such as 2026-11-22"))
 NO_RECORD_IDS = declare("command.no_record_ids", marked("after and until must be ids of records"))
@@ -159,9 +166,17 @@ def nothing(message: Mapping[str, Any], config: Config) -> None:
     """Take no argument."""
 
 
-def people(message: Mapping[str, Any], config: Config) -> int:
-    """Return a number of people that may be in this tent. Raises Refused."""
-    return _whole_number(message, "people", 0, 10 * config.tent.seats)
+def people(message: Mapping[str, Any], config: Config) -> tuple[int, str]:
+    """Return a number of people that may be in this tent, and who says so. Raises Refused."""
+    return _whole_number(message, "people", 0, 10 * config.tent.seats), _by(message)
+
+
+def opening(message: Mapping[str, Any], config: Config) -> tuple[bool, str]:
+    """Return whether the tent takes people in, and who says so. Raises Refused."""
+    value = message.get("open")
+    if type(value) is not bool:
+        raise Refused(NOT_YES_OR_NO, key="open")
+    return value, _by(message)
 
 
 def seconds(message: Mapping[str, Any], config: Config) -> int:
@@ -191,6 +206,14 @@ def record_ids(message: Mapping[str, Any], config: Config) -> tuple[int, int | N
     if type(after) is not int or not (until is None or type(until) is int):
         raise Refused(NO_RECORD_IDS)
     return after, until
+
+
+def _by(message: Mapping[str, Any]) -> str:
+    """Return who says so; SOMEBODY where the message has no name. Raises Refused."""
+    name = message.get("by", "")
+    if not isinstance(name, str) or len(name) > MAX_BY or not name.isprintable():
+        raise Refused(NO_NAME, most=MAX_BY)
+    return name.strip() or SOMEBODY
 
 
 def _whole_number(message: Mapping[str, Any], key: str, low: int, high: int) -> int:

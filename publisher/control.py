@@ -32,6 +32,12 @@ class HeadcountAnswer(TypedDict):
     people: int
 
 
+class OpenAnswer(TypedDict):
+    """The answer to `open`."""
+
+    open: bool
+
+
 class IdentifyAnswer(TypedDict):
     """The answer to `identify`."""
 

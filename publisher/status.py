@@ -131,6 +131,7 @@ class Capacity(TypedDict):
     left_total: int | None
     passed_total: int
     uncertainty: int | None
+    open: NotRequired[bool | None]
     quality: str
 
 
@@ -221,6 +222,7 @@ class Status(TypedDict):
     store: StoreStatus
     sensors: list[SensorStatus]
     since_headcount: SinceHeadcount
+    open: NotRequired[bool | None]
     capacity: NotRequired[Capacity]
     power: Power
     alerts: list[str]
@@ -305,6 +307,7 @@ class Reporter:
             "store": self._store(),
             "sensors": self.tent.sensors(now),
             "since_headcount": self.tent.since_headcount(),
+            "open": self.tent.totals.is_open,
             **self.tent.snapshot(),  # a block only of what is fitted
         }
         return cast(Status, status)

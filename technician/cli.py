@@ -38,6 +38,10 @@ COMMANDS = {
     "headcount": ListedCommand(
         "technician.requests", marked("Tell the unit how many people are inside now.")
     ),
+    "open": ListedCommand("technician.requests", marked("Say that the tent takes people in.")),
+    "close": ListedCommand(
+        "technician.requests", marked("Say that the tent takes in nobody for now.")
+    ),
     "report": ListedCommand("technician.requests", marked("Have the unit publish a snapshot now.")),
     "identify": ListedCommand("technician.requests", marked("Flash the unit's lamp.")),
     "zero": ListedCommand(

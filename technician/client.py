@@ -14,6 +14,7 @@ from publisher.control import (
     ControlError,
     HeadcountAnswer,
     LogPage,
+    OpenAnswer,
     ServicedAnswer,
     ZeroAnswer,
 )  # fmt: skip
@@ -37,10 +38,15 @@ def ask(state_dir: Path, command: str, **arguments: object) -> dict[str, Any]:
     return answer
 
 
-def headcount(state_dir: Path, people: int) -> int:
-    """Set the number of people inside; return it."""
-    answer = ask(state_dir, "headcount", people=people)
+def headcount(state_dir: Path, people: int, by: str = "") -> int:
+    """Set the number of people inside; return it. `by` is the name of who has counted."""
+    answer = ask(state_dir, "headcount", people=people, by=by)
     return _checked(state_dir, answer, HeadcountAnswer)["people"]
+
+
+def set_open(state_dir: Path, is_open: bool, by: str = "") -> bool:
+    """Note whether the tent takes people in; return it. `by` is the name of who says so."""
+    return _checked(state_dir, ask(state_dir, "open", open=is_open, by=by), OpenAnswer)["open"]
 
 
 def zero(state_dir: Path, sensor: str) -> float:

@@ -1,4 +1,4 @@
-"""The plain commands to the running unit: `headcount`, `report`, `identify`, `zero`, `serviced`."""
+"""The plain commands to the running unit, from `headcount` to `serviced`."""
 
 import argparse
 
@@ -11,7 +11,12 @@ from technician.words import _
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes that the parser belongs to."""
     add_state_dir(parser)
-    match parser.get_default("command"):
+    command = parser.get_default("command")
+    if command in ("headcount", "open", "close"):
+        parser.add_argument(
+            "--by", default="", metavar="NAME", help=_("who says so; it stands in the event")
+        )
+    match command:
         case "headcount":
             parser.add_argument("people", type=int)
         case "identify":
@@ -30,8 +35,11 @@ def _done(options: argparse.Namespace) -> str:
     unit = options.state_dir
     match options.command:
         case "headcount":
-            people = client.headcount(unit, options.people)
+            people = client.headcount(unit, options.people, options.by)
             return _("{people} people inside: noted").format(people=people)
+        case "open" | "close":
+            is_open = client.set_open(unit, options.command == "open", options.by)
+            return _("the tent is open: noted") if is_open else _("the tent is closed: noted")
         case "report":
             client.ask(unit, "report")
             return _("a snapshot is on its way")

@@ -98,6 +98,9 @@ class Unit:
     def headcount(self, people: int) -> list[str]:
         return self._note(self.tent.headcount(people, self.now()))
 
+    def set_open(self, is_open: bool) -> list[str]:
+        return self._note(self.tent.set_open(is_open, self.now()))
+
     def wait(self, seconds: float, **heard: dict[str, Value]) -> list[str]:
         """Let time pass as the agent does: a tick a second, with readings of each sensor in `heard`."""
         events = []

@@ -46,7 +46,7 @@ TOPICS = {
     "answer": ("res/{cid}", False, "send"),
 }
 FITTED = ("mains", "generator", "battery", "door")
-COMMANDS = {"headcount", "report", "identify", "zero", "serviced"}
+COMMANDS = {"headcount", "open", "report", "identify", "zero", "serviced"}
 
 CONFIG = parse(
     """
@@ -308,6 +308,8 @@ def happenings(tmp_path_factory: pytest.TempPathFactory) -> list[Happening]:
         *tent.apply(heard(2, battery_charge_pct=5.0, door_obstructed=True), at(2)),
         *tent.apply(heard(3), at(3)),
         *tent.headcount(40, at(4)),
+        *tent.set_open(True, at(4), "Olena"),
+        *tent.set_open(False, at(4)),
         *tent.apply(failed(5), at(5)),
         *tent.apply(heard(6), at(6)),
         *tent.tick(at(60)),
@@ -397,7 +399,7 @@ def examples(happenings: list[Happening]) -> list[tuple[str, Message]]:
         ("state", failing()),
         ("state", state(working(), at(0))),
         ("history", {"v": 1, "id": "UA-32-0417", "records": [state(working(), at(0))]}),
-        ("res/a1", as_sent("res/a1", messages.answer("a1", people=43, seconds=60))),
+        ("res/a1", as_sent("res/a1", messages.answer("a1", people=43, open=True, seconds=60))),
         ("res/a1", as_sent("res/a1", messages.refusal("a1", Refused(EXPIRED)))),
         *(("event", event(h)) for h in happenings),
     ]
@@ -406,9 +408,9 @@ def examples(happenings: list[Happening]) -> list[tuple[str, Message]]:
 #: Keys that may be absent: blocks of sensors that are not fitted, and results of commands.
 OPTIONAL = {
     "code",  # older versions lack it
-    "capacity", "power.mains", "power.generator", "power.battery", "people", "seconds",
+    "capacity", "power.mains", "power.generator", "power.battery", "people", "open", "seconds",
     # … and keys added since the contract's first text, which all units of this version send.
-    "capacity.passed_today", "capacity.passed_total",
+    "capacity.passed_today", "capacity.passed_total", "capacity.open",
     *(f"power.mains.{key}" for key in ("voltage_v", "current_a", "power_w", "frequency_hz")),
     *(f"power.generator.{key}" for key in ("state", "starts_total", "hours_since_service")),
     *(f"power.battery.{key}" for key in ("capacity_ah", "synchronised", "since_full_h", "gap")),
@@ -422,6 +424,7 @@ NULLABLE = {
     "state.capacity.entered_today",
     "state.capacity.left_today",
     "state.capacity.passed_today",
+    "state.capacity.open",
     "day_closed.detail.entered",
     "day_closed.detail.left",
     "day_closed.detail.peak",
@@ -491,6 +494,8 @@ def test_nothing_may_be_measured_without_a_working_sensor(message: Message) -> N
     unknown = [path for path in places(message) if value_at(message, path) is None]
     assert len(unknown) >= 3 + 1 + 5 + 6 + 10  # people, source, mains, generator, battery
     for path in unknown:
+        if dotted(path) == "capacity.open":
+            continue  # a person's word, which no sensor measures
         for value in (1, True, "2026-11-22T18:04:10Z"):
             kept = dotted(path) in ("power.generator.voltage_v", "power.generator.frequency_hz")
             allowed = kept and type(value) is int and qualities(message)["generator"] == "fault"
@@ -554,6 +559,7 @@ def test_a_message_is_an_object_with_something_in_it(kind: str, message: object)
         ("state", "capacity.entered_today", -1),
         ("state", "capacity.left_today", -1),
         ("state", "capacity.seats", 0),
+        ("state", "capacity.open", 1),
         ("state", "capacity.quality", "good"),
         ("state", "capacity.quality", "starting"),
         ("state", "capacity.quality", "stale"),
@@ -612,6 +618,7 @@ def test_a_message_is_an_object_with_something_in_it(kind: str, message: object)
         ("res/a1", "cid", "a/1"),
         ("res/a1", "people", -1),
         ("res/a1", "people", 0.5),
+        ("res/a1", "open", 1),
         ("res/a1", "seconds", 0),
         ("res/a1", "seconds", 601),
         ("res/a1", "seconds", 0.5),
@@ -669,6 +676,7 @@ FAILURE = {
         ("sensor_failed", {**FAILURE, "code": "no code"}),
         ("headcount_set", {"people": -1, "counted": 0, "correction": -1}),
         ("headcount_set", {"people": 0, "counted": -1, "correction": 1}),
+        ("closed", {"by": ""}),
         ("store_quarantined", {"file": ""}),
         ("records_dropped", {"records": 0}),
         ("power_cut", {"boot": 411, "uptime_s": 1.0, "last": "yesterday", "off_s": 1}),
@@ -721,6 +729,7 @@ def test_keys_of_later_versions_are_no_fault(happenings: list[Happening]) -> Non
 
 GOOD: dict[str, Message] = {
     "headcount": {"people": 43},
+    "open": {"open": True},
     "report": {},
     "identify": {"seconds": 600},
     "zero": {"sensor": "generator"},
@@ -758,6 +767,14 @@ def test_a_good_command_is_carried_out(name: str) -> None:
         ("headcount", {"people": "43"}),
         ("headcount", {"people": True}),
         ("headcount", {"people": None}),
+        ("open", {"open": None}),
+        ("open", {"open": 1}),
+        ("open", {"open": "yes"}),
+        *(
+            (name, {"by": by})
+            for name in ("headcount", "open")
+            for by in (None, 7, ["Olena"], "x" * 41, "a\nb", "a\x1b[2J")
+        ),
         ("identify", {"seconds": 0}),
         ("identify", {"seconds": 601}),
         ("identify", {"seconds": 1.5}),
@@ -793,6 +810,14 @@ def test_no_key_of_a_command_may_be_left_out(name: str) -> None:
     payload = {**LATER, **GOOD[name]}
     for key in payload:
         assert is_refused(f"cmd/{name}", without(payload, (key,)))
+
+
+@pytest.mark.parametrize("name", ["headcount", "open"])
+@pytest.mark.parametrize("by", ["", "Olena Koval", "Олена", "x" * 40])
+def test_who_says_so_may_be_named(name: str, by: str) -> None:
+    payload = {**LATER, **GOOD[name], "by": by}
+    assert not is_refused(f"cmd/{name}", payload)
+    assert is_carried_out(name, payload)
 
 
 # The schemas themselves

@@ -201,6 +201,23 @@ def test_a_headcount_over_mqtt_corrects_people_and_not_the_totals(
     assert unit.status()["capacity"]["entered_total"] == 0
 
 
+def test_who_opens_the_tent_stands_in_the_event_and_a_restart_forgets_nothing(
+    unit: Unit, subscriber: Subscriber
+) -> None:
+    unit.start()
+    assert subscriber.next("state", all_well).content["capacity"]["open"] is None
+    subscriber.send(*command("open", "o1", open=True, by="Olena"))
+    assert subscriber.next("answer").content == {"v": 1, "cid": "o1", "ok": True, "open": True}
+    assert recorded(subscriber, "opened")["detail"] == {"by": "Olena"}
+    wait_for(lambda: unit.status()["capacity"]["open"] is True, "the word")
+    subscriber.send(*command("headcount", "o2", people=3, by="Olena"))
+    assert recorded(subscriber, "headcount_set")["detail"]["by"] == "Olena"
+    unit.stop()
+    unit.start()
+    assert unit.status()["open"] is True
+    subscriber.next("state", lambda m: m["capacity"]["people"] == 3 and m["capacity"]["open"])
+
+
 def test_a_command_is_run_once_and_answered_as_often_as_it_comes(
     unit: Unit, subscriber: Subscriber
 ) -> None:

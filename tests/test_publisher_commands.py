@@ -15,6 +15,8 @@ from publisher.commands import (
     MAX_BYTES,
     NO_CID,
     NO_EXPIRY,
+    NO_NAME,
+    NOT_YES_OR_NO,
     READABLE_BYTES,
     RETAINED,
     TOO_LARGE,
@@ -54,7 +56,11 @@ def refusal(name: str = "report", payload: bytes | None = None, **how: Any) -> R
 
 
 def test_each_command_is_taken_with_its_argument() -> None:
-    assert send("headcount", people=43) == Command("headcount", "a1", 43)
+    assert send("headcount", people=43) == Command("headcount", "a1", (43, "person"))
+    named = send("headcount", people=43, by=" Olena ")
+    assert named == Command("headcount", "a1", (43, "Olena"))
+    assert send("open", open=True) == Command("open", "a1", (True, "person"))
+    assert send("open", open=False, by="Olena") == Command("open", "a1", (False, "Olena"))
     assert send("identify", seconds=30) == Command("identify", "a1", 30)
     assert send("report") == Command("report", "a1")
     assert send("serviced") == Command("serviced", "a1")
@@ -72,7 +78,7 @@ def test_keys_that_nobody_knows_are_passed_over() -> None:
 
 @pytest.mark.parametrize("people", [0, 1, 600])
 def test_people_up_to_ten_times_the_seats(people: int) -> None:
-    assert send("headcount", people=people).argument == people
+    assert send("headcount", people=people).argument[0] == people
 
 
 @pytest.mark.parametrize("people", [-1, 601, 43.0, "43", None, True, False, [43], {}, 10**100])
@@ -80,6 +86,20 @@ def test_people_out_of_bounds_or_of_another_kind_are_refused(people: Any) -> Non
     refused = refusal("headcount", people=people)
     assert refused.cid == "a1"
     assert refused.values == {"key": "people", "low": 0, "high": 600}
+
+
+@pytest.mark.parametrize("is_open", [None, 0, 1, "true", [], {}])
+def test_a_tent_is_open_or_it_is_not(is_open: Any) -> None:
+    refused = refusal("open", open=is_open)
+    assert (refused.cid, refused.kind, refused.values) == ("a1", NOT_YES_OR_NO, {"key": "open"})
+
+
+@pytest.mark.parametrize(
+    "by", [None, 7, True, [], "x" * 41, "a\nb", "\x1b[2J", "a\u202eb", "\ud800"]
+)
+def test_a_name_that_nobody_can_have_is_refused(by: Any) -> None:
+    for name, argument in (("headcount", {"people": 1}), ("open", {"open": True})):
+        assert refusal(name, **argument, by=by).kind == NO_NAME
 
 
 @pytest.mark.parametrize("seconds", [0, 601, True, "5", None])
@@ -99,7 +119,7 @@ def test_a_command_that_nobody_knows_is_refused(name: str) -> None:
     refused = refusal(name)
     assert refused.cid == "a1"
     assert refused.kind == UNKNOWN
-    assert refused.values["known"] == "headcount, report, identify, zero, serviced"
+    assert refused.values["known"] == "headcount, open, report, identify, zero, serviced"
     str(refused).encode()
 
 
@@ -273,7 +293,7 @@ def test_whatever_bytes_come_they_are_carried_out_or_refused() -> None:
 
 def test_a_command_from_the_unit_needs_neither_cid_nor_expiry() -> None:
     command = from_unit({"command": "headcount", "people": 7}, CHECKS, CONFIG)
-    assert command == Command("headcount", "", 7)
+    assert command == Command("headcount", "", (7, "person"))
 
 
 @pytest.mark.parametrize(

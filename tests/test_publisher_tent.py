@@ -73,6 +73,28 @@ def test_a_headcount_corrects_the_people_and_never_the_totals(well: Unit) -> Non
     assert (capacity["entered_today"], capacity["left_today"]) == (40, 7)
 
 
+def test_a_tent_is_open_or_closed_once_somebody_has_said_so(well: Unit) -> None:
+    assert well.snapshot()["capacity"]["open"] is None
+    before = well.tent.fingerprint()
+    assert well.set_open(True) == ["opened"]
+    assert well.snapshot()["capacity"]["open"] is True
+    assert well.tent.fingerprint() != before, "a snapshot is due"
+    assert well.set_open(True) == [], "that was known"
+    assert well.set_open(False) == ["closed"]
+    assert well.details("closed") == [{"by": "person"}]
+    assert well.snapshot()["capacity"]["open"] is False
+    again = well.restart()
+    again.hear("door", obstructed=False)
+    assert again.snapshot()["capacity"]["open"] is False
+
+
+def test_a_tent_without_a_door_remembers_that_it_is_closed_and_has_no_block_for_it() -> None:
+    unit = Unit(config("mains"))
+    assert unit.set_open(False) == ["closed"]
+    assert "capacity" not in unit.snapshot()
+    assert unit.restart().tent.totals.is_open is False
+
+
 def test_the_uncertainty_grows_with_passages_until_somebody_counts(well: Unit) -> None:
     assert well.snapshot()["capacity"]["uncertainty"] == 0
     well.hear("door", entered=50, left=51)

@@ -70,6 +70,21 @@ def test_a_headcount_made_meanwhile_stands() -> None:
     assert mine.occupancy.entered_total == 53
 
 
+def test_what_was_said_last_of_the_tent_stands() -> None:
+    for mine_says, known_says, earlier_said, stands in (
+        (None, None, True, True),  # said after the second place was written
+        (True, True, False, False),
+        (False, True, True, False),  # said in this run
+        (True, None, False, True),
+    ):
+        known, newest = earlier(), earlier()
+        known.is_open, newest.is_open = known_says, earlier_said
+        mine = restored(known)
+        mine.is_open = mine_says
+        mine.add(newest.as_dict(), known.as_dict())
+        assert mine.is_open is stands
+
+
 def test_a_service_noted_meanwhile_counts_from_its_own_hour() -> None:
     known, newest = earlier(), earlier(generator_s=60)
     mine = restored(known)

@@ -45,6 +45,8 @@ KEYS = [
     "cid",
     "expires",
     "people",
+    "open",
+    "by",
     "seconds",
     "sensor",
     "command",
@@ -84,12 +86,18 @@ def check_refusal(refusal: Refused) -> None:
 
 def check_taken(command: commands.Command) -> None:
     limits = {"headcount": (0, 10 * SEATS), "identify": (1, 600)}
+    argument = command.argument
+    if command.name in ("headcount", "open"):
+        argument, by = argument
+        assert 0 < len(by) <= 40 and by.isprintable()
     if command.name in limits:
         low, high = limits[command.name]
-        assert type(command.argument) is int
-        assert low <= command.argument <= high
+        assert type(argument) is int
+        assert low <= argument <= high
+    elif command.name == "open":
+        assert type(argument) is bool
     else:
-        assert (command.argument is None) == (command.name not in ("zero", "log", "backlog"))
+        assert (argument is None) == (command.name not in ("zero", "log", "backlog"))
 
 
 @given(NAMES, PAYLOADS, st.booleans())

@@ -300,6 +300,8 @@ def test_a_missing_configuration_is_named(tmp_path: Path, command: str) -> None:
     [
         ("status",),
         ("headcount", "5"),
+        ("open",),
+        ("close",),
         ("report",),
         ("identify",),
         ("zero", "battery"),
@@ -361,6 +363,15 @@ def test_a_unit_whose_sensors_are_all_missing_runs_and_says_what_is_wrong(
     refused = tentwatch("headcount", "601", "--state-dir", tmp_path / "state")
     assert refused.returncode == 1
     assert "0 to 600" in refused.stderr
+    closed = tentwatch("close", "--by", "Olena", "--state-dir", tmp_path / "state")
+    assert (closed.returncode, closed.stdout) == (0, "the tent is closed: noted\n")
+    assert subscriber.next("event", lambda m: m["event"] == "closed").content["detail"] == {
+        "by": "Olena"
+    }
+    assert tentwatch("open", "--state-dir", tmp_path / "state").returncode == 0
+    assert subscriber.next("state", lambda m: m["capacity"]["open"] is True)
+    refused = tentwatch("open", "--by", "x" * 41, "--state-dir", tmp_path / "state")
+    assert (refused.returncode, "at most 40" in refused.stderr) == (1, True)
     process.send_signal(signal.SIGTERM)
     assert ended(process, log) == 0
     assert subscriber.next("link", lambda m: not m["online"])

@@ -138,7 +138,7 @@ def test_values_of_another_type_are_named(
     "command",
     [
         ("status",), ("status", "--json"), ("watch", "--once"), ("log",), ("headcount", "3"),
-        ("zero", "battery"), ("serviced",),
+        ("open",), ("close",), ("zero", "battery"), ("serviced",),
     ],
 )  # fmt: skip
 def test_a_foreign_answer_is_a_trouble_and_no_traceback(

@@ -30,8 +30,12 @@ def capacity(
     seats: int,
     settings: DoorSettings,
     both_ways: bool,
+    is_open: bool | None,
 ) -> Block:
-    """Return the block `capacity`; `today` holds today's counts, None while the date is not known."""
+    """Return the block `capacity`; `today` holds today's counts, None while the date is not known.
+
+    `is_open` says whether the tent takes people in, None where nobody has said so.
+    """
     if not both_ways and quality is Quality.ESTIMATED:
         quality = Quality.OK  # there is no count of the people inside that could have drifted
     known = both_ways and quality in KNOWN
@@ -46,6 +50,7 @@ def capacity(
         "left_total": occupancy.left_total if both_ways else None,
         "passed_total": occupancy.entered_total + occupancy.left_total + occupancy.passed_total,
         "uncertainty": occupancy.uncertainty(settings) if known else None,
+        "open": is_open,
         "quality": quality.value,
     }
 

@@ -1,7 +1,7 @@
 """The tent: a pure fold over readings. It knows every rule, and no clock, thread or file.
 
-`apply` takes readings, `tick` lets time pass, `headcount` takes a person's count; each returns what
-happened. `snapshot` is what the contract's `state` says of the tent now.
+`apply` takes readings, `tick` lets time pass, `headcount` and `set_open` take a person's word; each
+returns what happened. `snapshot` is what the contract's `state` says of the tent now.
 """
 
 from collections.abc import Iterable, Mapping
@@ -113,10 +113,21 @@ class Tent:
         """Let time pass; return what happened."""
         return self.apply((), now)
 
-    def headcount(self, people: int, now: Now) -> list[Happening]:
-        """Take a person's count of the people inside; the raw totals stay."""
+    def headcount(self, people: int, now: Now, by: str = "person") -> list[Happening]:
+        """Take a person's count of the people inside; the raw totals stay. `by` is who has counted."""
         happened = self._pass_time(now)
-        return [*happened, self._door.set_people(people, "person"), *self._run_rules(now)]
+        return [*happened, self._door.set_people(people, by), *self._run_rules(now)]
+
+    def set_open(self, is_open: bool, now: Now, by: str = "person") -> list[Happening]:
+        """Note that the tent takes people in, or none; `by` is who says so.
+
+        What is known already is no event.
+        """
+        happened = self._pass_time(now)
+        if self.totals.is_open != is_open:
+            self.totals.is_open = is_open
+            happened.append(Happening("opened" if is_open else "closed", {"by": by}))
+        return happened + self._run_rules(now)
 
     def serviced(self, now: Now) -> list[Happening]:
         """Note that the generator has been serviced now. Raises Trouble without a generator."""
@@ -284,6 +295,7 @@ class Tent:
                 seats=self._config.tent.seats,
                 settings=self._config.door,
                 both_ways=self._door.both_ways,
+                is_open=self.totals.is_open,
             )
         snapshot["power"] = self._power()
         snapshot["alerts"] = list(self.totals.alerts)
@@ -328,6 +340,7 @@ class Tent:
             self._alerts.standing,
             self._sensors.qualities,
             self.totals.estimated,
+            self.totals.is_open,
             self._calendar.today_s is not None,
             occupancy.people,
             occupancy.entered_total,

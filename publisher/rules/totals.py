@@ -28,6 +28,7 @@ class Totals:
 
     occupancy: Occupancy = field(default_factory=Occupancy)
     estimated: bool = False  # people may have passed while the unit was off or the door blind
+    is_open: bool | None = None  # whether the tent takes people in: somebody has said so
     day: Day = field(default_factory=Day)
     undated: list[Span] = field(default_factory=list)  # counts of a time without a known date
     generator_s: float = 0.0
@@ -78,6 +79,8 @@ class Totals:
             mine.people = max(0, theirs.people + entered - left)
             mine.entered_since += theirs.entered_since - ours.entered_since
             mine.left_since += theirs.left_since - ours.left_since
+        if self.is_open == known.is_open:  # else somebody has said so in this run
+            self.is_open = earlier.is_open
         mine.entered_total += theirs.entered_total - ours.entered_total
         mine.left_total += theirs.left_total - ours.left_total
         mine.passed_total += theirs.passed_total - ours.passed_total

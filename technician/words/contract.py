@@ -22,7 +22,8 @@ WORDS = (
     marked("mains lost"), marked("mains restored"), marked("generator started"),
     marked("generator stopped"), marked("battery ok"), marked("alert raised"),
     marked("alert cleared"), marked("sensor failed"), marked("sensor recovered"),
-    marked("door cleared"), marked("headcount set"), marked("day closed"), marked("power cut"),
+    marked("door cleared"), marked("headcount set"), marked("opened"), marked("closed"),
+    marked("day closed"), marked("power cut"),
     marked("store quarantined"), marked("records dropped"),
     # who has set the headcount
     marked("person"), marked("closing time"),
