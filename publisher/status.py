@@ -116,6 +116,7 @@ class SensorStatus(TypedDict):
     read_duration_mean_s: float | None
     read_duration_max_s: float | None
     values: dict[str, float | bool | None]
+    ages_s: dict[str, float]
 
 
 class Capacity(TypedDict):

@@ -128,7 +128,8 @@ def test_the_page_of_topics_has_every_alert_and_no_other(tmp_path: Path) -> None
 
 def keys(value: Any, path: str = "") -> set[str]:
     """Return the paths of a status; blocks named by the contract or a driver are not taken apart."""
-    is_whole = path in ("capacity", "power", "sensors[].values") or path.endswith("trouble")
+    whole = ("capacity", "power", "sensors[].values", "sensors[].ages_s")
+    is_whole = path in whole or path.endswith("trouble")
     if isinstance(value, dict) and not is_whole:
         start = f"{path}." if path else ""
         return {p for key, inner in value.items() for p in keys(inner, start + key)}

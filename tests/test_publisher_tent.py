@@ -282,9 +282,19 @@ def test_people_see_how_each_sensor_does(well: Unit) -> None:
         "read_duration_mean_s": 0.5,
         "read_duration_max_s": 0.75,
         "values": {"present": True},
+        "ages_s": {"present": 3.0},
     }
     assert (found["door"]["quality"], found["door"]["error"]) == ("fault", "it is taken: mend it")
     assert Unit(config()).tent.sensors(well.now())[0]["age_s"] is None
+
+
+def test_a_quantity_that_no_longer_comes_is_not_shown_under_its_neighbours_age(well: Unit) -> None:
+    well.hear("battery", voltage_v=13.1, charge_pct=80.0)
+    well.wait(16, battery={"voltage_v": 13.2})
+    battery = next(s for s in well.tent.sensors(well.now()) if s["name"] == "battery")
+    assert (battery["quality"], battery["age_s"]) == ("ok", 0.0)
+    assert (battery["values"]["voltage_v"], battery["ages_s"]["voltage_v"]) == (13.2, 0.0)
+    assert (battery["values"]["charge_pct"], battery["ages_s"]["charge_pct"]) == (None, 16.0)
 
 
 def test_only_the_blocks_of_fitted_sensors_are_there() -> None:

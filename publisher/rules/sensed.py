@@ -137,6 +137,7 @@ class Sensed:
     def describe(self, name: str, now_s: float) -> dict[str, Any]:
         """Return its state for people (`docs/status.md`)."""
         timed = self.timed_reads
+        ages_s = {q: max(0.0, now_s - r.at_s) for q, r in self.values.items()}
         return {
             "name": name,
             "driver": self.driver,
@@ -149,7 +150,11 @@ class Sensed:
             "read_duration_s": self.health.get(READ_DURATION_S),
             "read_duration_mean_s": round(self.reading_s / timed, 5) if timed else None,
             "read_duration_max_s": round(self.longest_s, 5) if timed else None,
-            "values": {q: r.value for q, r in self.values.items()},
+            "values": {
+                q: r.value if ages_s[q] <= self.stale_after_s else None
+                for q, r in self.values.items()
+            },
+            "ages_s": {q: round(age_s, 1) for q, age_s in ages_s.items()},
         }
 
 
