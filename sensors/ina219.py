@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from sensors.shunt import (
     configuration,
     gain_for,
 )
-from sensors.traits import Chip, Connection, ShuntChip, Traits
+from sensors.traits import Address, Chip, Connection, ShuntChip, Traits
 from sensors.trouble import CONFIG, SENSOR, Kind, Trouble, declare, marked
 
 TOO_MUCH = declare(
@@ -194,12 +194,12 @@ class Ina219:
         return SensorError(kind, bus=config.bus, address=f"0x{config.address:02X}", **values)
 
 
-def _is_it(word: Callable[[int], int | None]) -> bool:
-    found = word(0x00)
+def _is_it(at: Address) -> bool:
+    found = at.register(0x00)
     if found not in _CONFIGURATIONS:
         return False
-    calibration = word(0x05)  # its lowest bit is always 0; and measurements would differ
-    return word(0x00) == found and calibration is not None and not calibration & 1
+    calibration = at.register(0x05)  # its lowest bit is always 0; and measurements would differ
+    return at.register(0x00) == found and calibration is not None and not calibration & 1
 
 
 TRAITS = Traits(

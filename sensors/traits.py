@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from sensors.clock import Monotonic
 from sensors.hardware import Hardware
@@ -52,13 +52,27 @@ class Answers(NamedTuple):
     understand: Callable[[bytes], Figures | None]
 
 
+class Address(Protocol):
+    """An address on an I2C bus, to find out which chip is there. Asking changes nothing in the chip."""
+
+    def register(self, number: int) -> int | None:
+        """Read a register of two bytes, the high one first, in one transfer; None: no answer."""
+
+    def command(self, code: int, length: int, wait_s: float) -> bytes | None:
+        """Send a command of one byte, and read the answer `wait_s` later; None: no answer.
+
+        To a chip with registers the byte is the number of one: it must be no command that sets anything
+        in any chip at these addresses.
+        """
+
+
 class Chip(NamedTuple):
     """How setup recognises a chip on an I2C bus."""
 
     name: str
     addresses: range
-    #: Takes a function that reads a register of two bytes (None: no answer); says whether it is this chip.
-    is_it: Callable[[Callable[[int], int | None]], bool]
+    #: Asks at one of the addresses, and says whether this chip is there.
+    is_it: Callable[[Address], bool]
 
 
 class ShuntChip(NamedTuple):

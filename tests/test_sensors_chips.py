@@ -27,8 +27,8 @@ class Registers:
         self._pointer = data[0]
 
     def read(self, length: int) -> bytes:
-        word = self.registers.get(self._pointer, self._other)
-        return word.to_bytes(2, "big")[:length]
+        word = self.registers.get(self._pointer, self._other).to_bytes(2, "big")
+        return (word * length)[:length]
 
 
 class Drifting(Registers):

@@ -48,6 +48,7 @@ from technician.service import Service
 from tests.conftest import Broker, wait_for
 from tests.devices import block
 from tests.test_publisher_board import Pi
+from tests.test_sensors_chips import KINDS, Registers
 
 WALKED = {"entered_total": 20, "left_total": 18, "passed_total": 0, "people": 2}
 
@@ -215,6 +216,11 @@ def move_chip(patient: Patient) -> None:
     patient.hardware.bus.chips[0x41] = patient.hardware.bus.chips.pop(I2C_ADDRESS)
 
 
+def swap_chip(patient: Patient) -> None:
+    unplug_chip(patient)
+    patient.hardware.bus.chips[0x48] = Registers(KINDS["INA226"])
+
+
 def dip(patient: Patient) -> None:
     patient.hardware.chip.supply_dips = True
     patient.hardware.chip.brown_out()
@@ -305,6 +311,9 @@ CASES = {
     "ina219 unplugged": Case(unplug_chip, {"sensor.generator": ("fail", "check VCC (3.3 V), ground")}),
     "ina219 at another address": Case(
         move_chip, {"sensor.generator": ("fail", "set address = 0x41 in [sensors.generator]")}
+    ),
+    "ina219 unplugged beside another chip": Case(
+        swap_chip, {"sensor.generator": ("fail", "check VCC (3.3 V), ground")}
     ),
     "ina219 restarts": Case(dip, {"sensor.generator": ("fail", "tighten VCC and ground")}),
     "shunt swapped": Case(

@@ -5,8 +5,9 @@ The registers below are those of the datasheets: TI SBOS547 (INA226), SBOS656 (I
 """
 
 import contextlib
+import time
 from collections.abc import Iterator
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,16 +61,14 @@ def buses(root: Path) -> list[int]:
 def search(number: int, bus: I2CBus) -> list[Found]:
     """Return the chips on a bus, which is opened for this and closed by the caller.
 
-    It reads registers and writes none. A running service may use a chip at the same time: each reading
-    is one transfer, which the kernel does not interrupt. Raises SensorError if the bus is disturbed.
+    It writes into no register. A running service may use a chip at the same time: its own readings are
+    single transfers, which the kernel does not interrupt, or are checked by their driver. Raises
+    SensorError if the bus is disturbed.
     """
     possible = addresses()
     with _locked(bus):
-        found = [
-            Found(number, address, *_identify(bus, address))
-            for address in possible
-            if _word(bus, address, _CONFIGURATION) is not None
-        ]
+        named = [(address, _identify(_Asked(bus, address))) for address in possible]
+    found = [Found(number, address, *names) for address, names in named if names is not None]
     if len(found) == len(possible):
         raise SensorError(DISTURBED, bus=number)
     return found
@@ -85,34 +84,56 @@ def _locked(bus: I2CBus) -> Iterator[None]:
         bus.unlock()
 
 
-def _word(bus: I2CBus, address: int, register: int) -> int | None:
-    """Read a register of two bytes, the high one first; None if nothing answers.
+def is_at(chip: Chip, bus: I2CBus, address: int) -> bool:
+    """Say whether a driver's chip is at an address, as `search` does."""
+    with _locked(bus):
+        return chip.is_it(_Asked(bus, address))
 
-    Only the register's number is sent. Register 0 is read first: its number is not a command to any
-    known chip at these addresses. Other registers are read only from chips that seem to have them.
+
+@dataclass(frozen=True)
+class _Asked:
+    """An address on an open bus. One byte is sent, never more: registers keep what they hold.
+
+    Register 0 is read first: its number is not a command to any known chip at these addresses. Other
+    registers are read only from chips that seem to have them.
     """
-    word = bytearray(2)
-    try:
-        bus.writeto_then_readfrom(address, bytes((register,)), word)
-    except OSError:
-        return None
-    return int.from_bytes(word, "big")
+
+    bus: I2CBus
+    address: int
+
+    def register(self, number: int) -> int | None:
+        word = bytearray(2)
+        try:
+            self.bus.writeto_then_readfrom(self.address, bytes((number,)), word)
+        except OSError:
+            return None
+        return int.from_bytes(word, "big")
+
+    def command(self, code: int, length: int, wait_s: float) -> bytes | None:
+        answer = bytearray(length)
+        try:
+            self.bus.writeto(self.address, bytes((code,)))
+            time.sleep(wait_s)
+            self.bus.readfrom_into(self.address, answer)
+        except OSError:
+            return None
+        return bytes(answer)
 
 
-def _identify(bus: I2CBus, address: int) -> tuple[str, str]:
-    """Return a chip's name and its driver, each empty if unknown."""
+def _identify(at: _Asked) -> tuple[str, str] | None:
+    """Return a chip's name and its driver, each empty if unknown; None if no chip answers."""
     for driver, chip in _chips().items():
-        if address in chip.addresses and chip.is_it(partial(_word, bus, address)):
+        if at.address in chip.addresses and chip.is_it(at):
             return chip.name, driver
-    return _name_of_another(bus, address), ""
+    word = at.register(_CONFIGURATION)
+    return None if word is None else (_name_of_another(at, word), "")
 
 
-def _name_of_another(bus: I2CBus, address: int) -> str:
-    word = _word(bus, address, _CONFIGURATION) or 0
-    if word & 0x4000 and _word(bus, address, _OLDER[0]) == _TI:
-        return _OLDER_KINDS.get(_word(bus, address, _OLDER[1]) or 0, "")
-    if not word & 0xF and _word(bus, address, _NEWER[0]) == _TI:
-        return f"INA{(_word(bus, address, _NEWER[1]) or 0) >> 4:03X}"
-    if all((_word(bus, address, r) or 0) >> 8 == byte for r, byte in _PCA9685.items()):
+def _name_of_another(at: _Asked, configuration: int) -> str:
+    if configuration & 0x4000 and at.register(_OLDER[0]) == _TI:
+        return _OLDER_KINDS.get(at.register(_OLDER[1]) or 0, "")
+    if not configuration & 0xF and at.register(_NEWER[0]) == _TI:
+        return f"INA{(at.register(_NEWER[1]) or 0) >> 4:03X}"
+    if all((at.register(r) or 0) >> 8 == byte for r, byte in _PCA9685.items()):
         return "PCA9685"
     return ""

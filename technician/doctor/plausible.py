@@ -81,14 +81,14 @@ def sensors(
     looked_s: float | None = None,
     before: Mapping[str, int] | None = None,
     broken: tuple[tuple[str, int], ...] = (),
-    answering: Mapping[int, tuple[int, ...]] = {},
+    answering: Mapping[str, tuple[int, ...]] = {},
 ) -> tuple[list[Finding], list[Finding]]:
     """Return the findings of the buses and ports that have failed, and of each sensor.
 
     `status` is the running unit's. With `looked_s` it comes from a look of this many seconds at devices
     that nobody else uses. `before` has the number of failed reads of each sensor some seconds ago.
     `broken` are the beams (name and GPIO number) that were broken during the whole look. `answering` has
-    the addresses at which a sensor's chip may answer, by bus.
+    the other addresses at which a silent sensor's chip answers, by sensor.
     """
     of_buses: list[Finding] = []
     of_sensors: list[Finding] = []
@@ -141,7 +141,7 @@ def bus_key(sensor: SensorSettings) -> str:
 
 
 def _explained(
-    sensor: SensorSettings, states: Mapping[str, Any], answering: Mapping[int, tuple[int, ...]]
+    sensor: SensorSettings, states: Mapping[str, Any], answering: Mapping[str, tuple[int, ...]]
 ) -> Finding:
     """Return the finding of a sensor's trouble. Its key is SENSOR or BUS: what the trouble concerns."""
     state = states[sensor.name]
@@ -152,11 +152,8 @@ def _explained(
         return found
     if sensor.traits.measures_ac:
         return _silent_meter(sensor, values.line(sensor, states))
-    if sensor.traits.chip is not None:
-        possible = {*sensor.traits.chip.addresses} - {sensor.config.address}
-        others = sorted(possible & {*answering.get(sensor.config.bus, ())})
-        return _wrong_address(sensor, others) if others else found
-    return found
+    others = [a for a in answering.get(sensor.name, ()) if a != sensor.config.address]
+    return _wrong_address(sensor, others) if others else found
 
 
 def _is_silent(sensor: SensorSettings, state: Mapping[str, Any]) -> bool:

@@ -4,16 +4,16 @@ Nothing is counted, and nothing is kept: the tent that makes sense of the readin
 """
 
 import dataclasses
-import errno
 import time
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, cast
 
 from publisher.clock import Clock
-from publisher.config.load import Config
+from publisher.config.load import Config, SensorSettings
 from publisher.recording import usable_totals
 from publisher.rules.tent import Tent
 from sensors import registry
+from sensors.finding import chips
 from sensors.hardware import Hardware
 from sensors.reading import HasZero, Reading, SensorError
 from sensors.sensor import Sensor
@@ -33,7 +33,7 @@ class Looked(NamedTuple):
     status: dict[str, Any]
     seconds: float
     broken: tuple[tuple[str, int], ...]
-    answering: dict[int, tuple[int, ...]]
+    answering: dict[str, tuple[int, ...]]
 
 
 def look(config: Config, hardware: Hardware, clock: Clock, saved: dict[str, Any] | None) -> Looked:
@@ -95,39 +95,41 @@ def look(config: Config, hardware: Hardware, clock: Clock, saved: dict[str, Any]
 
 def _answering(
     config: Config, hardware: Hardware, status: dict[str, Any]
-) -> dict[int, tuple[int, ...]]:
-    """Return the addresses at which a missing chip may answer, by bus."""
+) -> dict[str, tuple[int, ...]]:
+    """Return the other addresses at which a missing sensor's chip answers, by sensor."""
     codes = {s["name"]: s["trouble"]["code"] for s in status["sensors"] if s["trouble"]}
-    missed, used = dict[int, set[int]](), set[tuple[int, int]]()
+    missed, used = list[SensorSettings](), set[tuple[int, int]]()
     for sensor in config.sensors:
         chip, silent = sensor.traits.chip, sensor.traits.silent
         if chip is None:
             continue
         if silent is not None and codes.get(sensor.name) == silent.code:
-            missed.setdefault(sensor.config.bus, set()).update(chip.addresses)
+            missed.append(sensor)
         else:
             used.add((sensor.config.bus, sensor.config.address))
+    limit_s = time.monotonic() + SCAN_S
     return {
-        bus: tuple(a for a in _scan(hardware, bus, sorted(possible)) if (bus, a) not in used)
-        for bus, possible in sorted(missed.items())
+        sensor.name: _scan(hardware, sensor, used, limit_s)
+        for sensor in missed
+        if time.monotonic() < limit_s
     }
 
 
-def _scan(hardware: Hardware, number: int, addresses: list[int]) -> list[int]:
+def _scan(
+    hardware: Hardware, sensor: SensorSettings, used: set[tuple[int, int]], limit_s: float
+) -> tuple[int, ...]:
+    chip, number, found = sensor.traits.chip, sensor.config.bus, list[int]()
+    assert chip is not None, "only sensors with a chip are looked for"
     try:
         bus = hardware.i2c(number)
     except SensorError:
-        return []
-    found, limit_s = [], time.monotonic() + SCAN_S
+        return ()
     try:
-        for address in addresses:
-            try:
-                bus.writeto_then_readfrom(address, b"\0", bytearray(2))  # register 0
-            except OSError as error:
-                if error.errno == errno.ETIMEDOUT or time.monotonic() > limit_s:
-                    break  # the whole bus hangs: each transfer would take a second
-                continue
-            found.append(address)
+        for address in chip.addresses:
+            if time.monotonic() > limit_s:
+                break  # the whole bus hangs: each transfer takes a second
+            if (number, address) not in used and chips.is_at(chip, bus, address):
+                found.append(address)
     finally:
         bus.deinit()
-    return found
+    return tuple(found)
