@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import json
+import random
 import resource
 import sqlite3
 import threading
@@ -25,6 +26,7 @@ from tests.conftest import (
     Unit,
     assert_gapless,
     backlog_event,
+    command,
     fill,
     is_connected,
     trouble_of,
@@ -266,15 +268,40 @@ def test_a_broker_that_takes_one_message_at_a_time_gets_one_at_a_time(
     subscriber.close()
 
 
+def is_obeyed(subscriber: Subscriber, cid: str) -> bool:
+    """Send a command; return whether one with this `cid` has been answered."""
+    subscriber.send(*command("report", cid))
+    return any(m.topic.endswith(f"/res/{cid}") and m.content["ok"] for m in subscriber.received())
+
+
 def test_a_command_larger_than_any_does_not_silence_a_unit_with_mqtt_3(
-    make_unit: Callable[..., Unit], broker: Broker, subscriber: Subscriber
+    make_unit: Callable[..., Unit],
+    broker: Broker,
+    subscriber: Subscriber,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The broker would deliver it again at each login."""
+    """The broker would deliver it again at each login. Once it is gone, the same session hears commands."""
+    monkeypatch.setattr(session, "DEAF_S", 3.0)
     subscriber.send("tents/v1/demo/cmd/report", b"x" * 200_000, retain=True)
     unit = make_unit(broker.port, protocol="3.1.1").start()
     wait_for(lambda: trouble_of(unit) == "link.deaf", "the error")
     unit.walk(inward=True)
     subscriber.next("state", lambda m: m["capacity"]["people"] == 1)
+    subscriber.send("tents/v1/demo/cmd/report", b"", retain=True)
+    sessions = unit.status()["link"]["sessions"]
+    wait_for(lambda: is_obeyed(subscriber, "heard"), "an answer")
+    assert trouble_of(unit) is None
+    assert unit.status()["link"]["sessions"] == sessions
+
+
+def test_one_command_larger_than_any_makes_no_unit_deaf(
+    make_unit: Callable[..., Unit], broker: Broker, subscriber: Subscriber
+) -> None:
+    unit = make_unit(broker.port, protocol="3.1.1").start()
+    subscriber.next("state")
+    subscriber.send("tents/v1/demo/cmd/report", b"x" * 200_000)
+    wait_for(lambda: unit.status()["link"]["sessions"] == 2, "another session")
+    wait_for(lambda: is_obeyed(subscriber, "heard"), "an answer")
 
 
 # Many commands
@@ -350,13 +377,25 @@ def qos_2(number: int) -> bytes:
     [
         (b"".join(qos_2(number) for number in range(1, 200)), "QoS 2"),
         (b"\x20\x03\x00\x00\x00" * 1000, "answered the login twice"),
-        (b"\xf0\x02\x18\x00", ""),  # AUTH
+        (b"\xf0\x02\x18\x00", "nobody asked for"),  # AUTH
+        (b"\x40\xff\xff\x7f", "longer than it may be"),  # PUBACK of 2 MiB
+        (b"\x4f\x02\x00\x02", "nobody asked for"),  # PUBACK with flags that it cannot have
         (b"\xe0\x01\x7f", ""),  # DISCONNECT with a reason that does not exist
         (b"\x40\x02\x00\x00" + b"\x40\x02\xea\x60", None),  # PUBACKs of what was never sent
         (b"\xd0\x00" * 20_000, None),  # PINGRESP
         (b"\x90\x04\x00\x01\x00\x87" * 2000, None),  # SUBACK: not authorized
     ],
-    ids=["qos2", "connack", "auth", "disconnect", "puback", "pingresp", "suback"],
+    ids=[
+        "qos2",
+        "connack",
+        "auth",
+        "long",
+        "flags",
+        "disconnect",
+        "puback",
+        "pingresp",
+        "suback",
+    ],
 )
 def test_what_no_broker_should_send_ends_the_session_at_most(
     make_unit: Callable[..., Unit], wire: Wire, subscriber: Subscriber, sent: bytes,
@@ -374,6 +413,51 @@ def test_what_no_broker_should_send_ends_the_session_at_most(
     said = [r.getMessage() for r in caplog.records if r.name == "tentwatch.link"]
     assert len(said) < 10, said
     assert_drained_in_order(unit, subscriber)
+
+
+@pytest.mark.parametrize(
+    "instead",
+    [b"\x50\x02%b", b"\x62\x02%b", b"\x70\x02%b", b"\x90\x04%b\x00\x01", b"\xb0\x04%b\x00\x00"],
+    ids=["pubrec", "pubrel", "pubcomp", "suback", "unsuback"],
+)
+def test_only_a_puback_confirms_a_record(
+    make_unit: Callable[..., Unit], wire: Wire, subscriber: Subscriber, instead: bytes
+) -> None:
+    """To a PUBREL paho answers with PUBCOMP, and to a PUBREC with PUBREL."""
+    acks: list[bytes] = []
+
+    def edit(from_unit: bool, packet: bytes) -> bytes:
+        if from_unit or packet[0] != 0x40:
+            return packet
+        acks.append(packet)
+        return instead % packet[2:4]
+
+    wire.edit = edit
+    unit = make_unit(wire.port)
+    fill(unit, 20)
+    unit.start()
+    wait_for(lambda: len(acks) >= 3, "what stands in for PUBACKs")
+    assert unit.sent == []
+    assert rows(unit) >= 20
+    wire.edit = None
+    wire.cut()
+    assert_drained_in_order(unit, subscriber)
+
+
+def test_bytes_that_only_look_like_a_long_command_make_no_unit_deaf(
+    make_unit: Callable[..., Unit], wire: Wire, subscriber: Subscriber
+) -> None:
+    unit = make_unit(wire.port, protocol="3.1.1").start()
+    subscriber.next("state")
+    noise = random.Random(1)
+    for number in range(4):
+        wait_for(lambda: is_connected(unit), "the connection")
+        sessions = unit.status()["link"]["sessions"]
+        wire.inject(b"\x31\xff\xff\xff\x7f" + noise.randbytes(200 * number))
+        if not number:
+            wire.half_close()  # after the length
+        wait_for(lambda n=sessions: unit.status()["link"]["sessions"] > n, "another session")  # type: ignore[misc]
+    wait_for(lambda: is_obeyed(subscriber, "heard"), "an answer")
 
 
 def test_a_broker_that_takes_next_to_nothing_is_named_with_a_size_that_can_be(
@@ -490,7 +574,7 @@ def test_a_packet_that_makes_no_sense_ends_the_session_and_not_the_link(
     subscriber.next("state")
     wire.inject(b"\x40\x01\x00")
     wait_for(lambda: unit.status()["link"]["sessions"] == 2, "another session")
-    wire.inject(b"\x30\xff\xff\xff\x7f")  # announces 256 MiB
+    wire.inject(b"\x30\xff\xff\xff\x7f\x00\x05tents")  # announces 256 MiB
     wait_for(lambda: unit.status()["link"]["sessions"] == 3, "another session")
     assert_drained_in_order(unit, subscriber)
 

@@ -31,8 +31,12 @@ LOGIN = {
     0x95: ("Packet too large", "link.login_too_large", "max_packet_size"),
     0x97: ("Quota exceeded", "link.quota", "the broker is full"),
     0x99: ("Payload format invalid", "link.login_failed", "ask the centre"),
-    0x9A: ("Retain not supported", "link.no_retained", "retain_available"),
-    0x9B: ("QoS not supported", "link.no_qos_1", "max_qos"),
+    0x9A: (
+        "Retain not supported",
+        "link.no_retained",
+        "turn them on there (retain_available true)",
+    ),
+    0x9B: ("QoS not supported", "link.no_qos_1", "turn QoS 1 on there (max_qos 1)"),
     0x9C: ("Use another server", "link.moved", "host in [broker]"),
     0x9D: ("Server moved", "link.moved", "host in [broker]"),
     0x9F: ("Connection rate exceeded", "link.unavailable", "goes on trying"),
@@ -66,14 +70,14 @@ def refused(tmp_path: Path) -> Iterator[Refused]:
     clock = Clock()
     store.open(boot_id(), clock.now())
 
-    def refused(connack: bytes, **settings: Any) -> Any:
+    def refused(connack: bytes, failures: int = 1, **settings: Any) -> Any:
         with Refuser(connack) as broker:
             link = Link(
                 BrokerSettings("127.0.0.1", port=broker.port, **settings), "demo", "{}", store,
                 clock, on_up=lambda: None, on_request=lambda request: None,
             )  # fmt: skip
             link.start()
-            wait_for(lambda: link.health().trouble is not None, "the refusal")
+            wait_for(lambda: link.health().failures >= failures, "the refusal")
             health = link.health()
             link.stop(5.0)
         return health
@@ -112,6 +116,34 @@ def test_a_broker_that_has_moved_says_where_to(refused: Refused, server: str, sa
     health = refused(bytes([0x20, len(content)]) + content)
     assert health.trouble["values"]["server"] == said
     assert said in health.error
+
+
+@pytest.mark.parametrize(
+    ("limit", "code"), [(b"\x25\x00", 0x9A), (b"\x24\x00", 0x9B)], ids=["retain", "qos"]
+)
+def test_a_broker_that_welcomes_us_without_what_we_need_refuses_us(
+    refused: Refused, limit: bytes, code: int
+) -> None:
+    """Retain Available and Maximum QoS in the CONNACK, 3.2.2.3.4 and .5."""
+    name, kind, cure = LOGIN[code]
+    health = refused(b"\x20\x05\x00\x00\x02" + limit)
+    assert health.trouble["code"] == kind
+    assert health.trouble["values"]["reason"] == name
+    assert cure in health.error
+    assert not health.sessions
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [(0x80, "link.ended"), (0x87, "link.ended"), (0x89, "link.unavailable"), (0x8B, "link.ended"),
+     (0x97, "link.quota"), (0x9A, "link.no_retained"), (0x9B, "link.no_qos_1"), (0x9D, "link.moved")],
+)  # fmt: skip
+def test_the_reason_that_a_broker_gives_for_the_end_is_not_replaced_by_a_guess(
+    refused: Refused, code: int, kind: str
+) -> None:
+    """As three short sessions in a row without a reason would be."""
+    health = refused(b"\x20\x03\x00\x00\x00\xe0\x01" + bytes([code]), failures=4)
+    assert health.last_trouble["code"] == kind
 
 
 def test_a_code_that_no_standard_knows_is_no_mqtt(refused: Refused) -> None:

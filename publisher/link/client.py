@@ -20,10 +20,20 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from publisher.config.sections import BrokerSettings
 from publisher.link.credentials import read_password
-from publisher.link.refusals import PACKET_TOO_LARGE, PAYLOAD_INVALID, Reason
+from publisher.link.refusals import (
+    NO_QOS_1_CODE,
+    NO_RETAIN_CODE,
+    PACKET_TOO_LARGE,
+    PAYLOAD_INVALID,
+    Reason,
+)
 from publisher.link.troubles import FLOODED, IT_HUNG_UP, LOST, NOT_MQTT, Ended, Flooded
 from sensors.trouble import marked
 
+#: The first byte of each packet that a broker may send us, but for messages (MQTT 5, table 2.2).
+_CONNACK, _PUBACK, _SUBACK, _PINGRESP, _DISCONNECT = 0x20, 0x40, 0x90, 0xD0, 0xE0
+#: In the first byte of a message: its kind, and that it has QoS 2.
+_PUBLISH, _QOS_2 = 0x30, 0x04
 #: Largest packet that a broker may send us, in bytes; commands are far smaller.
 LARGEST_PACKET = 64 * 1024
 #: Bytes of a packet besides payload and topic: header, id, properties.
@@ -31,6 +41,10 @@ AROUND_PAYLOAD = 48
 #: Most packets read in a row, so that a flood from the broker does not stop all other work.
 MOST_READS = 100
 WILL_DELAY_S = 5
+# What a broker may not send.
+QOS_2 = marked("it sends with QoS 2, which nobody asked for")
+UNASKED = marked("it sends a packet that nobody asked for")
+TOO_LONG = marked("it sends a packet longer than it may be")
 CONTENT_TYPE = "application/json"
 
 # Mosquitto refuses a message above its message_size_limit with "Packet too large", which the standard does
@@ -42,8 +56,8 @@ for _code, _name, _packet in (
 ):
     if _packet not in ReasonCode.names[_code][_name]:
         ReasonCode.names[_code][_name].append(_packet)
-#: Bytes after the number in a successful PUBACK: none, "Success", or "No matching subscribers".
-_TAKEN = (b"", b"\x00", b"\x10")
+#: The byte after the number in a successful PUBACK, if there is one: "Success", or "No matching subscribers".
+_TAKEN = (b"\x00", b"\x10")
 _SUCCESS = ReasonCode(PacketTypes.PUBACK)
 
 #: Waits for poll(2) events on a socket, at most the given seconds; returns the events that have occurred.
@@ -74,10 +88,10 @@ class Listener(Protocol):
         """The broker has accepted the login."""
 
     def refused(self, reason: Reason) -> None:
-        """The broker has refused the login."""
+        """The broker has refused the login, or it lacks retained messages or QoS 1."""
 
     def acknowledged(self, number: int, reason: Reason | None) -> None:
-        """The broker has accepted a message (None), or has refused it."""
+        """The broker has accepted a message (None), or has refused it, by a PUBACK."""
 
     def subscribed(self, reason: Reason | None) -> None:
         """The broker has granted a subscription (None), or has refused it."""
@@ -101,6 +115,7 @@ class Client:
         self._where = f"{broker.host}:{broker.port}"
         self._v5 = broker.protocol == "5"
         self._packed: dict[int | None, _Packed] = {}
+        self._subscription: int | None = None  # the number of its packet
         self._paho = paho = _Paho(
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
@@ -170,10 +185,12 @@ class Client:
 
     def subscribe(self, topic: str) -> None:
         """Subscribe; with MQTT 5 retained messages are marked as such."""
+        self._paho.subscribed = topic.rstrip("+#").encode()
         if self._v5:
-            self._paho.subscribe(topic, options=SubscribeOptions(qos=1, retainAsPublished=True))
+            options = SubscribeOptions(qos=1, retainAsPublished=True)
+            _, self._subscription = self._paho.subscribe(topic, options=options)
         else:
-            self._paho.subscribe(topic, qos=1)
+            _, self._subscription = self._paho.subscribe(topic, qos=1)
 
     def serve(self, poll: Poll, wait_s: float) -> None:
         """Read and write until a packet has arrived, at most `wait_s`. Raises Ended."""
@@ -192,6 +209,8 @@ class Client:
             paho.loop_misc()
         except _TooLargeError as error:
             raise Flooded(FLOODED, where=self._where, size=error.size) from None
+        except _BreachError as error:
+            raise Ended(NOT_MQTT, where=self._where, flaw=str(error)) from None
         except Ended:
             raise
         except OSError as error:
@@ -205,9 +224,6 @@ class Client:
         paho = self._paho
         for _ in range(MOST_READS):
             paho.loop_read()
-            if paho.holds_any():  # it would keep all of them, without a limit
-                flaw = marked("it sends with QoS 2, which nobody asked for")
-                raise Ended(NOT_MQTT, where=self._where, flaw=flaw)
             if paho.socket() is not sock or not _holds_bytes(sock):
                 break
 
@@ -245,6 +261,13 @@ class Client:
         if reason.is_failure:
             self._listener.refused(_reason(reason, properties))
             return
+        # A broker may take the login although it has not what all messages of ours need.
+        if getattr(properties, "RetainAvailable", 1) == 0:
+            self._listener.refused(Reason(NO_RETAIN_CODE, "Retain not supported"))
+            return
+        if getattr(properties, "MaximumQoS", 1) == 0:
+            self._listener.refused(Reason(NO_QOS_1_CODE, "QoS not supported"))
+            return
         most = getattr(properties, "ReceiveMaximum", None)
         largest = getattr(properties, "MaximumPacketSize", None)
         self._listener.welcomed(Welcome(most, largest))
@@ -252,7 +275,9 @@ class Client:
     def _on_publish(self, _: Any, __: Any, number: int, reason: Any, ___: Any) -> None:
         self._listener.acknowledged(number, _reason(reason) if reason.is_failure else None)
 
-    def _on_subscribe(self, _: Any, __: Any, ___: int, reasons: Any, ____: Any) -> None:
+    def _on_subscribe(self, _: Any, __: Any, number: int, reasons: Any, ___: Any) -> None:
+        if number != self._subscription or not reasons:
+            return
         refused = [reason for reason in reasons if reason.is_failure]
         self._listener.subscribed(_reason(refused[0]) if refused else None)
 
@@ -277,6 +302,8 @@ class _Paho(Paho):
     """paho's client with our own socket and limits."""
 
     dialled: socket.socket | None = None
+    #: How the topics that we subscribe to begin; None before the subscription.
+    subscribed: bytes | None = None
 
     def _create_socket(self) -> Any:
         return self.dialled
@@ -284,14 +311,33 @@ class _Paho(Paho):
     def allow(self, messages: int) -> None:
         self._max_inflight_messages = messages
 
-    def holds_any(self) -> bool:
-        """Say whether paho holds a message that the broker must release (QoS 2)."""
-        return bool(self._in_messages)
-
     def _sock_recv(self, bufsize: int) -> bytes:
-        if bufsize > LARGEST_PACKET:  # MQTT 3.1.1 cannot forbid it to the broker
-            raise _TooLargeError(bufsize)
-        return super()._sock_recv(bufsize)
+        packet = self._in_packet
+        if not packet["have_remaining"] or packet["remaining_length"] <= LARGEST_PACKET:
+            return super()._sock_recv(bufsize)
+        # MQTT 3.1.1 cannot forbid it to the broker. Bytes that are no MQTT can look like it: read on until
+        # the topic proves that it is a command.
+        if packet["command"] & 0xF0 != _PUBLISH or self.subscribed is None:
+            raise _BreachError(TOO_LONG)
+        missing = 2 + len(self.subscribed) - len(packet["packet"])  # 2 bytes: the topic's length
+        data = super()._sock_recv(missing)
+        topic = (packet["packet"] + data)[2:]
+        if not self.subscribed.startswith(topic):
+            raise _BreachError(TOO_LONG)
+        if topic == self.subscribed:
+            raise _TooLargeError(packet["remaining_length"])
+        return data
+
+    def _packet_handle(self) -> Any:
+        # paho takes a PUBCOMP, or a PUBREC and a PUBCOMP, for the confirmation of a QoS 1 message. It keeps
+        # messages of QoS 2 without a limit.
+        first = self._in_packet["command"]
+        if first & 0xF0 == _PUBLISH:
+            if first & _QOS_2:
+                raise _BreachError(QOS_2)
+        elif first not in (_CONNACK, _PUBACK, _SUBACK, _PINGRESP, _DISCONNECT):
+            raise _BreachError(UNASKED)
+        return super()._packet_handle()
 
     def _handle_connack(self) -> Any:
         # paho does not report MQTT 3.1.1's "unacceptable protocol version".
@@ -304,7 +350,8 @@ class _Paho(Paho):
     def _handle_pubackcomp(self, cmd: Any) -> Any:
         # paho makes objects for an acknowledgement that cost a sixth of a message's time.
         packet = self._in_packet["packet"]
-        if cmd != "PUBACK" or packet[2:] not in _TAKEN or len(packet) < 2:
+        is_v5_success = self._protocol == MQTTv5 and packet[2:] in _TAKEN
+        if len(packet) != 2 and (len(packet) != 3 or not is_v5_success):
             return super()._handle_pubackcomp(cmd)
         number = int.from_bytes(packet[:2])
         with self._out_message_mutex:
@@ -314,8 +361,12 @@ class _Paho(Paho):
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 
 
+class _BreachError(Exception):
+    """The broker sends what MQTT does not allow it to send us; its text says what."""
+
+
 class _TooLargeError(Exception):
-    """The broker sends a packet of more bytes than any command has."""
+    """The broker sends a command of more bytes than any command has."""
 
     def __init__(self, size: int) -> None:
         super().__init__(size)

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 
 from publisher.clock import Clock
 from publisher.config.sections import BrokerSettings
-from publisher.link.backlog import SIZE_MEMORY_S
 from publisher.link.mailbox import Answer, LookAgain, Mailbox, NewAbout, Offered
 from publisher.link.requests import Request
 from publisher.link.session import LinkContext, Session
@@ -246,8 +245,8 @@ class _Thread(threading.Thread):
             lasted_s = now_s - began_s
             if session.is_up:
                 short = short + 1 if lasted_s < GOOD_SESSION_S else 0
-            if isinstance(trouble, Flooded):  # it may be retained
-                context.deaf_until_s = now_s + SIZE_MEMORY_S
+            if isinstance(trouble, Flooded):
+                context.flooded(now_s)
             if trouble.kind is LOST and short >= SHORT_SESSIONS:
                 where, tent_id = context.where, context.id
                 trouble = LinkTrouble(LOST_AGAIN, where=where, times=short, id=tent_id)

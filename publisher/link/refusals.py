@@ -8,6 +8,7 @@ from typing import NamedTuple
 from publisher.config.sections import BrokerSettings
 from publisher.link.troubles import (
     COMMANDS_CHECK,
+    ENDED,
     HUNG_UP,
     LOGIN_CHECK,
     LOST,
@@ -30,6 +31,7 @@ class Reason(NamedTuple):
 
 
 SESSION_TAKEN_OVER, PACKET_TOO_LARGE, PAYLOAD_INVALID = 0x8E, 0x95, 0x99
+NO_RETAIN_CODE, NO_QOS_1_CODE = 0x9A, 0x9B
 
 # The login
 
@@ -113,13 +115,13 @@ LOGIN_TOO_LARGE = declare(
 NO_RETAIN = declare(
     "link.no_retained",
     marked("{where} keeps no retained messages ({reason})"),
-    marked("the broker must keep them (retain_available true): dashboards show a tent by them"),
+    marked("turn them on there (retain_available true): dashboards show a tent by them"),
     concerns=LOGIN_CHECK,
 )
 NO_QOS_1 = declare(
     "link.no_qos_1",
     marked("{where} does not confirm messages ({reason})"),
-    marked("the broker must allow QoS 1 (max_qos): without it nobody knows what has arrived"),
+    marked("turn QoS 1 on there (max_qos 1): without it nobody knows what has arrived"),
     concerns=LOGIN_CHECK,
 )
 
@@ -138,8 +140,8 @@ _OF_LOGIN = {
     0x90: TOPIC_INVALID,  # topic name invalid: the will's
     PACKET_TOO_LARGE: LOGIN_TOO_LARGE,
     0x97: FULL,  # quota exceeded
-    0x9A: NO_RETAIN,  # retain not supported
-    0x9B: NO_QOS_1,  # QoS not supported
+    NO_RETAIN_CODE: NO_RETAIN,  # retain not supported
+    NO_QOS_1_CODE: NO_QOS_1,  # QoS not supported
     0x9C: MOVED,  # use another server
     0x9D: MOVED,  # server moved
     0x9F: UNAVAILABLE,  # connection rate exceeded
@@ -164,6 +166,10 @@ def of_login(reason: Reason, broker: BrokerSettings, client_id: str) -> Ended:
     )
 
 
+#: Reason codes of DISCONNECT (MQTT 5, table 3.14.2.1) that mean the same as in CONNACK.
+_OF_END = {0x89, 0x97, NO_RETAIN_CODE, NO_QOS_1_CODE, 0x9C, 0x9D, 0x9F}
+
+
 def of_end(
     reason: Reason, broker: BrokerSettings, client_id: str, *, by_broker: bool, is_up: bool
 ) -> Ended:
@@ -174,9 +180,11 @@ def of_end(
     where = f"{broker.host}:{broker.port}"
     if by_broker and reason.code == SESSION_TAKEN_OVER:
         return TakenOver(TAKEN_OVER, where=where, id=client_id)
-    if by_broker and _OF_LOGIN.get(reason.code) is MOVED:
-        return _moved(reason, where)
-    kind = LOST if is_up else HUNG_UP
+    if by_broker and reason.code in _OF_END:
+        return of_login(reason, broker, client_id)
+    kind = HUNG_UP
+    if is_up:
+        kind = ENDED if by_broker else LOST
     return Ended(kind, where=where, reason=reason.name, protocol=broker.protocol)
 
 

@@ -5,6 +5,7 @@ records are sent live beside it. A row is confirmed to the store only on PUBACK.
 """
 
 import logging
+import math
 import random
 import time
 from collections import deque
@@ -51,6 +52,9 @@ STATE_EXPIRY_S = 7 * 86_400
 #: The first wait after the broker has refused a record; it doubles with each refusal.
 REFUSED_WAIT_S = 2.0
 MOST_DOUBLINGS = 15
+#: Seconds without commands after the broker has delivered too large ones; it delivers a retained one at each
+#: subscription.
+DEAF_S = 3600.0
 #: Seconds that a stop waits for the last PUBACKs.
 GOODBYE_S = 0.5
 #: Longest wait in seconds; the broker may set a keepalive of up to 18 hours.
@@ -86,7 +90,14 @@ class LinkContext:
         self.dial = Dial(broker, clock)
         self.sizes = Sizes()
         self.deaf_until_s = 0.0  # until then the unit does not subscribe to commands
+        self._flooded_s = -math.inf  # when a command was too large
         self.unanswered = 0  # commands without an answer: too many answers were waiting
+
+    def flooded(self, now_s: float) -> None:
+        """Note a session that a too large command has ended; the second one in a row may be retained."""
+        if now_s < self._flooded_s + 2 * DEAF_S:
+            self.deaf_until_s = now_s + DEAF_S
+        self._flooded_s = now_s
 
 
 class Session:
@@ -113,6 +124,7 @@ class Session:
         self._ended: Ended | None = None
         self.is_up = False  # the broker has accepted the login
         self._announce_s: float | None = None  # when to publish `link` and `about`
+        self._subscribe_s: float | None = None  # when to subscribe to commands
         self._is_announced = False  # `link` and `about` are sent
         self._state_sent = False  # the newest state is sent, so the backlog may follow
         self._live: deque[Row] = deque()
@@ -146,6 +158,7 @@ class Session:
                 raise self._ended
             if not self.is_up and now_s > limit_s:
                 raise Ended(NO_LOGIN, where=context.where)
+            self._subscribe(client, now_s)
             self._announce(now_s)
             self._take_work()
             self._send_waiting(now_s)
@@ -174,6 +187,15 @@ class Session:
         if self._may_send_history():
             return min(wait_s, self._backlog.due_s - now_s)
         return wait_s
+
+    def _subscribe(self, client: Client, now_s: float) -> None:
+        """Subscribe to commands; the unit may have to be deaf to them for a while."""
+        if self._subscribe_s is None or now_s < self._subscribe_s:
+            return
+        self._subscribe_s = None
+        client.subscribe(self._context.commands)
+        if "commands" in self._complaints:
+            self._complain("commands", None)
 
     def _announce(self, now_s: float) -> None:
         """Publish `link` and `about`, and request a fresh state; after a reconnect with a random delay."""
@@ -429,10 +451,9 @@ class Session:
         self._announce_s = now_s + random.uniform(
             0, 0.0 if self._first else context.broker.spread_s
         )
+        self._subscribe_s = context.deaf_until_s
         if now_s < context.deaf_until_s:
             self._complain("commands", LinkTrouble(DEAF, topic=context.commands))
-        else:
-            self._client.subscribe(context.commands)
 
     def refused(self, reason: Reason) -> None:
         """The broker has refused the login."""

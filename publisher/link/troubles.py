@@ -83,6 +83,12 @@ LOST = declare(
     ),
     concerns=LOGIN_CHECK,
 )
+ENDED = declare(
+    "link.ended",
+    marked("{where} has ended the connection ({reason})"),
+    marked("the broker's log tells why: ask the centre"),
+    concerns=LOGIN_CHECK,
+)
 LOST_AGAIN = declare(
     "link.lost_again",
     marked(
@@ -112,8 +118,10 @@ NO_PUBACK = declare(
 )
 FLOODED = declare(
     "link.packet_too_large",
-    marked("{where} sent a packet of {size} bytes, and no command is as large"),
-    marked("no commands are heard for an hour; delete the large retained command at the broker"),
+    marked("{where} sent a command of {size} bytes, and no command is as large"),
+    marked(
+        "delete the large retained command at the broker: the second one makes the unit deaf for an hour"
+    ),
     concerns=COMMANDS_CHECK,
 )
 
