@@ -8,13 +8,17 @@ from pathlib import Path
 
 from sensors.clock import Monotonic
 
-#: No unit existed before this time, so an earlier clock is wrong.
-EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-#: Saved times and dates are believed within these years; the second is the first that is not.
-FIRST_YEAR, YEAR_LIMIT = 2000, 2200
+#: The software's own date, and the end of the time that it is made for: a clock that shows an earlier time or
+#: a later one is wrong, whoever vouches for it. (Boot numbers are counted from the first, too.)
+EPOCH, END = datetime(2026, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+#: Saved times and dates are believed within these years; the second is the first that is not. They are wider
+#: than the clock's: a boot starts before its records, and a local date may be a day later.
+FIRST_YEAR, YEAR_LIMIT = 2000, 2201
 #: No uptime is longer, in seconds: 300 years.
 LONGEST_UPTIME_S = 1e10
-_STA_UNSYNC = 0x0040  # linux/timex.h
+#: The kernel's clock is synchronised while its error is below this, in microseconds: without a time service
+#: the kernel lets it grow up to here (NTP_PHASE_LIMIT in linux/timex.h). `timedatectl` judges by it, too.
+MAX_ERROR_US = 16_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ class Now:
 
 
 class _Timex(ctypes.Structure):
-    """`struct timex` up to its status word, and room for what the kernel writes behind it."""
+    """`struct timex` up to its status word, and room for what the kernel writes behind that."""
 
     _fields_ = (
         ("modes", ctypes.c_uint),
@@ -72,11 +76,15 @@ _libc = ctypes.CDLL(None)
 
 
 def kernel_is_synced() -> bool:
-    """Ask the kernel whether a time service disciplines its clock (adjtimex(2), STA_UNSYNC)."""
+    """Ask the kernel whether a time service sets its clock (adjtimex(2)).
+
+    The flag STA_UNSYNC does not say so: chrony leaves it set unless it has `rtcsync`, because without it the
+    kernel would set the clock chip itself.
+    """
     timex = _Timex()
     if _libc.adjtimex(ctypes.byref(timex)) < 0:
         return False
-    return not timex.status & _STA_UNSYNC
+    return bool(timex.maxerror < MAX_ERROR_US)
 
 
 class Clock(Monotonic):
@@ -102,13 +110,19 @@ class Clock(Monotonic):
         self._began = began or self._began
 
     def now(self) -> Now:
-        """Return the present."""
+        """Return the present. Its `wall` is a time that can be, or None."""
         kernel = self._read()
-        if kernel.synced and kernel.wall is not None:
+        if not _can_be(kernel.wall):
+            kernel = replace(kernel, wall=None, synced=False)
+        if kernel.synced:
             self._began = kernel.began
-        elif self._began is not None:
-            return replace(kernel, wall=self._began + timedelta(seconds=kernel.uptime_s), held=True)
-        elif kernel.wall is not None and kernel.wall < self._not_before:
+            return kernel
+        held = None
+        if self._began is not None:
+            held = self._began + timedelta(seconds=kernel.uptime_s)
+        if _can_be(held):
+            return replace(kernel, wall=held, held=True)
+        if kernel.wall is not None and kernel.wall < self._not_before:
             return replace(kernel, wall=None)  # a Pi without a clock chip wakes up in the past
         return kernel
 
@@ -116,6 +130,11 @@ class Clock(Monotonic):
         """Return the kernel's clocks, trusted or not."""
         uptime_s = time.clock_gettime(time.CLOCK_BOOTTIME)
         return Now(self.now_s(), uptime_s, datetime.now(UTC), kernel_is_synced())
+
+
+def _can_be(wall: datetime | None) -> bool:
+    """Return whether a clock that is right can show this time."""
+    return wall is not None and EPOCH <= wall < END
 
 
 class DemoClock(Clock):

@@ -1,13 +1,27 @@
 """The time of day: when it is trusted, and how it is reported before."""
 
 import ctypes
+import struct
 import time
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from publisher import clock
-from publisher.clock import EPOCH, Clock, DemoClock, Now, boot_id, kernel_is_synced, timestamp
+from publisher.clock import (
+    END,
+    EPOCH,
+    LONGEST_UPTIME_S,
+    Clock,
+    DemoClock,
+    Now,
+    boot_id,
+    kernel_is_synced,
+    timestamp,
+)
 from technician.screen.screen import clock_text
 from tests.tents import NOON, Kernel
 
@@ -26,10 +40,45 @@ def test_it_never_goes_back() -> None:
     assert [now.uptime_s for now in seen] == sorted(now.uptime_s for now in seen)
 
 
-def test_the_status_word_is_read_where_the_kernel_writes_it() -> None:
-    """adjtimex(2) returns the kernel's summary: TIME_ERROR, or -1 where it has none."""
-    state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(1024))
-    assert kernel_is_synced() is (state not in (-1, 5))
+class Adjtimex:
+    """The kernel's side of adjtimex(2)."""
+
+    def __init__(self, *, maxerror_us: int, status: int, returns: int = 0) -> None:
+        self._maxerror_us, self._status, self._returns = maxerror_us, status, returns
+
+    def adjtimex(self, timex: Any) -> int:
+        timex._obj.maxerror, timex._obj.status = self._maxerror_us, self._status
+        return self._returns
+
+
+STA_PLL, STA_UNSYNC, TIME_ERROR = 0x0001, 0x0040, 5  # linux/timex.h
+
+
+@pytest.mark.parametrize(
+    ("kernel", "is_synced"),
+    [
+        (Adjtimex(maxerror_us=9_776, status=STA_UNSYNC, returns=TIME_ERROR), True),
+        (Adjtimex(maxerror_us=9_776, status=STA_PLL), True),
+        (Adjtimex(maxerror_us=15_999_999, status=STA_PLL), True),
+        (Adjtimex(maxerror_us=16_000_000, status=STA_UNSYNC, returns=TIME_ERROR), False),
+        (Adjtimex(maxerror_us=16_000_000, status=STA_PLL), False),
+        (Adjtimex(maxerror_us=0, status=STA_PLL, returns=-1), False),
+    ],
+    ids=["chrony without rtcsync", "timesyncd", "long ago", "never", "too long ago", "refused"],
+)
+def test_the_kernels_clock_is_synchronised_while_its_error_has_a_bound(
+    kernel: Adjtimex, is_synced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock, "_libc", kernel)
+    assert kernel_is_synced() is is_synced
+
+
+def test_the_error_is_read_where_the_kernel_writes_it() -> None:
+    """struct timex: modes (int), offset, freq, maxerror (long each)."""
+    told = ctypes.create_string_buffer(1024)
+    assert ctypes.CDLL(None).adjtimex(told) >= 0
+    [error_us] = struct.unpack_from("@I l l l", told)[3:]
+    assert kernel_is_synced() is (error_us < 16_000_000)
 
 
 @pytest.fixture(params=[True, False])
@@ -116,6 +165,40 @@ def test_a_guess_that_is_late_is_still_a_guess() -> None:
     for years, wall in ((-10, None), (70, NOON.replace(year=2096))):
         now = kernel.at(101.0, NOON.replace(year=2026 + years), synced=False)
         assert (now.wall, now.is_certain, now.began) == (wall, False, None)
+
+
+@pytest.mark.parametrize("year", [1970, 1999, 2025, 2200, 2201, 9998])
+def test_a_time_that_cannot_be_is_no_time_whoever_vouches_for_it(year: int) -> None:
+    kernel = SetKernel()
+    absurd = datetime(year, 6, 1, tzinfo=UTC)
+    now = kernel.at(200.0, absurd, synced=True)
+    assert (now.wall, now.synced, now.is_certain) == (None, False, False)
+    kernel.at(300.0, NOON, synced=True)
+    now = kernel.at(360.0, absurd, synced=True)  # what was known goes on
+    assert (now.wall, now.synced, now.held) == (NOON + timedelta(minutes=1), False, True)
+
+
+@pytest.mark.parametrize("began", [EPOCH - timedelta(days=400), END - timedelta(seconds=90)])
+def test_a_time_that_is_counted_on_ends_where_none_can_be(began: datetime) -> None:
+    kernel = SetKernel()
+    kernel.hold(began)
+    now = kernel.at(200.0, NOON, synced=False)
+    assert (now.wall, now.is_certain) == (NOON, False)
+
+
+@given(
+    st.builds(
+        Now,
+        st.floats(0.0, 1e9),
+        st.floats(0.0, LONGEST_UPTIME_S),
+        st.one_of(st.none(), st.datetimes(timezones=st.just(UTC))),
+        st.booleans(),
+    )
+)
+def test_a_time_is_none_or_can_be(says: Now) -> None:
+    now = Kernel(says).now()
+    assert now.wall is None or EPOCH <= now.wall < END
+    assert now.synced == (says.synced and now.wall is not None)
 
 
 def test_a_boot_has_one_name() -> None:

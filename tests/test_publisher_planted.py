@@ -56,10 +56,9 @@ CUT = {"boot": 1, "uptime_s": 1.0, "last": None, "off_s": None}
         ("rows", 10**30),
         ("size", 1 << 63),
         ("seq", -50),
-        ("wall", "9999-12-31T23:59:59+00:00"),
-        ("wall", "2026-11-22T18:00:00"),
+        ("wall", 5),
         ("cut", {"\x1b[31m": 1}),
-        ("cut", CUT | {"last": "\x1b[31m"}),
+        ("cut", CUT | {"last": 5}),
         ("cut", CUT | {"off_s": 10**30}),
     ],
 )

@@ -1049,7 +1049,7 @@ def test_a_file_that_is_cut_short_is_set_aside(tmp_path: Path, part: float) -> N
         '{"boot": true}',
         '{"boot": 5, "seq": 1.5}',
         '{"boot": 5, "totals": [1]}',
-        '{"boot": 5, "wall": "yesterday"}',
+        '{"boot": 5, "wall": 7}',
         '{"boot": 5, "conn": null}',
         '{"boot": 5, "set_aside": [1]}',
         b"\xff\xfe\x00",

@@ -171,7 +171,7 @@ def truncate(log: Path) -> None:
     [
         lambda log: overwrite(log, log.stat().st_size - 3000, b"\xff"),
         lambda log: overwrite(log, log.stat().st_size // 2, b"\xff" * 512),
-        lambda log: overwrite(log, 18, b"\xff"),
+        lambda log: overwrite(log, 16, b"\xff" * 8),
         truncate,
         lambda log: os.truncate(log, 0),
         lambda log: log.unlink(),

@@ -3,6 +3,7 @@
 No number is used twice, whatever is lost: `(boot, seq)` identifies a record.
 """
 
+import contextlib
 import random
 import sqlite3
 from collections.abc import Set
@@ -10,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from publisher.clock import EPOCH, Now, instant, timestamp
+from publisher.store import rows
+from publisher.store.faults import FAULTS
 from publisher.store.ledger import Ledger
 from publisher.store.rows import BOOT_LIMIT, Row, pairs, upsert
 
@@ -18,6 +21,8 @@ RANDOM_BOOTS = 10_000
 #: Largest step from one boot number to the next; the step is random. With steps of one, a card that has lost
 #: its last boots (worn out, or restored from an image) would use the same numbers again.
 MAX_BOOT_STEP = 1000
+#: Numbers from the time of day are below this, the year 2094: a clock that is far ahead must not use them up.
+TIME_BOOT_LIMIT = 1 << 31
 #: Number of boots whose start is remembered after their records are confirmed.
 MAX_BOOTS = 1000
 #: A boot's start is written again if it has changed by more than this many seconds.
@@ -27,9 +32,13 @@ BEGAN_TOLERANCE_S = 1.0
 # Numbers
 
 
-def next_boot(known: int) -> int:
-    """Return the number of the boot that follows `known`."""
-    return known + random.randrange(1, MAX_BOOT_STEP)
+def next_boot(known: int, now: Now) -> int:
+    """Return the number of the boot that follows `known`.
+
+    It is at least the time of day in seconds, where that is known: a card that was restored from an old
+    image then gets a number above those that it has forgotten.
+    """
+    return min(max(known + random.randrange(1, MAX_BOOT_STEP), _since(now)), BOOT_LIMIT - 1)
 
 
 def fresh_boot(known: int, now: Now) -> int:
@@ -39,27 +48,42 @@ def fresh_boot(known: int, now: Now) -> int:
     old numbers again. An unsynchronised clock may repeat a past second, and numbers counted from `known`
     may reach a near one: the random part makes a collision unlikely.
     """
-    since = 0 if now.wall is None else int((now.wall - EPOCH).total_seconds())
-    if now.synced and known < since < BOOT_LIMIT:
-        return since
-    since = since if 0 <= since < BOOT_LIMIT else 0
-    return max(known, since) + random.randrange(1, RANDOM_BOOTS)
+    if known < _since(now):
+        return _since(now)
+    guess = _seconds(now)
+    return min(max(known, guess) + random.randrange(1, RANDOM_BOOTS), BOOT_LIMIT - 1)
 
 
-def boot_at_start(
-    in_file: int, in_second_place: int, now: Now, *, is_file_new: bool, is_same_boot: bool
-) -> int:
-    """Return the boot number of a start, from the numbers in the file and in the second place.
+def _since(now: Now) -> int:
+    """Return the seconds since EPOCH; 0 if the time of day is not certain."""
+    return _seconds(now) if now.synced else 0
 
-    It stays the same for a restart within a boot of the unit, unless a number could come twice. The second
-    place has the highest boot: a damaged file may be old, and an intact one lacks a run that ended in memory.
+
+def _seconds(now: Now) -> int:
+    """Return the seconds since EPOCH; 0 if they are unknown or make no number of a boot."""
+    found = 0 if now.wall is None else int((now.wall - EPOCH).total_seconds())
+    return found if 0 <= found < TIME_BOOT_LIMIT else 0
+
+
+def newest_boot(db: sqlite3.Connection) -> int:
+    """Return the highest boot number that a database shows apart from its ledger; 0 if it shows none."""
+    last = rows.salvaged(db, "ORDER BY id DESC LIMIT 1")
+    of_record = max((row.boot for row, crc in last if rows.is_whole(row, crc)), default=0)
+    of_start = 0
+    with contextlib.suppress(*FAULTS):
+        found = pairs(db, "boots", "ORDER BY boot DESC LIMIT 1")
+        of_start = max((boot for boot, _ in found if 0 < boot < BOOT_LIMIT), default=0)
+    return max(of_record, of_start)
+
+
+def boot_at_start(known: int, now: Now, *, is_unit_new: bool, is_same_boot: bool) -> int:
+    """Return the boot number of a start; `known` is the highest number that was found anywhere.
+
+    It stays the same for a restart within a boot of the unit, unless a number could come twice.
     """
-    known = max(in_file, in_second_place)
-    if not in_second_place and (is_file_new or not known):
+    if is_unit_new:
         return fresh_boot(known, now)
-    if not is_same_boot or in_second_place > in_file:
-        return next_boot(known)
-    return known
+    return known if is_same_boot else next_boot(known, now)
 
 
 # Starts
@@ -100,6 +124,8 @@ def note_began(
     if not now.synced or now.wall is None:
         return noted
     at = now.wall.astimezone(UTC) - timedelta(seconds=now.uptime_s)
+    if instant(at.isoformat()) is None:
+        return noted  # no reader would believe it
     if noted is not None and noted.boots >= boots:
         off_s = abs((at - noted.began).total_seconds())
         if off_s <= BEGAN_TOLERANCE_S:
@@ -123,6 +149,8 @@ def power_cut(before: Ledger, began: datetime | None, now: Now) -> dict[str, Any
     `began` is the time of day at uptime 0 of the boot that ended, if its clock was ever set.
     """
     last = None if began is None else began + timedelta(seconds=before.uptime_s)
+    if last is not None and instant(last.isoformat()) is None:
+        last = None
     off_s = None
     if last is not None and now.is_certain and now.wall is not None:
         off_s = max(0, round((now.wall - last).total_seconds()))

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from publisher.files import make_way, sync_directory
 from publisher.notify import notify
 from publisher.store import faults, rows, schema
+from publisher.store.boots import newest_boot
 from publisher.store.faults import FAULTS, Damaged
 from publisher.store.ledger import Ledger, read_ledger, write_ledger
 from publisher.store.outbox import Outbox
@@ -36,10 +37,11 @@ MEMORY_ROWS = 5000
 
 
 class Loaded(NamedTuple):
-    """The open file's outbox, and its ledger, blank if there is none that can be read."""
+    """The open file's outbox, its ledger, blank if there is none that can be read, and its highest boot."""
 
     outbox: Outbox
     ledger: Ledger
+    newest_boot: int  # of all that can be read in it
 
 
 class StoreFile:
@@ -138,9 +140,9 @@ class StoreFile:
             db = _connect(self.path)
             opened.callback(_close, db)
             _prepare(db, self.path)
-            outbox = self._take_up(db, read_ledger(db)).outbox
+            loaded = self._take_up(db, read_ledger(db))
             opened.pop_all()
-        return Loaded(outbox, replace(ledger))
+        return loaded._replace(ledger=replace(ledger))
 
     def in_memory(self) -> Outbox:
         """Return an outbox in memory, to stand in for the file."""
@@ -204,7 +206,7 @@ class StoreFile:
         held = None if ledger.rows is None else (ledger.rows, ledger.size)
         outbox = Outbox(db, self._max_rows, self._max_bytes, held=held)
         self._identity = _identity(self.path)
-        return Loaded(outbox, ledger)
+        return Loaded(outbox, ledger, max(ledger.boot, newest_boot(db)))
 
     def _fill(self, new: Path, old: sqlite3.Connection | None, ledger: Ledger) -> int:
         """Make a new file of what can be read of the old one; return its number of records."""

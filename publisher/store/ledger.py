@@ -199,6 +199,10 @@ class SecondPlace:
 
 
 def _checked(name: str, value: Any, default: Any) -> Any:
+    """Return a value of a ledger whose checksum is right; a time that is not believed is None.
+
+    Such a time is worth no totals: a clock may be wrong. Raises Damaged if another value cannot be.
+    """
     kinds = {
         "rows": (int,),
         "cut": (dict,),
@@ -213,12 +217,15 @@ def _checked(name: str, value: Any, default: Any) -> Any:
     is_number = type(value) in (int, float)
     if (
         (is_number and not 0 <= value <= limits.get(name, LARGEST_EXACT))
-        or (name == "wall" and value is not None and instant(value) is None)
         or (name == "cut" and value is not None and not _is_cut(value))
         or (name == "stand_in" and value is not None and not _is_stand_in(value))
         or (name == "set_aside" and not all(f is None or isinstance(f, str) for f in value))
     ):
         raise Damaged(f"the ledger is damaged: {name} is {value!r}, which cannot be")
+    if name == "wall" and value is not None:
+        return value if instant(value) is not None else None
+    if name == "cut" and value is not None and instant(value["last"] or "") is None:
+        return value | {"last": None}
     return value
 
 
@@ -237,5 +244,5 @@ def _is_cut(detail: dict[str, Any]) -> bool:
     last, off_s = detail["last"], detail["off_s"]
     numbers = (detail["boot"], detail["uptime_s"], 0 if off_s is None else off_s)
     return all(type(n) in (int, float) and 0 <= n <= LARGEST_EXACT for n in numbers) and (
-        last is None or (isinstance(last, str) and instant(last) is not None)
+        last is None or isinstance(last, str)
     )

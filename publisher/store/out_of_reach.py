@@ -65,7 +65,7 @@ class OutOfReach:
         found, stand_in = loaded.ledger, self.stand_in
         expected = self.rows + sum(map(loaded.outbox.holds, self.to_delete))
         unread = None
-        boot = max(ledger.boot, found.boot + 1)
+        boot = max(ledger.boot, loaded.newest_boot + 1)
         ledger = replace(
             ledger,
             count=max(ledger.count, found.count),

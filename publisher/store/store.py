@@ -25,7 +25,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from publisher.clock import Now
+from publisher.clock import Now, instant
 from publisher.store import boots, faults
 from publisher.store.faults import FAULTS, MISTAKES, Damaged
 from publisher.store.file import StoreFile
@@ -88,7 +88,7 @@ class Store:
         with self._lock:
             self._now = now
             second = self._second.read() or Ledger()
-            found, failed = self._load(second)
+            found, newest_boot, failed = self._load(second)
             is_anew = bool(self._file.set_aside)
             is_in_file = not second.is_newer_than(found)
             before = found if is_in_file else second
@@ -104,7 +104,10 @@ class Store:
                 self._move_to_memory(failed, began_with or second)  # which takes a fresh boot
             else:
                 assert self._outbox is not None
-                is_same_boot = ledger.boot_id == boot_id and not is_anew
+                known = max(newest_boot, second.boot)
+                is_same_boot = (
+                    is_in_file and not is_anew and (found.boot_id, found.boot) == (boot_id, known)
+                )
                 is_suspect = is_in_file and not (before.clean or is_anew)
                 if is_suspect and not self._file.is_complete(
                     self._outbox.db, lost_power=before.boot_id != boot_id
@@ -121,12 +124,14 @@ class Store:
                 if not is_old:
                     ledger.dropped += max(0, expected - self._outbox.rows)
                 ledger.stand_in = None
-                boot = boots.boot_at_start(
-                    found.boot, second.boot, now, is_file_new=is_anew, is_same_boot=is_same_boot
-                )
-                if boot != max(found.boot, second.boot):
+                if not is_same_boot:
                     ledger.seq = ledger.conn = 0
-                ledger.boot = boot
+                ledger.boot = boots.boot_at_start(
+                    known,
+                    now,
+                    is_unit_new=not second.boot and (is_anew or not known),
+                    is_same_boot=is_same_boot,
+                )
                 self._conn = ledger.conn
             # An earlier power cut stays here until a record reports it: this one must not hide it.
             was_cut = before.boot and before.boot_id != boot_id and not before.clean
@@ -139,18 +144,18 @@ class Store:
                 self._write(now, None, sync=True)
             return Opened(totals, cut, self._ledger.dropped - before.dropped, is_old, unread)
 
-    def _load(self, second: Ledger) -> tuple[Ledger, Exception | None]:
-        """Open the file; return its ledger, blank if there is none, and the error if it cannot be used."""
+    def _load(self, second: Ledger) -> tuple[Ledger, int, Exception | None]:
+        """Open the file; return its ledger, its highest boot, and the error if it cannot be used."""
         self._file.is_expected = second.boot > 0
         try:
-            self._outbox, found = self._file.load(second)
+            self._outbox, found, newest_boot = self._file.load(second)
         except (*FAULTS, *MISTAKES) as error:
             _log_mistake(error)
-            return Ledger(), error
+            return Ledger(), 0, error
         if not self._file.set_aside and not found.boot and self._file.is_expected:
             log.error("%s was gone or empty: begun anew", self._file.path)
             self._file.set_aside.append(None)
-        return found, None
+        return found, newest_boot, None
 
     @property
     def failure(self) -> StoreTrouble | None:
@@ -180,7 +185,7 @@ class Store:
     @property
     def earliest(self) -> datetime | None:
         """The newest time of day ever recorded: it is later than that now."""
-        return None if self._ledger.wall is None else datetime.fromisoformat(self._ledger.wall)
+        return instant(self._ledger.wall or "")
 
     def next_conn(self, now: Now) -> int:
         """Return a connection number that this boot has not used."""
