@@ -203,6 +203,24 @@ class Power(TypedDict):
     charger: NotRequired[Charger]
 
 
+class Climate(TypedDict):
+    """The block `climate`, as in the topic `state`."""
+
+    inside_c: float | None
+    outside_c: float | None
+    humidity_pct: float | None
+    quality: str
+
+
+class Co(TypedDict):
+    """The block `co`, as in the topic `state`."""
+
+    ppm: float | None
+    peak_1h_ppm: float | None
+    level: str
+    quality: str
+
+
 class Status(TypedDict):
     """What `tentwatch status` shows."""
 
@@ -226,6 +244,8 @@ class Status(TypedDict):
     open: NotRequired[bool | None]
     capacity: NotRequired[Capacity]
     power: Power
+    climate: NotRequired[Climate]
+    co: NotRequired[Co]
     alerts: list[str]
 
 

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from publisher import messages
 from publisher.clock import Clock, Now
-from publisher.config.load import Config, parse
+from publisher.config.load import Config, SensorSettings, parse
 from publisher.rules.happening import Happening
 from publisher.rules.tent import Tent
 from sensors.reading import FAULT, Quality, Reading, Value
@@ -23,6 +24,16 @@ SENSORS = {
     "battery": '[sensors.battery]\ndriver = "vedirect"\nport = "/dev/ttyUSB0"\n',
     "door": '[sensors.door]\ndriver = "beams"\nouter_gpio = 5\ninner_gpio = 6\n',
 }
+
+
+#: Sensors of warmth and air. The rules ask for no trait of their drivers, so that any driver will do.
+AIR = ("inside", "outside", "co")
+
+
+def with_air(config: Config, *names: str) -> Config:
+    """Return a configuration with sensors of warmth and air, all of them if none is named."""
+    more = [SensorSettings(name, "contact", None) for name in names or AIR]
+    return replace(config, sensors=(*config.sensors, *more))
 
 
 def config(*sensors: str, rules: str = "[generator]\nrated_w = 1000") -> Config:

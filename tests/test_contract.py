@@ -27,7 +27,7 @@ from sensors.ina219 import CLIPPED
 from sensors.reading import FAULT, Quality, Reading
 from sensors.trouble import Trouble
 from tests import contract
-from tests.tents import trouble
+from tests.tents import trouble, with_air
 
 Message = dict[str, Any]
 Steps = tuple[str | int, ...]
@@ -45,11 +45,13 @@ TOPICS = {
     "command": ("cmd/{command}", False, "receive"),
     "answer": ("res/{cid}", False, "send"),
 }
-FITTED = ("mains", "generator", "battery", "door")
+FITTED = ("mains", "generator", "battery", "door", "inside", "outside", "co")
+POWER = ("mains", "generator", "battery")
 COMMANDS = {"headcount", "open", "report", "identify", "zero", "serviced"}
 
-CONFIG = parse(
-    """
+CONFIG = with_air(
+    parse(
+        """
     [tent]
     id = "UA-32-0417"
     name = "Bucha, sports centre"
@@ -80,6 +82,7 @@ CONFIG = parse(
     outer_gpio = 6
     inner_gpio = 7
     """
+    )
 )
 BARE = parse('[tent]\nid = "bare"\nseats = 50\n[broker]\nhost = "broker.example"')
 
@@ -105,6 +108,10 @@ def heard(second: float, **values: float | bool | None) -> list[Reading]:
         "battery_power_w": -108.8,
         "battery_time_to_empty_min": 412.0,
         "door_obstructed": False,
+        "inside_temperature_c": 18.4,
+        "inside_humidity_pct": 41.5,
+        "outside_temperature_c": -6.2,
+        "co_co_ppm": 3.2,
     }
     found = []
     for name, value in (usual | values).items():
@@ -178,7 +185,8 @@ def is_refused(topic: str, message: Message) -> bool:
 
 def qualities(message: Message) -> dict[str, str]:
     power = message["power"]
-    blocks = {"door": message["capacity"], **{n: power[n] for n in FITTED if n in power}}
+    blocks = {"door": message["capacity"], **{n: power[n] for n in POWER if n in power}}
+    blocks |= {name: message[name] for name in ("climate", "co")}
     return {name: block["quality"] for name, block in blocks.items()}
 
 
@@ -415,7 +423,7 @@ OPTIONAL = {
     *(f"power.generator.{key}" for key in ("state", "starts_total", "hours_since_service")),
     *(f"power.battery.{key}" for key in ("capacity_ah", "synchronised", "since_full_h", "gap")),
     "detail.by", "detail.passed", "detail.blind_s", "detail.estimated", "detail.again",
-    "detail.outages", "detail.code",
+    "detail.outages", "detail.code", "detail.inside_min_c", "detail.co_max_ppm", "climate", "co",
     "unit", *(f"sensors.{i}.{key}" for i in range(len(FITTED)) for key in READS),
 }  # fmt: skip
 #: Values that may be null although the sensors work and the clock is set.
@@ -429,6 +437,10 @@ NULLABLE = {
     "day_closed.detail.left",
     "day_closed.detail.peak",
     "day_closed.detail.outages",
+    "day_closed.detail.inside_min_c",
+    "day_closed.detail.co_max_ppm",
+    *(f"state.climate.{key}" for key in ("inside_c", "outside_c", "humidity_pct")),
+    "state.co.peak_1h_ppm",
     "door_cleared.detail.blind_s",
     "state.power.since",
     "state.power.mains.hours_today",
@@ -492,13 +504,16 @@ def test_only_what_may_be_unknown_may_be_null(happenings: list[Happening]) -> No
 @pytest.mark.parametrize("message", [starting(), silent(), failing()])
 def test_nothing_may_be_measured_without_a_working_sensor(message: Message) -> None:
     unknown = [path for path in places(message) if value_at(message, path) is None]
-    assert len(unknown) >= 3 + 1 + 5 + 6 + 10  # people, source, mains, generator, battery
+    # People, source, mains, generator, battery, climate, carbon monoxide.
+    assert len(unknown) >= 3 + 1 + 5 + 6 + 10 + 3 + 2
     for path in unknown:
         if dotted(path) == "capacity.open":
             continue  # a person's word, which no sensor measures
         for value in (1, True, "2026-11-22T18:04:10Z"):
             kept = dotted(path) in ("power.generator.voltage_v", "power.generator.frequency_hz")
             allowed = kept and type(value) is int and qualities(message)["generator"] == "fault"
+            if path[0] == "climate":  # the other thermometer may work
+                allowed = type(value) is int
             assert is_refused("state", replaced(message, path, value)) != allowed, (path, value)
 
 
@@ -592,6 +607,15 @@ def test_a_message_is_an_object_with_something_in_it(kind: str, message: object)
         ("state", "power.battery.quality", "stale"),
         ("state", "power.battery.quality", "fault"),
         ("state", "power.battery.quality", "starting"),
+        ("state", "climate.inside_c", -300),
+        ("state", "climate.humidity_pct", 101),
+        ("state", "climate.quality", "cold"),
+        ("state", "co.ppm", -0.1),
+        ("state", "co.ppm", None),
+        ("state", "co.level", "high"),
+        ("state", "co.level", None),
+        ("state", "co.quality", "starting"),
+        ("state", "co.quality", "stale"),
         ("state", "alerts", ["battery_low", "battery_low"]),
         ("state", "alerts", [1]),
         ("state", "alerts", [""]),

@@ -120,6 +120,11 @@ NO_ZONES = declare(
     marked("{zone} cannot be looked up: this system has no time zones"),
     marked("sudo apt install tzdata"),
 )
+NO_SUCH_DATE = declare(
+    "config.no_such_date",
+    marked("is {date}: there is no such day"),
+    marked("write year, month and day, as 2026-11-22"),
+)
 WRONG_NOMINAL = declare("config.wrong_nominal", marked("must be 12, 24, 36 or 48"))
 WRONG_VOLTAGE = declare(
     "config.wrong_voltage",

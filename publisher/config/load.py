@@ -14,6 +14,8 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from publisher.config import faults
 from publisher.config.battery import BatterySettings
+from publisher.config.climate import ClimateSettings
+from publisher.config.co import CoSettings
 from publisher.config.door import DoorSettings
 from publisher.config.faults import ConfigError, Fault, described, shown, wrong_value
 from publisher.config.generator import GeneratorSettings
@@ -60,6 +62,8 @@ class Config:
     generator: GeneratorSettings
     battery: BatterySettings
     door: DoorSettings
+    climate: ClimateSettings
+    co: CoSettings
     store: StoreSettings
     sensors: tuple[SensorSettings, ...]
     digest: str

@@ -5,6 +5,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from publisher.config.battery import BatterySettings
+from publisher.config.climate import ClimateSettings
+from publisher.config.co import CoSettings
 from publisher.config.door import DoorSettings
 from publisher.config.faults import (
     GOES_WITH,
@@ -185,6 +187,8 @@ SECTIONS: dict[str, type[Any]] = {
     "generator": GeneratorSettings,
     "battery": BatterySettings,
     "door": DoorSettings,
+    "climate": ClimateSettings,
+    "co": CoSettings,
     "store": StoreSettings,
 }
 

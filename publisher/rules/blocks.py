@@ -5,6 +5,7 @@ from typing import Any
 
 from publisher.config.door import DoorSettings
 from publisher.rules.battery import Battery
+from publisher.rules.co import CarbonMonoxide
 from publisher.rules.day import Counts
 from publisher.rules.generator import Engine
 from publisher.rules.occupancy import Occupancy
@@ -134,6 +135,37 @@ def charger(numbers: Numbers, quality: Quality) -> Block:
         "panel_power_w": numbers["panel_power_w"],
         "quality": quality.value,
     }
+
+
+def climate(
+    inside_c: float | None,
+    outside_c: float | None,
+    humidity_pct: float | None,
+    qualities: Iterable[Quality],
+) -> Block:
+    """Return the block `climate`; `qualities` are those of the thermometers that are fitted."""
+    return {
+        "inside_c": _rounded(inside_c),
+        "outside_c": _rounded(outside_c),
+        "humidity_pct": _rounded(humidity_pct),
+        "quality": max(qualities, key=_WORSE.index).value,
+    }
+
+
+def co(rule: CarbonMonoxide, ppm: float | None, quality: Quality) -> Block:
+    """Return the block `co`. Its level stays as it was while nothing is measured."""
+    if ppm is None and quality is Quality.OK:
+        quality = Quality.ESTIMATED  # the sensor speaks, and measures nothing
+    return {
+        "ppm": _rounded(ppm),
+        "peak_1h_ppm": None if ppm is None else _rounded(rule.peak_1h_ppm),
+        "level": rule.level,
+        "quality": quality.value,
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
 
 
 def _quality_of(on: bool | None, quality: Quality) -> Quality:

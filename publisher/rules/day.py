@@ -5,7 +5,7 @@ date. Spans keep such counts until the time of day is certain. Then they go to t
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -25,17 +25,23 @@ LONGEST_UNDATED_S = 3.2e8
 #: A difference of hours up to this does not cause a second report of a day.
 REPORTED_DIFFERENCE_H = 0.1
 
+ABSOLUTE_ZERO_C = -273.15
+
 PEOPLE = ("entered", "left", "passed")
 SECONDS = ("mains_s", "generator_s", "battery_s")
 #: Counts in whole numbers.
 WHOLE = (*PEOPLE, "outages")
-#: The order in which a span is saved. The last one, which earlier versions lack, is saved if not 0.
-_SPAN_FIELDS = (*PEOPLE, "peak", *SECONDS, "boot", "begin_s", "end_s", "outages")
+#: Extreme readings, by what makes one of two; None where there was none.
+EXTREMES: dict[str, Callable[[float, float], float]] = {"inside_min_c": min, "co_max_ppm": max}
+#: The order in which a span is saved. The last ones, which earlier versions lack, are saved if there is
+#: something in them.
+_SPAN_FIELDS = (*PEOPLE, "peak", *SECONDS, "boot", "begin_s", "end_s", "outages", *EXTREMES)
+_ALWAYS_SAVED = _SPAN_FIELDS.index("outages")
 
 
 @dataclass(slots=True)
 class Counts:
-    """People, seconds of each kind of power, and how often mains was lost.
+    """People, seconds of each kind of power, how often mains was lost, and extreme readings.
 
     `peak` is the largest number of people inside at once.
     """
@@ -48,21 +54,33 @@ class Counts:
     generator_s: float = 0.0
     battery_s: float = 0.0
     outages: int = 0
+    inside_min_c: float | None = None
+    co_max_ppm: float | None = None
+
+    def note(self, name: str, value: float | None) -> None:
+        """Note a reading, to one decimal, if it is more extreme than those before; `name` is of EXTREMES."""
+        if value is None:
+            return
+        before, value = getattr(self, name), round(value, 1)
+        setattr(self, name, value if before is None else EXTREMES[name](before, value))
 
     def add(self, other: "Counts") -> None:
         """Add what was counted at another time."""
         for name in (*WHOLE, *SECONDS):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.peak = max(self.peak, other.peak)
+        for name in EXTREMES:
+            self.note(name, getattr(other, name))
 
     def subtract(self, known: "Counts") -> None:
-        """Subtract what is known already; no count falls below 0."""
+        """Subtract what is known already; no count falls below 0, and extremes stay."""
         for name in (*WHOLE, *SECONDS):
             setattr(self, name, max(0, getattr(self, name) - getattr(known, name)))
 
     def take_share(self, share: float) -> "Counts":
         """Move a share (0 to 1) out of these counts and return it."""
-        taken = Counts(peak=self.peak)
+        extremes = {name: getattr(self, name) for name in EXTREMES}
+        taken = Counts(peak=self.peak, **extremes)
         for name in (*WHOLE, *SECONDS):
             whole = getattr(self, name)
             part = round(whole * share) if name in WHOLE else whole * share
@@ -90,10 +108,14 @@ class Span(Counts):
     @classmethod
     def restore(cls, saved: object) -> Self | None:
         """Build a span from `as_list`; None where that is not possible."""
-        if not isinstance(saved, list) or not 0 <= len(_SPAN_FIELDS) - len(saved) <= 1:
+        if not isinstance(saved, list) or not _ALWAYS_SAVED <= len(saved) <= len(_SPAN_FIELDS):
             return None
         values = dict(zip(_SPAN_FIELDS, saved, strict=False))
         for name, value in values.items():
+            if name in EXTREMES:
+                if not is_extreme(name, value):
+                    return None
+                continue
             declared = cls.__dataclass_fields__[name]
             kinds = (int, float) if type(declared.default) is float else (int,)
             if type(value) not in kinds or not 0 <= value <= LARGEST_EXACT:
@@ -115,13 +137,22 @@ class Span(Counts):
                 found.append(span)
         return found
 
-    def as_list(self) -> list[float]:
+    def as_list(self) -> list[float | None]:
         """Return plain values for JSON."""
         # Written out, because every record saves up to two dozen of them.
         people = self.entered, self.left, self.passed, self.peak
         power = round(self.mains_s, 3), round(self.generator_s, 3), round(self.battery_s, 3)
-        saved = [*people, *power, self.boot, round(self.begin_s, 3), round(self.end_s, 3)]
-        # An earlier version treats a longer list as damage; most spans have no outages.
+        saved: list[float | None] = [
+            *people,
+            *power,
+            self.boot,
+            round(self.begin_s, 3),
+            round(self.end_s, 3),
+        ]
+        # An earlier version treats a longer list as damage; most spans have nothing more.
+        extremes = self.inside_min_c, self.co_max_ppm
+        if extremes != (None, None):
+            return [*saved, self.outages, *extremes]
         return [*saved, self.outages] if self.outages else saved
 
 
@@ -144,6 +175,20 @@ class Bounds(NamedTuple):
     def length_s(self) -> float:
         """The length of the day in seconds: 23, 24 or 25 hours, in some zones others."""
         return (self.ends - self.begins).total_seconds()
+
+
+def is_extreme(name: str, value: object) -> bool:
+    """Say whether a saved value can be one of EXTREMES."""
+    if value is None:
+        return True
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return least(name) <= value <= LARGEST_EXACT
+
+
+def least(name: str) -> float:
+    """Return the least possible value of a number that is saved: temperatures (`…_c`) may be negative."""
+    return ABSOLUTE_ZERO_C if name.endswith("_c") else 0.0
 
 
 def is_date(text: str) -> bool:
@@ -264,6 +309,7 @@ def line(day: Day, zone: ZoneInfo, *, both_ways: bool, mains: bool) -> dict[str,
         "generator_h": hours["generator_s"],
         "battery_h": hours["battery_s"],
         "outages": day.outages if mains else None,
+        **{name: getattr(day, name) for name in EXTREMES},
         "estimated": day.estimated,
     }
 
@@ -280,6 +326,7 @@ def from_line(line: dict[str, Any]) -> Day:
         generator_s=line.get("generator_h", 0.0) * 3600,
         battery_s=line.get("battery_h", 0.0) * 3600,
         outages=line.get("outages") or 0,
+        **{name: line.get(name) for name in EXTREMES},
         date=line["date"],
         estimated=True,
     )
@@ -291,7 +338,11 @@ def read_line(text: str, date: str) -> dict[str, Any] | None:
         line = parsed(text)
         found = from_line(line)
         counted = [getattr(found, name) for name in (*WHOLE, "peak", *SECONDS)]
-        is_sane = found.date == date and all(0 <= n <= LARGEST_EXACT for n in counted)
+        is_sane = (
+            found.date == date
+            and all(0 <= n <= LARGEST_EXACT for n in counted)
+            and all(is_extreme(name, getattr(found, name)) for name in EXTREMES)
+        )
     except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError):
         return None
     return dict(line) if is_sane else None

@@ -59,6 +59,7 @@ class Sensed:
     readings_taken: int = 0
     trouble: Trouble | None = None
     all_failed: bool = False  # its port works, but every quantity has failed
+    warms_up: bool = False  # the device speaks, and measures nothing yet
     values: dict[str, Reading] = field(default_factory=dict)
     #: When the line that powers a meter was last dead, and when it was last not dead.
     last_dead_s: float = -math.inf
@@ -86,6 +87,7 @@ class Sensed:
         self.heard_s = reading.at_s
         self.readings_taken += 1
         self.values[quantity] = reading
+        self.warms_up = reading.quality is Quality.STARTING
         if self.trouble or reading.quality is Quality.FAULT:
             failed = [r for r in self.values.values() if r.quality is Quality.FAULT]
             self.trouble = (failed[0].trouble or Trouble(FAILED)) if failed else None
@@ -110,7 +112,8 @@ class Sensed:
             self.quality = Quality.STALE if late else Quality.STARTING
         else:
             late = now_s - self.heard_s > self.stale_after_s
-            self.quality = Quality.STALE if late else Quality.OK
+            well = Quality.STARTING if self.warms_up else Quality.OK
+            self.quality = Quality.STALE if late else well
         return self.quality
 
     def value(self, quantity: str, at_s: float) -> Value:

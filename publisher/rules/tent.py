@@ -9,6 +9,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from publisher.clock import Now, instant
+from publisher.config.climate import COLD
+from publisher.config.co import ALARM, SENSOR_OLD, SENSOR_TEST, WARNING
 from publisher.config.generator import SERVICE_DUE
 from publisher.config.load import Config
 from publisher.rules import blocks
@@ -22,6 +24,8 @@ from publisher.rules.alerts import (
 )
 from publisher.rules.battery import Battery
 from publisher.rules.calendar import Calendar
+from publisher.rules.climate import INSIDE, OUTSIDE, Climate
+from publisher.rules.co import CarbonMonoxide
 from publisher.rules.door import Door
 from publisher.rules.generator import Engine, Metered
 from publisher.rules.happening import Happening
@@ -94,8 +98,19 @@ class Tent:
             both_ways=self._door.both_ways,
             mains="mains" in sensors,
         )
-        self._alerts = Alerts(totals.alerts)
-        totals.alerts = self._alerts.as_list()
+        alerts = self._alerts = Alerts(totals.alerts)
+        totals.alerts = alerts.as_list()
+        self._thermometers = [name for name in (INSIDE, OUTSIDE) if name in sensors]
+        self._climate = Climate(config.climate, self._stale_after_s, was_cold=COLD in alerts)
+        self._co: CarbonMonoxide | None = None
+        if "co" in sensors:
+            self._co = CarbonMonoxide(
+                config.co,
+                totals.co,
+                boot=boot,
+                was_warning=WARNING in alerts,
+                was_alarm=ALARM in alerts,
+            )
         self._zeros = Zeros(totals, config.sensors)
 
     # Input
@@ -105,8 +120,14 @@ class Tent:
         happened = self._pass_time(now)
         for reading in readings:
             measured = self._sensors[reading.sensor].take(reading)
-            if measured is not None and reading.sensor == "door":
+            if measured is None:
+                continue
+            if reading.sensor == "door":
                 self._door.count(measured, self._calendar.counts)
+            elif reading.sensor == INSIDE:
+                self._climate.take(measured, self._calendar.counts)
+            elif reading.sensor == "co" and self._co is not None:
+                self._co.take(measured, now, self._calendar.counts)
         return happened + self._run_rules(now)
 
     def tick(self, now: Now) -> list[Happening]:
@@ -199,7 +220,7 @@ class Tent:
             counts=counts,
         )
         counts.peak = max(counts.peak, self.totals.occupancy.people)
-        return happened + self._run_alerts()
+        return happened + self._run_alerts(now)
 
     def _run_engine(self, now: Now) -> None:
         if "generator" not in self._sensors:
@@ -237,7 +258,7 @@ class Tent:
             return measured and sensors["mains"].contradicts_line("voltage_v")
         return line if measured is None else measured
 
-    def _run_alerts(self) -> list[Happening]:
+    def _run_alerts(self, now: Now) -> list[Happening]:
         battery, door, totals = self._battery, self._door, self.totals
         own: dict[str, bool | None] = {}
         if battery.is_fitted:
@@ -250,6 +271,15 @@ class Tent:
             own[BATTERY_ALARM] = battery.alarm
         if door.is_fitted:
             own[DOOR_OBSTRUCTED] = door.is_obstructed
+        if INSIDE in self._thermometers:
+            own[COLD] = self._climate.is_cold(totals.is_open)
+        if self._co is not None:
+            own |= {
+                WARNING: self._co.level == "warning",
+                ALARM: self._co.level == "alarm",
+                SENSOR_OLD: self._co.is_old(now),
+                SENSOR_TEST: self._co.needs_test,
+            }
         others: set[str] = set()
         if "generator" in self._sensors:
             others.update(self._engine.alerts)
@@ -282,11 +312,12 @@ class Tent:
     # Output
 
     def snapshot(self) -> dict[str, Any]:
-        """Return the blocks `capacity`, `power` and `alerts` of the contract's `state`.
+        """Return the blocks of what is fitted and `alerts`, as the contract's `state` has them.
 
         They are of the instant of the last `apply` or `tick`.
         """
         snapshot: dict[str, Any] = {}
+        sensors = self._sensors
         if self._door.is_fitted:
             snapshot["capacity"] = blocks.capacity(
                 self.totals.occupancy,
@@ -298,6 +329,17 @@ class Tent:
                 is_open=self.totals.is_open,
             )
         snapshot["power"] = self._power()
+        if self._thermometers:
+            snapshot["climate"] = blocks.climate(
+                sensors.number(INSIDE, "temperature_c"),
+                sensors.number(OUTSIDE, "temperature_c"),
+                sensors.number(INSIDE, "humidity_pct"),
+                [sensors[name].quality for name in self._thermometers],
+            )
+        if self._co is not None:
+            snapshot["co"] = blocks.co(
+                self._co, sensors.number("co", "co_ppm"), sensors["co"].quality
+            )
         snapshot["alerts"] = list(self.totals.alerts)
         return snapshot
 
@@ -346,6 +388,7 @@ class Tent:
             occupancy.entered_total,
             occupancy.left_total,
             occupancy.passed_total,
+            None if self._co is None else self._co.dose_step,
         )
 
     def qualities(self) -> tuple[Quality, ...]:

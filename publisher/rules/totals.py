@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 from publisher.clock import LONGEST_UPTIME_S
 from publisher.rules import day
 from publisher.rules.charge_state import Charge
-from publisher.rules.day import SECONDS, WHOLE, Day, Span, is_date
+from publisher.rules.co import ALARM_DOSE, PIECES, Exposure
+from publisher.rules.day import EXTREMES, SECONDS, WHOLE, Day, Span, is_date, least
 from publisher.rules.occupancy import Occupancy
 from sensors.json_in import LARGEST_EXACT
 
@@ -19,6 +20,7 @@ Line = dict[str, Any]
 _ALERT = re.compile("[a-z_]{1,40}")
 
 _EMPTY_CHARGE = Charge()
+_EMPTY_EXPOSURE = Exposure()
 _DAY_FIELDS = ("date", *WHOLE, "peak", *SECONDS, "estimated")
 
 
@@ -35,6 +37,7 @@ class Totals:
     generator_starts: int = 0
     serviced_s: float | None = None  # `generator_s` at the generator's last service
     charge: Charge = field(default_factory=Charge)
+    co: Exposure = field(default_factory=Exposure)
     saved: str | None = None  # the last time of day that is certain
     source: str = "unknown"  # a value of `power.Source`
     since: str | None = None  # when the source took over
@@ -59,6 +62,7 @@ class Totals:
         totals.alerts = [name for name in totals.alerts if _ALERT.fullmatch(name)]
         if totals.since_s > LONGEST_UPTIME_S:
             totals.since_s = 0.0
+        totals.co.dose = min(totals.co.dose, ALARM_DOSE)
         if not is_date(totals.day.date):
             totals.day.date = ""
         return totals
@@ -99,6 +103,7 @@ class Totals:
                 span.subtract(before)
                 span.begin_s = min(before.end_s, span.end_s)
         self.undated = earlier.undated + self.undated
+        self.co.add(earlier.co)
         if earlier.saved is not None:
             self.saved = max(self.saved or "", earlier.saved)
         if known.day.date == earlier.day.date:
@@ -128,10 +133,6 @@ class Totals:
         """Engine hours of the generator since its last service."""
         return max(0.0, self.generator_s - (self.serviced_s or 0.0)) / 3600
 
-    def _charge_as_dict(self) -> dict[str, Any]:
-        charge = ((inner, getattr(self.charge, inner)) for inner in self.charge.__slots__)
-        return {inner: at for inner, at in charge if at != getattr(_EMPTY_CHARGE, inner)}
-
     def as_dict(self) -> dict[str, Any]:
         """Return everything as plain values for JSON."""
         # Written out, because every record saves the totals, and `asdict` copies deeply.
@@ -139,12 +140,26 @@ class Totals:
         occupancy, day = self.occupancy, self.day
         saved["occupancy"] = {inner: getattr(occupancy, inner) for inner in occupancy.__slots__}
         saved["day"] = {inner: getattr(day, inner) for inner in _DAY_FIELDS}
+        for name in EXTREMES:
+            if (extreme := getattr(day, name)) is not None:
+                saved["day"][name] = extreme
         saved["undated"] = [span.as_list() for span in self.undated]
         # Most tents have a monitor: then the charge is as at first, and takes no room in a record.
-        saved["charge"] = {} if self.charge == _EMPTY_CHARGE else self._charge_as_dict()
+        saved["charge"] = _changed(self.charge, _EMPTY_CHARGE)
+        del saved["co"]
+        if self.co != _EMPTY_EXPOSURE:
+            saved["co"] = _changed(self.co, _EMPTY_EXPOSURE)
         saved["alerts"] = list(self.alerts)
         saved["zeros"] = dict(self.zeros)
         return saved
+
+
+def _changed(part: Any, empty: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass that are not as in `empty`, which is of the same class."""
+    if part == empty:
+        return {}
+    values = ((name, getattr(part, name)) for name in part.__slots__)
+    return {name: value for name, value in values if value != getattr(empty, name)}
 
 
 def _fill(part: Any, saved: object) -> None:
@@ -156,21 +171,24 @@ def _fill(part: Any, saved: object) -> None:
             _fill(getattr(part, name), saved.get(name))
         elif kind == list[Span]:
             setattr(part, name, Span.restore_all(saved.get(name)))
-        elif name in saved and _is_possible(saved[name], kind):
+        elif name in saved and _is_possible(name, saved[name], kind):
             setattr(part, name, saved[name])
 
 
-def _is_possible(value: object, kind: Any) -> bool:
+def _is_possible(name: str, value: object, kind: Any) -> bool:
     if kind == list[str]:
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
     if kind == dict[str, list[float]]:
         return isinstance(value, dict) and all(map(_is_zero, value.values()))
+    if kind == list[float]:
+        numbers = value if isinstance(value, list) and len(value) <= PIECES else [None]
+        return all(_is_possible(name, number, float) for number in numbers)
     kinds = get_args(kind) or (kind,)
     if type(value) not in kinds and not (type(value) is int and float in kinds):
         return False
     if isinstance(value, str):
         return len(value) <= LONGEST_TEXT and value.isprintable()
-    return not isinstance(value, int | float) or 0 <= value <= LARGEST_EXACT
+    return not isinstance(value, int | float) or least(name) <= value <= LARGEST_EXACT
 
 
 def _is_zero(value: object) -> bool:

@@ -71,6 +71,40 @@ ALERTS = {
         marked("the battery's own monitor raises an alarm"),
         marked("its display or app says which: too low a voltage, too cold, a cell out of line"),
     ),
+    "cold": (
+        "inside",
+        marked("it has been too cold inside for a while"),
+        marked(
+            "look at the heater and its fuel, and close the door; the limit is cold_c in [climate]"
+        ),
+    ),
+    "co_alarm": (
+        "co",
+        marked("there is a dangerous amount of carbon monoxide in the tent"),
+        marked(
+            "everybody out; open the tent; stop generator and stoves; get a doctor for anybody who feels ill"
+        ),
+    ),
+    "co_warning": (
+        "co",
+        marked("there is too much carbon monoxide in the tent"),
+        marked(
+            "open the tent, and find where it comes from: a stove, a generator too near, a heater's chimney"
+        ),
+    ),
+    "co_sensor_old": (
+        "co",
+        marked("the sensor of carbon monoxide is past its life"),
+        marked("replace it, and write the day as fitted in [co]"),
+    ),
+    "co_sensor_test": (
+        "co",
+        marked("its reading has not changed for days: a dead sensor reads as clean air does"),
+        marked(
+            "hold a match below it that has just been blown out: it must show more than 1 ppm within a "
+            "minute. If it does not, replace it"
+        ),
+    ),
 }
 
 

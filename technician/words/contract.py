@@ -18,6 +18,8 @@ WORDS = (
     marked("generator frequency"), marked("generator fuel suspected"),
     marked("generator service due"), marked("door obstructed"), marked("unit undervoltage"),
     marked("unit overheating"), marked("unit disk low"), marked("store failed"),
+    marked("cold"), marked("co warning"), marked("co alarm"), marked("co sensor old"),
+    marked("co sensor test"),
     # events
     marked("mains lost"), marked("mains restored"), marked("generator started"),
     marked("generator stopped"), marked("battery ok"), marked("alert raised"),
@@ -59,6 +61,8 @@ DETAILS = {
     "generator_h": Detail(marked("generator h")),
     "battery_h": Detail(marked("battery h")),
     "outages": Detail(marked("outages")),
+    "inside_min_c": Detail(marked("inside min c")),
+    "co_max_ppm": Detail(marked("co max ppm")),
     "estimated": Detail(marked("estimated")),
     "again": Detail(marked("sent again")),
     "boot": Detail(marked("boot")),
