@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from publisher.link import backlog as module
-from publisher.link.backlog import AROUND_RECORDS, FIRST_ROOM, LEAST_ROOM, NO_LIMIT, Backlog, Sizes
+from publisher.link.backlog import AROUND_RECORDS, FIRST_ROOM, Backlog
 from publisher.link.in_flight import InFlight, Sent
 from publisher.link.link import (
     FIRST_WAIT_S,
@@ -15,6 +15,8 @@ from publisher.link.link import (
     Pauses,
 )
 from publisher.link.requests import COMMANDS_PER_S, MOST_COMMANDS, Allowance
+from publisher.link.sizes import FIRST_WAIT_S as FIRST_SIZE_WAIT_S
+from publisher.link.sizes import LEAST_ROOM, LONGEST_WAIT_S, NO_LIMIT, ROOM_MEMORY_S, Sizes
 from publisher.messages import HISTORY_MAX_BYTES
 from publisher.store.rows import Row
 
@@ -129,23 +131,68 @@ def test_only_what_is_larger_than_all_that_got_through_is_suspect(backlog: Backl
 # What a broker takes
 
 
-def test_a_record_that_was_too_large_is_not_tried_again_for_an_hour() -> None:
+def refuse(sizes: Sizes, size: int, now_s: float, *, ended_session: bool = False) -> None:
+    sizes.refused("state", size, now_s, is_divisible=False, ended_session=ended_session)
+
+
+def test_a_refused_size_is_tried_again_after_waits_that_double() -> None:
     sizes = Sizes()
-    assert (sizes.payload(0.0), sizes.room(0.0)) == (NO_LIMIT, NO_LIMIT)
-    sizes.refused(5000, 10.0, is_divisible=False)
-    assert (sizes.payload(11.0), sizes.room(11.0)) == (4999, NO_LIMIT)
-    sizes.refused(4000, 20.0, is_divisible=True)
-    assert (sizes.payload(21.0), sizes.room(21.0)) == (4999, 2000)
-    later_s = 21.0 + module.SIZE_MEMORY_S
-    assert (sizes.payload(later_s), sizes.room(later_s)) == (NO_LIMIT, NO_LIMIT)
-    sizes.refused(4000, later_s, is_divisible=True)
-    assert sizes.payload(later_s) == NO_LIMIT, "what was forgotten does not come back"
+    assert sizes.takes("state", 5000, 0.0)
+    now_s, waits_s = 10.0, []
+    for _ in range(12):
+        refuse(sizes, 5000, now_s)
+        refuse(sizes, 4000, now_s)  # it was on its way
+        assert not sizes.takes("state", 4000, now_s)
+        assert sizes.takes("state", 3999, now_s)
+        assert sizes.takes("event", 5000, now_s), "another kind"
+        waits_s.append(sizes.again_s("state") - now_s)
+        now_s = sizes.again_s("state")
+        assert sizes.takes("state", 5000, now_s)
+    assert waits_s[:3] == [FIRST_SIZE_WAIT_S, 2 * FIRST_SIZE_WAIT_S, 4 * FIRST_SIZE_WAIT_S]
+    assert waits_s[-1] == LONGEST_WAIT_S
+
+
+def test_a_confirmed_size_ends_its_limit() -> None:
+    sizes = Sizes()
+    refuse(sizes, 5000, 10.0)
+    sizes.taken("state", 4999)
+    sizes.taken("about", 6000)
+    assert not sizes.takes("state", 5000, 10.0)
+    sizes.taken("state", 5000)
+    assert sizes.takes("state", 5000, 10.0)
+    refuse(sizes, 5000, 20.0)
+    assert sizes.again_s("state") == 20.0 + FIRST_SIZE_WAIT_S, "the first refusal again"
+
+
+def test_a_limit_ends_with_its_session() -> None:
+    sizes = Sizes()
+    refuse(sizes, 5000, 10.0)
+    sizes.refused("history", 4000, 10.0, is_divisible=True, ended_session=False)
+    assert sizes.room(10.0) == 2000
+    sizes.begin()
+    assert sizes.takes("state", 5000, 10.0)
+    assert sizes.room(10.0) == NO_LIMIT
+
+
+def test_a_refusal_that_ended_the_session_is_tried_once_in_the_next_one_and_then_waits() -> None:
+    sizes = Sizes()
+    refuse(sizes, 5000, 10.0, ended_session=True)
+    sizes.begin()
+    assert sizes.takes("state", 5000, 10.0)
+    refuse(sizes, 5000, 11.0, ended_session=True)
+    sizes.begin()
+    assert not sizes.takes("state", 5000, 11.0)
+    assert sizes.takes("state", 5000, 11.0 + 2 * FIRST_SIZE_WAIT_S)
+    sizes.refused("history", 4000, 12.0, is_divisible=True, ended_session=True)
+    sizes.begin()
+    assert sizes.room(12.0) == 2000
+    assert sizes.room(12.0 + ROOM_MEMORY_S) == NO_LIMIT
 
 
 def test_sessions_that_end_on_a_message_twice_in_a_row_halve_it() -> None:
     sizes = Sizes()
     sizes.suspect(8000, 1.0)
-    sizes.acquit()
+    sizes.taken("history", 10)
     sizes.suspect(8000, 2.0)
     assert sizes.room(2.0) == NO_LIMIT
     sizes.suspect(8000, 3.0)

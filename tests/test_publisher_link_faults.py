@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import json
+import math
 import random
 import resource
 import sqlite3
@@ -16,7 +17,7 @@ from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 
 from publisher import agent as agent_module
-from publisher.link import link, requests, session
+from publisher.link import link, requests, session, sizes
 from publisher.store.file import FILE
 from publisher.store.rows import Row
 from publisher.store.store import Store
@@ -252,6 +253,70 @@ def test_a_record_that_never_fits_is_told_and_stays(
     wait_for(lambda: rows(unit) == 0, "all that waited")
     wait_for(lambda: any("capacity" in r for r in history(subscriber)), "the states among it")
     subscriber.close()
+
+
+class TooLarge:
+    """An edit of a wire: the broker says "Packet too large" of states, `times` times.
+
+    By PUBACK, or by DISCONNECT if `hangs_up`. Such a state does not reach the broker.
+    """
+
+    def __init__(self, times: float, *, hangs_up: bool) -> None:
+        self.times = times
+        self.hangs_up = hangs_up
+        self.refused = 0
+        self._number: bytes | None = None
+
+    def __call__(self, from_unit: bool, packet: bytes) -> bytes:
+        if from_unit:
+            at = packet.find(b"/state") + len(b"/state")
+            if packet[0] & 0xF0 == 0x30 and b"/state" in packet[:60] and self.refused < self.times:
+                self._number = packet[at : at + 2]
+                self.refused += 1
+            return packet
+        if self._number is None or packet[0] != 0x40 or packet[2:4] != self._number:
+            return packet
+        refusal = b"\xe0\x01\x95" if self.hangs_up else b"\x40\x03" + self._number + b"\x95"
+        self._number = None
+        return refusal
+
+
+@pytest.mark.parametrize("hangs_up", [False, True])
+@pytest.mark.parametrize("cut", [False, True], ids=["session", "login"])
+def test_one_packet_too_large_silences_no_states(
+    make_unit: Callable[..., Unit], wire: Wire, subscriber: Subscriber, monkeypatch: Any,
+    hangs_up: bool, cut: bool,
+) -> None:  # fmt: skip
+    """Where the session lives on, its next try comes soon; and a new session forgets what was learned."""
+    monkeypatch.setattr(sizes, "FIRST_WAIT_S", 3600.0 if cut else 0.5)
+    wire.edit = edit = TooLarge(1, hangs_up=hangs_up)
+    unit = make_unit(wire.port).start()
+    wait_for(lambda: edit.refused == 1, "the refusal")
+    if not hangs_up:
+        wait_for(lambda: trouble_of(unit) == "link.too_large", "the trouble")
+        if cut:
+            wire.cut()
+    unit.walk(inward=True)
+    subscriber.next("state", lambda m: m["capacity"]["people"] == 1)
+    wait_for(lambda: rows(unit) == 0, "the backlog to drain")
+    wait_for(lambda: trouble_of(unit) is None, "the end of the trouble")
+    assert unit.status()["link"]["sessions"] == (2 if hangs_up or cut else 1)
+    assert_drained_in_order(unit, subscriber)
+
+
+def test_a_broker_that_ends_the_session_at_each_state_gets_all_else(
+    make_unit: Callable[..., Unit], wire: Wire, subscriber: Subscriber
+) -> None:
+    """Some sessions end on states; then the states wait, and the rest goes first."""
+    wire.edit = edit = TooLarge(math.inf, hangs_up=True)
+    unit = make_unit(wire.port)
+    fill(unit, 20)
+    unit.start()
+    wait_for(lambda: {*range(1, 21)} <= {*in_history(subscriber)}, "what fits")
+    wait_for(lambda: edit.refused >= 3, "more than a single try")
+    unit.hardware.set_mains(False)
+    subscriber.next("event", lambda m: m["event"] == "mains_lost")
+    wait_for(lambda: trouble_of(unit) == "link.too_large", "what is wrong")
 
 
 def test_a_broker_that_takes_one_message_at_a_time_gets_one_at_a_time(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Container
 from typing import Protocol
 
 from publisher import messages
+from publisher.link.sizes import LEAST_ROOM
 from publisher.store.rows import Row
 
 #: The pause after a history message is at least this many times as long as its PUBACK took, at most
@@ -16,15 +17,11 @@ from publisher.store.rows import Row
 REST_RATIO, LONGEST_REST_S = 2.0, 5.0
 #: Bytes of a session's first history message; they grow while they are confirmed quickly. On a narrow
 #: link a new state must not wait behind them.
-FIRST_ROOM, LEAST_ROOM = 8 * 1024, 2 * 1024
+FIRST_ROOM = 8 * 1024
 #: Most bytes of a history message besides its records.
 AROUND_RECORDS = 200
 #: A PUBACK is quick if it takes at most this long more than twice the quickest one, and slow from SLOW_S on.
 QUICK_S, SLOW_S = 0.5, 2.0
-#: Largest MQTT packet, in bytes.
-NO_LIMIT = 1 << 28
-#: Seconds for which a size that was too large for the broker is remembered.
-SIZE_MEMORY_S = 3600.0
 
 
 class Reader(Protocol):
@@ -33,46 +30,6 @@ class Reader(Protocol):
     def backlog(self, after_id: int, until_id: int, max_bytes: int) -> list[Row]:
         """Return unconfirmed rows after `after_id` up to `until_id`, oldest first."""
         ...
-
-
-class Sizes:
-    """The message sizes that a broker accepts, as learned over its sessions; for SIZE_MEMORY_S."""
-
-    def __init__(self) -> None:
-        self._payload = self._room = NO_LIMIT
-        self._until_s = -math.inf
-        self._suspects = 0
-
-    def payload(self, now_s: float) -> int:
-        """Return the largest payload that may be tried, in bytes."""
-        return NO_LIMIT if now_s > self._until_s else self._payload
-
-    def room(self, now_s: float) -> int:
-        """Return the largest history message that may be tried, in bytes."""
-        return NO_LIMIT if now_s > self._until_s else self._room
-
-    def refused(self, size: int, now_s: float, *, is_divisible: bool) -> None:
-        """Note a message that was too large for the broker; `is_divisible`: it can be sent in pieces."""
-        if is_divisible:
-            self._note(now_s, room=size // 2)
-        else:
-            self._note(now_s, payload=size - 1)
-
-    def suspect(self, size: int, now_s: float) -> None:
-        """Note a history message with which a session ended: twice in a row is not a coincidence."""
-        self._suspects += 1
-        if self._suspects >= 2:
-            self._suspects = 0
-            self._note(now_s, room=max(LEAST_ROOM, size // 2))
-
-    def acquit(self) -> None:
-        """Note a confirmed history message."""
-        self._suspects = 0
-
-    def _note(self, now_s: float, *, payload: int | None = None, room: int | None = None) -> None:
-        self._payload = self.payload(now_s) if payload is None else payload
-        self._room = self.room(now_s) if room is None else room
-        self._until_s = now_s + SIZE_MEMORY_S
 
 
 class Backlog:

@@ -16,7 +16,7 @@ from publisher import messages
 from publisher.clock import Clock
 from publisher.config.sections import BrokerSettings
 from publisher.link import refusals
-from publisher.link.backlog import AROUND_RECORDS, NO_LIMIT, Backlog, Sizes
+from publisher.link.backlog import AROUND_RECORDS, Backlog
 from publisher.link.client import AROUND_PAYLOAD, Arrived, Client, Welcome
 from publisher.link.credentials import check_files
 from publisher.link.dial import CONNECT_LIMIT_S, Dial
@@ -24,6 +24,7 @@ from publisher.link.in_flight import InFlight, Sent
 from publisher.link.mailbox import Answer, LookAgain, Mailbox, NewAbout, Offered
 from publisher.link.refusals import Reason
 from publisher.link.requests import MOST_COMMANDS, Allowance, Request, answer_topic
+from publisher.link.sizes import NO_LIMIT, Sizes
 from publisher.link.stamps import Stamps
 from publisher.link.troubles import (
     DEAF,
@@ -125,6 +126,7 @@ class Session:
         self.is_up = False  # the broker has accepted the login
         self._announce_s: float | None = None  # when to publish `link` and `about`
         self._subscribe_s: float | None = None  # when to subscribe to commands
+        self._retry_s: float | None = None  # when to send again what was too large for the broker
         self._is_announced = False  # `link` and `about` are sent
         self._state_sent = False  # the newest state is sent, so the backlog may follow
         self._live: deque[Row] = deque()
@@ -159,6 +161,7 @@ class Session:
             if not self.is_up and now_s > limit_s:
                 raise Ended(NO_LOGIN, where=context.where)
             self._subscribe(client, now_s)
+            self._retry(now_s)
             self._announce(now_s)
             self._take_work()
             self._send_waiting(now_s)
@@ -184,6 +187,8 @@ class Session:
         now_s = time.monotonic()
         if self._announce_s is not None and not self._is_announced:
             return min(wait_s, self._announce_s - now_s)
+        if self._retry_s is not None:
+            wait_s = min(wait_s, self._retry_s - now_s)
         if self._may_send_history():
             return min(wait_s, self._backlog.due_s - now_s)
         return wait_s
@@ -196,6 +201,14 @@ class Session:
         client.subscribe(self._context.commands)
         if "commands" in self._complaints:
             self._complain("commands", None)
+
+    def _retry(self, now_s: float) -> None:
+        """Announce anew when sizes that the broker has refused may be tried again."""
+        if self._retry_s is not None and now_s >= self._retry_s:
+            self._retry_s = None
+            self._complain("size", None)
+            if self._is_announced:  # else it will be soon
+                self._is_announced, self._announce_s = False, now_s
 
     def _announce(self, now_s: float) -> None:
         """Publish `link` and `about`, and request a fresh state; after a reconnect with a random delay."""
@@ -215,7 +228,7 @@ class Session:
 
     def _publish_about(self) -> None:
         about = self._context.about
-        if self._fits(len(about.encode())):
+        if self._fits("about", len(about.encode())):
             self._publish("about", about, retain=True)
 
     def _take_work(self) -> None:
@@ -266,7 +279,7 @@ class Session:
                 self._backlog.extend(row.id)  # too late for live: now history
                 continue
             self._state_sent = self._state_sent or row.kind == "state"
-            if self._fits(len(row.body.encode())):
+            if self._fits(row.kind, len(row.body.encode())):
                 self._publish(row.kind, row.body, (row,), retain=row.kind == "state")
         if self._may_send_history() and now_s >= self._backlog.due_s:
             self._publish_history(now_s)
@@ -287,7 +300,7 @@ class Session:
         taken = self._in_flight.ids().union(row.id for row in self._live)
         rows, records = [], []
         for row in self._backlog.rows(context.store, largest, taken):
-            if not self._fits(row.room + AROUND_RECORDS):
+            if not self._fits("history", row.room + AROUND_RECORDS):
                 continue
             try:
                 record = context.stamps.stamp(row)
@@ -302,13 +315,23 @@ class Session:
             size = self._publish("history", history, rows)
             self._backlog.sent(size, now_s)
 
-    def _fits(self, size: int) -> bool:
+    def _fits(self, kind: str, size: int) -> bool:
         """Say whether the broker accepts this many bytes; a record that is too large stays in the store."""
-        context = self._context
-        if size <= min(self._largest, context.sizes.payload(time.monotonic())):
-            return True
-        self._complain("size", LinkTrouble(TOO_LARGE, where=context.where, size=size))
-        return False
+        sizes = self._context.sizes
+        if size > self._largest:
+            self._complain_of_size(size)
+            return False
+        if not sizes.takes(kind, size, time.monotonic()):
+            self._complain_of_size(size)
+            self._retry_by(sizes.again_s(kind))
+            return False
+        return True
+
+    def _complain_of_size(self, size: int) -> None:
+        self._complain("size", LinkTrouble(TOO_LARGE, where=self._context.where, size=size))
+
+    def _retry_by(self, again_s: float) -> None:
+        self._retry_s = again_s if self._retry_s is None else min(self._retry_s, again_s)
 
     def _publish(
         self, kind: str, payload: str, rows: Sequence[Row] = (), *, retain: bool = False
@@ -357,8 +380,8 @@ class Session:
             took_s = now_s - sent.at_s
             mailbox.confirmed, mailbox.puback_s = mailbox.confirmed + 1, took_s
             self._backlog.heard(took_s)
+            self._context.sizes.taken(sent.kind, sent.size_bytes)
             if sent.kind == "history":
-                self._context.sizes.acquit()
                 self._backlog.confirmed(sent.size_bytes, took_s, now_s)
             if sent.topic in self._complaints:
                 self._complain(sent.topic, None)
@@ -375,9 +398,13 @@ class Session:
             self._warn("answer", f"the broker refused an answer on {sent.topic} ({reason.name})")
             return
         if reason.code == refusals.PACKET_TOO_LARGE:
-            context.sizes.refused(sent.size_bytes, now_s, is_divisible=len(sent.ids) > 1)
-            trouble = LinkTrouble(TOO_LARGE, where=context.where, size=sent.size_bytes)
-            self._complain(sent.topic, trouble)
+            is_divisible = len(sent.ids) > 1
+            context.sizes.refused(
+                sent.kind, sent.size_bytes, now_s, is_divisible=is_divisible, ended_session=False
+            )
+            self._complain_of_size(sent.size_bytes)
+            if not is_divisible:
+                self._retry_by(context.sizes.again_s(sent.kind))
             if sent.kind == "history":
                 # Try smaller messages at once; a single record that is too large is skipped.
                 self._backlog.start_over()
@@ -440,6 +467,7 @@ class Session:
             return
         assert self._client is not None
         self.is_up = True
+        context.sizes.begin()
         self._report(None)
         log.info("connected to %s", context.where)
         self._window = max(1, min(WINDOW, welcome.most_in_flight or WINDOW))
@@ -479,8 +507,14 @@ class Session:
         )
         if by_broker and reason.code == refusals.PACKET_TOO_LARGE and len(self._in_flight):
             sent = max(self._in_flight.messages(), key=lambda sent: sent.size_bytes)
-            is_divisible = len(sent.ids) > 1
-            context.sizes.refused(sent.size_bytes, time.monotonic(), is_divisible=is_divisible)
+            self._ended = Ended(TOO_LARGE, where=context.where, size=sent.size_bytes)
+            context.sizes.refused(
+                sent.kind,
+                sent.size_bytes,
+                time.monotonic(),
+                is_divisible=len(sent.ids) > 1,
+                ended_session=True,
+            )
 
     def arrived(self, message: Arrived) -> None:
         """A command has arrived."""
