@@ -4,6 +4,7 @@ A command's effect and its answer are committed together; the answer is sent aft
 is repeated after a power cut is either known or has had no effect.
 """
 
+import json
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
@@ -35,6 +36,7 @@ from publisher.store.rows import ID_LIMIT
 from publisher.store.store import Store
 from publisher.unit.hour import Hour, LastHour
 from publisher.unit.panel import Panel
+from sensors.json_in import parsed
 from sensors.reading import Driver, HasZero
 from sensors.trouble import Trouble
 
@@ -45,6 +47,8 @@ MAX_COMMANDS = 100
 COMMAND_SPAN_S = 100.0
 #: Least seconds between two logged refusals: a flood must not fill the journal.
 REFUSAL_LOG_S = 1.0
+#: Most characters of a command's name in its refusal.
+LONGEST_NAME = 40
 #: Days of the visitor log in one answer, and bytes of the backlog.
 LOG_DAYS, BACKLOG_BYTES = 400, 256 << 10
 
@@ -195,7 +199,8 @@ class Commands:
     def __init__(self, unit: Unit, link: Link) -> None:
         self._unit = unit
         self._link = link
-        self._answers = OrderedDict(unit.store.answers())  # by cid, the oldest first
+        # By cid, the oldest first.
+        self._answers = OrderedDict((c, _Answered.restore(t)) for c, t in unit.store.answers())
         self._from_broker = _Pace()
         # Commands on the unit count apart: a flood from the broker must not shut out a person beside it.
         self._from_unit = _Pace()
@@ -218,14 +223,25 @@ class Commands:
                 now=now,
                 is_large=is_large,
             )
-            if command.cid not in self._answers and not self._from_broker.admits(now):
+            answer = self._earlier_answer(command)
+            if answer is None and not self._from_broker.admits(now):
                 raise Refused(commands.TOO_MANY, command.cid)
         except Refused as refused:
             self._refuse(request, refused, now)
             return
-        if command.cid not in self._answers:
-            self._carry_out(command, now)
-        self._link.respond(request, command.cid, self._answers[command.cid])
+        self._link.respond(request, command.cid, answer or self._carry_out(command, now))
+
+    def _earlier_answer(self, command: Command) -> str | None:
+        """Return the answer to a command that was answered before; None for a new one.
+
+        Raises Refused if another command had its cid.
+        """
+        before = self._answers.get(command.cid)
+        if before is None:
+            return None
+        if before.asked not in ("", command.asked):
+            raise Refused(commands.CID_USED, command.cid)
+        return messages.repeated(before.answer)
 
     def answer(self, message: object, now: Now) -> dict[str, Any]:
         """Carry out a request of the control socket or the button; return the answer."""
@@ -241,20 +257,22 @@ class Commands:
             self._record(now)
         return {"ok": True, **result}
 
-    def _carry_out(self, command: Command, now: Now) -> None:
+    def _carry_out(self, command: Command, now: Now) -> str:
+        """Carry out a new command; return its answer, which is stored with its effect."""
         task = COMMANDS[command.name]
         is_done = False
         try:
             result = task.do(self._unit, command.argument, now)
-            answer, is_done = messages.answer(command.cid, **result), True
+            answer, is_done = messages.answer(command.cid, command.name, **result), True
         except Trouble as trouble:
-            answer = messages.refusal(command.cid, trouble)
-        self._answers[command.cid] = answer
-        self._unit.recorder.note_answer(command.cid, answer)
+            answer = messages.refusal(command.cid, command.name, trouble)
+        answered = self._answers[command.cid] = _Answered(command.asked, answer)
+        self._unit.recorder.note_answer(command.cid, answered.as_text())
         if len(self._answers) > MAX_ANSWERS:
             self._answers.popitem(last=False)
         if is_done and task.recorded:
             self._record(now)
+        return answer
 
     def _record(self, now: Now) -> None:
         """Store a command's effect in both places, because a person relies on it."""
@@ -268,10 +286,31 @@ class Commands:
             log.warning("command %r refused: %s", request.command[:40], refused)
         if refused.cid is None:
             return
-        # A command that was carried out and is repeated after it has expired still gets its answer.
-        done = None if request.retained else self._answers.get(refused.cid)
-        answer = done or messages.refusal(refused.cid, refused)
-        self._link.respond(request, refused.cid, answer)
+        answer = None
+        try:  # a command that was carried out and is repeated after it has expired gets its answer
+            answer = refused.command and self._earlier_answer(refused.command)
+        except Refused as other:
+            refused = other
+        name = request.command[:LONGEST_NAME]
+        answer = answer or messages.refusal(str(refused.cid), name, refused)
+        self._link.respond(request, str(refused.cid), answer)
+
+
+class _Answered(NamedTuple):
+    """What a command asked for, and its answer as JSON. What it was is empty in older stores."""
+
+    asked: str
+    answer: str
+
+    def as_text(self) -> str:
+        """Return both as text for the store."""
+        return json.dumps({"asked": self.asked, "answer": self.answer})
+
+    @classmethod
+    def restore(cls, text: str) -> "_Answered":
+        """Return both from the store's text; that of an older version is the answer alone."""
+        saved = parsed(text)
+        return cls(saved["asked"], saved["answer"]) if "answer" in saved else cls("", text)
 
 
 class _Pace:

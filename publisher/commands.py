@@ -1,5 +1,6 @@
 """Commands: bytes from the broker or the control socket in, a checked command or a refusal out. Pure."""
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -43,6 +44,11 @@ CLOCK_NOT_SET = declare(
     marked("send it again in a minute"),
 )
 EXPIRED = declare("command.expired", marked("expired"))
+CID_USED = declare(
+    "command.cid_used",
+    marked("another command had this cid"),
+    marked("choose a new cid for each command"),
+)
 TOO_MANY = declare(
     "command.too_many", marked("too many commands"), marked("try again in two minutes")
 )
@@ -73,13 +79,28 @@ class Command:
     cid: str
     argument: Any = None
 
+    @property
+    def asked(self) -> str:
+        """What it asks for, as text: equal for the same command with the same arguments."""
+        return json.dumps([self.name, self.argument])
+
 
 class Refused(Trouble):
-    """A refused command; `cid` is None if no answer can be sent."""
+    """A refused command; `cid` is None if no answer can be sent.
 
-    def __init__(self, kind: Kind, cid: str | None = None, **values: str | float | None) -> None:
+    `command` is there if only its time is wrong.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        cid: str | None = None,
+        command: Command | None = None,
+        **values: str | float | None,
+    ) -> None:
         super().__init__(kind, **values)
         self.cid = cid
+        self.command = command
 
 
 def from_broker(
@@ -106,8 +127,9 @@ def from_broker(
             raise Refused(TOO_LARGE, bytes=MAX_BYTES)
         if retained:
             raise Refused(RETAINED)
-        _check_expiry(message.get("expires"), now)
-        return Command(name, cid, _checked(name, checks, message, config))
+        command = Command(name, cid, _checked(name, checks, message, config))
+        _check_expiry(message.get("expires"), command, now)
+        return command
     except Refused as refusal:
         refusal.cid = cid
         raise
@@ -137,7 +159,7 @@ def _is_topic_level(cid: str) -> bool:
     return 0 < len(cid) <= MAX_CID and cid.isprintable() and not set(cid) & set("/+#")
 
 
-def _check_expiry(expires: object, now: Now) -> None:
+def _check_expiry(expires: object, command: Command, now: Now) -> None:
     try:
         at = datetime.fromisoformat(expires) if isinstance(expires, str) else None
     except ValueError:
@@ -145,9 +167,9 @@ def _check_expiry(expires: object, now: Now) -> None:
     if at is None or at.tzinfo is None:
         raise Refused(NO_EXPIRY)
     if now.wall is None:
-        raise Refused(CLOCK_NOT_SET)
+        raise Refused(CLOCK_NOT_SET, command=command)
     if at <= now.wall:
-        raise Refused(EXPIRED)
+        raise Refused(EXPIRED, command=command)
 
 
 def _checked(

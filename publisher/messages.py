@@ -94,15 +94,20 @@ def history(tent_id: str, records: Iterable[str]) -> str:
     return f'{{"v":{VERSION},"id":"{tent_id}","records":[{",".join(records)}]}}'
 
 
-def answer(cid: str, **result: Any) -> str:
+def answer(cid: str, command: str, **result: Any) -> str:
     """Return the answer to a command that was carried out."""
-    return encode({"v": VERSION, "cid": cid, "ok": True} | result)
+    return encode({"v": VERSION, "cid": cid, "command": command, "ok": True} | result)
 
 
-def refusal(cid: str, trouble: Trouble) -> str:
+def refusal(cid: str, command: str, trouble: Trouble) -> str:
     """Return the answer to a command that was not carried out."""
-    message = {"v": VERSION, "cid": cid, "ok": False, "error": str(trouble), "code": trouble.code}
-    return encode(message)
+    why = {"error": str(trouble), "code": trouble.code}
+    return encode({"v": VERSION, "cid": cid, "command": command, "ok": False} | why)
+
+
+def repeated(answer: str) -> str:
+    """Return the answer to a command that was answered before."""
+    return encode(parsed(answer) | {"again": True})
 
 
 def stamped(body: str, at: str) -> str:

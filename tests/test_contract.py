@@ -289,9 +289,9 @@ def test_link_about_and_answers() -> None:
     as_sent("link", messages.link(False, 412, 7, at(0)))
     as_sent("about", messages.about(CONFIG, "1.0.0"))
     assert as_sent("about", messages.about(BARE, "0"))["latitude"] is None
-    as_sent("res/a1", messages.answer("a1"))
-    as_sent("res/a1", messages.answer("a1", people=43))
-    as_sent("res/a1", messages.refusal("a1", Refused(EXPIRED)))
+    as_sent("res/a1", messages.answer("a1", "report"))
+    as_sent("res/a1", messages.answer("a1", "headcount", people=43))
+    as_sent("res/a1", messages.refusal("a1", "headcount", Refused(EXPIRED)))
 
 
 def test_history_holds_states_and_events() -> None:
@@ -407,15 +407,18 @@ def examples(happenings: list[Happening]) -> list[tuple[str, Message]]:
         ("state", failing()),
         ("state", state(working(), at(0))),
         ("history", {"v": 1, "id": "UA-32-0417", "records": [state(working(), at(0))]}),
-        ("res/a1", as_sent("res/a1", messages.answer("a1", people=43, open=True, seconds=60))),
-        ("res/a1", as_sent("res/a1", messages.refusal("a1", Refused(EXPIRED)))),
+        (
+            "res/a1",
+            as_sent("res/a1", messages.answer("a1", "headcount", people=43, open=True, seconds=60)),
+        ),
+        ("res/a1", as_sent("res/a1", messages.refusal("a1", "headcount", Refused(EXPIRED)))),
         *(("event", event(h)) for h in happenings),
     ]
 
 
 #: Keys that may be absent: blocks of sensors that are not fitted, and results of commands.
 OPTIONAL = {
-    "code",  # older versions lack it
+    "code", "command",  # older versions lack them
     "capacity", "power.mains", "power.generator", "power.battery", "people", "open", "seconds",
     # … and keys added since the contract's first text, which all units of this version send.
     "capacity.passed_today", "capacity.passed_total", "capacity.open",

@@ -193,7 +193,7 @@ def test_any_object_is_a_command_or_a_refusal(message: dict[str, Any]) -> None:
         except commands.Refused as refusal:
             assert str(refusal)
         else:
-            json.loads(messages.answer(taken.cid))
+            json.loads(messages.answer(taken.cid, taken.name))
 
 
 WORDS = st.sampled_from(

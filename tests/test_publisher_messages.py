@@ -133,11 +133,12 @@ def test_an_event() -> None:
 
 
 def test_answers() -> None:
-    good = checked("res/a1", messages.answer("a1", people=43))
-    assert good == {"v": 1, "cid": "a1", "ok": True, "people": 43}
-    bad = checked("res/a1", messages.refusal("a1", Refused(EXPIRED)))
+    good = checked("res/a1", messages.answer("a1", "headcount", people=43))
+    assert good == {"v": 1, "cid": "a1", "command": "headcount", "ok": True, "people": 43}
+    bad = checked("res/a1", messages.refusal("a1", "headcount", Refused(EXPIRED)))
     assert bad == {
-        "v": 1, "cid": "a1", "ok": False, "error": "expired", "code": "command.expired",
+        "v": 1, "cid": "a1", "command": "headcount", "ok": False, "error": "expired",
+        "code": "command.expired",
     }  # fmt: skip
 
 

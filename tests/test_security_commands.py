@@ -81,7 +81,7 @@ def check_refusal(refusal: Refused) -> None:
     assert 0 < len(str(refusal)) < 200
     assert str(refusal).isprintable()
     if refusal.cid:
-        contract.check(f"tents/v1/t/res/{refusal.cid}", messages.refusal(refusal.cid, refusal))
+        contract.check(f"tents/v1/t/res/{refusal.cid}", messages.refusal(refusal.cid, "x", refusal))
 
 
 def check_taken(command: commands.Command) -> None:
@@ -113,7 +113,7 @@ def test_whatever_the_broker_sends_is_a_command_or_a_refusal(
         assert not retained
         assert len(payload) <= MAX_BYTES
         check_taken(taken)
-        contract.check(f"tents/v1/t/res/{taken.cid}", messages.answer(taken.cid))
+        contract.check(f"tents/v1/t/res/{taken.cid}", messages.answer(taken.cid, taken.name))
 
 
 @given(TEXTS)
@@ -143,7 +143,7 @@ class Idle:
     """An agent that gets commands from the test; its link has no broker."""
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir()
+        directory.mkdir(exist_ok=True)
         hardware = SimulatedHardware(directory, Clock())
         self.agent = Agent(
             configuration(hardware, "127.0.0.1", 9, 1.0), directory, hardware, Clock()
@@ -180,11 +180,13 @@ def idle(tmp_path: Path) -> Iterator[Idle]:
 
 
 def test_what_is_refused_changes_nothing(idle: Idle) -> None:
-    carried_out = 0
+    carried_out = sent = 0
 
     @given(NAMES, PAYLOADS, st.booleans())
     def check(name: str, payload: bytes, retained: bool) -> None:
-        nonlocal carried_out
+        nonlocal carried_out, sent
+        sent += 1
+        payload = payload.replace(b'"a1"', b'"a%d"' % sent)  # a used cid serves no other command
         before, rows = idle.totals(), idle.agent._store.last_id()
         lamp_until_s, known = (
             idle.agent._panel.identify_until_s,
@@ -196,7 +198,7 @@ def test_what_is_refused_changes_nothing(idle: Idle) -> None:
             answer = contract.check(f"tents/v1/demo/res/{cid}", text)
             if answer["ok"] and not retained:
                 carried_out += 1
-                assert idle.agent._commands._answers[cid] == text
+                assert idle.agent._commands._answers[cid].answer == text
                 return
         assert idle.totals() == before
         assert idle.agent._store.last_id() == rows
@@ -280,6 +282,67 @@ def test_large_correlation_data_is_refused_and_not_sent_back(idle: Idle) -> None
     assert json.loads(answer)["ok"] is True
 
 
+HEADCOUNT = {"cid": "a1", "expires": "2027-11-22T18:10:00Z", "people": 9}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("headcount", {"people": 10}),
+        ("headcount", {"by": "Olena"}),
+        ("identify", {"seconds": 5}),
+        ("report", {}),
+        ("headcount", {"people": 10, "expires": "2025-11-22T18:10:00Z"}),
+    ],
+)
+def test_a_used_cid_serves_no_other_command(idle: Idle, name: str, changes: dict[str, Any]) -> None:
+    """Whoever sent it would believe that it was carried out."""
+    [(_, _, answer)] = idle.serve("headcount", json.dumps(HEADCOUNT).encode())
+    assert json.loads(answer)["ok"]
+    before, rows = idle.totals(), idle.agent._store.last_id()
+    [(_, cid, answer)] = idle.serve(name, json.dumps(HEADCOUNT | changes).encode())
+    refused = contract.check(f"tents/v1/demo/res/{cid}", answer)
+    assert (refused["ok"], refused["code"], refused["command"]) == (False, "command.cid_used", name)
+    assert (idle.totals(), idle.agent._store.last_id()) == (before, rows)
+    [(_, _, answer)] = idle.serve("headcount", json.dumps(HEADCOUNT).encode())
+    assert json.loads(answer)["people"] == 9, "the first command still has its answer"
+
+
+def test_the_same_command_is_answered_again_after_it_has_expired_too(idle: Idle) -> None:
+    [(_, _, first)] = idle.serve("headcount", json.dumps(HEADCOUNT).encode())
+    assert json.loads(first) == {
+        "v": 1, "cid": "a1", "command": "headcount", "ok": True, "people": 9,
+    }  # fmt: skip
+    for expires in ("2027-11-22T18:10:00Z", "2027-11-22T18:20:00Z", "2025-11-22T18:10:00Z"):
+        body = json.dumps(HEADCOUNT | {"expires": expires}).encode()
+        [(_, _, answer)] = idle.serve("headcount", body)
+        assert json.loads(answer) == json.loads(first) | {"again": True}
+
+
+def test_a_command_that_had_expired_is_a_new_one_with_a_new_time(idle: Idle) -> None:
+    body = json.dumps(HEADCOUNT | {"expires": "2025-11-22T18:10:00Z"}).encode()
+    [(_, _, answer)] = idle.serve("headcount", body)
+    assert json.loads(answer)["code"] == "command.expired"
+    [(_, _, answer)] = idle.serve("headcount", json.dumps(HEADCOUNT).encode())
+    assert json.loads(answer) == {
+        "v": 1, "cid": "a1", "command": "headcount", "ok": True, "people": 9,
+    }  # fmt: skip
+
+
+def test_an_answer_that_an_older_version_stored_is_given_again(tmp_path: Path) -> None:
+    store = Store(tmp_path, 1000, 1 << 20)
+    now = Clock().now()
+    store.open("a boot", now)
+    old = '{"v":1,"cid":"a1","ok":true,"people":9}'
+    store.append(lambda *_: [], {}, now, answers=[("a1", old)])
+    store.close(now, {})
+    idle = Idle(tmp_path)
+    [(_, _, answer)] = idle.serve("headcount", json.dumps(HEADCOUNT).encode())
+    assert json.loads(answer) == json.loads(old) | {"again": True}
+    idle.agent.stop()
+    idle.agent.run()
+
+
 # The whole unit
 
 
@@ -324,9 +387,9 @@ def test_a_command_is_not_run_again_after_a_restart(unit: Unit, subscriber: Subs
     wait_for(lambda: unit.status()["capacity"]["people"] == 6, "somebody to pass")
     wait_for(lambda: unit.status()["link"]["connected"], "the link")
     subscriber.send(*message)
-    assert subscriber.next("answer").content == first
+    assert subscriber.next("answer").content == first | {"again": True}
     subscriber.send(*lit)
-    assert subscriber.next("answer").content == lamp
+    assert subscriber.next("answer").content == lamp | {"again": True}
     assert unit.status()["capacity"]["people"] == 6
 
 
@@ -347,7 +410,8 @@ def test_a_command_and_its_answer_are_one_transaction(
     opened = store.open("another boot", unit.clock.now())
     assert opened.totals is not None
     assert opened.totals["occupancy"]["people"] == 23
-    assert [(cid, json.loads(body)) for cid, body in store.answers()] == [("c1", answer)]
+    [(cid, body)] = store.answers()
+    assert (cid, json.loads(json.loads(body)["answer"])) == ("c1", answer)
     store.close(unit.clock.now(), opened.totals)
 
 
@@ -384,4 +448,6 @@ def test_faulty_commands_keep_no_good_one_from_its_answer(
     for number in range(150):
         subscriber.client.publish(topic, payload[: number % len(payload)], qos=1)
     subscriber.send(topic, payload)
-    assert subscriber.next("answer").content == {"v": 1, "cid": "good", "ok": True, "people": 7}
+    assert subscriber.next("answer").content == {
+        "v": 1, "cid": "good", "command": "headcount", "ok": True, "people": 7,
+    }  # fmt: skip

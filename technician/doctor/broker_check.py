@@ -252,7 +252,7 @@ class Way:
             raise _stopped(LinkTrouble(NO_LOGIN, where=self._where))
         yield well(LOGIN_CHECK, marked("accepted as {user}"), user=broker.username or "–")
         sent_s = time.monotonic()
-        client.publish(topics.of(f"res/{CID}"), messages.answer(CID).encode())
+        client.publish(topics.of(f"res/{CID}"), messages.answer(CID, "doctor").encode())
         client.subscribe(topics.of("cmd/#"))
         self._serve(
             client,
