@@ -19,6 +19,7 @@ DRIVERS = {
     "ina219": "sensors.ina219",
     "jbd": "sensors.jbd",
     "pzem004t": "sensors.pzem004t",
+    "sht4x": "sensors.sht4x",
     "vedirect": "sensors.vedirect",
 }
 

@@ -25,6 +25,7 @@ from sensors.simulated.hardware import (
 )
 from sensors.simulated.jbd import Bms, Pack
 from sensors.simulated.pzem004t import Line, Meter
+from sensors.simulated.sht4x import Thermometer
 from sensors.trouble import Kind
 
 #: Longest wait in seconds; only a failed test reaches it.
@@ -235,6 +236,48 @@ class Ina219Device(Device):
         self.hardware.bus.chips[I2C_ADDRESS] = self.hardware.chip
 
 
+class Sht4xDevice(Device):
+    driver = "sht4x"
+    quantities: ClassVar[Mapping[str, type]] = {"temperature_c": float, "humidity_pct": float}
+    told_by_values = ("values outside",)
+    faults = (
+        "unplugged", "naks", "stuck low", "stuck high", "wrong checksums", *told_by_values,
+    )  # fmt: skip
+    name = "0x44"
+
+    def __init__(self, hardware: SimulatedHardware, clock: Monotonic) -> None:
+        super().__init__(hardware, clock)
+        self.chip = Thermometer(clock)
+        self.plug()
+
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+    def fail(self, fault: str) -> None:
+        super().fail(fault)
+        if fault == "naks":
+            self.hardware.bus.naks = 1_000_000
+        elif fault.startswith("stuck"):
+            self.hardware.bus.stuck = fault == "stuck high"
+        self.chip.is_damaged = fault == "wrong checksums"
+        if fault == "values outside":
+            self.chip.temperature_c = -45.0
+
+    def mend(self) -> None:
+        super().mend()
+        self.hardware.bus.naks = 0
+        self.hardware.bus.stuck = None
+        self.chip.is_damaged = False
+        self.chip.temperature_c = 18.4
+
+    def unplug(self) -> None:
+        del self.hardware.bus.chips[0x44]
+
+    def plug(self) -> None:
+        self.chip.power_on()
+        self.hardware.bus.chips[0x44] = self.chip
+
+
 class VeDirectDevice(Device):
     driver = "vedirect"
     quantities: ClassVar[Mapping[str, type]] = {
@@ -379,7 +422,8 @@ class JbdDevice(_Asked):
 DEVICES = {
     device.driver: device
     for device in (
-        ContactDevice, BeamDevice, BeamsDevice, Ina219Device, JbdDevice, Pzem004tDevice, VeDirectDevice,
+        ContactDevice, BeamDevice, BeamsDevice, Ina219Device, JbdDevice, Pzem004tDevice, Sht4xDevice,
+        VeDirectDevice,
     )
 }  # fmt: skip
 

@@ -92,6 +92,9 @@ port = "/dev/ttyUSB0"
 [sensors.door]
 driver = "beam"
 gpio = 5
+
+[sensors.outside]
+driver = "sht4x"
 """
 
 

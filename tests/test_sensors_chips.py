@@ -1,5 +1,6 @@
-"""Chips on an I2C bus by their registers: an INA219 is found, and no other chip is mistaken for one."""
+"""Chips on an I2C bus: INA219 and SHT4x are found, and no other chip is mistaken for one."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ from sensors.finding import chips
 from sensors.finding.chips import Found
 from sensors.ina219 import Config, Ina219
 from sensors.reading import SensorError
+from sensors.registry import DRIVERS
 from sensors.simulated.hardware import I2C_ADDRESS, SimulatedHardware
 from sensors.simulated.ina219 import Bus, Chip
+from sensors.simulated.sht4x import Thermometer
 
 
 class Registers:
@@ -92,6 +95,59 @@ def test_what_is_an_ina219_by_chance_is_none() -> None:
     bus.chips[0x48] = Drifting({0: 0x399F})
     bus.chips[0x49] = Registers({0: 0x399F}, other=0xFFFF)
     assert [chip.name for chip in chips.search(1, bus.open())] == ["", ""]
+
+
+class Listed(Chip):
+    """An INA219 that lists what is written to it."""
+
+    def __init__(self, clock: Monotonic) -> None:
+        self.written: list[bytes] = []
+        super().__init__(clock.now_s)
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+        super().write(data)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("kinds", [*itertools.product(("INA219", "SHT4x", None), repeat=3)])
+def test_an_sht4x_and_an_ina219_are_told_apart_at_the_same_addresses(
+    kinds: tuple[str | None, ...], order: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever driver asks first."""
+    monkeypatch.setattr(chips, "DRIVERS", dict(list(DRIVERS.items())[::order]))
+    clock, bus = Monotonic(), Bus()
+    expected, shunts = [], []
+    for address, kind in enumerate(kinds, 0x44):
+        if kind == "SHT4x":
+            bus.chips[address] = Thermometer(clock)
+        elif kind == "INA219":
+            bus.chips[address] = shunt = Listed(clock)
+            shunts.append(shunt)
+        if kind is not None:
+            expected.append(Found(1, address, kind, kind.lower()))
+    assert chips.search(1, bus.open()) == expected
+    for shunt in shunts:
+        assert all(len(written) <= 1 for written in shunt.written), "only numbers of registers"
+
+
+@pytest.mark.parametrize("address", [0x44, 0x45, 0x46])
+@pytest.mark.parametrize(("name", "registers"), KINDS.items())
+def test_no_other_chip_is_taken_for_an_sht4x(
+    name: str, registers: dict[int, int], address: int
+) -> None:
+    bus = Bus()
+    for other in (0x0000, 0x2B2B, 0xFFFF):
+        bus.chips[address] = chip = Registers(registers, other)
+        assert [found.driver for found in chips.search(1, bus.open())] == [""], name
+        assert all(len(written) == 1 for written in chip.written)
+
+
+def test_an_sht4x_that_measures_for_the_service_is_found() -> None:
+    clock, bus = Monotonic(), Bus()
+    bus.chips[0x44] = thermometer = Thermometer(clock)
+    thermometer.write(b"\xfd")
+    assert chips.search(1, bus.open()) == [Found(1, 0x44, "SHT4x", "sht4x")]
 
 
 def test_a_bus_that_is_held_low_is_no_bus_full_of_chips() -> None:

@@ -111,13 +111,14 @@ class _Asked:
 
     def command(self, code: int, length: int, wait_s: float) -> bytes | None:
         answer = bytearray(length)
-        try:
-            self.bus.writeto(self.address, bytes((code,)))
+        for _ in range(2):  # a chip that measures for a running service acknowledges nothing
+            with contextlib.suppress(OSError):
+                self.bus.writeto(self.address, bytes((code,)))
+                time.sleep(wait_s)
+                self.bus.readfrom_into(self.address, answer)
+                return bytes(answer)
             time.sleep(wait_s)
-            self.bus.readfrom_into(self.address, answer)
-        except OSError:
-            return None
-        return bytes(answer)
+        return None
 
 
 def _identify(at: _Asked) -> tuple[str, str] | None:

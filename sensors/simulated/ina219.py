@@ -1,6 +1,7 @@
 """The registers of an INA219, on an I2C bus that CircuitPython's libraries accept."""
 
 import errno
+import threading
 from collections.abc import Callable
 from typing import Protocol
 
@@ -94,6 +95,7 @@ class Device(Protocol):
 class Bus:
     """An I2C bus with chips on it. The next `naks` transfers fail as if no chip had answered.
 
+    A transfer is whole, as the kernel makes it, whichever threads use the bus at the same time.
     While `stuck` is set, the data line stays at that level, and so do all bits that are read. `users`
     is the number of users that have opened the bus and not closed it.
     """
@@ -103,6 +105,7 @@ class Bus:
         self.naks = 0
         self.stuck: bool | None = None
         self.users = 0
+        self._transfer = threading.Lock()
 
     def open(self) -> "Bus":
         """Count one more user."""
@@ -110,7 +113,7 @@ class Bus:
         return self
 
     def try_lock(self) -> bool:
-        """Lock the bus; always succeeds, because a simulated bus has one user."""
+        """Lock the bus; always succeeds, because each user of a real one opens it for itself."""
         return True
 
     def unlock(self) -> None:
@@ -132,14 +135,16 @@ class Bus:
         self, address: int, buffer: bytes, *, start: int = 0, end: int | None = None
     ) -> None:
         """Write `buffer[start:end]` to a chip. Raises OSError where none answers."""
-        self._chip(address).write(bytes(buffer[start:end]))
+        with self._transfer:
+            self._chip(address).write(bytes(buffer[start:end]))
 
     def readfrom_into(
         self, address: int, buffer: bytearray, *, start: int = 0, end: int | None = None
     ) -> None:
         """Read into `buffer[start:end]`. Raises OSError where no chip answers."""
         length = len(buffer[start:end])
-        buffer[start : start + length] = self._read(self._chip(address), length)
+        with self._transfer:
+            buffer[start : start + length] = self._read(self._chip(address), length)
 
     def _read(self, chip: Device, length: int) -> bytes:
         data = chip.read(length)
@@ -157,7 +162,8 @@ class Bus:
         in_end: int | None = None,
     ) -> None:
         """Write, then read in the same transfer. Raises OSError where no chip answers."""
-        chip = self._chip(address)
-        chip.write(bytes(buffer_out[out_start:out_end]))
         length = len(buffer_in[in_start:in_end])
-        buffer_in[in_start : in_start + length] = self._read(chip, length)
+        with self._transfer:
+            chip = self._chip(address)
+            chip.write(bytes(buffer_out[out_start:out_end]))
+            buffer_in[in_start : in_start + length] = self._read(chip, length)
