@@ -261,6 +261,9 @@ class Agent:
                 log.warning("the button: %s", trouble)
             if reading.quantity not in BUTTON:
                 continue
+            if self._panel.silence(now.monotonic_s):  # in an alarm a hand means the noise
+                log.info("the button was %s: the buzzer is silent", reading.quantity)
+                continue
             answer = self._commands.answer(BUTTON[reading.quantity], now)
             log.info("the button was %s: %s", reading.quantity, answer.get("error", "done"))
             if answer["ok"] and reading.quantity == "held":
@@ -269,7 +272,7 @@ class Agent:
     # Chores
 
     def _do_chores(self, now: Now) -> None:
-        self._panel.tend(now.monotonic_s)
+        self._panel.follow(self.tent.totals.alerts, now.monotonic_s)
         if self._hour.is_due(now):
             self._hour.look(self.tent.snapshot(), now)
         self._recorder.retry_if_due(now)

@@ -234,6 +234,9 @@ class Status(TypedDict):
     clock: str
     topics: str
     lamp: str | None
+    lamp_trouble: NotRequired[TroubleJson | None]
+    buzzer: NotRequired[str | None]
+    buzzer_trouble: NotRequired[TroubleJson | None]
     link: LinkStatus
     unit: UnitStatus
     commands: CommandsStatus
@@ -320,7 +323,7 @@ class Reporter:
             "ts": timestamp(now.wall),
             "clock": "synced" if now.synced else "unsynced",
             "topics": f"{self.config.broker.prefix}/{tent.id}/#",
-            "lamp": self.panel.pattern,
+            **self._signals(),
             "link": self._link(),
             "unit": {**self.unit_state(), **self.counts(now), "inbox": len(self.inbox)},
             "commands": commands,
@@ -332,6 +335,14 @@ class Reporter:
             **self.tent.snapshot(),  # a block only of what is fitted
         }
         return cast(Status, status)
+
+    def _signals(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, signal in (("lamp", self.panel.lamp), ("buzzer", self.panel.buzzer)):
+            trouble = signal.trouble
+            found[name] = signal.pattern
+            found[f"{name}_trouble"] = None if trouble is None else trouble.as_dict()
+        return found
 
     def _link(self) -> LinkStatus:
         return cast(LinkStatus, asdict(self.link.health()))

@@ -1,4 +1,4 @@
-"""GPIO lines by gpiozero: inputs that report each edge with its time, and a lamp."""
+"""GPIO lines by gpiozero: inputs that report each edge with its time; outputs of a lamp or a buzzer."""
 
 import errno
 import gc
@@ -6,7 +6,7 @@ import logging
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import cycle
 from queue import Empty, SimpleQueue
@@ -207,16 +207,23 @@ class OnLines:
 
 
 def _take_line(gpio: int, hardware: Hardware) -> Any:
-    from gpiozero import GPIOPinInUse, InputDevice, PinFactoryFallback
+    from gpiozero import InputDevice
+
+    return _taken(lambda: InputDevice(gpio, pull_up=True, pin_factory=hardware.pin_factory()))
+
+
+def _taken(take: Callable[[], Any]) -> Any:
+    """Return the line that `take` opens."""
+    from gpiozero import GPIOPinInUse, PinFactoryFallback
 
     # Without lgpio gpiozero tries other libraries, and warns each time in a dozen lines.
     warnings.filterwarnings("ignore", category=PinFactoryFallback)
     with suppress(GPIOPinInUse):
-        return InputDevice(gpio, pull_up=True, pin_factory=hardware.pin_factory())
+        return take()
     # Our own last attempt may have failed half-way. gpiozero frees its line only when the object is
     # collected, and the traceback of its exception can delay that.
     gc.collect()
-    return InputDevice(gpio, pull_up=True, pin_factory=hardware.pin_factory())
+    return take()
 
 
 class _Watcher:
@@ -230,49 +237,56 @@ class _Watcher:
         self._edges.put(Edge(ticks, self._gpio, bool(state)))
 
 
-class Lamp:
-    """A lamp (LED) on a GPIO line; a thread of its own flashes it."""
+class Output:
+    """A lamp or a buzzer on a GPIO line, on while the line is high; a thread repeats its pattern."""
 
-    def __init__(self, gpio: int, hardware: Hardware, clock: Monotonic) -> None:
-        """Raises SensorError if the line cannot be opened."""
-        from gpiozero import LED
+    def __init__(self, gpio: int, hardware: Hardware, clock: Monotonic, name: str) -> None:
+        """`name` is the thread's. Raises SensorError if the line cannot be opened."""
+        from gpiozero import DigitalOutputDevice
 
         self._gpio = gpio
         self._clock = clock
+        self._name = name
+        #: Why the line could not be switched the last time; None if it could.
+        self.trouble: SensorError | None = None
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         with _opening, _explained(gpio):
-            self._led = LED(gpio, pin_factory=hardware.pin_factory())
+            self._line = _taken(
+                lambda: DigitalOutputDevice(gpio, pin_factory=hardware.pin_factory())
+            )
 
     def show(self, steps_s: Sequence[float]) -> None:
-        """Repeat a pattern: lit for the first of `steps_s` in seconds, dark for the second, and so on.
+        """Repeat a pattern: on for the first of `steps_s` in seconds, off for the second, and so on.
 
-        One step alone is steady light, no step is darkness. Raises SensorError.
+        One step alone is steadily on, no step is off. Raises SensorError.
         """
         self._hold()
         self._switch(bool(steps_s))
         if len(steps_s) > 1:
             self._over = threading.Event()
             self._thread = threading.Thread(
-                target=self._flash, args=(steps_s, self._over), name="lamp", daemon=True
+                target=self._repeat, args=(steps_s, self._over), name=self._name, daemon=True
             )
             self._thread.start()
 
-    def _flash(self, steps_s: Sequence[float], over: threading.Event) -> None:
-        lit = True
+    def _repeat(self, steps_s: Sequence[float], over: threading.Event) -> None:
+        on = True
         for step_s in cycle(steps_s):
             if over.wait(self._clock.real_s(step_s)):
                 return
-            lit = not lit
+            on = not on
             try:
-                self._switch(lit)
+                self._switch(on)
             except SensorError as error:
-                log.warning("the lamp: %s", error)
-                return
+                if self.trouble is None:
+                    log.warning("the %s: %s", self._name, error)
+                self.trouble = error  # the next step may succeed
 
-    def _switch(self, lit: bool) -> None:
+    def _switch(self, on: bool) -> None:
         with _explained(self._gpio):
-            self._led.value = lit
+            self._line.value = on
+        self.trouble = None
 
     def _hold(self) -> None:
         self._over.set()
@@ -281,6 +295,6 @@ class Lamp:
             thread.join()
 
     def close(self) -> None:
-        """Switch the lamp off and release the line."""
+        """Switch it off and release the line."""
         self._hold()
-        self._led.close()
+        self._line.close()

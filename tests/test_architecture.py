@@ -71,10 +71,12 @@ LATE = {
 }
 #: Pure modules: no clock, no thread, no file, no socket. The tent's rules are pure by their room.
 PURE = (
-    "publisher.rules", "publisher.commands", "publisher.messages", "publisher.unit.hour",
-    "publisher.unit.lamp", "sensors.edges", "sensors.framing", "sensors.jbd_frames", "sensors.line_trust",
-    "sensors.passage", "sensors.press", "sensors.pzem004t_frames", "sensors.reading",
-    "sensors.shunt", "sensors.sht4x_frames", "sensors.vedirect_frames", "technician.doctor.plausible",
+    "publisher.rules", "publisher.commands", "publisher.messages", "publisher.unit.buzzer",
+    "publisher.unit.hour", "publisher.unit.lamp", "sensors.edges", "sensors.framing",
+    "sensors.jbd_frames", "sensors.line_trust", "sensors.passage", "sensors.press",
+    "sensors.pzem004t_frames", "sensors.reading", "sensors.shunt", "sensors.sht4x_frames",
+    "sensors.vedirect_frames",
+    "technician.doctor.plausible",
     "technician.doctor.values",
     "technician.screen.graph",
 )  # fmt: skip

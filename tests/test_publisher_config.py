@@ -537,6 +537,9 @@ def test_tables_in_the_wrong_place_are_faults(text: str) -> None:
         ("sensors.mains", "gpio = 22", "sensors.mains.gpio"),
         ("tent", "lamp_gpio = 5", "sensors.door.outer_gpio"),
         ("tent", "lamp_gpio = 17", "sensors.mains.gpio"),
+        ("tent", "buzzer_gpio = 22", "tent.buzzer_gpio"),
+        ("tent", "button_gpio = 22", "tent.button_gpio"),
+        ("tent", "buzzer_gpio = 5", "sensors.door.outer_gpio"),
     ],
 )
 def test_keys_that_do_not_go_together(section: str, line: str, key: str) -> None:

@@ -1,4 +1,4 @@
-"""The lamp and the button: the meaning of each pattern, and the unit's use of their lines."""
+"""The lamp, the buzzer and the button: the meaning of each pattern, and the unit's use of their lines."""
 
 import logging
 from collections.abc import Callable
@@ -8,16 +8,26 @@ from pathlib import Path
 import gpiozero
 import pytest
 
-from publisher.unit import lamp
-from publisher.unit.lamp import DARK, IDENTIFY, NO_LINK, NOTED, SENSOR_FAULT, STARTING, WORKING
+from publisher.unit import buzzer, lamp
+from publisher.unit.buzzer import SILENCE_S, SILENCED, SILENT, Buzzer
+from publisher.unit.lamp import (
+    CO_ALARM,
+    DARK,
+    IDENTIFY,
+    NO_LINK,
+    NOTED,
+    SENSOR_FAULT,
+    STARTING,
+    WORKING,
+)
 from publisher.unit.panel import Panel
 from sensors.clock import Monotonic
-from sensors.gpio import Lamp
+from sensors.gpio import UNUSABLE, Output
 from sensors.simulated.hardware import LAMP_GPIO, SimulatedHardware
 from tests.conftest import Broker, Subscriber, Unit, all_well, is_connected, wait_for
 from tests.devices import simulated
 
-BUTTON_GPIO = 25
+BUTTON_GPIO, BUZZER_GPIO = 25, 16
 ROOT = Path(__file__).parent.parent
 
 
@@ -60,7 +70,7 @@ def test_the_page_has_every_pattern() -> None:
     text = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
     table = text.partition("### Lamp and button")[2].partition("###")[0]
     status = (ROOT / "docs" / "status.md").read_text(encoding="utf-8")
-    for pattern in lamp.STEPS_S:
+    for pattern in (*lamp.STEPS_S, *buzzer.STEPS_S):
         assert f"| {pattern} |" in table, pattern
         assert f"`{pattern}`" in status, pattern
 
@@ -79,12 +89,12 @@ class Witness(Monotonic):
         return super().real_s(interval_s)
 
 
-@pytest.mark.parametrize("pattern", [WORKING, NO_LINK, SENSOR_FAULT, STARTING, IDENTIFY])
+@pytest.mark.parametrize("pattern", [WORKING, NO_LINK, SENSOR_FAULT, STARTING, IDENTIFY, CO_ALARM])
 def test_the_line_follows_the_pattern(tmp_path: Path, pattern: str) -> None:
     clock = Witness()
     clock.hardware = SimulatedHardware(tmp_path, clock)
     steps_s = lamp.STEPS_S[pattern]
-    shown = Lamp(LAMP_GPIO, clock.hardware, clock)
+    shown = Output(LAMP_GPIO, clock.hardware, clock, "lamp")
     shown.show(steps_s)
     wait_for(lambda: len(clock.waits) > 2 * len(steps_s), "two rounds")
     shown.close()
@@ -96,7 +106,7 @@ def test_the_line_follows_the_pattern(tmp_path: Path, pattern: str) -> None:
 
 def test_steady_light_and_darkness_need_no_thread(tmp_path: Path) -> None:
     with simulated(tmp_path) as (hardware, clock):
-        shown = Lamp(LAMP_GPIO, hardware, clock)
+        shown = Output(LAMP_GPIO, hardware, clock, "lamp")
         for steps_s, lit in (((1.0,), True), ((), False), (lamp.STEPS_S[IDENTIFY], None)):
             shown.show(steps_s)
             if lit is not None:
@@ -118,29 +128,29 @@ def make_panel(
 def test_commands_come_before_the_state_and_end(unit: Unit) -> None:
     panel = make_panel(unit, unit.hardware, unit.clock)
     panel.start()
-    assert panel.pattern == STARTING
+    assert panel.lamp.pattern == STARTING
     panel.show_state(WORKING, 10.0)
-    assert panel.pattern == WORKING
+    assert panel.lamp.pattern == WORKING
     panel.identify(5, 10.0)
     panel.show_state(NO_LINK, 12.0)
-    assert panel.pattern == IDENTIFY
+    assert panel.lamp.pattern == IDENTIFY
     panel.note(13.0)
-    assert panel.pattern == NOTED
+    assert panel.lamp.pattern == NOTED
     panel.tend(13.0 + lamp.NOTED_S)
-    assert panel.pattern == NO_LINK, "both are over"
+    assert panel.lamp.pattern == NO_LINK, "both are over"
     panel.close()
-    assert panel.pattern is None
+    assert panel.lamp.pattern is None
 
 
 def test_a_lamp_for_identify_only_is_dark_otherwise(unit: Unit) -> None:
     panel = make_panel(unit, unit.hardware, unit.clock, lamp="identify")
     panel.start()
     panel.show_state(SENSOR_FAULT, 10.0)
-    assert panel.pattern == DARK
+    assert panel.lamp.pattern == DARK
     panel.identify(5, 10.0)
-    assert panel.pattern == IDENTIFY
+    assert panel.lamp.pattern == IDENTIFY
     panel.tend(15.0)
-    assert panel.pattern == DARK
+    assert panel.lamp.pattern == DARK
     panel.close()
 
 
@@ -156,8 +166,164 @@ def test_a_lamp_that_cannot_be_had_is_one_warning(
             panel.tend(float(second))
     assert len(caplog.records) == 1
     assert f"the lamp: GPIO {LAMP_GPIO} cannot be used" in caplog.text
-    assert panel.pattern is None
+    assert panel.lamp.pattern is None
+    assert panel.lamp.trouble is not None and panel.lamp.trouble.kind is UNUSABLE
+    unit.hardware.pins.failure = None
+    panel.follow(["co_alarm"], 11.0)
+    found: tuple[str | None, object] = (panel.lamp.pattern, panel.lamp.trouble)
+    assert found == (CO_ALARM, None), "it is tried again"
     panel.close()
+
+
+def test_a_line_that_fails_for_a_moment_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Witness()
+    hardware = SimulatedHardware(tmp_path, clock)
+    shown = Output(BUZZER_GPIO, hardware, clock, "buzzer")
+    shown.show((0.1, 0.1))
+    with caplog.at_level(logging.WARNING):
+        hardware.pins.failure = OSError("the GPIO chip is gone")
+        wait_for(lambda: shown.trouble is not None, "the fault")
+        hardware.pins.failure = None
+        wait_for(lambda: shown.trouble is None, "the next step")
+    assert "the buzzer: GPIO 16 cannot be used" in caplog.text
+    for high in (True, False, True):
+        wait_for(lambda high=high: hardware.pins.is_high(BUZZER_GPIO) is high, "a tone")  # type: ignore[misc]
+    shown.close()
+    hardware.close()
+
+
+# Carbon monoxide
+
+
+def test_the_alarm_outranks_whatever_else_the_lamp_shows(unit: Unit) -> None:
+    panel = make_panel(unit, unit.hardware, unit.clock)
+    panel.start()
+    panel.show_state(SENSOR_FAULT, 10.0)
+    panel.identify(600, 10.0)
+    panel.note(10.0)
+    panel.follow(["battery_low", "co_warning"], 10.5)
+    assert panel.lamp.pattern == NOTED, "a warning is for the buzzer"
+    panel.follow(["battery_low", "co_alarm"], 11.0)
+    assert panel.lamp.pattern == CO_ALARM
+    panel.identify(5, 12.0)
+    panel.note(12.0)
+    assert panel.lamp.pattern == CO_ALARM
+    panel.follow([], 18.0)
+    assert panel.lamp.pattern == SENSOR_FAULT, "the others are over"
+    panel.close()
+
+
+def test_a_lamp_for_identify_only_shows_the_alarm(unit: Unit) -> None:
+    panel = make_panel(unit, unit.hardware, unit.clock, lamp="identify")
+    panel.follow(["co_alarm"], 10.0)
+    assert panel.lamp.pattern == CO_ALARM
+    panel.close()
+
+
+def test_the_alarm_sounds_most_of_the_time_and_the_warning_hardly() -> None:
+    def share(pattern: str) -> float:
+        steps_s = buzzer.STEPS_S[pattern]
+        return sum(steps_s[::2]) / sum(steps_s)
+
+    assert share(buzzer.CO_ALARM) > 0.7
+    assert max(buzzer.STEPS_S[buzzer.CO_ALARM][1::2]) < 1.0, "nobody can take a pause for the end"
+    assert 0.0 < share(buzzer.CO_WARNING) < 0.05
+
+
+def test_the_buzzer_sounds_the_worse_alert() -> None:
+    sound = Buzzer()
+    for alerts, pattern in (
+        (["battery_low"], SILENT),
+        (["co_warning"], buzzer.CO_WARNING),
+        (["co_alarm"], buzzer.CO_ALARM),
+        (["co_alarm", "co_warning"], buzzer.CO_ALARM),
+        ([], SILENT),
+    ):
+        sound.follow(alerts)
+        assert sound.pattern(10.0) == pattern
+
+
+def test_a_silenced_buzzer_sounds_again_after_five_minutes() -> None:
+    sound = Buzzer()
+    assert not sound.silence(10.0), "nothing sounds"
+    sound.follow(["co_alarm"])
+    assert sound.silence(10.0)
+    assert not sound.silence(20.0), "it is silent already"
+    assert sound.pattern(10.0 + SILENCE_S - 0.1) == SILENCED
+    assert sound.pattern(10.0 + SILENCE_S) == buzzer.CO_ALARM
+
+
+def test_a_silenced_warning_is_no_silenced_alarm() -> None:
+    sound = Buzzer()
+    sound.follow(["co_warning"])
+    assert sound.silence(10.0)
+    sound.follow(["co_alarm"])
+    assert sound.pattern(11.0) == buzzer.CO_ALARM
+    assert sound.silence(12.0)
+    sound.follow(["co_warning"])
+    assert sound.pattern(13.0) == SILENCED, "what was worse is silenced"
+
+
+def test_the_next_alarm_is_not_silenced() -> None:
+    sound = Buzzer()
+    sound.follow(["co_alarm"])
+    sound.silence(10.0)
+    sound.follow([])
+    sound.follow(["co_alarm"])
+    assert sound.pattern(11.0) == buzzer.CO_ALARM
+
+
+def test_without_a_buzzer_there_is_nothing_to_silence(unit: Unit) -> None:
+    panel = make_panel(unit, unit.hardware, unit.clock)
+    panel.follow(["co_alarm"], 10.0)
+    assert not panel.silence(11.0)
+    assert panel.buzzer.pattern is None
+    panel.close()
+
+
+def test_lamp_and_buzzer_follow_the_tents_alerts_and_a_hand_silences_the_buzzer(
+    make_unit: Callable[..., Unit], broker: Broker, subscriber: Subscriber
+) -> None:
+    unit = with_button(make_unit(broker.port, speed=2))
+    tent = replace(unit.config.tent, buzzer_gpio=BUZZER_GPIO)
+    unit.config = replace(unit.config, tent=tent)
+    unit.start()
+    subscriber.next("state", all_well)
+    assert unit.agent is not None
+    unit.agent._ask({"command": "headcount", "people": 7})
+    wait_for(lambda: lamp_of(unit) == WORKING, "a unit that works")
+    assert unit.status()["buzzer"] == SILENT
+    wait_for(lambda: unit.hardware.pins.is_watched(BUTTON_GPIO), "the button")
+    unit.agent.tent._alerts.notice({"co_alarm": True})
+    wait_for(lambda: unit.hardware.pins.is_high(BUZZER_GPIO), "the alarm")
+    status = unit.status()
+    assert (status["buzzer"], status["lamp"]) == (buzzer.CO_ALARM, CO_ALARM)
+    assert "co_alarm" in status["alerts"]
+    press(unit, closed=True)  # as people do who want the noise to stop: as long as it takes
+    wait_for(lambda: unit.status()["buzzer"] == SILENCED, "silence")
+    assert not unit.hardware.pins.is_high(BUZZER_GPIO)
+    assert lamp_of(unit) == CO_ALARM
+    assert unit.status()["capacity"]["people"] == 7, "whom rescuers look for"
+    press(unit, closed=False)
+    unit.agent.tent._alerts.notice({"co_alarm": False})
+    wait_for(lambda: unit.status()["buzzer"] == SILENT, "the end of the alarm")
+    assert lamp_of(unit) != CO_ALARM
+    unit.stop()
+    assert not unit.hardware.pins.is_high(BUZZER_GPIO)
+
+
+def test_a_buzzer_without_a_line_is_told(unit: Unit, subscriber: Subscriber) -> None:
+    other = gpiozero.InputDevice(BUZZER_GPIO, pull_up=True, pin_factory=unit.hardware.pins)
+    tent = replace(unit.config.tent, buzzer_gpio=BUZZER_GPIO)
+    unit.config = replace(unit.config, tent=tent)
+    unit.start()
+    subscriber.next("state", all_well)
+    status = unit.status()
+    assert (status["buzzer"], status["buzzer_trouble"]["code"]) == (None, "gpio.unusable")
+    assert (status["lamp"] is not None, status["lamp_trouble"]) == (True, None)
+    other.close()
 
 
 def lamp_of(unit: Unit) -> str | None:

@@ -21,7 +21,7 @@ from sensors.contact import RESTLESS, Contact
 from sensors.contact import Config as ContactConfig
 from sensors.doorway import BLOCKED, OTHER_SEES_NOTHING, Doorway
 from sensors.edges import Edge
-from sensors.gpio import NO_LIBRARY, UNUSABLE, Inputs, Lamp
+from sensors.gpio import NO_LIBRARY, UNUSABLE, Inputs, Output
 from sensors.hardware import Hardware
 from sensors.passage import FAILED_TIMES
 from sensors.reading import Driver, Measurement, Quality, SensorError
@@ -229,12 +229,12 @@ def test_what_lgpio_raises_is_told_as_a_line_that_cannot_be_used(
     lgpio = ModuleType("lgpio")
     lgpio.error = LgpioError  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "lgpio", lgpio)
-    lamp = Lamp(LAMP_GPIO, tent.hardware, tent.clock)
+    lamp = Output(LAMP_GPIO, tent.hardware, tent.clock, "lamp")
     inputs = tent.inputs(5)
     tent.hardware.pins.failure = LgpioError("GPIO busy")
     for use in (
         lambda: tent.inputs(6),
-        lambda: Lamp(7, tent.hardware, tent.clock),
+        lambda: Output(7, tent.hardware, tent.clock, "lamp"),
         lambda: inputs.is_high(5),
         lambda: inputs.lost_edges(1.0),
     ):
@@ -282,7 +282,7 @@ def test_off_a_pi_a_line_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_lamp_lights_and_is_dark_when_it_is_closed(tent: Tent) -> None:
-    lamp = Lamp(LAMP_GPIO, tent.hardware, tent.clock)
+    lamp = Output(LAMP_GPIO, tent.hardware, tent.clock, "lamp")
     assert not tent.hardware.pins.is_high(LAMP_GPIO)
     lamp.show((1.0,))
     assert tent.hardware.pins.is_high(LAMP_GPIO)

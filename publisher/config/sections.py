@@ -37,7 +37,7 @@ LONGEST_PREFIX = 200, 20
 
 @dataclass(frozen=True)
 class TentSettings:
-    """`[tent]`: the tent's identity, and the unit's lamp and button."""
+    """`[tent]`: the tent's identity, and the unit's lamp, buzzer and button."""
 
     id: str = setting(
         doc=marked("the tent's id: 1 to 64 of A-Z a-z 0-9 - _"), pattern=r"[A-Za-z0-9_-]{1,64}"
@@ -67,6 +67,12 @@ class TentSettings:
     button_gpio: int | None = setting(
         None, doc=marked("GPIO number (BCM) of the unit's button"), low=0, high=HIGHEST_GPIO
     )
+    buzzer_gpio: int | None = setting(
+        None,
+        doc=marked("GPIO number (BCM) of the buzzer that sounds the alarm of carbon monoxide"),
+        low=0,
+        high=HIGHEST_GPIO,
+    )
 
     def faults(self) -> list[Fault]:
         """Return each fault between several keys."""
@@ -80,9 +86,11 @@ class TentSettings:
             found.append(("timezone", Trouble(kind, zone=shown(self.timezone))))
         if (self.latitude is None) != (self.longitude is None):
             found.append(("latitude", Trouble(GOES_WITH, other="longitude")))
-        if self.button_gpio is not None and self.button_gpio == self.lamp_gpio:
-            taken = Trouble(GPIO_TAKEN, gpio=self.button_gpio, other="lamp_gpio")
-            found.append(("button_gpio", taken))
+        lines: dict[int, str] = {}
+        for key in ("lamp_gpio", "button_gpio", "buzzer_gpio"):
+            gpio = getattr(self, key)
+            if gpio is not None and (other := lines.setdefault(gpio, key)) != key:
+                found.append((key, Trouble(GPIO_TAKEN, gpio=gpio, other=other)))
         return found
 
 

@@ -10,6 +10,7 @@ SENSOR_FAULT = "sensor fault"
 STARTING = "starting"
 IDENTIFY = "identify"
 NOTED = "noted"
+CO_ALARM = "co alarm"
 
 #: A flash, the gap to the next flash of its group, and the pause after a group, in seconds. This is slow
 #: enough to be counted, and dark for most of the night.
@@ -32,6 +33,7 @@ STEPS_S: dict[str, tuple[float, ...]] = {
     STARTING: (1.0, 1.0),
     IDENTIFY: (0.1, 0.1),
     NOTED: (NOTED_S,),
+    CO_ALARM: (0.9, 0.1),
 }
 
 

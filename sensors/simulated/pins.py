@@ -32,6 +32,10 @@ class Pin(MockPin):  # type: ignore[misc]  # the library carries no types
         self.factory.check()
         return bool(self._state)
 
+    def _set_state(self, value: Any) -> None:
+        self.factory.check()
+        super()._set_state(value)
+
     def _call_when_changed(self) -> None:
         with self._when_changed_lock:  # a driver may be closing the pin in another thread
             if self._when_changed is not None and not self.factory.deaf:

@@ -238,8 +238,8 @@ class Fitting:
         """Ask for the door's beams and for contacts. Raises Cancelled."""
         if not self._dialogue.is_asking:
             return
-        lamp = self._draft.get("tent.lamp_gpio")
-        self._lines |= {lamp} if isinstance(lamp, int) else set()
+        outputs = (self._draft.get(f"tent.{key}") for key in ("lamp_gpio", "buzzer_gpio"))
+        self._lines |= {gpio for gpio in outputs if isinstance(gpio, int)}
         if "door" not in self.fitted:
             self._ask_door()
         mains = _("Is there a relay contact that tells whether mains is there?")
