@@ -71,10 +71,11 @@ class Unit:
         wall: datetime | None = NOON,
         synced: bool = True,
         boot: int = 1,
+        now_s: float = 1000.0,
         log: Iterable[tuple[str, str]] = (),
     ) -> None:
         self.config = config
-        self.now_s = 1000.0
+        self.now_s = now_s
         self.wall = wall
         self.synced = synced
         self.held = False
@@ -145,16 +146,31 @@ class Unit:
         self._unchecked.clear()
         return contract.check("tents/v1/t/state", body)
 
-    def restart(self, *, sensors: Config | None = None) -> "Unit":
-        """Return the unit after a power cut, with the totals read back from JSON."""
+    def stored(self) -> str:
+        """Return the totals as a record stores them."""
+        return json.dumps(self.tent.totals.as_dict())
+
+    def restart(
+        self,
+        *,
+        sensors: Config | None = None,
+        off_s: float = 0.0,
+        reboot: bool = True,
+        stored: str | None = None,
+    ) -> "Unit":
+        """Return the unit after `off_s` seconds without power, or of the service's restart in this boot.
+
+        It has the totals that it had, read back from JSON, or those `stored` in a record before.
+        """
         self.log |= self.tent.take_lines()
-        saved = json.loads(json.dumps(self.tent.totals.as_dict()))
+        off = timedelta(seconds=off_s)
         again = Unit(
             sensors or self.config,
-            saved,
-            wall=self.wall,
+            json.loads(stored or self.stored()),
+            wall=None if self.wall is None else self.wall + off,
             synced=self.synced,
-            boot=self.boot + 1,
+            boot=self.boot + reboot,
+            now_s=1000.0 if reboot else self.now_s + off_s,
             log=self.log.items(),
         )
         again.tent.tick(again.now())

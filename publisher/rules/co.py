@@ -209,14 +209,8 @@ class CarbonMonoxide:
 
     def is_old(self, now: Now) -> bool | None:
         """Return whether the sensor is past its life; None if its age or the day is not known."""
-        fitted = self._settings.fitted_on or _day(self._exposure.heard)
+        heard = self._exposure.heard
+        fitted = self._settings.fitted_on or (None if heard is None else date.fromisoformat(heard))
         if fitted is None or now.wall is None or not now.is_certain:
             return None
         return (now.wall.date() - fitted).days >= self._settings.life_years * YEAR_DAYS
-
-
-def _day(text: str | None) -> date | None:
-    try:
-        return None if text is None else date.fromisoformat(text)
-    except ValueError:
-        return None

@@ -63,6 +63,8 @@ class Totals:
         if totals.since_s > LONGEST_UPTIME_S:
             totals.since_s = 0.0
         totals.co.dose = min(totals.co.dose, ALARM_DOSE)
+        if not is_date(totals.co.heard or ""):
+            totals.co.heard = None
         if not is_date(totals.day.date):
             totals.day.date = ""
         return totals
