@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -102,10 +103,13 @@ class Agent:
         self._hour = Hour(now)
 
         self._software = software()
+        self._about = partial(
+            messages.about, config, self._software, simulated=hardware.is_simulated
+        )
         self._link = Link(
             config.broker,
             config.tent.id,
-            messages.about(config, self._software),
+            self._about(),
             self._store,
             clock,
             on_up=lambda: self._inbox.put(Connected()),
@@ -281,7 +285,7 @@ class Agent:
         if now.monotonic_s >= self._about_due_s:
             self._about_due_s = now.monotonic_s + ABOUT_S
             counts = self._reporter.about(now)
-            self._link.describe(messages.about(self._config, self._software, counts))
+            self._link.describe(self._about(counts))
         if now.uptime_s - self._watchdog_s >= WATCHDOG_S and self._link.tend():
             self._watchdog_s = now.uptime_s
             notify("WATCHDOG=1")

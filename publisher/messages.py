@@ -42,8 +42,17 @@ def link(online: bool, boot: int, conn: int, now: Now | None) -> str:
     return encode(message)
 
 
-def about(config: Config, software: str, counts: Mapping[str, Any] | None = None) -> str:
-    """Return the `about` message; `counts` are the unit's counts of its own work."""
+def about(
+    config: Config,
+    software: str,
+    counts: Mapping[str, Any] | None = None,
+    *,
+    simulated: bool = False,
+) -> str:
+    """Return the `about` message; `counts` are the unit's counts of its own work.
+
+    `simulated` says that its devices are, and perhaps its time.
+    """
     tent = config.tent
     return encode(
         {
@@ -58,6 +67,7 @@ def about(config: Config, software: str, counts: Mapping[str, Any] | None = None
             "software": software,
             "config": config.digest,
             "ttl_s": config.report.ttl_s,
+            "simulated": simulated,
             "sensors": [{"name": s.name, "driver": s.driver} for s in config.sensors],
             **(counts or {}),
         }

@@ -68,6 +68,8 @@ class I2CBus(Protocol):
 class Hardware:
     """The Raspberry Pi's buses and pins."""
 
+    #: Whether the devices are simulated.
+    is_simulated = False
     #: Root of the kernel's files about the computer, `sys` and `proc`.
     root = Path("/")
 

@@ -211,7 +211,7 @@ class Unit:
         self.state_dir = directory
         self.clock: Clock = DemoClock(speed)
         self.hardware = SimulatedHardware(directory, self.clock)
-        config = configuration(self.hardware, "127.0.0.1", port, speed)
+        config = configuration(self.hardware, {"host": "127.0.0.1", "port": port}, speed)
         settings: BrokerSettings = replace(
             config.broker, spread_s=0.0, longest_wait_s=1.0, **broker
         )

@@ -418,7 +418,7 @@ def examples(happenings: list[Happening]) -> list[tuple[str, Message]]:
 
 #: Keys that may be absent: blocks of sensors that are not fitted, and results of commands.
 OPTIONAL = {
-    "code", "command",  # older versions lack them
+    "code", "command", "simulated",  # older versions lack them
     "capacity", "power.mains", "power.generator", "power.battery", "people", "open", "seconds",
     # … and keys added since the contract's first text, which all units of this version send.
     "capacity.passed_today", "capacity.passed_total", "capacity.open",

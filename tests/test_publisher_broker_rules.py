@@ -1,12 +1,14 @@
 """The centre's broker as docs/broker.md sets it up: who may publish and read what, on a real broker."""
 
 import contextlib
+import json
 import os
 import re
 import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -19,6 +21,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from publisher.messages import HISTORY_MAX_BYTES
 from technician.demo.mosquitto import serves
+from tests import contract
 from tests.conftest import PATIENCE_S, Unit, command, reserved_port, wait_for
 
 ROOT = Path(__file__).parent.parent
@@ -403,6 +406,32 @@ def test_a_unit_works_under_these_rules(
     unit.stop()
     kinds = {topic.rpartition("/")[2] for topic, _ in unit.sent}
     assert {"link", "about", "state", "event", "c1"} <= kinds
+
+
+def test_a_demonstration_is_a_tent_like_any_other_under_these_rules(
+    centre: Centre, meet: Meet, tmp_path: Path
+) -> None:
+    password = tmp_path / "password"
+    password.write_text(centre.passwords[OTHER])
+    dashboard = meet("dashboard")
+    dashboard.subscribe(f"tents/v1/{OTHER}/#")
+    done = subprocess.run(
+        [
+            Path(sys.executable).with_name("tentwatch"), "demo", "--seconds", "4", "--speed", "60",
+            "--broker", f"localhost:{centre.port}", "--ca-file", centre.ca_file,
+            "--username", OTHER, "--password-file", password,
+            "--id", OTHER, "--name", 'Буча, "спортзал"', "--seats", "12", "--place", "50.5469,-30.2",
+        ],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE_S * 3,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    # Other tests have left payloads that are no JSON.
+    found = {t.rpartition("/")[2]: json.loads(p) for t, p in dashboard.heard if p[:1] == "{"}
+    about = contract.check(f"tents/v1/{OTHER}/about", json.dumps(found["about"]))
+    assert (about["name"], about["seats"], about["simulated"]) == ('Буча, "спортзал"', 12, True)
+    assert (about["latitude"], about["longitude"]) == (50.5469, -30.2)
+    assert found["state"]["capacity"]["seats"] == 12
+    assert found["link"]["online"] is False
 
 
 def test_a_tent_that_is_given_up_is_thrown_off_and_forgotten(centre: Centre, meet: Meet) -> None:

@@ -89,6 +89,7 @@ def test_about() -> None:
         "software": "1.0.0",
         "config": CONFIG.digest,
         "ttl_s": 180,
+        "simulated": False,
         "sensors": [
             {"name": "door", "driver": "beams"},
             {"name": "mains", "driver": "contact"},

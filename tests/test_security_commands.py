@@ -146,7 +146,10 @@ class Idle:
         directory.mkdir(exist_ok=True)
         hardware = SimulatedHardware(directory, Clock())
         self.agent = Agent(
-            configuration(hardware, "127.0.0.1", 9, 1.0), directory, hardware, Clock()
+            configuration(hardware, {"host": "127.0.0.1", "port": 9}, 1.0),
+            directory,
+            hardware,
+            Clock(),
         )
         self.now_s = 1000.0
         self.said: list[tuple[Request, str, str]] = []

@@ -41,7 +41,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     hardware = SimulatedHardware(tmp_path_factory.mktemp("devices"), DemoClock(1.0))
     hardware.close()
-    return configuration(hardware, "127.0.0.1", 1883, 1.0)
+    return configuration(hardware, {"host": "127.0.0.1", "port": 1883}, 1.0)
 
 
 Walk = Callable[..., list[Finding]]

@@ -107,7 +107,11 @@ def test_the_demonstrations_screen_shows_its_last_line(
     status: dict[str, Any], width: int, height: int
 ) -> None:
     size = os.terminal_size((width, height))
-    screen = Screen(Options(("127.0.0.1", 18830), Path("/tmp/tentwatch-abcdefgh/state"), speed=60))
+    screen = Screen(
+        Options(
+            {"host": "127.0.0.1", "port": 18830}, Path("/tmp/tentwatch-abcdefgh/state"), speed=60
+        )
+    )
     for number in range(20):
         screen.sent("tents/v1/demo/link", f'{{"number": {number}}}')
     lines = texts(screen.page(status, size))
@@ -127,7 +131,7 @@ def test_no_text_from_outside_commands_the_terminal(status: dict[str, Any]) -> N
         status["link"].update(error=f"link{control}", broker=f"host{control}:1883")
         status["store"]["error"] = f"store{control}"
         status["sensors"][0].update(name=f"door{control}", error=f"sensor{control}")
-        screen = Screen(Options(("127.0.0.1", 18830), Path("state")))
+        screen = Screen(Options({"host": "127.0.0.1", "port": 18830}, Path("state")))
         page = texts(screen.page(status, os.terminal_size((WIDTH, HEIGHT))))
         for lines in (lines_of(status_screen(status)), page):
             assert all(line.isprintable() for line in lines), repr(control)

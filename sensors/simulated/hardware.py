@@ -41,6 +41,8 @@ inner_gpio = {INNER_GPIO}
 class SimulatedHardware(Hardware):
     """Simulated buses and pins in place of the Pi's; the monitor is a real pseudo-terminal."""
 
+    is_simulated = True
+
     def __init__(self, directory: Path, clock: Monotonic) -> None:
         """Start with mains absent, the door free and no current; the tty is in `directory`."""
         self.chip = Chip(clock.now_s)

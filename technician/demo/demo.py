@@ -5,7 +5,7 @@ import json
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 from zoneinfo import ZoneInfo
@@ -20,20 +20,21 @@ from sensors.simulated.hardware import (
 from sensors.simulated.world import World
 from technician.demo.options import Options
 
-SEATS = 60
-#: Time between two pages, in seconds.
+#: Keys of `[tent]` where the command line gives no other values.
+TENT: Mapping[str, str | int | float] = {
+    "id": "demo",
+    "name": "Demonstration tent",
+    "seats": 60,
+    "timezone": "Europe/Kyiv",
+    "lamp_gpio": LAMP_GPIO,
+}
 
 _CONFIG = """\
 [tent]
-id = "demo"
-name = "Demonstration tent"
-seats = {seats}
-timezone = "Europe/Kyiv"
-lamp_gpio = {lamp}
+{tent}
 
 [broker]
-host = "{host}"
-port = {port}
+{broker}
 
 [report]
 stale_after_s = {stale_after_s}
@@ -45,21 +46,32 @@ rated_w = 600
 """
 
 
-def configuration(hardware: SimulatedHardware, host: str, port: int, speed: float) -> Config:
-    """Return the configuration that fits the simulated devices."""
+def configuration(
+    hardware: SimulatedHardware,
+    broker: Mapping[str, str | int | bool],
+    speed: float,
+    tent: Mapping[str, str | int | float] = {},
+) -> Config:
+    """Return the configuration that fits the simulated devices.
+
+    `broker` and `tent` are keys of their sections. Raises ConfigError where one is wrong.
+    """
     # Devices cannot be read more often than about 50 times a real second.
     step_s = max(1.0, speed / 50)
     return parse(
         _CONFIG.format(
-            seats=SEATS,
-            lamp=LAMP_GPIO,
-            host=host,
-            port=port,
+            tent=_lines({**TENT, **tent}),
+            broker=_lines(broker),
             stale_after_s=max(15.0, 2 * speed),
             sensors=hardware.sections(period_s=step_s, silence_s=max(5.0, speed)),
         ),
         "the demonstration's configuration",
     )
+
+
+def _lines(keys: Mapping[str, str | int | float | bool]) -> str:
+    """Return keys and values as lines of TOML, whose texts and numbers are those of JSON."""
+    return "\n".join(f"{k} = {json.dumps(v, ensure_ascii=False)}" for k, v in keys.items())
 
 
 @contextlib.contextmanager
@@ -75,7 +87,7 @@ def demonstration(
         devices = stack.enter_context(tempfile.TemporaryDirectory(prefix="tentwatch-demo-"))
         hardware = SimulatedHardware(Path(devices), clock)
         stack.callback(hardware.close)
-        config = configuration(hardware, *options.broker, options.speed)
+        config = configuration(hardware, options.broker, options.speed, options.tent)
         agent = Agent(config, options.state_dir, hardware, clock, on_sent=on_sent)
         output: IO[str] | None = None
         if options.truth is not None:
@@ -94,7 +106,7 @@ def demonstration(
             clock,
             truth,
             seed=options.seed,
-            seats=SEATS,
+            seats=config.tent.seats,
             hour_of_day=local.hour + local.minute / 60,
             people=agent.tent.totals.occupancy.people,
             step_s=max(1.0, options.speed / 50),

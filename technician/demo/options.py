@@ -1,15 +1,20 @@
 """The demonstration's options."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line gives; `seconds` are real ones, `broker` is (host, port)."""
+    """What the command line gives; `seconds` are real ones.
 
-    broker: tuple[str, int]
+    `tent` and `broker` are keys of the sections `[tent]` and `[broker]`.
+    """
+
+    broker: Mapping[str, str | int | bool]
     state_dir: Path
+    tent: Mapping[str, str | int | float] = field(default_factory=dict)
     seconds: float | None = None
     speed: float = 1.0
     seed: int = 1

@@ -46,7 +46,7 @@ class Screen:
         if self._options.speed != 1:
             text = _("{n} times real time")
             speed = ", " + text.format(n=f"{self._options.speed:g}")
-        host, port = self._options.broker
+        host, port = self._options.broker["host"], self._options.broker["port"]
         head = Text(
             f"{status['name']} ({status['id']}) · {clock_text(status)}{speed}", style="bold"
         )

@@ -22,7 +22,7 @@ from publisher.agent import Agent
 from publisher.clock import Clock, DemoClock
 from sensors.simulated.hardware import SimulatedHardware
 from sensors.simulated.world import World
-from technician.demo.demo import SEATS, configuration
+from technician.demo.demo import configuration
 
 #: A person at 1.2 m/s: seconds, whether it is the second beam, whether it is then broken.
 PASSAGE = ((0.0, False, True), (0.12, True, True), (0.25, False, False), (0.37, True, False))
@@ -87,7 +87,9 @@ def main() -> None:
         if options.profile is not None:
             _profile_threads(options.profile)
         devices = Devices(Path(directory), clock)
-        config = configuration(devices.hardware, "127.0.0.1", options.port, options.speed)
+        config = configuration(
+            devices.hardware, {"host": "127.0.0.1", "port": options.port}, options.speed
+        )
         config = replace(
             config,
             report=replace(config.report, interval_s=options.interval),
@@ -103,7 +105,7 @@ def main() -> None:
                 clock,
                 lambda at_s, what: None,
                 seed=options.world,
-                seats=SEATS,
+                seats=config.tent.seats,
                 hour_of_day=12.0,
                 people=agent.tent.totals.occupancy.people,
                 step_s=max(1.0, options.speed / 50),

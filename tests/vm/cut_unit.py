@@ -95,7 +95,7 @@ def main() -> None:
     clock = DemoClock(1.0)
     work = Path(tempfile.mkdtemp(dir="/run"))
     hardware = SimulatedHardware(work, clock)
-    config = configuration(hardware, "127.0.0.1", int(port), 1.0)
+    config = configuration(hardware, {"host": "127.0.0.1", "port": int(port)}, 1.0)
     config = replace(config, broker=replace(config.broker, spread_s=0.5, longest_wait_s=1.0))
 
     def confirmed(topic: str, payload: str) -> None:
