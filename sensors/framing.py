@@ -1,6 +1,7 @@
 """Cuts a stream of bytes into frames whose first bytes give their length."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from sensors.trouble import Marked
 
@@ -14,6 +15,16 @@ class FrameError(ValueError):
     def __init__(self, flaw: Marked) -> None:
         self.flaw = flaw
         super().__init__(flaw)
+
+
+class Checked(NamedTuple):
+    """What a frame with a right checksum says: its figures, None for one that is unknown or impossible.
+
+    `odd` names what no frame usually has: an impossible figure, or one that does not fit the others.
+    """
+
+    figures: dict[str, float | bool | None]
+    odd: frozenset[str]
 
 
 class Cutter:

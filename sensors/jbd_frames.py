@@ -11,8 +11,8 @@ from operator import ne
 from struct import Struct
 from typing import Any, NamedTuple
 
-from sensors.framing import Cutter, FrameError
-from sensors.line_trust import LineTrust, Trust
+from sensors.framing import Checked, Cutter, FrameError
+from sensors.line_trust import LineTrust, OwnOddities, Trust
 from sensors.trouble import Marked, marked
 
 #: Request codes: the battery's state, the voltage of each cell, the name of the hardware.
@@ -34,9 +34,8 @@ _MOST_EXTRA = 16
 _WORD = Struct(">H")
 
 _MOST_CELLS = 32
+#: Usual voltages of a cell. A dead one may have 0 V, and drags its pack below the usual; more is impossible.
 _CELL_V = (0.5, 5.0)
-#: … but a dead cell has less than this.
-_DEAD_V = 0.05
 #: Allowed difference between the cells' sum and the pack's voltage: the load may change between two replies.
 _SUM_OFF_V, _SUM_OFF = 0.1, 0.05
 _CHARGE_FET, _DISCHARGE_FET = 1, 2
@@ -84,10 +83,10 @@ def _is_whole(frame: bytes) -> bool:
     return frame[-1] == _END and checksum(frame[2:-3]) == frame[-3:-1]
 
 
-def state(data: bytes) -> Figures:
-    """Return the quantities in a reply to STATE; None for a temperature without a sensor.
+def state(data: bytes) -> Checked:
+    """Return the quantities in a reply to STATE; a temperature without a sensor is None, and not odd.
 
-    Raises FrameError if one is out of its range, or the reply has not the length that it states.
+    Raises FrameError if the reply is too short.
     """
     if len(data) < _STATE.size:
         raise FrameError(marked("{count} bytes are too few", count=len(data)))
@@ -95,28 +94,19 @@ def state(data: bytes) -> Figures:
         centivolts, centiamperes, remaining, nominal, cycles, _, _, _, protection,
         _, charge_pct, fets, cell_count, sensors,
     ) = _STATE.unpack_from(data)  # fmt: skip
-    if not 0 <= len(data) - _STATE.size - 2 * sensors <= _MOST_EXTRA:
-        raise FrameError(
-            marked(
-                "{count} bytes do not fit {sensors} temperature sensors",
-                count=len(data),
-                sensors=sensors,
-            )
-        )
+    odd = set()
     if not 1 <= cell_count <= _MOST_CELLS:
-        raise FrameError(marked("it has {cells} cells", cells=cell_count))
+        odd.add("cell_count")
+        cell_count = _MOST_CELLS
     voltage_v, current_a = centivolts / 100, centiamperes / 100
-    if not _CELL_V[0] <= voltage_v / cell_count <= _CELL_V[1]:
-        raise FrameError(
-            marked("{volts:g} V do not fit {cells} cells", volts=voltage_v, cells=cell_count)
-        )
-    if charge_pct > 100:
-        raise FrameError(marked("the charge is {percent} %", percent=charge_pct))
+    if voltage_v < _CELL_V[0] * cell_count and "cell_count" not in odd:
+        odd.add("voltage_v")
+    is_voltage = 0 < voltage_v <= _CELL_V[1] * cell_count
     found: Figures = {
-        "voltage_v": voltage_v,
+        "voltage_v": voltage_v if is_voltage else None,
         "current_a": current_a,
-        "power_w": round(voltage_v * current_a, 1),
-        "charge_pct": float(charge_pct),
+        "power_w": round(voltage_v * current_a, 1) if is_voltage else None,
+        "charge_pct": float(charge_pct) if charge_pct <= 100 else None,
         "remaining_ah": remaining / 100,
         "nominal_ah": nominal / 100,
         "cycles": cycles,
@@ -125,38 +115,47 @@ def state(data: bytes) -> Figures:
         "charge_on": bool(fets & _CHARGE_FET),
         "discharge_on": bool(fets & _DISCHARGE_FET),
     }
+    odd |= {name for name, value in found.items() if value is None}
+    if not 0 <= len(data) - _STATE.size - 2 * sensors <= _MOST_EXTRA:
+        odd.add("temperatures")
+        sensors = 0  # it is unknown where they stand
     for number in range(sensors):
+        name = f"temperature_{number + 1}_c"
         (kelvin,) = _WORD.unpack_from(data, _STATE.size + 2 * number)
         celsius = round((kelvin - _ZERO_C) / 10, 1)
-        if kelvin and not _TEMPERATURE_C[0] <= celsius <= _TEMPERATURE_C[1]:
-            raise FrameError(marked("a temperature of {celsius:g} °C", celsius=celsius))
-        found[f"temperature_{number + 1}_c"] = celsius if kelvin else None
-    return found
+        is_possible = _TEMPERATURE_C[0] <= celsius <= _TEMPERATURE_C[1]
+        found[name] = celsius if is_possible else None
+        if kelvin and not is_possible:
+            odd.add(name)
+    return Checked(found, frozenset(odd))
 
 
-def cells(data: bytes, pack: tuple[float, int] | None = None) -> Figures:
-    """Return the voltage of each cell in a reply to CELLS, and the lowest and highest.
+def cells(data: bytes, pack: tuple[float, int] | None = None) -> Checked:
+    """Return the voltage of each cell in a reply to CELLS, and the lowest and highest of those known.
 
-    `pack` is the voltage and the number of cells in a reply to STATE from about the same time.
-    Raises FrameError if a voltage is impossible for a cell, or they do not add up to the pack's.
+    `pack` is the voltage and the number of cells in a reply to STATE from about the same time. Raises
+    FrameError if the reply has no cells, or none with a possible voltage.
     """
     if not data or len(data) % 2:
         raise FrameError(marked("{count} bytes of cell voltages", count=len(data)))
-    volts = [millivolts / 1000 for (millivolts,) in _WORD.iter_unpack(data)]
-    if not _DEAD_V <= min(volts) <= max(volts) <= _CELL_V[1]:
-        raise FrameError(marked("cells of {low:g} to {high:g} V", low=min(volts), high=max(volts)))
+    sent_v = [millivolts / 1000 for (millivolts,) in _WORD.iter_unpack(data)]
+    known_v = [volts for volts in sent_v if volts <= _CELL_V[1]]
+    if not known_v:
+        raise FrameError(
+            marked("cells of {low:g} to {high:g} V", low=min(sent_v), high=max(sent_v))
+        )
+    odd = set()
     if pack is not None:
         pack_v, number = pack
-        if len(volts) == number and abs(sum(volts) - pack_v) > _SUM_OFF_V + _SUM_OFF * pack_v:
-            raise FrameError(
-                marked(
-                    "cells of together {sum:.2f} V in a pack of {pack:g} V",
-                    sum=sum(volts),
-                    pack=pack_v,
-                )
-            )
-    found: Figures = {f"cell_{number}_v": value for number, value in enumerate(volts, 1)}
-    return found | {"cell_min_v": min(volts), "cell_max_v": max(volts)}
+        if len(sent_v) == number and abs(sum(sent_v) - pack_v) > _SUM_OFF_V + _SUM_OFF * pack_v:
+            odd.add("cell_sum")
+    found: Figures = {}
+    for number, volts in enumerate(sent_v, 1):
+        found[f"cell_{number}_v"] = volts if volts <= _CELL_V[1] else None
+        if not _CELL_V[0] <= volts <= _CELL_V[1]:
+            odd.add(f"cell_{number}_v")
+    found |= {"cell_min_v": min(known_v), "cell_max_v": max(known_v)}
+    return Checked(found, frozenset(odd))
 
 
 def hardware(data: bytes) -> dict[str, str]:
@@ -187,6 +186,7 @@ class Replies:
         self.flaw: Marked | None = None
         self._cutter = Cutter(_length, _is_whole, shortest=_AROUND, usual=_USUAL)
         self._trust = trust or LineTrust(WINDOW, TOLERATED)
+        self._oddities = OwnOddities(self._trust, WINDOW)
         self._fixed: deque[bytes] = deque(maxlen=2)  # of the last two, because one may be damaged
         self._pack: tuple[float, int] | None = None  # volts and cells of the last STATE
 
@@ -217,11 +217,7 @@ class Replies:
             try:
                 figures = self._figures(code, data)
             except FrameError as error:
-                if code == CELLS:  # a cell may really be dead, so the line stays trusted
-                    self.bad += 1
-                    self.flaw = error.flaw
-                else:
-                    self._refuse(error.flaw)
+                self._refuse(error.flaw)
                 continue
             if self._trust.good():
                 checked.append(Reply(code, figures))
@@ -232,11 +228,19 @@ class Replies:
         return checked
 
     def _figures(self, code: int, data: bytes) -> dict[str, Any]:
-        if code == CELLS:
-            return cells(data, self._pack)
         if code == HARDWARE:
             return hardware(data)
-        figures = state(data)
+        figures, odd = cells(data, self._pack) if code == CELLS else state(data)
+        if not self._oddities.include(odd):
+            raise FrameError(
+                marked("odd figures on a bad line: {names}", names=", ".join(sorted(odd)))
+            )
+        if code == STATE:
+            self._note_state(data, figures["voltage_v"])
+        return figures
+
+    def _note_state(self, data: bytes, voltage_v: float | None) -> None:
+        """Note what the next replies are compared with. Raises FrameError where a constant has changed."""
         fixed = bytes(data[at] for at in _FIXED)
         changed = [sum(map(ne, before, fixed)) for before in self._fixed]
         self._fixed.append(fixed)
@@ -244,8 +248,7 @@ class Replies:
             raise FrameError(
                 marked("what never changes has changed: capacity, date, version or cells")
             )
-        self._pack = _STATE.unpack_from(data)[0] / 100, data[_CELLS_AT]
-        return figures
+        self._pack = None if voltage_v is None else (voltage_v, data[_CELLS_AT])
 
     def _refuse(self, flaw: Marked) -> None:
         self._trust.bad()

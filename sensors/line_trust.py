@@ -5,8 +5,11 @@ frames that much also makes many plainly bad ones. So a frame that passed its ch
 while few of its neighbours are bad. Frames before the first one count as good, because a stream may begin
 in the middle of a frame. A frame that passed its checks counts as good even if it was not accepted;
 otherwise trust would never come back.
+
+An odd value in a frame with a right sum is damage or the device's own: see `OwnOddities`.
 """
 
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
@@ -52,6 +55,24 @@ class LineTrust:
 
     def _hear(self, bad: int) -> None:
         self._bad = (self._bad << 1 | bad) & self._mask
+
+
+class OwnOddities:
+    """Tells a device's own odd values from damage that a short checksum has missed.
+
+    On a spotless line they are the device's own. On another line they are if they come again: damage hits the
+    same value twice only where it is so frequent that no frame is believed.
+    """
+
+    def __init__(self, trust: Trust, window: int = WINDOW) -> None:
+        self._trust = trust
+        self._recent: deque[frozenset[str]] = deque(maxlen=window)
+
+    def include(self, odd: frozenset[str]) -> bool:
+        """Note what is odd about the next frame, by name; say whether all of it is the device's own."""
+        own = not odd or self._trust.is_spotless() or any(odd <= one for one in self._recent)
+        self._recent.append(odd)
+        return own
 
 
 class Hindsight:

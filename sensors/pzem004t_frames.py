@@ -1,7 +1,8 @@
 """Frames of a PZEM-004T v3 AC meter: bytes in, checked figures out (its manual, V3.0, section 2).
 
 Modbus RTU: address, function, contents, CRC-16 with the low byte first. The meter's measurements are
-its input registers 0 to 9.
+its input registers 0 to 9. A CRC shows damage, so an impossible figure is the meter's own: it costs nothing
+but itself.
 """
 
 from collections.abc import Iterable
@@ -25,24 +26,25 @@ _REFUSAL = 5
 #: Voltage, current and power and energy with the low word first, frequency, power factor, alarm.
 _FIGURES = Struct(">HHHHHHHHHH")
 
-#: Measured quantities in the order of sending → factor, lowest, highest. The limits are the measuring range
-#: (manual, section 1) with some margin, because values just outside are still useful.
+#: Measured quantities in the order of sending → factor, lowest, highest. The limits are those of an AC line,
+#: not the meter's range (80 to 260 V, 45 to 65 Hz): a dead line has 0 V, one without its neutral 400 V, and
+#: an engine that stalls or races any frequency.
 _RANGES = {
-    "voltage_v": (0.1, 60.0, 300.0),
+    "voltage_v": (0.1, 0.0, 500.0),
     "current_a": (0.001, 0.0, 110.0),
-    "power_w": (0.1, 0.0, 30_000.0),
+    "power_w": (0.1, 0.0, 55_000.0),
     "energy_wh": (1.0, 0.0, 10_000_000.0),
-    "frequency_hz": (0.1, 40.0, 70.0),
+    "frequency_hz": (0.1, 10.0, 100.0),
     "power_factor": (0.01, 0.0, 1.0),
 }
 #: Every quantity that `measurements` returns.
 QUANTITIES = (*_RANGES, "alarm")
-Figures = dict[str, float | bool]
+Figures = dict[str, float | bool | None]
 
 #: Allowed difference between power and voltage times current times power factor. The factor is rounded to
 #: 0.01, and they are not measured at exactly the same time.
 _POWER_OFF_W, _POWER_OFF = 5.0, 0.05
-_NO_ALARM, _ALARM = 0x0000, 0xFFFF
+_ALARM = {0x0000: False, 0xFFFF: True}
 
 
 def crc(data: bytes) -> bytes:
@@ -92,9 +94,11 @@ def _is_whole(frame: bytes) -> bool:
 
 
 def measurements(reply: bytes) -> Figures:
-    """Return the quantities in a whole reply to `request`, by name.
+    """Return the quantities in a whole reply to `request`, by name; None for one that is impossible.
 
-    Raises FrameError if one is out of its range or inconsistent with the others.
+    A frequency of 0 Hz is none. Power and power factor, which the meter computes, are None where they
+    contradict voltage and current. Raises FrameError if the reply has another length, or no possible
+    quantity.
     """
     if len(reply) != _REPLY:
         raise FrameError(
@@ -114,25 +118,23 @@ def measurements(reply: bytes) -> Figures:
     found: Figures = {}
     for (name, (unit, low, high)), number in zip(_RANGES.items(), raw, strict=True):
         value = round(number * unit, 3)
-        if not low <= value <= high:
-            raise FrameError(
-                marked("{name} is {value}, out of range", name=name, value=f"{value:g}")
-            )
-        found[name] = value
-    apparent_va = found["voltage_v"] * found["current_a"]
-    product_w = apparent_va * found["power_factor"]
-    if abs(found["power_w"] - product_w) > _POWER_OFF_W + _POWER_OFF * apparent_va:
-        raise FrameError(
-            marked(
-                "power_w is {power_w:g} where voltage, current and power factor make {product_w:.0f} W",
-                power_w=found["power_w"],
-                product_w=product_w,
-            )
-        )
-    if alarm not in (_NO_ALARM, _ALARM):
-        raise FrameError(marked("the alarm is 0x{alarm:04X}, neither on nor off", alarm=alarm))
-    found["alarm"] = alarm == _ALARM
+        found[name] = value if low <= value <= high else None
+    if not any(value is not None for value in found.values()):
+        raise FrameError(marked("no figure in it is possible"))
+    if _is_contradicted(found):
+        found["power_w"] = found["power_factor"] = None
+    found["alarm"] = _ALARM.get(alarm)
     return found
+
+
+def _is_contradicted(found: Figures) -> bool:
+    """Say whether power and power factor do not fit voltage and current."""
+    voltage_v, current_a = found["voltage_v"], found["current_a"]
+    power_w, factor = found["power_w"], found["power_factor"]
+    if voltage_v is None or current_a is None or power_w is None or factor is None:
+        return False
+    apparent_va = voltage_v * current_a
+    return abs(power_w - apparent_va * factor) > _POWER_OFF_W + _POWER_OFF * apparent_va
 
 
 class Replies:

@@ -36,8 +36,9 @@ class Speaks(NamedTuple):
     """How setup recognises a device that sends by itself."""
 
     baud: int
-    #: Makes a parser: each call of it takes bytes and returns the figures that they complete.
-    parser: Callable[[], Callable[[bytes], Sequence[Figures]]]
+    #: Makes a parser for a port: each call of it takes bytes and returns the figures that they complete. It
+    #: raises SensorError for a device that is known and of no use.
+    parser: Callable[[str], Callable[[bytes], Sequence[Figures]]]
     #: A sensor → the quantity that only a device for this sensor sends.
     signs: Mapping[str, str]
 

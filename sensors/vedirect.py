@@ -12,7 +12,7 @@ from sensors.serial_port import SerialPort
 from sensors.settings import setting
 from sensors.traits import Connection, Figures, Speaks, Traits
 from sensors.trouble import SENSOR, declare, marked
-from sensors.vedirect_frames import HISTORY, Blocks
+from sensors.vedirect_frames import HISTORY, OF_INVERTERS, Blocks
 
 SILENT = declare(
     "vedirect.silent",
@@ -29,6 +29,14 @@ GARBLED = declare(
     marked(
         "another device is on this port, or the device is not in text mode: compare port with "
         "ls /dev/serial/by-id; a cable along inverter cables: lay it apart"
+    ),
+    concerns=SENSOR,
+)
+INVERTER = declare(
+    "vedirect.inverter",
+    marked("on {port} is a Victron inverter, neither a battery monitor nor a solar charger"),
+    marked(
+        "plug the VE.Direct cable into the battery monitor (SmartShunt, BMV) or the solar charger"
     ),
     concerns=SENSOR,
 )
@@ -74,7 +82,10 @@ class VeDirect:
         self._heard_s = self._good_s = self._clock.now_s()
 
     def read(self) -> Sequence[Measurement]:
-        """Wait for bytes; return the figures of the blocks that they complete, but no history."""
+        """Wait for bytes; return the figures of the blocks that they complete, but no history.
+
+        Raises SensorError if the port is gone, after `silence_s` without a block, and on an inverter's.
+        """
         data = self._port.read(self._clock.real_s(WAIT_S))
         self.tap(data)
         now_s = self._clock.now_s()
@@ -82,7 +93,7 @@ class VeDirect:
         if data:
             self._heard_s = now_s
             for figures in self._blocks.feed(data):
-                found |= _present(figures)
+                found |= _present(figures, self._config.port)
         if found:  # a block of history alone has no present values
             self._good_s = now_s
         port, silence_s = self._config.port, self._config.silence_s
@@ -102,13 +113,15 @@ class VeDirect:
         self._port.close()
 
 
-def _parser() -> Callable[[bytes], Sequence[Figures]]:
+def _parser(port: str) -> Callable[[bytes], Sequence[Figures]]:
     blocks = Blocks()
-    return lambda data: [_present(figures) for figures in blocks.feed(data)]
+    return lambda data: [_present(figures, port) for figures in blocks.feed(data)]
 
 
-def _present(figures: Figures) -> Figures:
-    """Return figures without history."""
+def _present(figures: Figures, port: str) -> Figures:
+    """Return figures without history. Raises SensorError if they are an inverter's."""
+    if OF_INVERTERS in figures:
+        raise SensorError(INVERTER, port=port)
     return {name: value for name, value in figures.items() if name not in HISTORY}
 
 

@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sensors.framing import FrameError
-from sensors.line_trust import LineTrust, Trust
+from sensors.framing import Checked, FrameError
+from sensors.line_trust import LineTrust, OwnOddities, Trust
 from sensors.trouble import Marked, marked
 
 #: Longest block in bytes; anything longer is noise.
@@ -31,8 +31,7 @@ _SWITCH: Mapping[str, bool | None] = {"ON": True, "OFF": False, _UNKNOWN: None}
 class _Number(NamedTuple):
     """A field that holds a whole number; the limits are in the quantity's own unit.
 
-    The limits cover the whole range of products: a value beyond them is damage. Tighter limits could
-    reject every block of a device with one odd figure.
+    The limits cover the whole range of products: a value beyond them is impossible.
     """
 
     quantity: str
@@ -102,6 +101,22 @@ _METER_NUMBERS: Mapping[str, _Number] = {
     "P": _Number("metered_power_w", 1, -1e6, 1e6),
 }
 
+#: … in a block of an inverter: `V` is its battery's, and `CS` no charger's state.
+_INVERTER_NUMBERS: Mapping[str, _Number] = {
+    "V": _NUMBERS["V"],
+    "T": _NUMBERS["T"],
+    "AR": _NUMBERS["AR"],
+    "WARN": _Number("warning_reasons", 1, 0, 0xFFFF),
+    "CS": _Number("inverter_state", 1, 0, 255),
+    "MODE": _Number("inverter_mode", 1, 0, 255),
+    "OR": _Number("off_reasons", 1, 0, 0x0FFFFFFF),
+    "AC_OUT_V": _Number("ac_output_voltage_v", 100, 0, 500),
+    "AC_OUT_I": _Number("ac_output_current_a", 10, -1000, 1000),
+    "AC_OUT_S": _Number("ac_output_va", 1, -1e5, 1e5),
+}
+#: The quantity that every inverter sends, and nothing else.
+OF_INVERTERS = _INVERTER_NUMBERS["AC_OUT_V"].quantity
+
 #: The fields that are ON or OFF.
 _SWITCHES: Mapping[str, str] = {"Alarm": "alarm", "Relay": "relay_on", "LOAD": "load_on"}
 
@@ -133,6 +148,7 @@ class Blocks:
     def __init__(self, trust: Trust | None = None) -> None:
         self.bad = 0
         self._trust = trust or LineTrust()
+        self._oddities = OwnOddities(self._trust)
         self.start_over()
 
     def start_over(self) -> None:
@@ -140,7 +156,7 @@ class Blocks:
         self.flaw: Marked | None = None
         self._rest = b""
         self._too_long = False
-        self._before: Mapping[str, str] = {}
+        self._before: Figures = {}
         self._seen: set[str] = set()
 
     def feed(self, data: bytes) -> list[Figures]:
@@ -173,7 +189,10 @@ class Blocks:
             return None
         try:
             fields = _fields(block)
-            figures = measurements(fields, self._before)
+            figures, odd = measurements(fields, self._before)
+            if not self._oddities.include(odd):
+                names = ", ".join(sorted(odd))
+                raise FrameError(marked("odd figures on a bad line: {names}", names=names))
         except FrameError as error:
             self._refuse(error.flaw)
             return None
@@ -185,11 +204,11 @@ class Blocks:
             self.bad += 1
             return None
         if "P" in fields:
-            self._before = fields
+            self._before = figures
         return figures
 
     def _news(self, fields: Mapping[str, str]) -> Marked | None:
-        """Return what distinguishes a block from those before: another name, or an unknown label.
+        """Return what distinguishes a block from those before: another name, label or kind of text.
 
         It is accepted only when it comes twice. Most damage that passes the sum and the limits is in a
         label or a name, beside damage in a figure. On a spotless line a new label belongs to another
@@ -197,9 +216,14 @@ class Blocks:
         """
         seen, news = self._seen, None
         first = not seen
-        for label in fields.keys() - _KNOWN:
-            text = f"{label}\t{fields[label]}" if label in _NAMES else label
-            unlike = label in seen if label in _NAMES else not self._trust.is_spotless()
+        for label, value in fields.items():
+            is_known = label in _KNOWN
+            if is_known and _is_well_formed(label, value):
+                continue
+            text = f"{label}\t{value}" if label in _NAMES else label
+            unlike = is_known or (
+                label in seen if label in _NAMES else not self._trust.is_spotless()
+            )
             if text not in seen and not first and unlike:
                 news = marked("{label} is new: damage, or another device", label=label[:20])
             seen |= {label, text}
@@ -231,76 +255,80 @@ def _fields(block: bytes) -> dict[str, str]:
     return fields
 
 
-def measurements(block: Mapping[str, str], before: Mapping[str, str] | None = None) -> Figures:
+def measurements(block: Mapping[str, str], before: Figures | None = None) -> Checked:
     """Return the quantities in a block (label → text) by name; None if the device sends `---`.
 
-    A time to empty of -1 (charging, or no load) is None. `before` is an earlier block: after a load
-    step P may still be of then. Raises FrameError if a field is malformed, out of range, or
-    inconsistent with the others.
+    A time to empty of -1 (charging, or no load) is None, and so is text that is no number. What is out of
+    range is None, too, and a power that contradicts voltage and current: `odd` has these labels. `before`
+    are the figures of an earlier block: after a load step P may still be of then.
     """
-    numbers = _NUMBERS
-    if "CS" in block and "SOC" not in block:
-        numbers = _CHARGER_NUMBERS
-    elif block.get("MON", "0") != "0":
-        numbers = _METER_NUMBERS
+    numbers = _numbers_of(block)
     found: Figures = {}
+    odd = set()
     for label, text in block.items():
         if label in numbers:
-            number = numbers[label]
-            found[number.quantity] = None if text == _UNKNOWN else _value(label, text, number)
+            quantity = numbers[label].quantity
+            found[quantity] = _value(text, numbers[label])
+            if found[quantity] is None and _NUMBER.fullmatch(text):
+                odd.add(label)
         elif label in _SWITCHES:
-            if text not in _SWITCH:
-                raise FrameError(
-                    marked("{label} is {text!r}, neither ON nor OFF", label=label, text=text[:20])
-                )
-            found[_SWITCHES[label]] = _SWITCH[text]
+            found[_SWITCHES[label]] = _SWITCH.get(text)
     if block.get("TTG") == "-1":
         found["time_to_empty_min"] = None
-    if numbers is not _CHARGER_NUMBERS:
-        _check_power(block, before or {})
+    if numbers in (_NUMBERS, _METER_NUMBERS) and _contradicts_power(found, before or {}):
+        found[numbers["P"].quantity] = None
+        odd.add("P")
     lowest_v, highest_v = found.get("lowest_voltage_v"), found.get("highest_voltage_v")
     if lowest_v is not None and highest_v is not None and lowest_v > highest_v:
-        raise FrameError(
-            marked(
-                "H7 is {lowest_v:g} V and H8 less, {highest_v:g} V",
-                lowest_v=lowest_v,
-                highest_v=highest_v,
-            )
-        )
-    return found
+        found["lowest_voltage_v"] = found["highest_voltage_v"] = None
+        odd |= {"H7", "H8"}
+    return Checked(found, frozenset(odd))
 
 
-def _value(label: str, text: str, number: _Number) -> float:
+def _numbers_of(block: Mapping[str, str]) -> Mapping[str, _Number]:
+    """Return the fields that are numbers in a block, by the kind of its device."""
+    if "AC_OUT_V" in block and "VPV" not in block:
+        return _INVERTER_NUMBERS
+    if "CS" in block and "SOC" not in block:
+        return _CHARGER_NUMBERS
+    if block.get("MON", "0") != "0":
+        return _METER_NUMBERS
+    return _NUMBERS
+
+
+def _is_well_formed(label: str, text: str) -> bool:
+    """Say whether the text of a known field is of its kind: a number, or ON or OFF."""
+    if text == _UNKNOWN or label in _OTHERS:
+        return True
+    return text in _SWITCH if label in _SWITCHES else _NUMBER.fullmatch(text) is not None
+
+
+def _value(text: str, number: _Number) -> float | None:
+    """Return a field's value, None if it is unknown or impossible."""
     if not _NUMBER.fullmatch(text):
-        raise FrameError(marked("{label} is {text!r}, not a number", label=label, text=text[:20]))
+        return None
     value = int(text, 0) / number.per_unit
-    if not number.lowest <= value <= number.highest:
-        raise FrameError(marked("{name} is {value}, out of range", name=label, value=text))
-    return value
+    return value if number.lowest <= value <= number.highest else None
 
 
-def _check_power(block: Mapping[str, str], before: Mapping[str, str]) -> None:
-    power = block.get("P", _UNKNOWN)
-    product_w = _product_w(block)
-    if power == _UNKNOWN or product_w is None:
-        return
-    power_w = int(power, 0)
+def _contradicts_power(found: Figures, before: Figures) -> bool:
+    """Say whether P is neither V times I now nor between that and V times I before."""
+    power_w, product_w = _known(found, "power_w", "metered_power_w"), _product_w(found)
+    if power_w is None or product_w is None:
+        return False
     then_w = _product_w(before)
     ends_w = (product_w, product_w if then_w is None else then_w)
     slack_w = _SLACK_W + _SLACK * abs(product_w)
-    if not min(ends_w) - slack_w <= power_w <= max(ends_w) + slack_w:
-        raise FrameError(
-            marked(
-                "P is {power_w} W where V times I is {product_w:.0f} W",
-                power_w=power_w,
-                product_w=product_w,
-            )
-        )
+    return not min(ends_w) - slack_w <= power_w <= max(ends_w) + slack_w
 
 
-def _product_w(block: Mapping[str, str]) -> float | None:
-    """Return V times I of a block with valid fields; None if one is unknown."""
-    volts, amperes = block.get("V", _UNKNOWN), block.get("I", _UNKNOWN)
-    if _UNKNOWN in (volts, amperes):
-        return None
-    return int(volts, 0) * int(amperes, 0) / 1e6
+def _product_w(found: Figures) -> float | None:
+    """Return V times I of a block; None if one is unknown."""
+    voltage_v = _known(found, "voltage_v")
+    current_a = _known(found, "current_a", "metered_current_a")
+    return None if voltage_v is None or current_a is None else voltage_v * current_a
+
+
+def _known(found: Figures, *quantities: str) -> float | None:
+    """Return the first known one of several quantities."""
+    return next((found[name] for name in quantities if found.get(name) is not None), None)

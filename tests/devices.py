@@ -23,7 +23,7 @@ from sensors.simulated.hardware import (
     SHUNT_OHMS,
     SimulatedHardware,
 )
-from sensors.simulated.jbd import Bms, Pack
+from sensors.simulated.jbd import Bms
 from sensors.simulated.pzem004t import Line, Meter
 from sensors.simulated.sht4x import Thermometer
 from sensors.trouble import Kind
@@ -278,6 +278,13 @@ class Sht4xDevice(Device):
         self.hardware.bus.chips[0x44] = self.chip
 
 
+#: A Phoenix inverter's block (Victron, VE.Direct Protocol, 3.33).
+INVERTER: Fields = {
+    "PID": "0xA231", "FW": "0119", "SER#": "HQ00000TEST", "MODE": 2, "CS": 9, "AC_OUT_V": 23_000,
+    "AC_OUT_I": 12, "AC_OUT_S": 276, "V": 12_730, "AR": 0, "WARN": 0, "OR": "0x00000000",
+}  # fmt: skip
+
+
 class VeDirectDevice(Device):
     driver = "vedirect"
     quantities: ClassVar[Mapping[str, type]] = {
@@ -289,8 +296,7 @@ class VeDirectDevice(Device):
         "alarm": bool,
     }  # fmt: skip
     faults = (
-        "unplugged", "silent", "garbage", "bad checksums", "bit flips", "impossible figures",
-        "no figures",
+        "unplugged", "silent", "garbage", "bad checksums", "bit flips", "no figures", "inverter",
     )  # fmt: skip
 
     def __init__(self, hardware: SimulatedHardware, clock: Monotonic) -> None:
@@ -309,8 +315,8 @@ class VeDirectDevice(Device):
             "garbage": self._dice.randbytes(len(good)),
             "bad checksums": good[:-1] + bytes([good[-1] ^ 0x20]),
             "bit flips": flipped(self._dice, good),
-            "impossible figures": block({**fields, "SOC": 1001}),
             "no figures": block({"H1": -1200, "H2": -15}),
+            "inverter": block(INVERTER),
         }
         self.hardware.monitor.send(said.get(self.fault, good))
 
@@ -325,7 +331,6 @@ class _Asked(Device):
     """A device on a serial line of its own that answers requests."""
 
     cable: Meter | Bms
-    _IMPOSSIBLE = "impossible figures"
 
     def __init__(self, hardware: SimulatedHardware, clock: Monotonic) -> None:
         super().__init__(hardware, clock)
@@ -364,7 +369,7 @@ class Pzem004tDevice(_Asked):
     }
     told_by_values = (
         "no AC", "silent", "short replies", "bit flips", "garbage", "wrong address",
-        "wrong function", "refusals", _Asked._IMPOSSIBLE,
+        "wrong function", "refusals",
     )  # fmt: skip
     faults = ("unplugged", *told_by_values)
     _LINE = Line(voltage_v=231.4, current_a=11.8, power_factor=0.97, frequency_hz=49.9)
@@ -380,13 +385,10 @@ class Pzem004tDevice(_Asked):
     def fail(self, fault: str) -> None:
         super().fail(fault)
         self.cable.powered = fault != "no AC"
-        if fault == self._IMPOSSIBLE:
-            self.cable.line = Line(voltage_v=400.0)
 
     def mend(self) -> None:
         super().mend()
         self.cable.powered = True
-        self.cable.line = self._LINE
 
 
 class JbdDevice(_Asked):
@@ -402,21 +404,11 @@ class JbdDevice(_Asked):
     }  # fmt: skip
     faults = (
         "unplugged", "silent", "short replies", "bit flips", "garbage", "wrong code", "refusals",
-        _Asked._IMPOSSIBLE,
     )  # fmt: skip
 
     def __init__(self, hardware: SimulatedHardware, clock: Monotonic) -> None:
         super().__init__(hardware, clock)
         self.cable: Bms = Bms(Path(self.name))
-
-    def fail(self, fault: str) -> None:
-        super().fail(fault)
-        if fault == self._IMPOSSIBLE:
-            self.cable.pack = Pack(cells_v=(0.3,) * 4)
-
-    def mend(self) -> None:
-        super().mend()
-        self.cable.pack = Pack()
 
 
 DEVICES = {

@@ -69,26 +69,27 @@ def test_the_requests_are_those_of_the_protocol() -> None:
 
 def test_the_replies_mean_what_the_protocol_says() -> None:
     assert STATE_REPLY[-3:] == bytes.fromhex("FB 4A 77")
-    assert state(STATE_DATA) == STATE_FIGURES
-    assert cells(CELLS_DATA, (13.21, 4)) == CELLS_FIGURES
+    assert state(STATE_DATA) == (STATE_FIGURES, frozenset())
+    assert cells(CELLS_DATA, (13.21, 4)) == (CELLS_FIGURES, frozenset())
     assert hardware(b"JBD-SP04S034") == {"hardware": "JBD-SP04S034"}
     assert decode(BOTH) == (BOTH_FIGURES, 0)
 
 
 def test_protection_and_switches_are_bits() -> None:
-    found = state(changed(changed(STATE_DATA, 16, "1003"), 20, "02"))
+    found = state(changed(changed(STATE_DATA, 16, "1003"), 20, "02")).figures
     assert (found["protection"], found["alarm"]) == (0x1003, True)
     assert (found["charge_on"], found["discharge_on"]) == (False, True)
 
 
 def test_a_temperature_without_a_sensor_is_not_known() -> None:
-    found = state(changed(STATE_DATA, 25, "0000"))
+    found, odd = state(changed(STATE_DATA, 25, "0000"))
+    assert not odd
     assert (found["temperature_1_c"], found["temperature_2_c"]) == (18.2, None)
 
 
 def test_newer_boards_may_say_more_and_all_may_have_more_left_than_is_nominal() -> None:
     more = changed(STATE_DATA, 4, "2763") + bytes.fromhex("00 0000 2774 2763 0000")
-    assert state(more) == STATE_FIGURES | {"remaining_ah": 100.83}
+    assert state(more) == (STATE_FIGURES | {"remaining_ah": 100.83}, frozenset())
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 15, 33, 34, 35, 60, 1000])
@@ -153,41 +154,94 @@ def test_a_few_stray_bytes_are_no_frame() -> None:
 
 
 @pytest.mark.parametrize(
-    "data",
+    ("at", "to", "figures"),
     [
-        b"",
-        STATE_DATA[:22],
-        STATE_DATA[:-1],
-        STATE_DATA[:-2],
-        STATE_DATA + bytes(17),
-        changed(STATE_DATA, 0, "0050"),
-        changed(STATE_DATA, 0, "2529"),
-        changed(STATE_DATA, 19, "65"),
-        changed(STATE_DATA, 21, "00"),
-        changed(STATE_DATA, 21, "21"),
-        changed(STATE_DATA, 22, "03"),
-        changed(STATE_DATA, 23, "0800"),
-        changed(STATE_DATA, 23, "4B61"),
+        (0, "0000", {"voltage_v": None, "power_w": None}),
+        (0, "2529", {"voltage_v": None, "power_w": None}),
+        (0, "0050", {"voltage_v": 0.8, "power_w": -3.4}),  # four cells that are nearly dead
+        (19, "65", {"charge_pct": None}),
+        (19, "FF", {"charge_pct": None}),
+        (21, "00", {}),
+        (21, "21", {}),
+        (23, "0001", {"temperature_1_c": None}),
+        (25, "FFFF", {"temperature_2_c": None}),
+        (23, "0800", {"temperature_1_c": None}),
     ],
-    ids=lambda data: data.hex(" ", -2),
 )
-def test_a_state_that_cannot_be_true_is_refused(data: bytes) -> None:
+def test_an_odd_figure_is_unknown_by_itself_and_the_rest_of_the_state_counts(
+    at: int, to: str, figures: dict[str, float | None]
+) -> None:
+    odd = framed(STATE, 0, changed(STATE_DATA, at, to))
+    assert decode(odd) == ([STATE_FIGURES | figures], 0)
+    # An odd pack goes with no cells that are known to be those of another one.
+    assert decode(odd + odd + CELLS_REPLY).bad == 0
+
+
+def test_temperatures_that_do_not_fit_the_reply_are_not_read() -> None:
+    figures = {k: v for k, v in STATE_FIGURES.items() if not k.startswith("temperature")}
+    for data in (STATE_DATA[:-1], STATE_DATA[:-2], STATE_DATA + bytes(17)):
+        assert decode(framed(STATE, 0, data)) == ([figures], 0)
+
+
+@pytest.mark.parametrize("data", [b"", STATE_DATA[:22]], ids=len)
+def test_a_state_that_is_too_short_is_refused(data: bytes) -> None:
     with pytest.raises(FrameError):
         state(data)
     assert decode(framed(STATE, 0, data)) == ([], 1)
 
 
-@pytest.mark.parametrize("data", ["", "0CE7 0CE6 0CE8 0C", "0CE7 0CE6 0CE8 0000", "0CE7 1400"])
-def test_cells_that_cannot_be_true_are_refused(data: str) -> None:
+@pytest.mark.parametrize("data", ["", "0CE7 0CE6 0CE8 0C", "FFFF FFFF"])
+def test_what_is_no_cell_voltage_is_refused(data: str) -> None:
     with pytest.raises(FrameError):
         cells(bytes.fromhex(data))
 
 
-def test_a_dead_cell_costs_its_own_reply_and_no_trust_in_the_line() -> None:
-    """The pack reports that it has cut off, and that must be reported."""
+def test_a_dead_cell_is_told_whatever_the_pack_says() -> None:
+    """A dead cell, and a sense wire that is cut: the BMS switches off for both."""
     dead = framed(CELLS, 0, bytes.fromhex("0CE7 0CE6 0CE8 0000"))
-    said = decode((framed(STATE, 0, STATE_DATA) + dead) * 40)
-    assert (len(said.frames), said.bad) == (40, 40)
+    figures = CELLS_FIGURES | {"cell_4_v": 0.0, "cell_min_v": 0.0}
+    for centivolts in ("03DF", "0529"):
+        pack = framed(STATE, 0, changed(STATE_DATA, 0, centivolts))
+        found = decode((pack + dead) * 40)
+        assert found.bad == 0
+        assert found.frames[1::2] == [figures] * 40
+
+
+def test_an_impossible_cell_is_unknown_and_the_others_count() -> None:
+    wide = framed(CELLS, 0, changed(CELLS_DATA, 2, "FFFF"))
+    figures = CELLS_FIGURES | {"cell_2_v": None}
+    assert decode(STATE_REPLY + wide) == ([STATE_FIGURES, figures], 0)
+
+
+@pytest.mark.parametrize(
+    ("odd", "figures"),
+    [
+        (framed(STATE, 0, changed(STATE_DATA, 19, "65")), STATE_FIGURES | {"charge_pct": None}),
+        (framed(CELLS, 0, changed(CELLS_DATA, 2, "FFFF")), CELLS_FIGURES | {"cell_2_v": None}),
+        (
+            framed(CELLS, 0, changed(CELLS_DATA, 0, "10E7")),
+            CELLS_FIGURES | {"cell_1_v": 4.327, "cell_max_v": 4.327},
+        ),
+    ],
+    ids=["charge", "cell", "sum"],
+)
+def test_on_a_line_that_has_been_bad_what_is_odd_must_come_twice(
+    odd: bytes, figures: dict[str, Any]
+) -> None:
+    hurt = STATE_REPLY[:-2] + bytes([STATE_REPLY[-2] ^ 1]) + STATE_REPLY[-1:]
+    found = decode(BOTH + hurt + BOTH + odd + BOTH * 20 + odd + BOTH + odd)
+    assert found == (BOTH_FIGURES * 22 + [figures] + BOTH_FIGURES + [figures], 2)
+
+
+@pytest.mark.parametrize("between", [0, 3, 5, 10, 29, 31])
+def test_a_figure_that_is_odd_now_and_then_costs_no_trust_in_the_line(between: int) -> None:
+    """On a line that was bad once it must not keep the line bad for ever."""
+    hurt = STATE_REPLY[:-2] + bytes([STATE_REPLY[-2] ^ 1]) + STATE_REPLY[-1:]
+    odd = framed(STATE, 0, changed(STATE_DATA, 23, "FFFF"))
+    replies = Replies()
+    found = replies.feed(hurt + (BOTH * between + odd) * 20)
+    assert len(found) >= 20 * (2 * between + 1) - 1
+    assert all(reply.figures is not None for reply in found)
 
 
 @pytest.mark.parametrize("data", [b"", b"JBD\x00", b"JBD\xb0"])
@@ -196,13 +250,13 @@ def test_a_name_that_cannot_be_read_is_refused(data: bytes) -> None:
         hardware(data)
 
 
-def test_the_cells_must_add_up_to_the_voltage_of_the_state() -> None:
-    wrong = framed(CELLS, 0, changed(CELLS_DATA, 0, "10E7"))  # one volt more
-    decoded = decode(BOTH + STATE_REPLY + wrong)
-    assert decoded == ([*BOTH_FIGURES, STATE_FIGURES], 1)
-    assert decode(wrong).bad == 0, "nothing is known of the pack yet"
-    sagged = framed(CELLS, 0, bytes.fromhex("0CB7 0CB6 0CB8 0CB5"))  # a load came on
-    assert decode(STATE_REPLY + sagged).bad == 0
+def test_cells_that_do_not_add_up_to_the_voltage_of_the_state_are_odd() -> None:
+    wrong = changed(CELLS_DATA, 0, "10E7")  # one volt more
+    assert cells(wrong, (13.21, 4)).odd == {"cell_sum"}
+    assert not cells(wrong).odd, "nothing is known of the pack yet"
+    assert not cells(wrong, (52.84, 16)).odd, "the cells of another part of the pack"
+    sagged = bytes.fromhex("0CB7 0CB6 0CB8 0CB5")  # a load came on
+    assert not cells(sagged, (13.21, 4)).odd
 
 
 def test_what_never_changes_is_believed_when_it_has_changed_twice() -> None:
@@ -323,6 +377,14 @@ def test_a_bms_is_read(driver: Jbd, bms: Bms) -> None:
     assert (found["current_a"], found["power_w"]) == (20.0, 264.2)
     assert found["temperature_2_c"] is None
     assert (found["protection"], found["alarm"]) == (2, True)
+
+
+def test_a_cell_that_dies_is_told_at_once(driver: Jbd, bms: Bms) -> None:
+    assert values(driver.read())["cell_min_v"] == 3.301
+    bms.pack = replace(bms.pack, cells_v=(3.303, 3.302, 0.0, 3.301), protection=2)
+    found = values(driver.read())
+    assert (found["cell_min_v"], found["cell_max_v"]) == (0.0, 3.303)
+    assert (found["voltage_v"], found["alarm"]) == (9.91, True)
 
 
 def test_an_echo_and_replies_in_pieces_do_no_harm(driver: Jbd, bms: Bms) -> None:

@@ -151,36 +151,53 @@ def test_only_the_meter_that_is_asked_is_heard() -> None:
 
 
 @pytest.mark.parametrize(
-    "registers",
+    ("registers", "unknown"),
     [
-        {"volts": 599},
-        {"volts": 3001},
-        {"amps_high": 2},
-        {"watts_high": 5},
-        {"wh_high": 153},
-        {"hertz": 399},
-        {"hertz": 701},
-        {"factor": 101},
-        {"alarm": 1},
-        {"alarm": 0xFFFE},
-        {"watts": 2000},
-        {"watts": 2400},
-        {"amps": 2000},
-        {"factor": 80},
-        {"volts": 2600},
+        ({"volts": 5001}, ["voltage_v"]),
+        ({"amps_high": 2}, ["current_a"]),
+        ({"watts_high": 9}, ["power_w"]),
+        ({"wh_high": 153}, ["energy_wh"]),
+        ({"hertz": 0}, ["frequency_hz"]),
+        ({"hertz": 99}, ["frequency_hz"]),
+        ({"hertz": 1001}, ["frequency_hz"]),
+        ({"factor": 101}, ["power_factor"]),
+        ({"alarm": 1}, ["alarm"]),
+        ({"alarm": 0xFFFE}, ["alarm"]),
+        ({"watts": 2000}, ["power_w", "power_factor"]),
+        ({"watts": 2400}, ["power_w", "power_factor"]),
+        ({"factor": 80}, ["power_w", "power_factor"]),
+        ({"hertz": 0xFFFF, "alarm": 5}, ["frequency_hz", "alarm"]),
     ],
     ids=str,
 )
-def test_a_reply_that_cannot_be_true_is_refused(registers: dict[str, int]) -> None:
+def test_a_figure_that_is_impossible_is_unknown_and_the_rest_counts(
+    registers: dict[str, int], unknown: list[str]
+) -> None:
+    found = decode(reply(**registers))
+    assert found == ([FIGURES | dict.fromkeys(unknown)], 0)
+
+
+def test_a_reply_without_a_possible_figure_is_refused() -> None:
+    nonsense = with_crc(b"\x01\x04\x14" + b"\xff" * 20)
     with pytest.raises(FrameError):
-        measurements(reply(**registers))
-    assert decode(reply(**registers)).bad == 1
+        measurements(nonsense)
+    assert decode(nonsense) == ([], 1)
 
 
-@pytest.mark.parametrize("data", [b"", b"\x01\x04\x14", EXAMPLE + b"\x00", bytes(25)])
+@pytest.mark.parametrize("data", [b"", b"\x01\x04\x14", EXAMPLE + b"\x00"])
 def test_what_is_no_reply_is_refused(data: bytes) -> None:
     with pytest.raises(FrameError):
         measurements(data)
+
+
+@pytest.mark.parametrize(
+    ("volts", "hertz"), [(0, 0), (312, 0), (599, 482), (1150, 380), (4000, 500), (2400, 723)]
+)
+def test_a_line_far_from_230_v_and_50_hz_is_measured(volts: int, hertz: int) -> None:
+    """Dead, a brown-out, an engine that stalls, a lost neutral, an engine that races."""
+    (found,) = decode(reply(volts=volts, amps=0, watts=0, factor=0, hertz=hertz)).frames
+    assert found["voltage_v"] == volts / 10
+    assert found["frequency_hz"] == (hertz / 10 or None)
 
 
 def test_the_power_of_a_small_load_may_be_rounded() -> None:
@@ -291,6 +308,14 @@ TRUE = {
 def test_a_meter_is_read(driver: Pzem004t) -> None:
     assert values(driver.read()) == TRUE
     assert driver.period_s == 1.0
+
+
+def test_a_dead_line_is_measured_by_a_meter_that_has_another_supply(
+    driver: Pzem004t, meter: Meter
+) -> None:
+    meter.line = Line(voltage_v=0.0, power_factor=0.0, frequency_hz=0.0)
+    found = values(driver.read())
+    assert (found["voltage_v"], found["current_a"], found["frequency_hz"]) == (0.0, 0.0, None)
 
 
 def test_a_meter_of_any_address_is_read_by_the_general_one(

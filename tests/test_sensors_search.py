@@ -18,6 +18,8 @@ from sensors.serial_port import GONE, MISSING, SerialPort
 from sensors.simulated.jbd import Bms
 from sensors.simulated.pzem004t import Line, Meter
 from sensors.simulated.serial_cable import Cable
+from sensors.vedirect import INVERTER
+from tests import devices
 from tests.devices import Fields, block, flipped, shunt_fields
 
 DICE = random.Random(11)
@@ -154,7 +156,8 @@ def test_every_device_is_recognised_by_what_it_says(tmp_path: Path) -> None:
 
 def test_what_is_no_known_device_is_told_apart(tmp_path: Path) -> None:
     """Silence, nonsense, damage, a port in use, a cable that is pulled, no port: all at once."""
-    paths = [tmp_path / n for n in ("silent", "noise", "damage", "busy", "pulled", "short")]
+    names = ("silent", "noise", "damage", "busy", "pulled", "short", "inverter")
+    paths = [tmp_path / name for name in names]
     with ExitStack() as stack:
         silent, quitter, short = Listener(paths[0]), Quitter(paths[4]), SlowBms(paths[5])
         short.fault = "short replies"
@@ -163,6 +166,7 @@ def test_what_is_no_known_device_is_told_apart(tmp_path: Path) -> None:
         for path, says in (
             (paths[1], lambda: DICE.randbytes(60)),
             (paths[2], damaged),
+            (paths[6], lambda: block(devices.INVERTER)),
         ):
             cable = Cable(path)
             stack.callback(cable.close)
@@ -175,10 +179,11 @@ def test_what_is_no_known_device_is_told_apart(tmp_path: Path) -> None:
         heard = b"".join(silent.heard)
     assert [h.state for h in found] == [
         State.SILENT, State.GARBLED, State.GARBLED, State.BUSY, State.FAILED, State.GARBLED,
-        State.FAILED,
+        State.FAILED, State.FAILED,
     ]  # fmt: skip
     assert found[4].trouble is not None and found[4].trouble.kind is GONE
-    assert found[6].trouble is not None and found[6].trouble.kind is MISSING
+    assert found[6].trouble is not None and found[6].trouble.kind is INVERTER
+    assert found[7].trouble is not None and found[7].trouble.kind is MISSING
     # Only requests to read: a meter has commands that would spoil its calibration.
     meter, bms = pzem004t_frames.request(0xF8), jbd_frames.request(jbd_frames.STATE)
     assert heard == search.ROUNDS * (bms + meter)

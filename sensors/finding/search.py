@@ -128,7 +128,7 @@ def _listen(
 ) -> AtPort:
     """Wait for devices that send by themselves."""
     port = SerialPort(name, baud)
-    parsers = {driver: speaks.parser() for driver, speaks in possible.items()}
+    parsers = {driver: speaks.parser(name) for driver, speaks in possible.items()}
     figures: dict[str, dict[str, Value]] = {}
     state = State.SILENT
     port.open()
