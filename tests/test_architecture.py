@@ -46,12 +46,10 @@ MAY_KNOW: dict[str, set[str]] = {
         "technician.arguments", "technician.log_lines",
     },
 }  # fmt: skip
+#: Adafruit's libraries have this beginning; each belongs to the one module that imports it.
+ADAFRUIT = "adafruit_"
 #: A library → the modules or the room that may import it. Simulated devices may use the devices' libraries.
 ONE_PLACE = {
-    "adafruit_extended_bus": {"sensors.hardware"},
-    "adafruit_ina219": {"sensors.ina219"},
-    "adafruit_register": {"sensors.ina219"},
-    "adafruit_sht4x": {"sensors.sht4x"},
     "gpiozero": {"sensors.gpio", "sensors.simulated.pins"},
     "paho": {"publisher.link.client"},
     "rich": {"technician"},
@@ -60,22 +58,15 @@ ONE_PLACE = {
     "tomlkit": {"technician.setup.config_file"},
 }
 #: Imported only where they are used: they cost memory and start-up time.
-LATE = {
-    "adafruit_extended_bus",
-    "adafruit_ina219",
-    "adafruit_register",
-    "adafruit_sht4x",
-    "gpiozero",
-    "serial",
-    "tomlkit",
-}
-#: Pure modules: no clock, no thread, no file, no socket. The tent's rules are pure by their room.
+LATE = {"gpiozero", "serial", "tomlkit"}
+#: Pure modules: no clock, no thread, no file, no socket. The tent's rules are pure by their room, and what
+#: turns a device's bytes into figures by its name.
+FRAMES = sorted(f"sensors.{file.stem}" for file in (ROOT / "sensors").glob("*_frames.py"))
 PURE = (
+    *FRAMES,
     "publisher.rules", "publisher.commands", "publisher.messages", "publisher.unit.buzzer",
     "publisher.unit.hour", "publisher.unit.lamp", "sensors.edges", "sensors.framing",
-    "sensors.jbd_frames", "sensors.line_trust", "sensors.passage", "sensors.press",
-    "sensors.pzem004t_frames", "sensors.reading", "sensors.shunt", "sensors.sht4x_frames",
-    "sensors.vedirect_frames",
+    "sensors.line_trust", "sensors.passage", "sensors.press", "sensors.reading", "sensors.shunt",
     "technician.doctor.plausible",
     "technician.doctor.values",
     "technician.screen.graph",
@@ -185,12 +176,20 @@ def test_each_library_is_imported_in_one_place(trees: dict[str, ast.Module]) -> 
         for name, tree in trees.items():
             if library in {i.partition(".")[0] for i in imports(tree)}:
                 assert any(is_in(name, place) for place in places), (library, name)
+    importers: dict[str, set[str]] = {}
+    for name, tree in trees.items():
+        for library in {i.partition(".")[0] for i in imports(tree)}:
+            if library.startswith(ADAFRUIT):
+                importers.setdefault(library, set()).add(name)
+    assert importers
+    assert all(len(names) == 1 for names in importers.values()), importers
 
 
 def test_heavy_libraries_are_imported_when_they_are_needed(trees: dict[str, ast.Module]) -> None:
     for name, tree in trees.items():
         if not name.startswith("sensors.simulated"):
-            assert not imports_at_load(tree) & LATE, name
+            late = {i for i in imports_at_load(tree) if i in LATE or i.startswith(ADAFRUIT)}
+            assert not late, name
 
 
 @pytest.mark.parametrize("place", PURE)

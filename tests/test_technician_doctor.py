@@ -39,8 +39,10 @@ from publisher.control import (
 from publisher.store.file import FILE
 from publisher.store.store import Store
 from sensors.simulated.hardware import I2C_ADDRESS, SHUNT_OHMS, SimulatedHardware
+from sensors.simulated.ina219 import Chip
 from sensors.simulated.jbd import Bms
 from sensors.simulated.pzem004t import Line, Meter
+from sensors.simulated.sht4x import Thermometer
 from technician.doctor import broker_check, doctor, examination, machine, probe
 from technician.doctor.examination import Report, examine
 from technician.doctor.findings import Finding
@@ -221,6 +223,25 @@ def swap_chip(patient: Patient) -> None:
     patient.hardware.bus.chips[0x48] = Registers(KINDS["INA226"])
 
 
+def hang_thermometer(patient: Patient, address: int | None) -> Thermometer:
+    """Fit an SHT4x that the configuration has at 0x44."""
+    patient.sensors["inside"] = 'driver = "sht4x"\n'
+    thermometer = Thermometer(patient.clock)
+    if address is not None:
+        patient.hardware.bus.chips[address] = thermometer
+    return thermometer
+
+
+def hang_nothing(patient: Patient) -> None:
+    hang_thermometer(patient, None)
+    patient.hardware.bus.chips[0x45] = Chip(patient.clock.now_s)
+
+
+def hang_another(patient: Patient) -> None:
+    hang_thermometer(patient, None)
+    patient.hardware.bus.chips[0x44] = Chip(patient.clock.now_s)
+
+
 def dip(patient: Patient) -> None:
     patient.hardware.chip.supply_dips = True
     patient.hardware.chip.brown_out()
@@ -314,6 +335,17 @@ CASES = {
     ),
     "ina219 unplugged beside another chip": Case(
         swap_chip, {"sensor.generator": ("fail", "check VCC (3.3 V), ground")}
+    ),
+    "sht4x well": Case(lambda p: hang_thermometer(p, 0x44)),
+    "sht4x at another address": Case(
+        lambda p: hang_thermometer(p, 0x46),
+        {"sensor.inside": ("fail", "set address = 0x46 in [sensors.inside]")},
+    ),
+    "sht4x unplugged beside an ina219": Case(
+        hang_nothing, {"sensor.inside": ("fail", "check VCC (3.3 V), ground")}
+    ),
+    "ina219 for an sht4x": Case(
+        hang_another, {"sensor.inside": ("fail", "sudo tentwatch setup shows which chip")}
     ),
     "ina219 restarts": Case(dip, {"sensor.generator": ("fail", "tighten VCC and ground")}),
     "shunt swapped": Case(
@@ -539,6 +571,8 @@ def test_values_are_live(reports: dict[str, Report]) -> None:
     assert seen["sensor.battery"] == "80 %, -5.0 A, 13.1 V"
     assert seen["sensor.door"] == "free; 20 in, 18 out since installation"
     assert seen["broker.round_trip"].startswith("a message was confirmed in ")
+    air = {f.key: f.seen.english() for f in reports["sht4x well"].findings}
+    assert air["sensor.inside"] == "18.4 °C, 52 %"
 
 
 # The store is left as it is

@@ -26,6 +26,7 @@ from sensors.serial_port import SerialPort
 from sensors.simulated.hardware import INNER_GPIO, OUTER_GPIO, SimulatedHardware
 from sensors.simulated.jbd import Bms
 from sensors.simulated.pzem004t import Line, Meter
+from sensors.simulated.sht4x import Thermometer
 from technician import cli
 from technician.setup import setup
 from tests.conftest import PATIENCE_S, wait_for
@@ -309,6 +310,24 @@ def test_another_tent_gets_another_user(place: Place) -> None:
     found = place.written()
     assert (found["tent"]["id"], found["broker"]["username"]) == ("UA-2", "UA-2")
     assert (found["broker"]["tls"], found["broker"]["port"]) == (False, 1883)
+
+
+def test_the_air_inside_and_outside_is_told_apart_by_the_address(place: Place) -> None:
+    place.has_i2c()
+    for address in (0x44, 0x45):
+        place.hardware.bus.chips[address] = Thermometer(Monotonic())
+    answers = {
+        "INA219 at 0x40? 1": "1",
+        "SHT4x at 0x44? 1 inside": "2",
+        "SHT4x at 0x45? 1 inside": "1",
+        "What sees people": "3",
+    }
+    code, out, _ = place.run(*BASIC, answers=answers)
+    assert code == 0
+    found = place.written()["sensors"]
+    assert found["outside"] == {"driver": "sht4x"}
+    assert found["inside"] == {"driver": "sht4x", "bus": 1, "address": 0x45}
+    assert "SHT4x at 0x44 on I2C bus 1" in out
 
 
 def test_a_battery_without_a_monitor_is_asked_for_its_capacity(place: Place) -> None:
