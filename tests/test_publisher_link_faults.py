@@ -30,6 +30,7 @@ from tests.conftest import (
     command,
     fill,
     is_connected,
+    recorded,
     trouble_of,
     values_of,
     wait_for,
@@ -296,6 +297,7 @@ def test_one_packet_too_large_silences_no_states(
         wait_for(lambda: trouble_of(unit) == "link.too_large", "the trouble")
         if cut:
             wire.cut()
+    subscriber.next("state", lambda m: m["capacity"]["quality"] == "ok")
     unit.walk(inward=True)
     subscriber.next("state", lambda m: m["capacity"]["people"] == 1)
     wait_for(lambda: rows(unit) == 0, "the backlog to drain")
@@ -315,7 +317,7 @@ def test_a_broker_that_ends_the_session_at_each_state_gets_all_else(
     wait_for(lambda: {*range(1, 21)} <= {*in_history(subscriber)}, "what fits")
     wait_for(lambda: edit.refused >= 3, "more than a single try")
     unit.hardware.set_mains(False)
-    subscriber.next("event", lambda m: m["event"] == "mains_lost")
+    recorded(subscriber, "mains_lost")
     wait_for(lambda: trouble_of(unit) == "link.too_large", "what is wrong")
 
 

@@ -506,7 +506,7 @@ class Session:
             reason, context.broker, context.id, by_broker=by_broker, is_up=self.is_up
         )
         if by_broker and reason.code == refusals.PACKET_TOO_LARGE and len(self._in_flight):
-            sent = max(self._in_flight.messages(), key=lambda sent: sent.size_bytes)
+            sent = next(iter(self._in_flight.messages()))  # brokers confirm in order
             self._ended = Ended(TOO_LARGE, where=context.where, size=sent.size_bytes)
             context.sizes.refused(
                 sent.kind,
