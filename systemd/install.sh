@@ -17,6 +17,7 @@ LINK=/opt/tentwatch
 COMMAND=/usr/local/bin/tentwatch
 CONFIGURATION=/etc/tentwatch/tentwatch.toml
 STATE=/var/lib/tentwatch
+LOCK=/run/tentwatch-installer.lock
 # A unit here takes precedence over /etc. It is gone after a restart of the machine, and so is a trial.
 TRIAL=/run/systemd/system.control/tentwatch.service
 # A version takes 60 MB; the rest is for the unit's own data.
@@ -42,10 +43,7 @@ main() {
     [ "$(id -u)" = 0 ] ||
         fail "Only root can do this: sudo $0 $*" \
             "Це може лише root: sudo $0 $*"
-    exec 9>/run/tentwatch-install.lock
-    flock -n 9 ||
-        fail "Another install.sh is running. Wait until it ends." \
-            "Інший install.sh уже працює. Дочекайтеся його завершення."
+    keep_others_out
     trap 'exit 1' HUP INT TERM
     trap finish EXIT
     case $action in
@@ -54,6 +52,16 @@ main() {
     purge) purge ;;
     esac
     exit 0
+}
+
+# Whoever may open a file may lock it: nobody but root may open this one.
+keep_others_out() {
+    umask 077
+    exec 9>"$LOCK"
+    umask 022
+    flock -n 9 ||
+        fail "Another install.sh is running. Wait until it ends." \
+            "Інший install.sh уже працює. Дочекайтеся його завершення."
 }
 
 usage() {

@@ -31,9 +31,13 @@ LARGEST_SECRET = 64 << 10
 HIDDEN = "***"
 _FILES = re.compile(r"""(?:password|key)_file\s*=\s*["']([^"']+)["']""")
 _KEY_BEGINS, _KEY_ENDS = re.compile("-----BEGIN [A-Z ]*KEY"), re.compile("-----END [A-Z ]*KEY")
+#: A word before an @, and in it the beginning of a user with a password. Both begin at one place of a word at
+#: most and never go back: otherwise a long line would take hours.
+_BEFORE_AT = re.compile(r"(?<![^\s@\"'])[^\s@\"']++@")
+_LOGIN = re.compile(r"(?<![^/:])[^/:]++:(?!@)")
 _PATTERNS = (
     (re.compile(r"//[^\s/]*@"), f"//{HIDDEN}@"),  # a login in an address
-    (re.compile(r"[^\s/:@\"']+:[^\s@\"']+@"), f"{HIDDEN}@"),
+    (_BEFORE_AT, lambda word: _hide_login(word.group())),
     (
         re.compile(
             r"\b(pass(?:word|wd|phrase|wort)?|пароль|secret|token|psk)\b(\W{0,2}\s*[=:]\s*)[^\s,;}]+",
@@ -42,6 +46,12 @@ _PATTERNS = (
         rf"\1\2{HIDDEN}",
     ),
 )
+
+
+def _hide_login(word: str) -> str:
+    """Return a word that ends with an @ without the login in it."""
+    login = _LOGIN.search(word)
+    return word if login is None else f"{word[: login.start()]}{HIDDEN}@"
 
 
 EXPOSED = declare(

@@ -1,5 +1,6 @@
 """The parts of the bundle that need no network, and the source of install.sh; tests/install has the rest."""
 
+import fcntl
 import hashlib
 import os
 import re
@@ -117,3 +118,20 @@ def test_an_install_sh_that_was_cut_short_does_nothing(folder: Path) -> None:
     (folder / "install.sh").write_text(text[: text.rindex("main ")])
     done = install(folder)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_only_its_owner_can_hold_the_lock_of_install_sh(folder: Path, tmp_path: Path) -> None:
+    """Locking a file takes no more than opening it."""
+    lock = tmp_path / "lock"
+    script = (folder / "install.sh").read_text()
+    script = re.sub(r"(?m)^LOCK=.*", f"LOCK='{lock}'", script[: script.rindex("main ")])
+    (folder / "install.sh").write_text(f"{script}\nukrainian=\nkeep_others_out\necho in; umask\n")
+    done = install(folder)
+    assert (done.returncode, done.stdout.split()) == (0, ["in", "0022"])
+    assert lock.stat().st_mode & 0o077 == 0
+    with lock.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        done = install(folder)
+    assert done.returncode == 1
+    assert "Another install.sh is running" in done.stderr
+    assert "in" not in done.stdout.split()

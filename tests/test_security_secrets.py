@@ -18,7 +18,7 @@ from publisher.config.faults import ConfigError
 from publisher.config.load import parse
 from publisher.config.sections import BrokerSettings as Settings
 from technician import cli
-from technician.secrets import exposed, goes_in_the_clear
+from technician.secrets import Redactor, exposed, goes_in_the_clear
 from technician.terminal import DONE, USAGE
 from tests.conftest import PATIENCE_S, Broker, Subscriber, Unit, wait_for
 from tests.test_systemd import SAMPLE
@@ -301,6 +301,30 @@ def test_a_unit_that_is_well_tells_no_secret(
                 told.append(file.read_bytes().decode("utf-8", "replace"))
     assert len(told) > 6
     assert not [text for text in told if is_told(text)]
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("to mqtt://demo:Kh7-x@broker:1883", "to ***@broker:1883"),
+        ("demo:Kh7-x@broker", "***@broker"),
+        ("see a/b/demo:Kh:7@x and demo@broker", "see a/b/***@x and demo@broker"),
+        ("at 12:30:05 a@b", "at 12:30:05 a@b"),
+        ("password = Kh7-x, user = demo", "password = ***, user = demo"),
+    ],
+)
+def test_what_looks_like_a_secret_is_hidden(line: str, shown: str) -> None:
+    assert Redactor([]).text(line) == shown
+
+
+@pytest.mark.parametrize(
+    "piece", ["a", "a:", "a/", "//a", "@", "a@", "password ", '"', " ", "a:b@c"]
+)
+def test_a_line_of_a_megabyte_is_read_in_one_pass(piece: str) -> None:
+    """In time that grows with the square of its length this would take hours."""
+    line = piece * (1_000_000 // len(piece))
+    shown = Redactor([PASSWORD]).text(f"{line} demo:{PASSWORD}@broker")
+    assert shown.endswith(" ***@broker")
 
 
 def test_the_places_that_the_page_names_are_those_of_the_unit() -> None:
