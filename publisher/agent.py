@@ -6,7 +6,6 @@ record if one is due.
 """
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -87,11 +86,17 @@ class Agent:
         self._waiting = threading.BoundedSemaphore(MAX_WAITING)
         self._dropped = self._dropped_logged = 0  # commands dropped because too many waited
         self._button_fault: TroubleJson | None = None
-        self._lock = state_directory.lock(state_dir)
+        self._lock = state_directory.Lock(state_dir)
+        self._lock.take()
         self._board = Board(state_dir, hardware.root)
         self._panel = Panel(config.tent, hardware, clock, lambda r: self._inbox.put(Pressed(r)))
 
-        self._store = Store(state_dir, config.store.max_rows, config.store.max_mib << 20)
+        self._store = Store(
+            state_dir,
+            config.store.max_rows,
+            config.store.max_mib << 20,
+            state_directory.in_memory(state_dir),
+        )
         opened = self._store.open(boot_id(), clock.now())
         if self._store.earliest is not None:
             clock.trust_from(self._store.earliest)
@@ -167,6 +172,7 @@ class Agent:
         self._about_due_s = now.monotonic_s + FIRST_ABOUT_S
         self._watchdog_s = 0.0
         self._control: Control | None = None
+        self._is_deaf = False
         self._listen()
         self._recorder.note_set_aside(now)
 
@@ -201,7 +207,7 @@ class Agent:
     # The loop
 
     def run(self) -> None:
-        """Work until `stop`."""
+        """Work until `stop`. Raises StartError if another agent has taken the state directory."""
         self._link.start()
         if self._control is not None:
             self._control.start()
@@ -281,6 +287,7 @@ class Agent:
             self._hour.look(self.tent.snapshot(), now)
         self._recorder.retry_if_due(now)
         if now.monotonic_s >= self._look_due_s:
+            self._hold_state_directory()
             self._look(now)
         if now.monotonic_s >= self._about_due_s:
             self._about_due_s = now.monotonic_s + ABOUT_S
@@ -289,6 +296,15 @@ class Agent:
         if now.uptime_s - self._watchdog_s >= WATCHDOG_S and self._link.tend():
             self._watchdog_s = now.uptime_s
             notify("WATCHDOG=1")
+
+    def _hold_state_directory(self) -> None:
+        """Make lock and socket where there are none: the directory may not have been usable until now.
+
+        Raises StartError if another agent has taken it meanwhile.
+        """
+        self._lock.take()
+        if self._control is None or not self._control.is_in_place():
+            self._listen_again()
 
     def _look(self, now: Now) -> None:
         """Look at the unit's own computer, and show the unit's state on the lamp."""
@@ -313,14 +329,16 @@ class Agent:
         try:
             self._control = Control(self._state_dir, self._ask)
         except OSError as error:
-            log.error(
-                "no control socket in %s (%s): status and headcount will fail",
-                self._state_dir,
-                error,
-            )
+            if not self._is_deaf:
+                log.error(
+                    "no control socket in %s (%s): until there is one, status and headcount fail",
+                    self._state_dir,
+                    error,
+                )
+        self._is_deaf = self._control is None
 
     def _listen_again(self) -> None:
-        """Make a new socket: the store's file was gone, and so is the socket beside it."""
+        """Make a new socket: there is none, or it has gone with the store's file beside it."""
         if self._control is not None:
             self._control.close()
             self._control = None
@@ -350,5 +368,4 @@ class Agent:
         if self._control is not None:
             self._control.close()
         self._panel.close()
-        if self._lock is not None:
-            os.close(self._lock)
+        self._lock.release()

@@ -144,12 +144,19 @@ class Control:
         try:
             self._socket.bind(str(self._path))
             self._path.chmod(0o660)
+            self._inode = self._path.stat().st_ino
             self._socket.listen()
             self._socket.setblocking(False)
         except OSError:
             self._socket.close()
             raise
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
+
+    def is_in_place(self) -> bool:
+        """Return whether the socket still has its name."""
+        with contextlib.suppress(OSError):
+            return self._path.stat().st_ino == self._inode
+        return False
 
     def start(self) -> None:
         """Start answering."""
@@ -163,8 +170,9 @@ class Control:
         if self._thread.is_alive():
             self._thread.join(STOP_S)
         self._socket.close()
-        with contextlib.suppress(OSError):  # on a read-only card the next start replaces it
-            self._path.unlink()
+        if self.is_in_place():
+            with contextlib.suppress(OSError):  # on a read-only card the next start replaces it
+                self._path.unlink()
 
     def _run(self) -> None:
         with selectors.DefaultSelector() as selector:

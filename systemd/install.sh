@@ -413,7 +413,7 @@ uninstall() {
     rm -f $TRIAL $COMMAND /etc/udev/rules.d/*-tentwatch.rules /etc/modules-load.d/tentwatch.conf \
         /etc/sysusers.d/tentwatch.conf /etc/systemd/journald.conf.d/tentwatch.conf $CONFIGURATION.sample
     rmdir /etc/systemd/journald.conf.d /etc/sysusers.d 2>/dev/null || true # others may have files there
-    rm -rf $LINK $LINK.unfinished $LINK-a $LINK-b
+    rm -rf $LINK $LINK.unfinished $LINK-a $LINK-b /run/tentwatch
     if systemd_runs; then
         systemctl daemon-reload
         reload_udev

@@ -358,7 +358,7 @@ ENVIRONMENT = (
 
 
 @pytest.fixture(scope="session", autouse=True)
-def surroundings() -> None:
+def surroundings(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Give all tests the same environment and signals, wherever they are started.
 
     `nohup` and a shell's `&` ignore signals, and every process that a test starts would inherit that. A
@@ -367,6 +367,7 @@ def surroundings() -> None:
     for name in ENVIRONMENT:
         os.environ.pop(name, None)
     os.environ["LANG"] = "C.UTF-8"
+    os.environ["RUNTIME_DIRECTORY"] = str(tmp_path_factory.mktemp("run"))
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)

@@ -15,7 +15,7 @@ from publisher import control
 from publisher.agent import Agent
 from publisher.rules.sensed import ZERO_READINGS
 from publisher.store.store import Store
-from publisher.unit.state_directory import StartError
+from publisher.unit.state_directory import Lock, StartError
 from tests.conftest import (
     PATIENCE_S,
     Broker,
@@ -468,6 +468,51 @@ def test_a_state_directory_that_cannot_be_used_stops_nothing(
     unit.walk(inward=True)
     subscriber.next("state", lambda m: m["capacity"]["people"] == 1)
     unit.stop()
+
+
+def test_a_state_directory_that_becomes_usable_gets_socket_and_lock(
+    make_unit: Callable[..., Unit], tmp_path: Path, broker: Broker, subscriber: Subscriber
+) -> None:
+    unit = make_unit(broker.port, speed=30)
+    unit.state_dir = tmp_path / "in-the-way" / "state"
+    (tmp_path / "in-the-way").write_text("a file where a directory should be")
+    unit.start()
+    subscriber.next("state", lambda m: m["alerts"] == ["store_failed"])
+    with pytest.raises(StartError, match="another tentwatch"):
+        Agent(unit.config, unit.state_dir, unit.hardware, unit.clock)
+    with pytest.raises(control.ControlError):
+        control.ask(unit.state_dir, {"command": "status"})
+    (tmp_path / "in-the-way").unlink()
+    wait_for((unit.state_dir / control.FILE).exists, "the control socket")
+    assert control.ask(unit.state_dir, {"command": "status"})["ok"]
+    wait_for((unit.state_dir / "lock").exists, "the lock")
+    with pytest.raises(StartError, match="another tentwatch"):
+        Agent(unit.config, unit.state_dir, unit.hardware, unit.clock)
+    subscriber.next("state", lambda m: "store_failed" not in m["alerts"])
+    (unit.state_dir / control.FILE).unlink()
+    wait_for((unit.state_dir / control.FILE).exists, "a new control socket")
+    assert control.ask(unit.state_dir, {"command": "status"})["store"]["error"] is None
+    unit.stop()
+
+
+def test_an_agent_whose_directory_another_has_taken_stops(
+    make_unit: Callable[..., Unit],
+    closed_port: int,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """Neither place could hold its lock when it started."""
+    unit = make_unit(closed_port, speed=30)
+    monkeypatch.setattr("publisher.unit.state_directory.in_memory", lambda _: None)
+    state = tmp_path / "in-the-way" / "state"
+    (tmp_path / "in-the-way").write_text("a file where a directory should be")
+    agent = Agent(unit.config, state, unit.hardware, unit.clock)
+    (tmp_path / "in-the-way").unlink()
+    first = Lock(state)
+    first.take()
+    with pytest.raises(StartError, match="another tentwatch"):
+        agent.run()
+    first.release()
 
 
 def test_a_damaged_store_is_set_aside_and_reported(unit: Unit, subscriber: Subscriber) -> None:

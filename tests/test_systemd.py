@@ -3,6 +3,7 @@
 import ast
 import ctypes
 import json
+import os
 import re
 import signal
 import socket
@@ -21,6 +22,7 @@ from publisher import control
 from publisher.config import load as config
 from publisher.config.battery import CHEMISTRIES
 from publisher.config.sections import SECTIONS
+from publisher.unit import state_directory
 from sensors import registry
 from technician import cli
 from tests.conftest import PATIENCE_S, Broker, wait_for
@@ -97,6 +99,18 @@ def settings(unit: Path = UNIT) -> Settings:
     for key, value in re.findall(r"^(\w+)=(.*)$", section, re.M):
         found.setdefault(key, []).append(value)
     return found
+
+
+def test_the_unit_has_a_place_in_memory_that_outlives_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RUNTIME_DIRECTORY")
+    place = state_directory.in_memory(tmp_path)
+    assert place is not None
+    place.rmdir()
+    if os.geteuid() == 0:
+        assert place.parent == Path("/run") / settings()["RuntimeDirectory"][0]
+    assert settings()["RuntimeDirectoryPreserve"] == ["yes"]
 
 
 # The sandbox: the unit's system call filter and its memory protection, set up as by systemd
@@ -184,7 +198,10 @@ def test_the_agent_works_under_the_units_restrictions(tmp_path: Path, broker: Br
         manager.bind(str(tmp_path / "notify"))
         agent = subprocess.Popen(
             (PROGRAM, "run", "--config", file, "--state-dir", state),
-            env={"NOTIFY_SOCKET": str(tmp_path / "notify")},
+            env={
+                "NOTIFY_SOCKET": str(tmp_path / "notify"),
+                "RUNTIME_DIRECTORY": os.environ["RUNTIME_DIRECTORY"],
+            },
             cwd=tmp_path,
             stderr=subprocess.PIPE,
             text=True,

@@ -50,6 +50,7 @@ class Ledger:
     #: Of a run in memory whose file could not be read at the start: the ledger that it began with instead.
     #: The totals include that one's, and lack whatever the file has counted beyond it.
     stand_in: dict[str, Any] | None = None
+    traced: bool = False  # whether it has a trace outside of the state directory as well
 
     def began_with(self) -> "Ledger | None":
         """Return the ledger that stood in for the file's, None if the file was read."""

@@ -33,6 +33,7 @@ from publisher.store.ledger import Ledger, SecondPlace
 from publisher.store.out_of_reach import OutOfReach, Unread
 from publisher.store.outbox import Outbox
 from publisher.store.rows import NO_ROWS, KeyedRows, Records, Row, upsert
+from publisher.store.trace import Trace
 from publisher.store.troubles import MISTAKE, StoreTrouble
 
 T = TypeVar("T")
@@ -68,11 +69,18 @@ class Opened(NamedTuple):
 class Store:
     """See the module. `open` comes first; then `append`, `backlog` and `confirm`."""
 
-    def __init__(self, directory: Path, max_rows: int, max_bytes: int) -> None:
-        """Use `directory`, which is created if it can be; keep `max_rows` and `max_bytes` of records."""
+    def __init__(
+        self, directory: Path, max_rows: int, max_bytes: int, in_memory: Path | None = None
+    ) -> None:
+        """Use `directory`, which is created if it can be; keep `max_rows` and `max_bytes` of records.
+
+        `in_memory` is a directory in memory for the trace, by which an older copy of `directory` is
+        recognised that is put back within a boot.
+        """
         self._lock = threading.RLock()
         self._file = StoreFile(directory, max_rows, max_bytes)
         self._second = SecondPlace(directory)
+        self._trace = None if in_memory is None else Trace(in_memory)
         self._outbox: Outbox | None = None  # of the file, or in memory while that cannot be used
         self._out_of_reach: OutOfReach | None = None
         self._ledger = Ledger()
@@ -89,7 +97,19 @@ class Store:
             self._now = now
             second = self._second.read() or Ledger()
             found, newest_boot, failed = self._load(second)
-            is_anew = bool(self._file.set_aside)
+            is_anew, is_damaged = bool(self._file.set_aside), any(self._file.set_aside)
+            inside = second if second.is_newer_than(found) else found
+            trace = self._read_trace()
+            has_lost_trace = found.traced and trace.boot_id != boot_id
+            is_emptied = not (inside.count or is_damaged or failed)
+            is_behind = trace.is_newer_than(inside) and not is_emptied
+            if is_behind and not failed:
+                log.error(
+                    "%s is older than what this unit has sent: a copy was put back", self._file.path
+                )
+            # A directory that was written in an earlier boot may be another unit's: its totals stay.
+            if is_behind and trace.boot_id == boot_id and inside.boot_id in (boot_id, ""):
+                second = trace
             is_in_file = not second.is_newer_than(found)
             before = found if is_in_file else second
             ledger = replace(before, count=max(found.count, second.count))
@@ -99,14 +119,18 @@ class Store:
             if totals is None and (is_anew or failed):
                 totals = {}
             is_old = bool(is_anew or failed) and not is_in_file and not before.clean
+            is_old = (is_old or is_behind) and second is not trace  # which is exact
             began_with, unread = second.began_with(), None
             if failed:
+                ledger.boot = max(ledger.boot, trace.boot)
                 self._move_to_memory(failed, began_with or second)  # which takes a fresh boot
             else:
                 assert self._outbox is not None
-                known = max(newest_boot, second.boot)
+                known = max(newest_boot, second.boot, trace.boot)
                 is_same_boot = (
-                    is_in_file and not is_anew and (found.boot_id, found.boot) == (boot_id, known)
+                    is_in_file
+                    and not (is_anew or has_lost_trace)
+                    and (found.boot_id, found.boot) == (boot_id, known)
                 )
                 is_suspect = is_in_file and not (before.clean or is_anew)
                 if is_suspect and not self._file.is_complete(
@@ -156,6 +180,10 @@ class Store:
             log.error("%s was gone or empty: begun anew", self._file.path)
             self._file.set_aside.append(None)
         return found, newest_boot, None
+
+    def _read_trace(self) -> Ledger:
+        """Return the trace, blank if there is none."""
+        return (None if self._trace is None else self._trace.read()) or Ledger()
 
     @property
     def failure(self) -> StoreTrouble | None:
@@ -296,6 +324,8 @@ class Store:
             self._ledger.totals = totals
             self._write(now, None, sync=True)
             self._second.close()
+            if self._trace is not None:
+                self._trace.close()
             self._outbox.close()
             self._outbox = None
 
@@ -384,6 +414,7 @@ class Store:
         )
         self._boots.add(ledger.boot)
         self._ledger = self._outbox.commit(ledger, new, self._now, self._boots, keyed)
+        self._leave_trace()
         self._reported = 0 if new else self._reported
         has_reported = new and (before.cut is not None or before.set_aside != ledger.set_aside)
         if (
@@ -397,24 +428,33 @@ class Store:
             self._write_second_place(sync=sync)
         self._file.is_expected |= self._out_of_reach is None
 
-    @staticmethod
-    def _dated(now: Now, ledger: Ledger) -> Ledger:
+    def _dated(self, now: Now, ledger: Ledger) -> Ledger:
         """Return the ledger for the next transaction, with its instant."""
         is_certain = now.is_certain and now.wall is not None
         return replace(
             ledger,
             count=ledger.count + 1,
+            traced=self._trace is not None,
             uptime_s=round(now.uptime_s, 3),
             wall=now.wall.isoformat() if is_certain and now.wall is not None else ledger.wall,
         )
 
     def _write_second_place(self, *, sync: bool) -> None:
         assert self._now is not None, "the store is not open"
-        in_file = 0 if self._out_of_reach is None else self._out_of_reach.rows
-        self._second.write(self._ledger.text(rows=(self._ledger.rows or 0) + in_file), sync=sync)
+        self._second.write(self._text(), sync=sync)
         if self._second.failure is None:
             self._backed_up = self._ledger.count
             self._back_up_due_s = self._now.monotonic_s + SECOND_PLACE_S
+
+    def _leave_trace(self) -> None:
+        """Bring the trace up to date, after the transaction and before anybody sees what was written."""
+        if self._trace is not None:
+            self._trace.write(self._text(), sync=False)
+
+    def _text(self) -> str:
+        """Return the ledger for a place outside of the file."""
+        in_file = 0 if self._out_of_reach is None else self._out_of_reach.rows
+        return self._ledger.text(rows=(self._ledger.rows or 0) + in_file)
 
     # Failure
 
@@ -503,6 +543,7 @@ class Store:
         file.is_expected = True
         self._second.close()  # it may have gone with the file
         self._write_second_place(sync=True)
+        self._leave_trace()
         return unread
 
     def _note_set_aside(self) -> None:

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from publisher.unit.state_directory import forget
 from technician.arguments import number, seconds
 from technician.demo.demo import print_messages
 from technician.demo.mosquitto import BrokerError, Mosquitto
@@ -52,6 +53,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         with contextlib.ExitStack() as stack:
             work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tentwatch-")))
+            stack.callback(forget, work / "state")
             own_port = None
             if options.broker is None:
                 own_port = stack.enter_context(Mosquitto(work)).port
