@@ -70,6 +70,30 @@ def test_crowds_that_no_tent_holds_still_fit() -> None:
     wide = dict.fromkeys(("mains_s", "generator_s", "battery_s"), 24 * 3600.0)
     mixed = log(day("2026-11-20", **crowd, **wide), today=day("2026-11-21", both_ways=False))
     assert max(len(row) for row in visitor_log.table(mixed)) <= 80
+    measured = {"inside_min_c": -25.4, "co_max_ppm": 512.0}
+    mixed = log(
+        day("2026-11-20", **crowd, **wide), today=day("2026-11-21", both_ways=False, **measured)
+    )
+    assert max(len(row) for row in visitor_log.table(mixed)) <= 80
+
+
+def test_the_lowest_temperature_and_the_highest_carbon_monoxide_are_shown_where_measured() -> None:
+    cold = day("2026-11-21", entered=1, inside_min_c=-0.4, co_max_ppm=12.6, estimated=True)
+    found = log(FIRST, cold, today=day("2026-11-22", inside_min_c=-20.2, co_max_ppm=3.0))
+    printed = list(visitor_log.table(found))
+    rows = [row.split() for row in printed]
+    assert max(map(len, printed)) <= 80
+    assert printed[1].split()[-2:] == ["min", "CO"]
+    assert printed[2].split()[-2:] == ["°C", "ppm"]
+    assert rows[3][-2:] == ["–", "–"]
+    assert rows[4][-2:] == ["0", "13"]
+    assert rows[5][-4:] == ["-20", "3", "so", "far"]
+    assert rows[6][-2:] == ["-20", "13"]
+    total = json.loads(visitor_log.as_json(found))["sum"]
+    assert (total["inside_min_c"], total["co_max_ppm"]) == (-20.2, 12.6)
+    line = list(csv.DictReader(io.StringIO(visitor_log.as_csv(found))))[1]
+    assert (line["inside_min_c"], line["co_max_ppm"]) == ("-0.4", "12.6")
+    assert not {"°C", "ppm"} & set(list(visitor_log.table(log(FIRST)))[2].split())
 
 
 def test_one_beam_shows_who_passed_and_no_more() -> None:

@@ -7,12 +7,14 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from publisher.config.faults import ConfigError
 from publisher.config.load import Config, load
 from publisher.control import ControlError
+from publisher.rules.day import EXTREMES
 from publisher.store.troubles import Unreadable
 from technician.arguments import add_config, add_json, add_state_dir
 from technician.records.source import NO_DAYS, Log, Source, source
@@ -23,9 +25,11 @@ from technician.words.printable import printable
 #: The columns of the CSV; `open` is true for a day that may still grow.
 COLUMNS = (
     "date", "entered", "left", "passed", "peak", "mains_h", "generator_h", "battery_h", "outages",
-    "estimated", "open",
+    *EXTREMES, "estimated", "open",
 )  # fmt: skip
 ADDED = ("entered", "left", "passed", "mains_h", "generator_h", "battery_h", "outages")
+#: The table's columns stand closer where it would not fit.
+COLUMNS_OF_SCREEN = 80
 _DAYS = re.compile(r"([0-9]{1,5})d")
 
 
@@ -110,13 +114,19 @@ def lines(log: Log) -> list[dict[str, Any]]:
 
 
 def summed(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the sums over lines, and the largest peak; None if one value is unknown."""
+    """Return the sums over lines, and the largest peak; None if one value is unknown.
+
+    Of the extreme readings it is the most extreme one that is known.
+    """
     sums: dict[str, Any] = {}
     for key in (*ADDED, "peak"):
         values = [line[key] for line in found]
         known = bool(values) and None not in values
         total = max(values) if known and key == "peak" else sum(values) if known else None
         sums[key] = round(total, 2) if isinstance(total, float) else total
+    for key, most in EXTREMES.items():
+        readings = [line[key] for line in found if line[key] is not None]
+        sums[key] = reduce(most, readings) if readings else None
     return sums
 
 
@@ -162,28 +172,35 @@ def table(log: Log) -> Iterator[str]:
         "generator_h": _("gener.\nhours"),
         "battery_h": _("battery\nhours"),
         "outages": _("mains\nlost"),
+        "inside_min_c": _("min\n°C"),
+        "co_max_ppm": _("CO\nppm"),
     }
     ways = {line["entered"] is not None for line in found}
     left_out = () if len(ways) > 1 else ("passed",) if True in ways else ("entered", "left", "peak")
-    keys = [key for key in heads if key not in left_out]
+    measured = {key for key in EXTREMES for line in found if line[key] is not None}
+    keys = [
+        key for key in heads if key not in left_out and (key not in EXTREMES or key in measured)
+    ]
     rows = [_cells(line, keys) for line in found]
     sums = _cells({**summed(found), "date": _("in all"), "estimated": False}, keys)
     head = [heads[key].partition("\n") for key in keys]
     columns = zip(*rows, sums, *zip(*((above, below) for above, _n, below in head), strict=True),
                   strict=True)  # fmt: skip
     widths = [max(map(len, column)) for column in columns]
+    so_far = _("so far")
+    gap = "  " if sum(widths) + 2 * len(widths) + len(so_far) <= COLUMNS_OF_SCREEN else " "
 
     def laid_out(cells: Sequence[str], note: str = "") -> str:
         first, *others = (
             cell.ljust(width) if i == 0 else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
         )
-        return "  ".join([first, *others, note]).rstrip()
+        return gap.join([first, *others, note]).rstrip()
 
     yield laid_out([above for above, _n, below in head])
     yield laid_out([below for above, _n, below in head])
     for line, cells in zip(found, rows, strict=True):
-        yield laid_out(cells, _("so far") if line["open"] and line["date"] else "")
+        yield laid_out(cells, so_far if line["open"] and line["date"] else "")
     yield laid_out(sums)
     if any(line["estimated"] and line["date"] for line in found):
         yield _("~ some of it may belong to another day: the clock was not set for a while")
@@ -192,7 +209,9 @@ def table(log: Log) -> Iterator[str]:
 
 
 def _cells(line: dict[str, Any], keys: Sequence[str]) -> list[str]:
-    return [_date(line) if key == "date" else _number(line[key]) for key in keys]
+    return [
+        _date(line) if key == "date" else _number(line[key], whole=key in EXTREMES) for key in keys
+    ]
 
 
 def _date(line: dict[str, Any]) -> str:
@@ -201,7 +220,9 @@ def _date(line: dict[str, Any]) -> str:
     return f"~{line['date']}" if line["estimated"] else str(line["date"])
 
 
-def _number(value: float | None) -> str:
+def _number(value: float | None, *, whole: bool) -> str:
     if value is None:
         return "–"
+    if whole:
+        return str(round(value))
     return f"{value:.1f}" if isinstance(value, float) else str(value)
