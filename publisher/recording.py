@@ -230,5 +230,6 @@ def _durable(blocks: dict[str, Any]) -> list[Any]:
     return [
         blocks.get("capacity"),
         power["since"],
+        blocks.get("co", {}).get("peak_1h_ppm"),
         *(part.get(key) for part in parts for key in DURABLE_KEYS),
     ]

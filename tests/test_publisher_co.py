@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from publisher.config.load import Config
+from publisher.recording import _durable
 from publisher.rules.co import ALARM_AFTER_MIN, LEAST_PPM, Exposure, alarm_after_s
 from publisher.rules.totals import Totals
 from sensors.reading import Quality
@@ -316,6 +317,15 @@ def test_a_peak_survives_a_gap_of_known_length_and_no_longer_than_the_hour(unit:
     again = unit.restart()
     again.wait(1, **ppm(2))
     assert again.snapshot()["co"]["peak_1h_ppm"] == 2.0
+
+
+def test_a_peak_is_stored_before_it_is_shown(unit: Unit) -> None:
+    unit.wait(5, **ppm(2))
+    before = _durable(unit.tent.snapshot())
+    unit.wait(5, **ppm(2))
+    assert _durable(unit.tent.snapshot()) == before
+    unit.wait(1, **ppm(9))
+    assert _durable(unit.tent.snapshot()) != before
 
 
 # The sensor's age and its test
