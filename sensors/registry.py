@@ -21,6 +21,7 @@ DRIVERS = {
     "pzem004t": "sensors.pzem004t",
     "sht4x": "sensors.sht4x",
     "vedirect": "sensors.vedirect",
+    "ze07co": "sensors.ze07co",
 }
 
 #: The sensors that a tent can have; each is a section of the configuration. `mains_line` and

@@ -26,6 +26,7 @@ from sensors.simulated.hardware import (
 from sensors.simulated.jbd import Bms
 from sensors.simulated.pzem004t import Line, Meter
 from sensors.simulated.sht4x import Thermometer
+from sensors.simulated.ze07co import Module, frame
 from sensors.trouble import Kind
 
 #: Longest wait in seconds; only a failed test reaches it.
@@ -411,11 +412,57 @@ class JbdDevice(_Asked):
         self.cable: Bms = Bms(Path(self.name))
 
 
+class Ze07CoDevice(Device):
+    driver = "ze07co"
+    quantities: ClassVar[Mapping[str, type]] = {"co_ppm": float}
+    told_by_values = ("failed cell",)
+    faults = (
+        "unplugged", "silent", "garbage", "bad checksums", "bit flips", "lost bytes", "another scale",
+        "another protocol", *told_by_values,
+    )  # fmt: skip
+
+    def __init__(self, hardware: SimulatedHardware, clock: Monotonic) -> None:
+        super().__init__(hardware, clock)
+        self._dice = random.Random(7)
+        self.name = str(hardware.port.with_name("tty-co"))
+        self.module = Module(Path(self.name))
+
+    def settings(self) -> dict[str, Any]:
+        return {"port": self.name, "warm_up_s": 0.0}
+
+    def speak(self) -> None:
+        self.module.cell.breathe(30.0, 1.0)
+        good = self.module.says()
+        hurt = bytearray(good)
+        hurt[self._dice.randrange(len(hurt))] ^= 1 << self._dice.randrange(8)
+        lost = self._dice.randrange(len(good))
+        said = {
+            "silent": b"",
+            "garbage": self._dice.randbytes(len(good)),
+            "bad checksums": good[:-1] + bytes([good[-1] ^ 0x20]),
+            "bit flips": bytes(hurt),
+            "lost bytes": good[:lost] + good[lost + 1 :],
+            "another scale": frame(self.module.cell.co_ppm, scale_ppm=1000.0),
+            "another protocol": block(shunt_fields(self._dice)),
+            "failed cell": frame(0.0, failed=True),
+        }
+        self.module.send(said.get(self.fault, good))
+
+    def unplug(self) -> None:
+        self.module.unplug()
+
+    def plug(self) -> None:
+        self.module.plug()
+
+    def close(self) -> None:
+        self.module.close()
+
+
 DEVICES = {
     device.driver: device
     for device in (
         ContactDevice, BeamDevice, BeamsDevice, Ina219Device, JbdDevice, Pzem004tDevice, Sht4xDevice,
-        VeDirectDevice,
+        VeDirectDevice, Ze07CoDevice,
     )
 }  # fmt: skip
 

@@ -20,7 +20,7 @@ from publisher.config.faults import ConfigError
 from publisher.config.load import parse
 from publisher.rules.charge_state import Charge
 from publisher.rules.totals import Totals
-from sensors import jbd_frames, pzem004t_frames, vedirect_frames
+from sensors import jbd_frames, pzem004t_frames, vedirect_frames, ze07co_frames
 from sensors.registry import DRIVERS, decode
 from tests.tents import NOON, Unit, config
 
@@ -107,6 +107,7 @@ PARSERS: dict[str, Any] = {
     "vedirect": vedirect_frames.Blocks,
     "pzem004t": pzem004t_frames.Replies,
     "jbd": jbd_frames.Replies,
+    "ze07co": ze07co_frames.Frames,
 }
 
 

@@ -95,6 +95,10 @@ gpio = 5
 
 [sensors.outside]
 driver = "sht4x"
+
+[sensors.co]
+driver = "ze07co"
+port = "/dev/ttyUSB2"
 """
 
 

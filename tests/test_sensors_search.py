@@ -18,6 +18,7 @@ from sensors.serial_port import GONE, MISSING, SerialPort
 from sensors.simulated.jbd import Bms
 from sensors.simulated.pzem004t import Line, Meter
 from sensors.simulated.serial_cable import Cable
+from sensors.simulated.ze07co import Module
 from sensors.vedirect import INVERTER
 from tests import devices
 from tests.devices import Fields, block, flipped, shunt_fields
@@ -91,14 +92,16 @@ class Quitter(Cable):
 
 
 @contextmanager
-def speaking(cable: Cable, says: Callable[[], bytes]) -> Iterator[None]:
-    """Make a device send all the time; at another speed than 19200 it sends nonsense."""
+def speaking(
+    cable: Cable, says: Callable[[], bytes], speed: int = termios.B19200
+) -> Iterator[None]:
+    """Make a device send all the time; at another speed than its own it sends nonsense."""
     over = threading.Event()
 
     def speak() -> None:
         while not over.wait(0.1):
             said = says()
-            is_right = speed_of(cable._path) == termios.B19200
+            is_right = speed_of(cable._path) == speed
             cable.send(said if is_right else DICE.randbytes(len(said)))
 
     thread = threading.Thread(target=speak, daemon=True)
@@ -152,6 +155,17 @@ def test_every_device_is_recognised_by_what_it_says(tmp_path: Path) -> None:
     assert found[2].figures["power_w"] == 920.0
     assert found[3].figures["charge_pct"] == 71.0
     assert sorted(told, key=str) == sorted(found, key=str)
+
+
+def test_a_gas_module_is_recognised_by_listening_and_nothing_is_sent_to_it(tmp_path: Path) -> None:
+    module = Module(tmp_path / "gas")
+    module.cell.breathe(40.0, 600.0)
+    with speaking(module, module.says, termios.B9600):
+        (found,) = search.search([str(tmp_path / "gas")], Monotonic())
+    module.close()
+    assert (found.state, found.driver, found.serves) == (State.RECOGNISED, "ze07co", ("co",))
+    assert found.figures == {"co_ppm": 40.0}
+    assert module.heard == b""
 
 
 def test_what_is_no_known_device_is_told_apart(tmp_path: Path) -> None:

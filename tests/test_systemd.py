@@ -389,7 +389,8 @@ def test_the_instructions_name_commands_that_exist(capsys: pytest.CaptureFixture
 
 def test_the_instructions_name_sections_and_keys_that_exist() -> None:
     known = known_keys()
-    keys = {key for section in known.values() for key, _, _ in section} | {"driver"}
+    drivers = [config.keys_of(registry.config_class(driver)) for driver in registry.DRIVERS]
+    keys = {key for section in [*known.values(), *drivers] for key, _, _ in section} | {"driver"}
     named = {span.partition(" = ")[0] for span in code_spans() if re.match(r"\w+( = .*)?$", span)}
     assert {"address", "present_level", "password_file"} <= named
     told = {

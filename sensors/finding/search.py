@@ -31,7 +31,7 @@ LISTEN_LONGER_S = 5.0
 #: Number of times that each request is sent: a sleeping BMS misses the first one.
 ROUNDS = 2
 #: A port whose search takes longer than this hangs.
-LONGEST_S = 12.0
+LONGEST_S = 20.0
 #: Seconds between two checks whether the search was cancelled.
 _LOOK_S = 0.1
 

@@ -241,7 +241,13 @@ def _wrong_address(sensor: SensorSettings, others: list[int]) -> Finding:
 def _unheard(key: str, state: Mapping[str, Any], looked_s: float | None) -> Iterator[Finding]:
     if state["quality"] in ("ok", "estimated") or state.get("error"):
         return
-    if state["quality"] == "starting" and looked_s is None:
+    if state["quality"] == "starting" and state["age_s"] is not None:
+        yield warning(
+            key,
+            marked("it warms up: its values do not count yet"),
+            marked("wait for three minutes after its supply came on, and look again"),
+        )
+    elif state["quality"] == "starting" and looked_s is None:
         yield warning(
             key,
             marked("it has not spoken since the service was started"),

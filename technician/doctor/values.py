@@ -23,6 +23,8 @@ LOWEST_AC_V, HIGHEST_AC_V = 190.0, 260.0
 LOWEST_HZ, HIGHEST_HZ = 47.0, 52.0
 #: Below this an AC line is dead.
 DEAD_AC_V = 50.0
+#: EN 50291 counts from 30 ppm of carbon monoxide, and at 100 ppm must raise the alarm within 40 minutes.
+UNHEALTHY_PPM, DANGEROUS_PPM = 30.0, 100.0
 
 
 def judge(
@@ -46,6 +48,8 @@ def judge(
         yield from shunt(key, chip, sensor.config, state["values"], running_a, config.battery)
     elif sensor.traits.measures_ac and not state.get("error"):
         yield from ac(key, state["values"])
+    elif sensor.name == "co":
+        yield from gas(key, state["values"])
     elif sensor.name.endswith("_line"):
         yield from _contradicted(key, sensor, state, states)
 
@@ -208,6 +212,33 @@ def ac(key: str, values: Mapping[str, Any]) -> Iterator[Finding]:
             marked("{hertz:.1f} Hz is too far from 50 Hz"),
             marked("of a generator: take load off it, and have its governor set"),
             hertz=frequency_hz,
+        )
+
+
+def gas(key: str, values: Mapping[str, Any]) -> Iterator[Finding]:
+    """Judge the carbon monoxide, in ppm."""
+    co_ppm = values.get("co_ppm")
+    if co_ppm is None or co_ppm < UNHEALTHY_PPM:
+        return
+    if co_ppm >= DANGEROUS_PPM:
+        yield failure(
+            key,
+            marked("{ppm:.0f} ppm of carbon monoxide: dangerous within minutes"),
+            marked(
+                "everybody out; open the tent; stop generator and stoves; get a doctor for anybody who feels "
+                "ill"
+            ),
+            ppm=co_ppm,
+        )
+    else:
+        yield warning(
+            key,
+            marked("{ppm:.0f} ppm of carbon monoxide: too much for a place where people stay"),
+            marked(
+                "open the tent, and look for exhaust or a stove that smokes. In clean air: take alcohol and "
+                "solvents away from the module; if it stays like this for an hour, replace it"
+            ),
+            ppm=co_ppm,
         )
 
 

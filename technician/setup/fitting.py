@@ -56,8 +56,8 @@ class Fitting:
         if ports:
             tell(
                 counted(
-                    "Listening on {n} serial port, then asking; this takes up to 10 s …",
-                    "Listening on {n} serial ports, then asking; this takes up to 10 s …",
+                    "Listening on {n} serial port, then asking; this takes up to 15 s …",
+                    "Listening on {n} serial ports, then asking; this takes up to 15 s …",
                     len(ports),
                 )
             )
