@@ -232,6 +232,11 @@ def hang_thermometer(patient: Patient, address: int | None) -> Thermometer:
     return thermometer
 
 
+def wet(patient: Patient, name: str = "inside", humidity_pct: float = 104.0) -> None:
+    hang_thermometer(patient, 0x44).humidity_pct = humidity_pct
+    patient.sensors[name] = patient.sensors.pop("inside")
+
+
 def hang_nothing(patient: Patient) -> None:
     hang_thermometer(patient, None)
     patient.hardware.bus.chips[0x45] = Chip(patient.clock.now_s)
@@ -340,6 +345,11 @@ CASES = {
     "sht4x at another address": Case(
         lambda p: hang_thermometer(p, 0x46),
         {"sensor.inside": ("fail", "set address = 0x46 in [sensors.inside]")},
+    ),
+    "water on the sht4x": Case(wet, {"sensor.inside": ("warning", "hang it where no water drips")}),
+    "fog": Case(lambda p: wet(p, "outside")),
+    "too dry for any air": Case(
+        lambda p: wet(p, "outside", -2.0), {"sensor.outside": ("warning", "replace the sensor")}
     ),
     "sht4x unplugged beside an ina219": Case(
         hang_nothing, {"sensor.inside": ("fail", "check VCC (3.3 V), ground")}

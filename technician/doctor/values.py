@@ -37,6 +37,7 @@ def judge(
     """Return what is odd about a sensor's values. `broken` are beams that were broken all the time."""
     states = {sensor["name"]: sensor for sensor in status["sensors"]}
     state, power = states[sensor.name], status.get("power", {})
+    yield from humidity(key, sensor.name, state["values"])
     if sensor.name == "door":
         yield from _door(key, config, status, state, broken)
     elif sensor.name == "battery":
@@ -317,6 +318,21 @@ def _names(beams: tuple[tuple[str, int], ...]) -> Text:
         values |= {f"name{number}": beam, f"gpio{number}": gpio}
     one = "{{name{0}}} (GPIO {{gpio{0}}})"
     return Text(" + ".join(one.format(number) for number in range(len(beams))), values)
+
+
+def humidity(key: str, name: str, values: Mapping[str, Any]) -> Iterator[Finding]:
+    """Judge the humidity that the sensor `name` measures, if it does; fog makes it 100 % outside."""
+    humidity_pct = values.get("humidity_pct")
+    if humidity_pct is None or 0.0 < humidity_pct < 100.0:
+        return
+    if humidity_pct == 0.0:
+        yield warning(key, marked("no air has a humidity of 0 %"), marked("replace the sensor"))
+    elif name == "inside":
+        yield warning(
+            key,
+            marked("a humidity of 100 %: there is water on the sensor"),
+            marked("dry it, and hang it where no water drips and none runs down the wall"),
+        )
 
 
 _Shown = Callable[[Any], str]
