@@ -7,6 +7,9 @@ from typing import Any, Protocol
 from sensors.reading import SensorError
 from sensors.trouble import BUS, declare, marked
 
+#: The kernel's folder of devices on 1-Wire buses, below `Hardware.root`, and the buses in it.
+ONE_WIRE_DEVICES, ONE_WIRE_BUSES = "sys/bus/w1/devices", "w1_bus_master*"
+
 #: Cure if this user may not open a device.
 DENIED_CURE = marked(
     "the service is in the groups gpio, i2c and dialout by tentwatch.service: install that file again; "

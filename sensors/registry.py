@@ -16,6 +16,7 @@ DRIVERS = {
     "beam": "sensors.beam",
     "beams": "sensors.beams",
     "contact": "sensors.contact",
+    "ds18b20": "sensors.ds18b20",
     "ina219": "sensors.ina219",
     "jbd": "sensors.jbd",
     "pzem004t": "sensors.pzem004t",

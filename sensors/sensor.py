@@ -29,6 +29,9 @@ UNEXPECTED = declare(
 
 #: Failed reads in a row after which the device counts as failed and is reopened.
 TOLERATED_FAILURES = 3
+#: A failed read is repeated after this time, if the device is read less often: its last value would
+#: otherwise be old before the next one comes.
+AGAIN_S = 1.0
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 30.0
 
@@ -103,6 +106,7 @@ class Sensor:
                     raise
                 self._errors += 1
                 log.warning("%s: %s", self.name, error)
+                due_s = min(due_s, self._clock.beat_after(began_s, AGAIN_S))
                 continue
             failures = 0
             if found:

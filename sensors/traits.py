@@ -118,6 +118,8 @@ class Traits:
     speaks: Speaks | None = None
     answers: Answers | None = None
     chip: Chip | None = None
+    #: The family code of its chip on the 1-Wire bus: its name there begins with it.
+    one_wire_family: str = ""
 
     @property
     def on_shunt(self) -> bool:
@@ -127,4 +129,4 @@ class Traits:
     @property
     def is_recognised(self) -> bool:
         """Whether setup can recognise it."""
-        return bool(self.speaks or self.answers or self.chip)
+        return bool(self.speaks or self.answers or self.chip or self.one_wire_family)

@@ -15,6 +15,7 @@ import pytest
 from sensors import registry
 from sensors.clock import Monotonic
 from sensors.reading import Driver, Reading, SensorError
+from sensors.simulated.ds18b20 import Probe
 from sensors.simulated.hardware import (
     I2C_ADDRESS,
     INNER_GPIO,
@@ -458,11 +459,45 @@ class Ze07CoDevice(Device):
         self.module.close()
 
 
+class Ds18b20Device(Device):
+    driver = "ds18b20"
+    quantities: ClassVar[Mapping[str, type]] = {"temperature_c": float}
+    faults = ("unplugged", "no bus", *Probe.FAULTS)
+
+    def __init__(self, hardware: SimulatedHardware, clock: Monotonic) -> None:
+        super().__init__(hardware, clock)
+        hardware.root = hardware.port.parent
+        self.probe = Probe(hardware.root)
+        self.name = self.probe.device
+
+    def settings(self) -> dict[str, Any]:
+        return {"device": self.name}
+
+    def fail(self, fault: str) -> None:
+        super().fail(fault)
+        if fault == "no bus":
+            self.probe.remove_bus()
+        elif fault in Probe.FAULTS:
+            self.probe.fault = fault
+
+    def mend(self) -> None:
+        if self.fault == "no bus":
+            self.plug()
+        super().mend()
+        self.probe.fault = ""
+
+    def unplug(self) -> None:
+        self.probe.unplug()
+
+    def plug(self) -> None:
+        self.probe.plug()
+
+
 DEVICES = {
     device.driver: device
     for device in (
-        ContactDevice, BeamDevice, BeamsDevice, Ina219Device, JbdDevice, Pzem004tDevice, Sht4xDevice,
-        VeDirectDevice, Ze07CoDevice,
+        ContactDevice, BeamDevice, BeamsDevice, Ds18b20Device, Ina219Device, JbdDevice,
+        Pzem004tDevice, Sht4xDevice, VeDirectDevice, Ze07CoDevice,
     )
 }  # fmt: skip
 

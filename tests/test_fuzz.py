@@ -74,7 +74,7 @@ def test_any_bytes_can_be_decoded(driver: str) -> None:
 NAMES = [
     "driver", "at_s", "gpio", "high", "shunt", "bus", "configuration", "gain", "shunt_ohms",
     "outer_gpio", "inner_gpio", "blocked_level", "present_level", "outer", "inner", "zero_a",
-    "dead_band_a", "reversed", "answer",
+    "dead_band_a", "reversed", "answer", "w1_slave",
 ]  # fmt: skip
 LINES = st.dictionaries(
     st.sampled_from(NAMES),
@@ -89,7 +89,7 @@ LINES = st.dictionaries(
 )
 
 
-@pytest.mark.parametrize("driver", ["beam", "beams", "contact", "ina219", "sht4x"])
+@pytest.mark.parametrize("driver", ["beam", "beams", "contact", "ds18b20", "ina219", "sht4x"])
 def test_any_lines_can_be_decoded(driver: str) -> None:
     @given(st.sampled_from(CAPTURES[driver]), st.lists(LINES, max_size=12))
     def check(capture: bytes, more: list[dict[str, Any]]) -> None:

@@ -96,6 +96,10 @@ gpio = 5
 [sensors.outside]
 driver = "sht4x"
 
+[sensors.inside]
+driver = "ds18b20"
+device = "28-00000a3c51f2"
+
 [sensors.co]
 driver = "ze07co"
 port = "/dev/ttyUSB2"

@@ -23,6 +23,7 @@ from publisher.config import load as config
 from sensors.clock import Monotonic
 from sensors.finding import waving
 from sensors.serial_port import SerialPort
+from sensors.simulated.ds18b20 import Probe
 from sensors.simulated.hardware import INNER_GPIO, OUTER_GPIO, SimulatedHardware
 from sensors.simulated.jbd import Bms
 from sensors.simulated.pzem004t import Line, Meter
@@ -54,6 +55,7 @@ class Place:
         self._patch.setattr(
             "technician.setup.fitting.WAVE_S", 5.0
         )  # what fails shall not take long
+        self._patch.setattr("technician.setup.fitting.WARM_S", 5.0)
         self._patch.setattr("socket.gethostname", lambda: "raspberrypi")
 
     def plug_monitor(self) -> None:
@@ -74,6 +76,26 @@ class Place:
         device = kind(self.root / "dev" / name)
         self._devices.append((device.close,))
         return device
+
+    def plug_thermometers(self, *names: str) -> None:
+        self.thermometers = {name: Probe(self.root, name, 18.0) for name in names}
+
+    def warm(self, name: str) -> Callable[[], str]:
+        """Return an answer "f" that warms a thermometer as soon as setup has looked at it."""
+
+        one = self.thermometers[name]
+
+        def warm_it() -> None:
+            wait_for(one.is_being_read, "a look")
+            one.end_conversion()
+            one.set_temperature(21.5)
+
+        def find() -> str:
+            one.begin_conversion()
+            threading.Thread(target=warm_it, daemon=True).start()
+            return "f"
+
+        return find
 
     def has_i2c(self) -> None:
         (self.root / "dev/i2c-1").touch()
@@ -396,6 +418,68 @@ def test_a_beam_that_is_not_the_only_one_or_the_wrong_way_round_is_asked_again(
     assert place.written()["sensors"]["door"] == {
         "driver": "beams", "outer_gpio": OUTER_GPIO, "inner_gpio": 24, "blocked_level": "high",
     }  # fmt: skip
+
+
+# Thermometers
+
+NO_DOOR = {"What sees people": "3"}
+
+
+def test_two_thermometers_are_told_apart_by_the_warmth_of_a_hand(place: Place) -> None:
+    place.plug_thermometers("28-00000a3c51f2", "28-00000a3c7b2e")
+    code, out, _ = place.run(
+        *BASIC, answers={**NO_DOOR, "Thermometer inside": place.warm("28-00000a3c7b2e")}
+    )
+    assert code == 0
+    assert "Found: 28-00000a3c7b2e" in out
+    assert place.written()["sensors"] == {
+        "inside": {"driver": "ds18b20", "device": "28-00000a3c7b2e"},
+        "outside": {"driver": "ds18b20", "device": "28-00000a3c51f2"},
+    }
+    assert max(map(len, place.screen.splitlines())) <= 80
+    code, _, _ = place.run(answers=NO_DOOR)
+    assert code == 0
+    assert place.written()["sensors"]["inside"]["device"] == "28-00000a3c7b2e", "Enter keeps it"
+
+
+def test_a_thermometer_can_be_named_or_left_out(place: Place) -> None:
+    place.plug_thermometers("28-00000a3c51f2", "28-00000a3c7b2e")
+    answers: dict[str, Any] = {
+        **NO_DOOR,
+        "Thermometer inside": ["28-000000000000", "28-00000a3c7b2e"],
+        "Thermometer outside": "-",
+    }
+    code, out, _ = place.run(*BASIC, answers=answers)
+    assert code == 0
+    assert "28-000000000000 is not on the 1-Wire bus" in out
+    assert place.written()["sensors"] == {
+        "inside": {"driver": "ds18b20", "device": "28-00000a3c7b2e"}
+    }
+
+
+def test_one_thermometer_is_asked_for_its_place(place: Place) -> None:
+    place.plug_thermometers("28-00000a3c51f2")
+    code, _, _ = place.run(
+        *BASIC, answers={**NO_DOOR, "What does this measure: 28-00000a3c51f2": "2"}
+    )
+    assert code == 0
+    section = {"driver": "ds18b20", "device": "28-00000a3c51f2"}
+    assert place.written()["sensors"] == {"outside": section}
+
+
+def test_without_a_person_two_thermometers_need_a_flag(place: Place) -> None:
+    place.plug_thermometers("28-00000a3c51f2", "28-00000a3c7b2e")
+    code, out, _ = place.run("--yes", *BASIC)
+    assert code == 0
+    assert "--sensor inside=ds18b20,device=28-00000a3c51f2" in out
+    assert "sensors" not in place.written()
+    flag = "inside=ds18b20,device=28-00000a3c7b2e"
+    code, _, _ = place.run("--yes", "--sensor", flag)
+    assert code == 0
+    assert place.written()["sensors"] == {
+        "inside": {"driver": "ds18b20", "device": "28-00000a3c7b2e"},
+        "outside": {"driver": "ds18b20", "device": "28-00000a3c51f2"},
+    }
 
 
 # By flags alone

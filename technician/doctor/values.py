@@ -25,6 +25,8 @@ LOWEST_HZ, HIGHEST_HZ = 47.0, 52.0
 DEAD_AC_V = 50.0
 #: EN 50291 counts from 30 ppm of carbon monoxide, and at 100 ppm must raise the alarm within 40 minutes.
 UNHEALTHY_PPM, DANGEROUS_PPM = 30.0, 100.0
+#: Air in a tent and outside lies between these in °C.
+LOWEST_AIR_C, HIGHEST_AIR_C = -40.0, 60.0
 
 
 def judge(
@@ -53,6 +55,8 @@ def judge(
         yield from gas(key, state["values"])
     elif sensor.name.endswith("_line"):
         yield from _contradicted(key, sensor, state, states)
+    elif sensor.name in ("inside", "outside"):
+        yield from air(key, state["values"])
 
 
 def line(sensor: SensorSettings, states: Mapping[str, Any]) -> bool | None:
@@ -214,6 +218,19 @@ def ac(key: str, values: Mapping[str, Any]) -> Iterator[Finding]:
             marked("of a generator: take load off it, and have its governor set"),
             hertz=frequency_hz,
         )
+
+
+def air(key: str, values: Mapping[str, Any]) -> Iterator[Finding]:
+    """Judge the temperature of the air, in °C."""
+    temperature_c = values.get("temperature_c")
+    if temperature_c is None or LOWEST_AIR_C <= temperature_c <= HIGHEST_AIR_C:
+        return
+    yield warning(
+        key,
+        marked("{celsius:.0f} °C is no temperature of the air"),
+        marked("hang it away from the heater and its flue; if it hangs in the air, replace it"),
+        celsius=temperature_c,
+    )
 
 
 def gas(key: str, values: Mapping[str, Any]) -> Iterator[Finding]:

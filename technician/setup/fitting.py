@@ -1,11 +1,13 @@
 """Finds out which sensors a tent has: it searches, shows what it found, and asks for the rest."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from sensors.clock import Monotonic
-from sensors.finding import chips, search, serial_names, waving
+from sensors.finding import chips, one_wire, search, serial_names, waving
 from sensors.finding.search import AtPort, State
 from sensors.gpio import Inputs
 from sensors.hardware import Hardware
@@ -21,6 +23,10 @@ from technician.words.contract import word
 
 #: Time for moving a hand into the beam, and for walking to a switch.
 WAVE_S, SWITCH_S = 20.0, 90.0
+#: Time for walking to a thermometer and warming it in the hand.
+WARM_S = 120.0
+#: A temperature is shown again when it has changed by this much.
+SHOWN_STEP_C = 0.5
 #: The usual shunt: 50 A at 75 mV.
 SHUNT_A, SHUNT_MV = 50.0, 75.0
 _FIND = "f"
@@ -50,7 +56,7 @@ class Fitting:
         self.fitted = fitted
 
     def find_devices(self) -> None:
-        """Look at the serial ports and the I2C buses. Raises Cancelled."""
+        """Look at the serial ports, the I2C buses and the 1-Wire bus. Raises Cancelled."""
         tell = self._dialogue.tell
         ports = serial_names.ports(self._hardware.root)
         if ports:
@@ -65,7 +71,12 @@ class Fitting:
             [port.name for port in ports], self._clock, lambda one: tell(_result(one), "  ")
         )
         found = self._find_chips()
-        if not found and not any(one.state is State.RECOGNISED for one in heard):
+        thermometers = self._find_thermometers()
+        if (
+            not found
+            and not thermometers
+            and not any(one.state is State.RECOGNISED for one in heard)
+        ):
             tell(
                 _("No sensor was recognised. Those that are not connected now can be set up later.")
             )
@@ -81,6 +92,8 @@ class Fitting:
             self._place_port(one)
         for chip in found:
             self._place_chip(chip)
+        for driver in dict.fromkeys(one.driver for one in thermometers):
+            self._place_thermometers(driver, [one for one in thermometers if one.driver == driver])
         self._keep_others()
 
     def _find_chips(self) -> list[chips.Found]:
@@ -107,6 +120,19 @@ class Fitting:
                 hint = _("If it is a sensor, take its supply away for a moment and search again.")
                 tell(hint, "    ")
         return [chip for chip in found if chip.driver]
+
+    def _find_thermometers(self) -> list[one_wire.Found]:
+        tell, root = self._dialogue.tell, self._hardware.root
+        if not one_wire.has_bus(root):
+            text = _(
+                "There is no 1-Wire bus. For thermometers on it: sudo raspi-config nonint do_onewire 0, "
+                "then start the Pi anew."
+            )
+            tell(text)
+        found = one_wire.devices(root)
+        for one in found:
+            tell(_("{device} on the 1-Wire bus").format(device=one.name), "  ")
+        return found
 
     def _place_port(self, heard: AtPort) -> None:
         """Fit the device on a port, if there is one, as a sensor."""
@@ -156,6 +182,83 @@ class Fitting:
                 (key,) = question.keys
                 usual = usual_answer(key, self._draft, self._draft, self._hardware.root)
                 self._dialogue.ask_key(self._draft, key, _(question.text), usual)
+
+    def _place_thermometers(self, driver: str, found: Sequence[one_wire.Found]) -> None:
+        """Fit thermometers of one kind; several are told apart by the warmth of a hand."""
+        sections = self._draft.get("sensors") or {}
+        taken = {sections.get(name, {}).get("device") for name in self.fitted}
+        left = [one for one in found if one.name not in taken]
+        free = [name for name in served_by(driver) if name not in self.fitted]
+        if len(left) == 1 or not free:
+            for one in left:
+                present = self._configured(partial(_is_device, one.name))
+                name = self._which(one.name, served_by(driver), present)
+                if name is not None:
+                    self._fit(name, driver, {"device": one.name})
+            return
+        for sensor in free:
+            device = self._ask_thermometer(sensor, left)
+            if device is not None:
+                self._fit(sensor, driver, {"device": device})
+                left = [one for one in left if one.name != device]
+
+    def _ask_thermometer(self, sensor: str, left: Sequence[one_wire.Found]) -> str | None:
+        """Return the name of a sensor's thermometer that is typed, or found by warmth; None for none."""
+        tell, names = self._dialogue.tell, [one.name for one in left]
+        present = self._draft.get(f"sensors.{sensor}.device")
+        usual = present if present in names else names[0] if len(names) == 1 else _FIND
+        while names:
+            question = _("Thermometer {sensor}: its name; f finds it; - for none").format(
+                sensor=word(sensor)
+            )
+            typed = self._dialogue.ask(question, usual)
+            if typed == NOTHING:
+                return None
+            if typed in names:
+                return typed
+            if not self._dialogue.is_asking:
+                text = _(
+                    "{devices}: setup cannot tell which one is {sensor}: --sensor "
+                    "{name}={driver},device={first} says so"
+                )
+                tell(
+                    text.format(
+                        devices=", ".join(names), sensor=word(sensor), name=sensor,
+                        driver=left[0].driver, first=names[0],
+                    ),
+                    "  ",
+                )  # fmt: skip
+                return None
+            if typed.lower() != _FIND:
+                tell(_("{device} is not on the 1-Wire bus.").format(device=typed), "  ")
+                continue
+            tell(
+                _("Hold the one {sensor} in your hand. Waiting for {seconds:.0f} s …").format(
+                    sensor=word(sensor), seconds=WARM_S
+                )
+            )
+            found = one_wire.wait_for_warmth(
+                left, self._hardware, self._clock, WARM_S, self._shows_temperatures()
+            )
+            if found is not None:
+                tell(_("Found: {device}.").format(device=found), "  ")
+                return found
+            tell(_("None became warmer than the others: check its cable, or type its name."), "  ")
+        return None
+
+    def _shows_temperatures(self) -> Callable[[Mapping[str, float]], None]:
+        """Return what prints temperatures by name whenever one has changed."""
+        shown_c: dict[str, float] = {}
+
+        def show(now_c: Mapping[str, float]) -> None:
+            nonlocal shown_c
+            changes = [abs(c - shown_c.get(name, -math.inf)) for name, c in now_c.items()]
+            if any(change >= SHOWN_STEP_C for change in changes):
+                text = ", ".join(f"{name} {c:.1f} °C" for name, c in now_c.items())
+                self._dialogue.tell(text, "  ")
+                shown_c = dict(now_c)
+
+        return show
 
     def _ask_shunt(self, name: str) -> None:
         """Ask for the label of the shunt: amperes and millivolts."""
@@ -402,6 +505,10 @@ def _on_lines(sensor: str) -> list[str]:
 
 def _is_port(configured: object, port: str) -> bool:
     return isinstance(configured, str) and serial_names.is_same(configured, port)
+
+
+def _is_device(name: str, section: Mapping[str, object]) -> bool:
+    return section.get("device") == name
 
 
 def _short(port: str) -> str:
