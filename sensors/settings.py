@@ -17,6 +17,8 @@ class Rule:
     pattern: str = ""
     #: The key names a file with a secret. A wrong value may be the secret itself, so it is not repeated.
     secret: bool = False
+    #: A wrong text may hold a secret, as a pasted address with a login does: it is not repeated either.
+    private: bool = False
 
 
 def setting(
@@ -28,6 +30,8 @@ def setting(
     choices: tuple[str, ...] = (),
     pattern: str = "",
     secret: bool = False,
+    private: bool = False,
 ) -> Any:
     """Declare a key of a configuration dataclass; without a default it is required."""
-    return field(default=default, metadata={"rule": Rule(doc, low, high, choices, pattern, secret)})
+    rule = Rule(doc, low, high, choices, pattern, secret, private)
+    return field(default=default, metadata={"rule": rule})

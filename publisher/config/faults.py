@@ -1,7 +1,7 @@
 """Faults of a configuration: each is a key with a trouble of one of these kinds.
 
 A sentence continues the key (`tent.id: is missing: …`). It never repeats text that may be a secret: a
-wrong value may be the secret itself, and so may a line that is not TOML.
+wrong value or an unknown key may be the secret itself, and so may a line that is not TOML.
 """
 
 import re
@@ -16,6 +16,8 @@ Fault = tuple[str, Trouble]
 #: Most characters of a wrong value in a message.
 LONGEST_SHOWN = 60
 _HIDDEN = marked("something that is not repeated here")
+_LIST, _TABLE = marked("a list"), marked("a table")
+_SECRET_WORDS = re.compile(r"pass|secret|token|парол", re.I)
 _ENDLESS = marked("something too long to be repeated")
 #: Names of types in messages.
 _WANTED = {
@@ -47,6 +49,21 @@ NOT_TOML = declare(
     marked(
         "correct line {line} at column {column}: text stands in quotes, the name of a section in brackets"
     ),
+)
+NO_EQUALS = declare(
+    "config.no_equals",
+    marked("is not TOML"),
+    marked("correct line {line} at column {column}: = is missing between a key and its value"),
+)
+WRONG_QUOTES = declare(
+    "config.wrong_quotes",
+    marked("is not TOML"),
+    marked("correct line {line} at column {column}: these quotes are not the straight ones"),
+)
+DECIMAL_COMMA = declare(
+    "config.decimal_comma",
+    marked("is not TOML"),
+    marked("correct line {line} at column {column}: a number has a point, not a comma"),
 )
 TWICE = declare(
     "config.twice",
@@ -80,6 +97,11 @@ MISSPELT = declare(
 )
 NOT_A_KEY = declare(
     "config.not_a_key", marked("is not a key"), marked("remove it (known here: {known})")
+)
+UNKNOWN_KEY = declare(
+    "config.unknown_key",
+    marked("has a key that is not known in line {line}"),
+    marked("remove it (known here: {known})"),
 )
 SECRET_KEY = declare(
     "config.secret_key",
@@ -224,14 +246,25 @@ def _is_in_range(value: object, rule: Rule) -> bool:
 
 
 def shown(value: object, rule: Rule | None = None) -> str:
-    """Return a value as messages show it: shortened, and hidden if it may be a secret."""
+    """Return a value as messages show it: shortened, and hidden if it may hold a secret."""
+    if isinstance(value, list | dict):
+        return _LIST if isinstance(value, list) else _TABLE
     try:
         text = repr(value)
-    except (ValueError, RecursionError):
+    except ValueError:  # a number of too many digits
         return _ENDLESS
-    if (rule is not None and rule.secret) or "@" in text:  # as in mqtt://user:password@host
+    is_private = rule is not None and (rule.secret or (rule.private and isinstance(value, str)))
+    if is_private or (isinstance(value, str) and may_be_secret(value)):
         return _HIDDEN
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
+
+
+def may_be_secret(text: str) -> bool:
+    """Say whether a text of a configuration may hold a secret by its looks.
+
+    Such are a login in an address (mqtt://user:password@host) and a text that runs on into other lines.
+    """
+    return "@" in text or "\n" in text or _SECRET_WORDS.search(text) is not None
 
 
 def described(rule: Rule) -> Marked:

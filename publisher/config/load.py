@@ -36,6 +36,17 @@ from sensors.trouble import Trouble
 CHARGED = 14 / 12
 #: The place of a fault in `tomllib`'s message.
 _PLACE = re.compile(r"\(at line (\d+), column (\d+)\)$")
+#: What is often wrong in a line that is not TOML.
+_MISTAKES = (
+    (re.compile(r"[^\"'#]*=\s*[“”„‟«»‘’‚]"), faults.WRONG_QUOTES),
+    (re.compile(r"[^\"'#]*=\s*[+-]?\d+,\d+\s*(#|$)"), faults.DECIMAL_COMMA),
+    # Neither the name of a section, nor a key and what may follow it.
+    (re.compile(r"\s*[\w-]+\s*([^\s=.\w-]|\s[\w-]|$)"), faults.NO_EQUALS),
+)
+#: Keys outside the sections of sensors, rules and limits may be a misplaced secret.
+_WITH_SECRETS = ("", "broker.")
+_PASSWORD_KEYS = ("password", "passwd", "pass", "passwort", "passphrase", "secret", "пароль")
+_PLAIN_KEY = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
 @dataclass(frozen=True)
@@ -102,7 +113,8 @@ def document_of(text: str, where: str) -> dict[str, Any]:
 def _not_toml(error: Exception, text: str) -> Trouble:
     """Return the fault that `tomllib` has found in a text.
 
-    `tomllib` has no codes, and its message quotes the text: only line and column are repeated.
+    `tomllib` has no codes, and its message quotes the text: only line and column are repeated, and never
+    text of the line, which may be a password.
     """
     if not isinstance(error, tomllib.TOMLDecodeError):
         return Trouble(faults.ENDLESS)
@@ -112,13 +124,16 @@ def _not_toml(error: Exception, text: str) -> Trouble:
         return Trouble(faults.TWICE, line=int(place[1]) if place else text.count("\n") + 1)
     if place is None:
         return Trouble(faults.UNFINISHED)
-    return Trouble(faults.NOT_TOML, line=int(place[1]), column=int(place[2]))
+    line, column = int(place[1]), int(place[2])
+    wrong = text.split("\n")[line - 1]
+    kind = next((kind for way, kind in _MISTAKES if way.match(wrong)), faults.NOT_TOML)
+    return Trouble(kind, line=line, column=column)
 
 
 def parse(text: str, where: str = "configuration") -> Config:
     """Check a configuration's text. Raises ConfigError with everything that is wrong with it."""
     document = document_of(text, where)
-    reader = _Reader()
+    reader = _Reader(text)
     sections = {
         name: reader.section(kind, document.pop(name, {}), name) for name, kind in SECTIONS.items()
     }
@@ -134,18 +149,34 @@ def parse(text: str, where: str = "configuration") -> Config:
 class _Reader:
     """Turns tables into dataclasses and collects the faults."""
 
-    def __init__(self) -> None:
+    def __init__(self, text: str) -> None:
         self.faults: list[Fault] = []
+        self._text = text
         self._lines: dict[int, str] = {}  # GPIO number → the key that has taken it
 
     def unknown(self, key: str, known: tuple[str, ...], path: str) -> None:
-        if re.search("pass|secret", key, re.I) and path == "broker.":
-            trouble = Trouble(faults.SECRET_KEY)
-        elif near := get_close_matches(key, known, 1):
-            trouble = Trouble(faults.MISSPELT, near=near[0])
+        """Add the fault of a key that nobody knows. It is named only if it cannot be a secret."""
+        may_be_secret = path in _WITH_SECRETS
+        near = get_close_matches(key, known, 1)
+        if key.lower() in _PASSWORD_KEYS and may_be_secret:
+            self._add(path + key.lower(), Trouble(faults.SECRET_KEY))
+        elif near and _PLAIN_KEY.fullmatch(key) and "pass" not in key:
+            self._add(path + key, Trouble(faults.MISSPELT, near=near[0]))
+        elif _PLAIN_KEY.fullmatch(key) and not may_be_secret:
+            self._add(path + key, Trouble(faults.NOT_A_KEY, known=", ".join(known)))
         else:
-            trouble = Trouble(faults.NOT_A_KEY, known=", ".join(known))
-        self._add(path + (key if key.isprintable() else ascii(key)), trouble)
+            trouble = Trouble(faults.UNKNOWN_KEY, line=self._line_of(key), known=", ".join(known))
+            self._add(path.removesuffix(".") or "file", trouble)
+
+    def _line_of(self, key: str) -> int:
+        """Return the number of the first line in which a key is set, or that has its text."""
+        lines = self._text.split("\n")
+        sets = re.compile(rf"""[\[\s"'\w.-]*(?<![\w-]){re.escape(key)}(?![\w-])[\s"']*[\].=]""")
+        for is_it in (sets.match, re.compile(re.escape(key)).search):
+            for number, line in enumerate(lines, 1):
+                if is_it(line):
+                    return number
+        return len(lines)
 
     def _add(self, key: str, trouble: Trouble) -> None:
         self.faults.append((key, trouble))

@@ -99,14 +99,23 @@ class BrokerSettings:
     """`[broker]`: the broker, and how to connect to it."""
 
     host: str = setting(
-        doc=marked("name or address of the MQTT broker, and nothing else"), pattern=r"[^\s/@]+"
+        doc=marked("name or address of the MQTT broker, and nothing else"),
+        pattern=r"[^\s/@]+",
+        private=True,
     )
-    port: int = setting(1883, doc=marked("TCP port; 8883 is usual with TLS"), low=1, high=65535)
+    port: int = setting(
+        1883, doc=marked("TCP port; 8883 is usual with TLS"), low=1, high=65535, private=True
+    )
     prefix: str = setting(
-        "tents/v1", doc=marked("first levels of every topic, such as tents/v1"), pattern=_PREFIX
+        "tents/v1",
+        doc=marked("first levels of every topic, such as tents/v1"),
+        pattern=_PREFIX,
+        private=True,
     )
     protocol: str = setting("5", doc=marked("MQTT version"), choices=("5", "3.1.1"))
-    username: str | None = setting(None, doc=marked("broker user; usually the tent's id"))
+    username: str | None = setting(
+        None, doc=marked("broker user; usually the tent's id"), private=True
+    )
     password_file: str | None = setting(
         None,
         doc=marked("whole path of a file with the password in it, mode 0600"),

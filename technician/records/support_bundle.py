@@ -12,7 +12,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from publisher.config.faults import ConfigError, fault_json
+from publisher.config.faults import ConfigError, fault_json, may_be_secret
 from publisher.config.load import keys_of, load
 from publisher.config.sections import SECTIONS
 from publisher.control import ControlError
@@ -115,9 +115,10 @@ def _values(table: object, kind: type[Any]) -> dict[str, Any]:
 def _shown(value: object, rule: Rule) -> object:
     if rule.secret:
         return "(is set)"
-    is_good = isinstance(value, bool | int | float | str)
-    if isinstance(value, str) and rule.pattern:
-        is_good = re.fullmatch(rule.pattern, value) is not None
+    is_good = isinstance(value, bool | int | float)
+    if isinstance(value, str):
+        is_good = value.isprintable() and not may_be_secret(value)
+        is_good = is_good and (not rule.pattern or re.fullmatch(rule.pattern, value) is not None)
     return value if is_good else "(left out: it is not valid)"
 
 

@@ -70,7 +70,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def _assignment(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise argparse.ArgumentTypeError(_("{text} is not KEY=VALUE").format(text=repr(text)))
+        # The text may be a password.
+        raise argparse.ArgumentTypeError(_("= is missing between a key and its value"))
     return key, value
 
 
