@@ -87,7 +87,7 @@ class Sensed:
         self.heard_s = reading.at_s
         self.readings_taken += 1
         self.values[quantity] = reading
-        self.warms_up = reading.quality is Quality.STARTING
+        self.warms_up = reading.value is None and reading.quality is Quality.STARTING
         if self.trouble or reading.quality is Quality.FAULT:
             failed = [r for r in self.values.values() if r.quality is Quality.FAULT]
             self.trouble = (failed[0].trouble or Trouble(FAILED)) if failed else None
@@ -112,8 +112,9 @@ class Sensed:
             self.quality = Quality.STALE if late else Quality.STARTING
         else:
             late = now_s - self.heard_s > self.stale_after_s
-            well = Quality.STARTING if self.warms_up else Quality.OK
-            self.quality = Quality.STALE if late else well
+            self.quality = Quality.STALE if late else Quality.OK
+            if self.warms_up and not late:
+                self.quality = Quality.STARTING
         return self.quality
 
     def value(self, quantity: str, at_s: float) -> Value:

@@ -101,7 +101,9 @@ class Tent:
         alerts = self._alerts = Alerts(totals.alerts)
         totals.alerts = alerts.as_list()
         self._thermometers = [name for name in (INSIDE, OUTSIDE) if name in sensors]
-        self._climate = Climate(config.climate, self._stale_after_s, was_cold=COLD in alerts)
+        self._climate: Climate | None = None
+        if INSIDE in sensors:
+            self._climate = Climate(config.climate, self._stale_after_s, was_cold=COLD in alerts)
         self._co: CarbonMonoxide | None = None
         if "co" in sensors:
             self._co = CarbonMonoxide(
@@ -111,6 +113,7 @@ class Tent:
                 was_warning=WARNING in alerts,
                 was_alarm=ALARM in alerts,
             )
+        self._has_air = self._climate is not None or self._co is not None
         self._zeros = Zeros(totals, config.sensors)
 
     # Input
@@ -124,10 +127,8 @@ class Tent:
                 continue
             if reading.sensor == "door":
                 self._door.count(measured, self._calendar.counts)
-            elif reading.sensor == INSIDE:
-                self._climate.take(measured, self._calendar.counts)
-            elif reading.sensor == "co" and self._co is not None:
-                self._co.take(measured, now, self._calendar.counts)
+            elif self._has_air:
+                self._take_air(measured, now)
         return happened + self._run_rules(now)
 
     def tick(self, now: Now) -> list[Happening]:
@@ -178,6 +179,13 @@ class Tent:
         return self._zeros.find(name, self._sensors.get(name))
 
     # The rules
+
+    def _take_air(self, reading: Reading, now: Now) -> None:
+        """Take a reading if it is one of warmth or carbon monoxide."""
+        if reading.sensor == INSIDE and self._climate is not None:
+            self._climate.take(reading, self._calendar.counts)
+        elif reading.sensor == "co" and self._co is not None:
+            self._co.take(reading, now, self._calendar.counts)
 
     def _pass_time(self, now: Now) -> list[Happening]:
         """Book the time since the last call on what ran in it, and begin a new day if it is one."""
@@ -271,15 +279,8 @@ class Tent:
             own[BATTERY_ALARM] = battery.alarm
         if door.is_fitted:
             own[DOOR_OBSTRUCTED] = door.is_obstructed
-        if INSIDE in self._thermometers:
-            own[COLD] = self._climate.is_cold(totals.is_open)
-        if self._co is not None:
-            own |= {
-                WARNING: self._co.level == "warning",
-                ALARM: self._co.level == "alarm",
-                SENSOR_OLD: self._co.is_old(now),
-                SENSOR_TEST: self._co.needs_test,
-            }
+        if self._has_air:
+            own |= self._air_alerts(now)
         others: set[str] = set()
         if "generator" in self._sensors:
             others.update(self._engine.alerts)
@@ -294,6 +295,19 @@ class Tent:
             *(Happening("alert_raised", {"alert": alert}) for alert in change.raised),
             *(Happening("alert_cleared", {"alert": alert}) for alert in change.cleared),
         ]
+
+    def _air_alerts(self, now: Now) -> dict[str, bool | None]:
+        own: dict[str, bool | None] = {}
+        if self._climate is not None:
+            own[COLD] = self._climate.is_cold(self.totals.is_open)
+        if self._co is not None:
+            own |= {
+                WARNING: self._co.level == "warning",
+                ALARM: self._co.level == "alarm",
+                SENSOR_OLD: self._co.is_old(now),
+                SENSOR_TEST: self._co.needs_test,
+            }
+        return own
 
     def _explain(self, change: Change) -> list[Happening]:
         """Return the events of their own that some alerts have."""
