@@ -32,7 +32,7 @@ def test_nothing_wrong_is_accepted_where_one_byte_of_a_hundred_is_damaged(
 ) -> None:
     outcome = frames.damaged(LINES[line], frames.everywhere(0.01, CORRUPTIONS[kind]), 2000, seed=1)
     assert outcome.wrong == 0
-    assert 0.1 * outcome.sent < outcome.undamaged < 0.9 * outcome.sent
+    assert 0.1 * outcome.sent < outcome.undamaged < 0.95 * outcome.sent
 
 
 @pytest.mark.parametrize("kind", CORRUPTIONS)
@@ -46,7 +46,25 @@ def test_no_reply_is_accepted_where_each_is_damaged(line: str, kind: str) -> Non
 def test_a_line_with_little_damage_loses_little(line: str) -> None:
     outcome = frames.damaged(LINES[line], frames.everywhere(0.0001, frames.a_bit), 1000, seed=1)
     assert outcome.wrong == 0
-    assert outcome.accepted_pct > 98
+    # After a bad frame, a small change of the gas must come twice before it is believed.
+    assert outcome.accepted_pct > (50 if line == "ze07co" else 98)
+
+
+@pytest.mark.parametrize("kind", CORRUPTIONS)
+@pytest.mark.parametrize("every", [1, 10, 100])
+def test_no_concentration_is_wrong_whatever_share_of_the_frames_is_damaged(
+    every: int, kind: str
+) -> None:
+    damage = frames.one_in(every, frames.in_each(3, CORRUPTIONS[kind]))
+    outcome = frames.damaged(LINES["ze07co"], damage, 10_000, seed=1)
+    assert outcome.wrong == 0
+    assert outcome.undamaged == 10_000 - 10_000 // every
+    assert (outcome.accepted_pct > 40) == (every == 100), "a bad line is not believed at all"
+
+
+def test_a_concentration_is_late_by_one_frame_and_none_is_held_back_for_noise() -> None:
+    assert frames.held_back(1.0, 1000, seed=1) == 2
+    assert set(frames.delays(300.0, (30.0, 100.0, 270.0), is_clean=True).values()) == {1}
 
 
 def count(dice: random.Random) -> Iterator[Sent]:

@@ -9,13 +9,14 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from typing import Any, NamedTuple
 
-from sensors import jbd_frames, pzem004t_frames, vedirect_frames
+from sensors import jbd_frames, pzem004t_frames, vedirect_frames, ze07co_frames
 from sensors.registry import decode
 from sensors.simulated.jbd import framed
 from sensors.simulated.pzem004t import with_crc
+from sensors.simulated.ze07co import Cell, frame
 from tests.devices import Fields, block, figures, shunt_fields
 
 #: A parser holds back fewer frames than this: each accepted frame is one of the last ones.
@@ -209,6 +210,30 @@ def _words(numbers: Iterable[int]) -> bytes:
     return b"".join(number.to_bytes(2, "big") for number in numbers)
 
 
+# ZE07-CO: one concentration a second, behind a cell that follows the air
+
+_NOISE_PPM = 0.3
+
+
+def ze07co(dice: random.Random) -> Iterator[Sent]:
+    """Clean air and exhaust by turns, for 1 to 15 minutes each."""
+    cell, air_ppm, left_s = Cell(), 0.0, 0
+    while True:
+        if not left_s:
+            air_ppm = (
+                0.0 if air_ppm else dice.choice((30, 50, 100, 300, 600)) * dice.uniform(0.7, 1.2)
+            )
+            left_s = dice.randint(60, 900)
+        left_s -= 1
+        cell.breathe(air_ppm, 1.0)
+        yield concentration(max(0.0, cell.co_ppm + dice.gauss(0, _NOISE_PPM)))
+
+
+def concentration(co_ppm: float) -> Sent:
+    """Return the frame of a concentration; its full scale is 500 ppm."""
+    return Sent(frame(co_ppm), {"co_ppm": min(round(co_ppm * 10), 5000) / 10})
+
+
 # Parsers
 
 
@@ -223,6 +248,10 @@ def _of_pzem004t() -> Listen:
 def _of_jbd() -> Listen:
     replies = jbd_frames.Replies()
     return lambda data: [r.figures for r in replies.feed(data) if r.figures is not None]
+
+
+def _of_ze07co() -> Listen:
+    return ze07co_frames.Frames().feed
 
 
 class Line(NamedTuple):
@@ -240,6 +269,7 @@ LINES = {
     "bmv_and_hex": Line(with_hex(bmv), _of_vedirect),
     "pzem004t": Line(pzem004t, _of_pzem004t, "pzem004t"),
     "jbd": Line(jbd, _of_jbd, "jbd"),
+    "ze07co": Line(ze07co, _of_ze07co, "ze07co"),
 }
 
 # Damage
@@ -288,6 +318,16 @@ def in_each(most: int, corrupt: Corrupt) -> Damage:
         return bytes(corrupted)
 
     return damage
+
+
+def one_in(number: int, damage: Damage) -> Damage:
+    """Damage the first of every `number` frames."""
+    counted = count()
+
+    def damage_some(dice: random.Random, data: bytes) -> bytes:
+        return data if next(counted) % number else damage(dice, data)
+
+    return damage_some
 
 
 # Measurement
@@ -372,3 +412,39 @@ def clean(line: Line, frames: int, seed: int) -> Outcome:
             outcome.take(found, due)
         at += size
     return outcome
+
+
+def held_back(noise_ppm: float, frames: int, seed: int) -> int:
+    """Return how many frames of a ZE07-CO's clean line give no value, in even noise around 20 ppm."""
+    dice, listen = random.Random(seed), _of_ze07co()
+    sent = (concentration(20 + dice.uniform(-noise_ppm, noise_ppm)) for _ in range(frames))
+    return frames - sum(len([*listen(data)]) for data, _ in sent)
+
+
+def delays(
+    air_ppm: float, levels_ppm: Iterable[float], *, is_clean: bool
+) -> dict[float, int | None]:
+    """Return for each level by how many frames the parser is late after a step from clean air."""
+    cell, listen = Cell(), _of_ze07co()
+    if not is_clean:
+        listen(bytes(len(frame(0.0))))
+    believed_ppm = 0.0
+    for _ in range(5):
+        listen(frame(believed_ppm))
+    sent, believed = [], []
+    for _ in range(300):
+        cell.breathe(air_ppm, 1.0)
+        data, meaning = concentration(cell.co_ppm)
+        for some in listen(data):
+            believed_ppm = some["co_ppm"]
+        sent.append(meaning["co_ppm"])
+        believed.append(believed_ppm)
+
+    def reached(values: list[float], level_ppm: float) -> int | None:
+        return next((n for n, value in enumerate(values) if value >= level_ppm), None)
+
+    found: dict[float, int | None] = {}
+    for level_ppm in levels_ppm:
+        true, late = reached(sent, level_ppm), reached(believed, level_ppm)
+        found[level_ppm] = None if true is None or late is None else late - true
+    return found
