@@ -26,7 +26,7 @@ from gpiozero import InputDevice
 from publisher import control
 from publisher.agent import Agent
 from publisher.clock import Clock, DemoClock, Now, boot_id
-from publisher.config.load import load
+from publisher.config.load import load, parse
 from publisher.config.sections import BrokerSettings
 from publisher.control import (
     FORBIDDEN,
@@ -38,17 +38,19 @@ from publisher.control import (
 )
 from publisher.store.file import FILE
 from publisher.store.store import Store
+from sensors.reading import Quality
 from sensors.simulated.hardware import I2C_ADDRESS, SHUNT_OHMS, SimulatedHardware
 from sensors.simulated.ina219 import Chip
 from sensors.simulated.jbd import Bms
 from sensors.simulated.pzem004t import Line, Meter
 from sensors.simulated.sht4x import Thermometer
-from technician.doctor import broker_check, doctor, examination, machine, probe
+from technician.doctor import broker_check, doctor, examination, machine, plausible, probe
 from technician.doctor.examination import Report, examine
 from technician.doctor.findings import Finding
 from technician.service import Service
 from tests.conftest import Broker, wait_for
 from tests.devices import block
+from tests.tents import Unit
 from tests.test_publisher_board import Pi
 from tests.test_sensors_chips import KINDS, Registers
 
@@ -940,3 +942,29 @@ def test_colour_is_of_the_verdict_only(reports: dict[str, Report]) -> None:
     assert [line for line in coloured if line.startswith("\033[31mFAIL")]
     assert [line.replace("\033[0m", "").partition("m")[2] if "\033" in line else line
             for line in coloured] == plain  # fmt: skip
+
+
+# Carbon monoxide
+
+
+@pytest.mark.parametrize(
+    ("co_ppm", "quality", "verdict", "seen", "cure"),
+    [
+        (29.9, Quality.OK, "pass", "29.9 ppm", ""),
+        (30.0, Quality.OK, "warning", "30 ppm of carbon monoxide", "open the tent"),
+        (100.0, Quality.OK, "fail", "100 ppm of carbon monoxide", "everybody out"),
+        (None, Quality.STARTING, "warning", "it warms up", "wait for three minutes"),
+    ],
+)
+def test_doctor_names_gas_and_a_sensor_that_warms_up(
+    co_ppm: float | None, quality: Quality, verdict: str, seen: str, cure: str
+) -> None:
+    text = f"{TENT.format(id='gas', port=1883, broker='', battery='')}[sensors.co]\n"
+    config = parse(f'{text}driver = "ze07co"\nport = "/dev/ttyUSB0"\n')
+    unit = Unit(config)
+    unit.take(unit.reading("co", "co_ppm", co_ppm, quality))
+    status = {"sensors": unit.tent.sensors(unit.now()), **unit.snapshot()}
+    (found,) = plausible.sensors(config, status)[1]
+    assert found.verdict == verdict
+    assert seen in found.seen.english()
+    assert cure in ("" if found.cure is None else found.cure.english())
