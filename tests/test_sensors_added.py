@@ -24,7 +24,8 @@ from tests import devices, test_sensors_contract
 from tests.devices import DEVICES, MakeDevice, making_devices
 from tests.tents import Unit
 
-PAGE = (Path(__file__).parent.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 CHAPTER = PAGE.partition("## To add a sensor\n")[2].partition("\n## ")[0]
 LIST, _, DIFF = CHAPTER.partition("```diff\n")
 DRIVER = "pcf8574"
@@ -90,6 +91,30 @@ def test_the_example_touches_what_the_page_lists_and_nothing_else() -> None:
     assert len(added()) > 5
     for path in added():
         assert any(re.fullmatch(f"{pattern}.*", path) for pattern in patterns), path
+
+
+def test_the_files_of_the_real_one_are_there_and_listed() -> None:
+    """The files of the first table are those of the list; the second has what was mended for all."""
+    chapter = CHAPTER.partition("### A real one")[2]
+    own, _, mended = chapter.partition("Some things had to be mended")
+    driver = "ze07co"
+    listed = re.findall(r"`([\w<>./-]+)`", LIST.partition("\nSetup finds")[0])
+    patterns = [
+        re.escape(path).replace("<name>", driver).replace("<case>/", ".*") for path in listed
+    ]
+
+    def files_of(table: str) -> list[str]:
+        rows = re.findall(r"^\| (`.*?`) \|", table, re.M)
+        return [path for row in rows for path in re.findall(r"`([^`]+)`", row)]
+
+    files = files_of(own)
+    assert len(files) > 10
+    for path in files:
+        assert (ROOT / path).exists(), path
+        assert any(re.match(pattern, path) for pattern in patterns), path
+    assert len(files_of(mended)) > 3
+    for path in files_of(mended):
+        assert driver not in (ROOT / path).read_text(encoding="utf-8"), path
 
 
 def contract() -> list[str]:
