@@ -1,5 +1,6 @@
 """Chips on an I2C bus: INA219 and SHT4x are found, and no other chip is mistaken for one."""
 
+import errno
 import itertools
 from pathlib import Path
 
@@ -10,9 +11,9 @@ from sensors.finding import chips
 from sensors.finding.chips import Found
 from sensors.ina219 import Config, Ina219
 from sensors.reading import SensorError
-from sensors.registry import DRIVERS
+from sensors.registry import DRIVERS, traits
 from sensors.simulated.hardware import I2C_ADDRESS, SimulatedHardware
-from sensors.simulated.ina219 import Bus, Chip
+from sensors.simulated.ina219 import Bus, Chip, Device
 from sensors.simulated.sht4x import Thermometer
 
 
@@ -156,6 +157,28 @@ def test_a_bus_that_is_held_low_is_no_bus_full_of_chips() -> None:
     bus.stuck = False
     with pytest.raises(SensorError, match="I2C bus 3 is disturbed"):
         chips.search(3, bus.open())
+
+
+class Hanging(Bus):
+    """A bus on which every transfer lasts until the kernel gives up, after a second."""
+
+    transfers = 0
+
+    def _chip(self, address: int) -> Device:
+        self.transfers += 1
+        raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+
+
+def test_a_bus_that_hangs_is_tried_once_at_each_address() -> None:
+    bus = Hanging()
+    assert chips.search(1, bus.open()) == []
+    assert bus.transfers == len(chips.addresses())
+    for driver in ("ina219", "sht4x"):
+        chip = traits(driver).chip
+        assert chip is not None
+        before = bus.transfers
+        assert not chips.is_at(chip, bus, 0x44)
+        assert bus.transfers == before + 1
 
 
 def test_an_empty_bus_is_empty() -> None:

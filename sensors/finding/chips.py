@@ -67,7 +67,10 @@ def search(number: int, bus: I2CBus) -> list[Found]:
     """
     possible = addresses()
     with _locked(bus):
-        named = [(address, _identify(_Asked(bus, address))) for address in possible]
+        named = []
+        for address in possible:
+            with contextlib.suppress(TimeoutError):  # it takes a second each time
+                named.append((address, _identify(_Asked(bus, address))))
     found = [Found(number, address, *names) for address, names in named if names is not None]
     if len(found) == len(possible):
         raise SensorError(DISTURBED, bus=number)
@@ -86,8 +89,9 @@ def _locked(bus: I2CBus) -> Iterator[None]:
 
 def is_at(chip: Chip, bus: I2CBus, address: int) -> bool:
     """Say whether a driver's chip is at an address, as `search` does."""
-    with _locked(bus):
+    with _locked(bus), contextlib.suppress(TimeoutError):
         return chip.is_it(_Asked(bus, address))
+    return False
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ class _Asked:
     """An address on an open bus. One byte is sent, never more: registers keep what they hold.
 
     Register 0 is read first: its number is not a command to any known chip at these addresses. Other
-    registers are read only from chips that seem to have them.
+    registers are read only from chips that seem to have them. Raises TimeoutError if the bus hangs.
     """
 
     bus: I2CBus
@@ -105,6 +109,8 @@ class _Asked:
         word = bytearray(2)
         try:
             self.bus.writeto_then_readfrom(self.address, bytes((number,)), word)
+        except TimeoutError:
+            raise
         except OSError:
             return None
         return int.from_bytes(word, "big")
@@ -112,12 +118,16 @@ class _Asked:
     def command(self, code: int, length: int, wait_s: float) -> bytes | None:
         answer = bytearray(length)
         for _ in range(2):  # a chip that measures for a running service acknowledges nothing
-            with contextlib.suppress(OSError):
+            try:
                 self.bus.writeto(self.address, bytes((code,)))
                 time.sleep(wait_s)
                 self.bus.readfrom_into(self.address, answer)
+            except TimeoutError:
+                raise
+            except OSError:
+                time.sleep(wait_s)
+            else:
                 return bytes(answer)
-            time.sleep(wait_s)
         return None
 
 
