@@ -12,6 +12,8 @@ from rich.text import Text
 
 from sensors.json_in import parsed
 from technician.demo.options import Options
+from technician.screen.air import air_text
+from technician.screen.air import notice as air_notice
 from technician.screen.screen import (
     clock_text,
     faults,
@@ -62,7 +64,15 @@ class Screen:
             ),
             style="dim",
         )
-        above = Group(head, people_and_power(status), sensors_and_link(status), faults(status))
+        notice, air = air_notice(status), air_text(status)
+        above = Group(
+            *([notice.banner(short=True)] if notice else []),
+            head,
+            people_and_power(status),
+            *([air] if air else []),
+            sensors_and_link(status),
+            faults(status),
+        )
         page = console.render_lines(Group(above, where), pad=False)
         room = min(MOST_MESSAGES, size.lines - len(page) - 2)
         if room < 1:
