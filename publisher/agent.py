@@ -19,6 +19,7 @@ from publisher.clock import Clock, Now, boot_id
 from publisher.commanding import Commands, Unit
 from publisher.config.load import Config
 from publisher.control import BUSY, STOPPING, Control, refusal
+from publisher.in_memory import in_memory
 from publisher.inbox import Asked, Connected, Heard, Inbox, News, Pressed, Stop
 from publisher.link.link import Link
 from publisher.link.requests import Request
@@ -95,7 +96,7 @@ class Agent:
             state_dir,
             config.store.max_rows,
             config.store.max_mib << 20,
-            state_directory.in_memory(state_dir),
+            in_memory(state_dir),
         )
         opened = self._store.open(boot_id(), clock.now())
         if self._store.earliest is not None:
@@ -139,7 +140,7 @@ class Agent:
             self._hour,
             self._reporter,
             now,
-            on_file_lost=self._listen_again,
+            on_file_lost=self._listen,
         )
         if opened.power_cut is not None:
             self._recorder.note([Happening("power_cut", opened.power_cut)], now)
@@ -172,7 +173,7 @@ class Agent:
         self._about_due_s = now.monotonic_s + FIRST_ABOUT_S
         self._watchdog_s = 0.0
         self._control: Control | None = None
-        self._is_deaf = False
+        self._is_deaf = False  # in the state directory, and that has been said
         self._listen()
         self._recorder.note_set_aside(now)
 
@@ -209,8 +210,6 @@ class Agent:
     def run(self) -> None:
         """Work until `stop`. Raises StartError if another agent has taken the state directory."""
         self._link.start()
-        if self._control is not None:
-            self._control.start()
         now = self._clock.now()
         self._look(now)
         self._recorder.note(self.tent.tick(now), now)
@@ -303,8 +302,7 @@ class Agent:
         Raises StartError if another agent has taken it meanwhile.
         """
         self._lock.take()
-        if self._control is None or not self._control.is_in_place():
-            self._listen_again()
+        self._listen()
 
     def _look(self, now: Now) -> None:
         """Look at the unit's own computer, and show the unit's state on the lamp."""
@@ -326,25 +324,29 @@ class Agent:
         )
 
     def _listen(self) -> None:
-        try:
-            self._control = Control(self._state_dir, self._ask)
-        except OSError as error:
-            if not self._is_deaf:
-                log.error(
-                    "no control socket in %s (%s): until there is one, status and headcount fail",
-                    self._state_dir,
-                    error,
-                )
-        self._is_deaf = self._control is None
+        """Make the control socket: in the state directory, or in memory until that can hold one."""
+        if self._control is not None and self._control.is_in(self._state_dir):
+            return
+        for place in filter(None, (self._state_dir, in_memory(self._state_dir))):
+            if self._control is not None and self._control.is_in(place):
+                return
+            try:
+                control = Control(place, self._ask)
+            except OSError as error:
+                if not self._is_deaf:
+                    log.error("no control socket in %s: %s", place, error)
+            else:
+                self._close_control()
+                self._control, self._is_deaf = control, place != self._state_dir
+                control.start()
+                return
+        self._close_control()
+        self._is_deaf = True
 
-    def _listen_again(self) -> None:
-        """Make a new socket: there is none, or it has gone with the store's file beside it."""
+    def _close_control(self) -> None:
         if self._control is not None:
             self._control.close()
             self._control = None
-        self._listen()
-        if self._control is not None:
-            self._control.start()
 
     def _shut_down(self) -> None:
         notify("STOPPING=1")
@@ -365,7 +367,6 @@ class Agent:
         self._recorder.record_rest(now)
         self._link.stop(STOP_LINK_S)
         self._store.close(self._clock.now(), self.tent.totals.as_dict())
-        if self._control is not None:
-            self._control.close()
+        self._close_control()
         self._panel.close()
         self._lock.release()

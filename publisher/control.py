@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from publisher.files import make_way
+from publisher.in_memory import places
 from sensors.json_in import parsed
 from sensors.trouble import Trouble, declare, marked
 
@@ -122,7 +123,7 @@ def refusal(trouble: Trouble) -> dict[str, Any]:
 
 
 class Control:
-    """Listens in the state directory. Everybody who may open the socket (owner, group) may ask.
+    """Listens in a directory. Everybody who may open the socket (owner, group) may ask.
 
     One thread serves all peers. A peer that sends nothing or half a line, or never reads its answer,
     delays nobody.
@@ -152,10 +153,11 @@ class Control:
             raise
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
 
-    def is_in_place(self) -> bool:
-        """Return whether the socket still has its name."""
+    def is_in(self, directory: Path) -> bool:
+        """Return whether the socket is in this directory, and still has its name there."""
         with contextlib.suppress(OSError):
-            return self._path.stat().st_ino == self._inode
+            path = directory / FILE
+            return path == self._path and path.stat().st_ino == self._inode
         return False
 
     def start(self) -> None:
@@ -170,7 +172,7 @@ class Control:
         if self._thread.is_alive():
             self._thread.join(STOP_S)
         self._socket.close()
-        if self.is_in_place():
+        if self.is_in(self._path.parent):
             with contextlib.suppress(OSError):  # on a read-only card the next start replaces it
                 self._path.unlink()
 
@@ -246,7 +248,19 @@ def _request(line: bytes) -> Any:
 
 def ask(directory: Path, request: Mapping[str, Any]) -> dict[str, Any]:
     """Ask the agent whose state is in `directory`. Raises ControlError if it does not answer."""
-    path = directory / FILE
+    try:
+        return _ask(directory / FILE, request)
+    except ControlError as error:
+        if error.kind in (NO_SOCKET, DEAF):
+            for place in places(
+                directory
+            ):  # where it listens while the directory can hold no socket
+                with contextlib.suppress(ControlError):
+                    return _ask(place / FILE, request)
+        raise
+
+
+def _ask(path: Path, request: Mapping[str, Any]) -> dict[str, Any]:
     try:
         with socket.socket(socket.AF_UNIX) as peer:
             peer.settimeout(TIMEOUT_S)
@@ -255,7 +269,7 @@ def ask(directory: Path, request: Mapping[str, Any]) -> dict[str, Any]:
                 stream.write(json.dumps(request).encode() + b"\n")
                 stream.flush()
                 answer = parsed(stream.readline())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise NotRunning(NO_SOCKET, path=str(path)) from None
     except PermissionError:
         raise ControlError(FORBIDDEN, path=str(path)) from None

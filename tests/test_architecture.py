@@ -25,11 +25,11 @@ MAY_KNOW: dict[str, set[str]] = {
         "publisher.store",
     },
     "publisher.unit": {
-        "sensors", "publisher.clock", "publisher.config", "publisher.files",
+        "sensors", "publisher.clock", "publisher.config", "publisher.files", "publisher.in_memory",
         "publisher.rules.happening",
     },
     "publisher.commands": {"sensors", "publisher.clock", "publisher.config"},
-    "publisher.control": {"sensors", "publisher.files"},
+    "publisher.control": {"sensors", "publisher.files", "publisher.in_memory"},
     "technician": {"sensors", "publisher"},
     # The modules that declare troubles are loaded by their names.
     "technician.words": {"sensors.registry", "sensors.trouble"},

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from publisher.in_memory import in_memory
 from publisher.store.file import FILE
 from publisher.store.ledger import FILE as LEDGER
 from publisher.store.store import Opened, Store
-from publisher.unit.state_directory import Lock, StartError, in_memory, is_locked
+from publisher.unit.state_directory import Lock, StartError, is_locked
 from tests.test_publisher_store import EVERYTHING, at, number, overwrite, records
 
 WAL = f"{FILE}-wal"

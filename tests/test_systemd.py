@@ -22,7 +22,7 @@ from publisher import control
 from publisher.config import load as config
 from publisher.config.battery import CHEMISTRIES
 from publisher.config.sections import SECTIONS
-from publisher.unit import state_directory
+from publisher.in_memory import in_memory
 from sensors import registry
 from technician import cli
 from tests.conftest import PATIENCE_S, Broker, wait_for
@@ -105,7 +105,7 @@ def test_the_unit_has_a_place_in_memory_that_outlives_a_restart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RUNTIME_DIRECTORY")
-    place = state_directory.in_memory(tmp_path)
+    place = in_memory(tmp_path)
     assert place is not None
     place.rmdir()
     if os.geteuid() == 0:

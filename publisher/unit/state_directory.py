@@ -1,22 +1,18 @@
-"""The state directory, and its place in memory: one agent at a time uses them."""
+"""The state directory: one agent at a time uses it."""
 
 import contextlib
 import fcntl
 import logging
 import os
-import stat
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 from publisher.files import make_way
+from publisher.in_memory import in_memory, places
 from sensors.trouble import Trouble, declare, marked
 
 log = logging.getLogger("tentwatch.agent")
 
 FILE = "lock"
-#: Where systemd makes the service a directory in memory (RuntimeDirectory= in tentwatch.service).
-RUNTIME = "/run/tentwatch"
 
 TAKEN = declare(
     "service.taken",
@@ -27,45 +23,6 @@ TAKEN = declare(
 
 class StartError(Trouble):
     """The agent cannot start."""
-
-
-def in_memory(directory: Path) -> Path | None:
-    """Make and return the place in memory of a state directory; None if this user can have none.
-
-    It is lost with the power only, it can be written when the card cannot, and nobody copies it together with
-    the state directory.
-    """
-    for place in _places_in_memory(directory):
-        with contextlib.suppress(OSError):
-            place.parent.mkdir(mode=0o750, exist_ok=True)
-            place.mkdir(mode=0o700, exist_ok=True)
-            if _is_safe(place) and os.access(place, os.W_OK | os.X_OK):
-                return place
-    return None
-
-
-def forget(directory: Path) -> None:
-    """Delete the place in memory of a directory that is not used again. Raises nothing."""
-    for place in _places_in_memory(directory):
-        with contextlib.suppress(OSError):
-            for path in place.iterdir():
-                path.unlink()
-            place.rmdir()
-
-
-def _places_in_memory(directory: Path) -> Iterator[Path]:
-    """Yield where the place in memory can be: for the service and root, then for any other user."""
-    path = directory.resolve()
-    name = f"{path.name[:100]}-{zlib.crc32(os.fsencode(path)):08x}"
-    yield Path(os.environ.get("RUNTIME_DIRECTORY") or RUNTIME) / name
-    yield Path(f"/dev/shm/tentwatch-{os.geteuid()}") / name
-
-
-def _is_safe(place: Path) -> bool:
-    """Return whether no other user has made a place where everybody may make one. Raises OSError."""
-    if not place.parent.parent.stat().st_mode & stat.S_ISVTX:
-        return True
-    return place.parent.lstat().st_uid == place.lstat().st_uid == os.geteuid()
 
 
 class Lock:
@@ -142,7 +99,7 @@ def is_locked(directory: Path) -> bool:
     """Return whether an agent uses the directory, as far as this user can tell. Changes nothing."""
     if _is_locked(directory / FILE, unknown=True):
         return True
-    return any(_is_locked(place / FILE, unknown=False) for place in _places_in_memory(directory))
+    return any(_is_locked(place / FILE, unknown=False) for place in places(directory))
 
 
 def _is_locked(path: Path, *, unknown: bool) -> bool:

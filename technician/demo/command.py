@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from publisher.unit.state_directory import forget
+from publisher.in_memory import forget
 from technician.arguments import number, seconds
 from technician.demo.demo import print_messages
 from technician.demo.mosquitto import BrokerError, Mosquitto
