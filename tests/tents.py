@@ -8,7 +8,7 @@ from typing import Any
 
 from publisher import messages
 from publisher.clock import Clock, Now
-from publisher.config.load import Config, SensorSettings, parse
+from publisher.config.load import Config, parse
 from publisher.rules.happening import Happening
 from publisher.rules.tent import Tent
 from sensors.reading import FAULT, Quality, Reading, Value
@@ -26,13 +26,18 @@ SENSORS = {
 }
 
 
-#: Sensors of warmth and air. The rules ask for no trait of their drivers, so that any driver will do.
-AIR = ("inside", "outside", "co")
+#: Sensors of warmth and air.
+AIR = {
+    "inside": '[sensors.inside]\ndriver = "sht4x"\n',
+    "outside": '[sensors.outside]\ndriver = "ds18b20"\ndevice = "28-00000a3c51f2"\n',
+    "co": '[sensors.co]\ndriver = "ze07co"\nport = "/dev/ttyUSB1"\n',
+}
 
 
 def with_air(config: Config, *names: str) -> Config:
     """Return a configuration with sensors of warmth and air, all of them if none is named."""
-    more = [SensorSettings(name, "contact", None) for name in names or AIR]
+    tent = '[tent]\nid = "t"\nseats = 10\n[broker]\nhost = "b"\n'
+    more = parse(tent + "".join(AIR[name] for name in names or AIR)).sensors
     return replace(config, sensors=(*config.sensors, *more))
 
 

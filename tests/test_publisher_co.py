@@ -2,17 +2,25 @@
 
 import itertools
 import json
+import threading
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from publisher.config.load import Config
+from publisher.config.load import Config, SensorSettings
 from publisher.recording import _durable
 from publisher.rules.co import ALARM_AFTER_MIN, LEAST_PPM, Exposure, alarm_after_s
 from publisher.rules.totals import Totals
+from sensors import ze07co
 from sensors.reading import Quality
+from sensors.simulated.ze07co import Module
 from tests.accuracy import co
+from tests.conftest import Broker, Subscriber
+from tests.conftest import Unit as Whole
 from tests.tents import NOON, STALE_S, Unit, config, with_air
 
 HOUR_S, DAY_S = 3600.0, 86_400.0
@@ -399,6 +407,45 @@ def test_without_a_date_the_first_certain_day_counts() -> None:
     assert young.snapshot()["alerts"] == []
     old = young.restart(off_s=3 * DAY_S)
     assert old.snapshot()["alerts"] == ["co_sensor_old"]
+
+
+# The whole unit
+
+
+def test_exhaust_raises_the_alarm_at_the_centre_and_a_restart_keeps_it(
+    make_unit: Callable[..., Whole], broker: Broker, subscriber: Subscriber, tmp_path: Path
+) -> None:
+    whole = make_unit(broker.port, speed=20).reporting(stale_after_s=600.0)
+    port = tmp_path / "tty-co"
+    module = Module(port)
+    settings = ze07co.Config(port=str(port), warm_up_s=0.0, silence_s=600.0)
+    sensor = SensorSettings("co", "ze07co", settings)
+    whole.config = replace(whole.config, sensors=(*whole.config.sensors, sensor))
+    over = threading.Event()
+
+    def send() -> None:
+        while not over.wait(whole.clock.real_s(1.0)):
+            module.cell.breathe(500.0, 1.0)
+            module.report()
+
+    sender = threading.Thread(target=send, daemon=True)
+    whole.start()
+    try:
+        sender.start()
+        subscriber.next("event", lambda e: e["detail"] == {"alert": "co_warning"})
+        subscriber.next("event", lambda e: e["detail"] == {"alert": "co_alarm"})
+        state = subscriber.next("state", lambda s: s["alerts"] == ["co_alarm"]).content
+        assert state["co"]["level"] == "alarm"
+        assert state["co"]["ppm"] > 300
+        whole.stop()
+        whole.start()
+        assert whole.status()["co"]["level"] == "alarm"
+        assert whole.status()["alerts"] == ["co_alarm"]
+    finally:
+        over.set()
+        sender.join()
+        whole.stop()
+        module.close()
 
 
 # Totals
