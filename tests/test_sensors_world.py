@@ -58,7 +58,7 @@ class Playing:
         self.world = World(hardware, clock, self._hear, step_s=60.0, **town._asdict())
         self.world.start()
 
-    def _hear(self, at_s: float, what: str) -> None:
+    def _hear(self, at_s: float, what: str, /, **values: float) -> None:
         if self._start_s is None:
             self._start_s = at_s  # mains is present at the start
         at_s -= self._start_s

@@ -461,6 +461,26 @@ def test_the_demonstration_reports_what_truly_happens(tmp_path: Path) -> None:
     events = [r["event"] for r in records.values() if "event" in r]
     for name in ("mains_lost", "generator_started"):
         assert events.count(name) == happened.count(name)
+    states = [r for r in records.values() if "climate" in r and r["climate"]["quality"] == "ok"]
+    assert states
+    for state in states:
+        check_air(state, [t for t in truth if t["what"] == "air"])
+
+
+def check_air(state: dict[str, Any], truth: list[dict[str, Any]]) -> None:
+    """Check a state against the air as it was while its values may have been read."""
+    now_s, oldest_s = (
+        state["uptime_s"],
+        2 * 600 + 120,
+    )  # stale_after_s at this speed, and two minutes
+    air = [t for t in truth if now_s - oldest_s <= t["uptime_s"] <= now_s + 120]
+    for key in ("inside_c", "outside_c", "humidity_pct"):
+        values = [t[key] for t in air]
+        spare = 5.0 if key == "humidity_pct" else 1.0  # somebody may have come in between
+        assert min(values) - spare <= state["climate"][key] <= max(values) + spare, key
+    ppm = state["co"]["ppm"]
+    if ppm is not None:  # a cell lags, and shows no more than there was
+        assert 0 <= ppm <= max(t["co_ppm"] for t in truth) + 1.0
 
 
 def test_the_demonstration_ends_soon_after_ctrl_c(tmp_path: Path) -> None:
@@ -477,7 +497,8 @@ def test_the_demonstration_in_a_terminal_leaves_its_last_page(tmp_path: Path) ->
     terminal = Terminal(80, 24, "demo", "--speed", "60", TMPDIR=str(tmp_path))
     try:
         terminal.wait_for(r"link +connected")
-        assert terminal.lines()[-1] == "Ctrl-C ends the demonstration."
+        lines = [line for line in terminal.lines() if line]
+        assert lines[-1] == "Ctrl-C ends the demonstration."
         terminal.resize(100, 30)
         terminal.wait_for(r"(?m)^╭─ Last messages ─{80,}╮$")
         terminal.type("\x03")

@@ -1,4 +1,4 @@
-"""A small world: people come and go, mains follows a blackout schedule, a generator, a battery.
+"""A small world: people come and go, mains follows a blackout schedule, a generator, a battery, the air.
 
 The seed determines everything. The world moves the simulated devices only. It reports what truly
 happened to `truth`, so that the unit's reports can be compared with it.
@@ -9,8 +9,10 @@ import itertools
 import random
 import threading
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from sensors.clock import Monotonic
+from sensors.simulated.air import Air
 from sensors.simulated.hardware import SimulatedHardware
 
 #: Arrivals an hour, by hour of the day: few in curfew hours, a peak in the evening; 280 a day.
@@ -28,11 +30,19 @@ CAPACITY_AH = 200.0
 GENERATOR_CHARGER_A, MAINS_CHARGER_A = 38.0, 25.0
 INTERNAL_OHMS = 0.012
 
-Truth = Callable[[float, str], None]
+#: The air's truth is reported at this interval.
+AIR_S = 60.0
+
+
+class Truth(Protocol):
+    """Takes a fact."""
+
+    def __call__(self, at_s: float, what: str, /, **values: float) -> None:
+        """Take what has happened at `at_s` on the world's clock, and the values that belong to it."""
 
 
 class World:
-    """Moves `hardware` on `clock` from a thread of its own, and calls `truth(at_s, what)` for each fact."""
+    """Moves `hardware` on `clock` from a thread of its own, and calls `truth` for each fact."""
 
     def __init__(
         self,
@@ -56,6 +66,9 @@ class World:
         self._truth = truth
         self._random = random.Random(seed)
         self._moods = random.Random(seed + 1)  # hesitations change nothing else
+        self._air = Air(random.Random(seed + 2), hour_of_day)
+        self._air_due_s = 0.0
+        self._show_air(0.0)  # before the drivers look
         self._seats = seats
         self._start_s = self._door_free_s = 0.0
         self._start_hour = hour_of_day
@@ -139,9 +152,11 @@ class World:
             place_m, back_m = moods.uniform(0.02, 0.44), moods.choice([0.0, 0.1, 0.2, 0.3])
             stops = [(place_m, moods.uniform(0.5, 3.0)), (place_m - back_m, 0.5)]
         end_s = self._move(begin_s, inward, speed, [*stops, (BEAM_SPACING_M + BODY_M + 0.01, 0.0)])
-        self._plan(
-            end_s - SHORTEST_GAP_S, lambda t: self._truth(t, "entered" if inward else "left")
-        )
+        self._plan(end_s - SHORTEST_GAP_S, lambda t: self._pass(t, inward=inward))
+
+    def _pass(self, at_s: float, *, inward: bool) -> None:
+        self._air.open_door()
+        self._truth(at_s, "entered" if inward else "left")
 
     def _move(
         self, begin_s: float, inward: bool, speed: float, stops: Sequence[tuple[float, float]]
@@ -238,3 +253,37 @@ class World:
         self._hardware.set_generator(charger_a if self.generator else 0.0, voltage_v)
         minutes = -1 if current_a >= 0 else round(self.charge_ah / -current_a * 60)
         self._hardware.monitor.report(voltage_v, current_a, full * 100, minutes)
+        self._change_air(at_s, powered=self.mains or self.generator or self.charge_ah > 0)
+
+    # Air
+
+    def _change_air(self, at_s: float, *, powered: bool) -> None:
+        air = self._air
+        happened = air.pass_time(
+            self._step_s,
+            self._hour(at_s),
+            self._people,
+            powered=powered,
+            generator=self.generator,
+        )
+        for what in happened:
+            self._truth(at_s, what)
+        if happened or at_s >= self._air_due_s:
+            self._air_due_s = at_s + AIR_S
+            self._truth(
+                at_s,
+                "air",
+                inside_c=round(air.inside_c, 2),
+                outside_c=round(air.outside_c, 2),
+                humidity_pct=round(air.humidity_pct, 1),
+                co_ppm=round(air.co_ppm, 1),
+            )
+        self._show_air(self._step_s)
+
+    def _show_air(self, for_s: float) -> None:
+        """Let the devices be in this air for some seconds."""
+        air = self._air
+        if self._hardware.air is not None:
+            self._hardware.air.change(
+                air.inside_c, air.outside_c, air.humidity_pct, air.co_ppm, for_s
+            )

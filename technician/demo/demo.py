@@ -85,7 +85,7 @@ def demonstration(
     clock = DemoClock(options.speed)
     with contextlib.ExitStack() as stack:
         devices = stack.enter_context(tempfile.TemporaryDirectory(prefix="tentwatch-demo-"))
-        hardware = SimulatedHardware(Path(devices), clock)
+        hardware = SimulatedHardware(Path(devices), clock, air=True)
         stack.callback(hardware.close)
         config = configuration(hardware, options.broker, options.speed, options.tent)
         agent = Agent(config, options.state_dir, hardware, clock, on_sent=on_sent)
@@ -93,10 +93,10 @@ def demonstration(
         if options.truth is not None:
             output = stack.enter_context(options.truth.open("w", encoding="utf-8", buffering=1))
 
-        def truth(at_s: float, what: str) -> None:
+        def truth(at_s: float, what: str, /, **values: float) -> None:
             if output is not None:
                 at = round(clock.uptime_at(at_s), 3)
-                output.write(json.dumps({"uptime_s": at, "what": what}) + "\n")
+                output.write(json.dumps({"uptime_s": at, "what": what, **values}) + "\n")
 
         wall = clock.now().wall
         assert wall is not None

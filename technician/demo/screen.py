@@ -12,8 +12,6 @@ from rich.text import Text
 
 from sensors.json_in import parsed
 from technician.demo.options import Options
-from technician.screen.air import air_text
-from technician.screen.air import notice as air_notice
 from technician.screen.screen import (
     clock_text,
     faults,
@@ -64,16 +62,12 @@ class Screen:
             ),
             style="dim",
         )
-        notice, air = air_notice(status), air_text(status)
-        above = Group(
-            *([notice.banner(short=True)] if notice else []),
-            head,
-            people_and_power(status),
-            *([air] if air else []),
-            sensors_and_link(status),
-            faults(status),
-        )
+        people, wrong = people_and_power(status), faults(status)
+        above = Group(head, people, sensors_and_link(status), wrong)
         page = console.render_lines(Group(above, where), pad=False)
+        if len(page) > size.lines:  # on a low terminal without the sensors that are well
+            above = Group(head, people, wrong)
+            page = console.render_lines(Group(above, where), pad=False)
         room = min(MOST_MESSAGES, size.lines - len(page) - 2)
         if room < 1:
             return page

@@ -103,7 +103,7 @@ def main() -> None:
             world = World(
                 devices.hardware,
                 clock,
-                lambda at_s, what: None,
+                lambda _at_s, _what, /, **_: None,
                 seed=options.world,
                 seats=config.tent.seats,
                 hour_of_day=12.0,
