@@ -94,7 +94,8 @@ class Config:
 class Ds18b20:
     """A DS18B20, read every `period_s`; gives temperature_c.
 
-    A read lasts as long as the kernel waits for the conversion: 750 ms. Nothing can shorten it.
+    A read lasts as long as the kernel waits for the conversion: 750 ms. Nothing can shorten it. The kernel
+    makes each of its 230 bits by spinning for 70 µs: 17 ms of processor time a read, 6 s an hour.
     """
 
     def __init__(self, config: Config, hardware: Hardware, clock: Monotonic) -> None:

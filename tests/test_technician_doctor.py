@@ -39,6 +39,7 @@ from publisher.control import (
 from publisher.store.file import FILE
 from publisher.store.store import Store
 from sensors.reading import Quality
+from sensors.simulated.ds18b20 import Probe
 from sensors.simulated.hardware import I2C_ADDRESS, SHUNT_OHMS, SimulatedHardware
 from sensors.simulated.ina219 import Chip
 from sensors.simulated.jbd import Bms
@@ -234,6 +235,14 @@ def hang_thermometer(patient: Patient, address: int | None) -> Thermometer:
     return thermometer
 
 
+def hang_probe(patient: Patient, temperature_c: float, fault: str = "") -> Probe:
+    """Fit a DS18B20."""
+    probe = Probe(patient.root, temperature_c=temperature_c)
+    probe.fault = fault
+    patient.sensors["outside"] = f'driver = "ds18b20"\ndevice = "{probe.device}"\n'
+    return probe
+
+
 def wet(patient: Patient, name: str = "inside", humidity_pct: float = 104.0) -> None:
     hang_thermometer(patient, 0x44).humidity_pct = humidity_pct
     patient.sensors[name] = patient.sensors.pop("inside")
@@ -358,6 +367,25 @@ CASES = {
     ),
     "ina219 for an sht4x": Case(
         hang_another, {"sensor.inside": ("fail", "sudo tentwatch setup shows which chip")}
+    ),
+    "ds18b20 well": Case(lambda p: hang_probe(p, -11.5)),
+    "ds18b20 unplugged": Case(
+        lambda p: hang_probe(p, -11.5).unplug(),
+        {"sensor.outside": ("fail", "the resistor of 4.7 kΩ; ls /sys/bus/w1/devices shows")},
+    ),
+    "ds18b20 on two wires": Case(
+        lambda p: hang_probe(p, -11.5, "85 at power-on"),
+        {"sensor.outside": ("fail", "connect its supply wire to 3.3 V")},
+    ),
+    "ds18b20 at the flue": Case(
+        lambda p: hang_probe(p, 71.0), {"sensor.outside": ("warning", "away from the heater")}
+    ),
+    "no 1-wire bus": Case(
+        lambda p: hang_probe(p, -11.5).remove_bus(),
+        {
+            "bus.1-wire": ("fail", "sudo raspi-config nonint do_onewire 0"),
+            "sensor.outside": ("not_tried", ""),
+        },
     ),
     "ina219 restarts": Case(dip, {"sensor.generator": ("fail", "tighten VCC and ground")}),
     "shunt swapped": Case(
@@ -585,6 +613,8 @@ def test_values_are_live(reports: dict[str, Report]) -> None:
     assert seen["broker.round_trip"].startswith("a message was confirmed in ")
     air = {f.key: f.seen.english() for f in reports["sht4x well"].findings}
     assert air["sensor.inside"] == "18.4 °C, 52 %"
+    frost = {f.key: f.seen.english() for f in reports["ds18b20 well"].findings}
+    assert frost["sensor.outside"] == "-11.5 °C"
 
 
 # The store is left as it is
