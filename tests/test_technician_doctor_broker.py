@@ -1,6 +1,8 @@
 """`tentwatch doctor` on the way to the broker: each fault induced on a real one, and named with its cure."""
 
 import dataclasses
+import itertools
+import re
 import socket
 import tempfile
 import threading
@@ -52,7 +54,7 @@ def walk(config: Config) -> Walk:
     def walk(clock: Clock | None = None, **broker: Any) -> list[Finding]:
         settings = dataclasses.replace(config.broker, **broker)
         there = dataclasses.replace(config, broker=settings)
-        return Way(there, clock or DemoClock(1.0), lambda: None, lambda: None).walk()
+        return Way(there, clock or DemoClock(1.0), lambda: None, lambda: None, lambda: None).walk()
 
     return walk
 
@@ -290,6 +292,144 @@ def test_a_look_disturbs_no_dashboard(walk: Walk, broker: Broker, subscriber: Su
     assert not heard
 
 
+# The login is the unit's
+
+
+@pytest.fixture
+def make_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Broker]]:
+    """Makes brokers with settings of their own."""
+    brokers: list[Broker] = []
+
+    def make(settings: str) -> Broker:
+        directory = tmp_path_factory.mktemp("own")
+        brokers.append(Broker(directory, f"allow_anonymous true\n{settings}"))
+        return brokers[-1].start()
+
+    yield make
+    for broker in brokers:
+        broker.stop()
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_doctor_sends_the_login_of_the_unit(
+    walk: Walk, make_unit: Callable[..., Unit], broker: Broker, protocol: str
+) -> None:
+    """Only the numbers of the connection differ, in the will."""
+    logins: list[bytes] = []
+
+    def edit(from_unit: bool, packet: bytes) -> bytes:
+        if from_unit and packet[0] == 0x10:
+            # What stands before the will is its length.
+            head, will, tail = re.split(rb"..(\{.*\})", packet[2:], flags=re.DOTALL)
+            logins.append(head + re.sub(rb'("boot"|"conn"):\d+', rb"\1", will) + tail)
+        return packet
+
+    with Wire(broker.port) as wire:
+        wire.edit = edit
+        unit = make_unit(wire.port, protocol=protocol).start()
+        wait_for(lambda: is_connected(unit), "the connection")
+        unit.stop()
+        assert set(not_well(walk(port=wire.port, protocol=protocol))) <= {
+            "broker.tls", "broker.publish"
+        }  # fmt: skip
+    assert len(logins) == 2
+    assert logins[0] == logins[1]
+    assert b"tents/v1/demo/link" in logins[0]
+
+
+def test_doctor_leaves_no_will_behind(walk: Walk, broker: Broker, subscriber: Subscriber) -> None:
+    """Neither with a round trip, nor where the broker ends it."""
+    walk(port=broker.port, protocol="3.1.1")  # whose will has no delay
+    with Wire(broker.port) as wire:
+        wire.edit = lambda from_unit, packet: (
+            b"\xe0\x01\x87" if not from_unit and packet[0] == 0x40 else packet
+        )
+        found = walk(port=wire.port)
+    assert found[3].seen.english().endswith("has ended the connection (Not authorized)")
+    walk(port=broker.port)
+    heard = {m.topic for m in subscriber.received()}
+    assert heard == {"tents/v1/demo/res/doctor"}
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+@pytest.mark.parametrize(
+    ("setting", "kind", "cure"),
+    [
+        ("retain_available false", "link.no_retained", "turn them on there"),
+        ("max_qos 0", "link.no_qos_1", "turn QoS 1 on there"),
+    ],
+)
+def test_a_broker_without_what_the_unit_needs_refuses_unit_and_doctor_alike(
+    walk: Walk, make_unit: Callable[..., Unit], make_broker: Callable[[str], Broker],
+    protocol: str, setting: str, kind: str, cure: str,
+) -> None:  # fmt: skip
+    """With MQTT 3.1.1 mosquitto only hangs up; it has a reason for MQTT 5."""
+    port = make_broker(setting).port
+    unit = make_unit(port, protocol=protocol).start()
+    wait_for(lambda: trouble_of(unit) == kind, "the trouble")
+    assert cure in unit.status()["link"]["error"]
+    found = ask(unit)
+    assert set(found) == {"broker.tls", "broker.login", *BEHIND}
+    assert found["broker.login"][0] == "fail"
+    assert cure in found["broker.login"][1]
+    unit.stop()
+    assert_stops_at(walk(port=port, protocol=protocol), "broker.login", cure)
+
+
+def test_rules_by_client_id_are_no_complaint(
+    walk: Walk, make_unit: Callable[..., Unit], make_broker: Callable[[str], Broker], tmp_path: Path
+) -> None:
+    rules = tmp_path / "rules.acl"
+    rules.write_text("pattern write tents/v1/%c/#\npattern read tents/v1/%c/cmd/#\n")
+    rules.chmod(0o700)
+    port = make_broker(f"acl_file {rules}").port
+    assert set(not_well(walk(port=port))) == {"broker.tls"}
+    unit = make_unit(port).start()
+    wait_for(lambda: is_connected(unit), "the connection")
+    assert set(ask(unit)) == {"broker.tls"}
+
+
+def test_nobody_logs_in_for_a_unit_that_may_run(
+    config: Config, broker: Broker, subscriber: Subscriber
+) -> None:
+    there = dataclasses.replace(config, broker=dataclasses.replace(config.broker, port=broker.port))
+    silent = ("it does not answer", "use sudo")
+    way = Way(there, DemoClock(1.0), lambda: None, lambda: None, lambda: silent)
+    found = {finding.key: finding for finding in way.walk()}
+    assert found["broker.tcp"].verdict == "pass"
+    for key in ("broker.login", *BEHIND):
+        assert found[key].verdict == "not_tried"
+        assert found[key].seen.english() == "it does not answer"
+        assert found[key].cure is not None
+    assert not subscriber.received()
+
+
+def test_a_unit_that_logs_in_meanwhile_is_asked(unit: Unit, broker: Broker) -> None:
+    """Its login ends doctor's connection."""
+    unit.start()
+    wait_for(lambda: is_connected(unit), "the connection")
+    status = unit.status()
+    unit.stop()
+    # As it answers: first not connected, then connected, with one message more each time.
+    numbers = itertools.count()
+
+    def answer() -> dict[str, Any]:
+        number = next(numbers)
+        link = status["link"] | {"connected": number > 0, "confirmed": number, "error": None}
+        return status | {"link": link}
+
+    with Wire(broker.port) as wire:
+        wire.edit = lambda from_unit, packet: (
+            b"\xe0\x01\x8e" if not from_unit and packet[0] == 0x40 else packet
+        )
+        there = dataclasses.replace(
+            unit.config, broker=dataclasses.replace(unit.config.broker, port=wire.port)
+        )
+        found = Way(there, unit.clock, answer, lambda: None, lambda: None).walk()
+    assert set(not_well(found)) == {"broker.tls"}
+    assert found[3].seen.english() == "the running unit is logged in"
+
+
 # Brokers that hang
 
 
@@ -347,7 +487,13 @@ def ask(unit: Unit) -> Found:
     assert unit.agent is not None
     agent = unit.agent
     return not_well(
-        Way(unit.config, unit.clock, agent.status, lambda: agent._ask({"command": "report"})).walk()
+        Way(
+            unit.config,
+            unit.clock,
+            agent.status,
+            lambda: agent._ask({"command": "report"}),
+            lambda: None,
+        ).walk()
     )
 
 
@@ -391,7 +537,9 @@ def test_a_unit_that_cannot_do_what_works_here_is_reported(
     wait_for(lambda: trouble_of(unit) == "link.file_unusable", "the error")
     status = unit.status()  # as it was then: it would soon try again
     file.write_text("secret")
-    found = not_well(Way(unit.config, unit.clock, lambda: status, lambda: None).walk())
+    found = not_well(
+        Way(unit.config, unit.clock, lambda: status, lambda: None, lambda: None).walk()
+    )
     assert found["broker.login"][0] == "fail"
     assert "owner tentwatch, mode 0600" in found["broker.login"][1]
     assert set(found) == {"broker.tls", "broker.login"}

@@ -28,6 +28,7 @@ from publisher.link.refusals import (
     Reason,
 )
 from publisher.link.troubles import FLOODED, IT_HUNG_UP, LOST, NOT_MQTT, Ended, Flooded
+from publisher.messages import Topics
 from sensors.trouble import marked
 
 #: The first byte of each packet that a broker may send us, but for messages (MQTT 5, table 2.2).
@@ -104,12 +105,18 @@ class Listener(Protocol):
 
 
 class Client:
-    """One connection to a broker, from the login to its end; used by one thread only."""
+    """One connection of a tent to its broker, from the login to its end; used by one thread only.
+
+    All logins of a tent are the same: a broker may refuse its id, its will, or that this is retained.
+    """
 
     def __init__(
-        self, broker: BrokerSettings, client_id: str, listener: Listener, *, window: int
+        self, broker: BrokerSettings, tent_id: str, will: str, listener: Listener, *, window: int
     ) -> None:
-        """`window`: messages that may wait for their PUBACK. Raises Unusable."""
+        """`will` is published as the tent's `link` when the connection is lost. Raises Unusable.
+
+        `window`: messages that may wait for their PUBACK.
+        """
         self._broker = broker
         self._listener = listener
         self._where = f"{broker.host}:{broker.port}"
@@ -118,7 +125,7 @@ class Client:
         self._subscription: int | None = None  # the number of its packet
         self._paho = paho = _Paho(
             CallbackAPIVersion.VERSION2,
-            client_id=client_id,
+            client_id=tent_id,
             protocol=MQTTv5 if self._v5 else MQTTv311,
             reconnect_on_failure=False,
             **({} if self._v5 else {"clean_session": True}),  # type: ignore[arg-type]
@@ -127,20 +134,18 @@ class Client:
         paho.max_inflight_messages_set(window)
         if broker.username is not None:
             paho.username_pw_set(broker.username, read_password(broker))
+        paho.will_set(
+            Topics(broker.prefix, tent_id).of("link"),
+            will,
+            qos=1,
+            retain=True,
+            properties=_of_will() if self._v5 else None,
+        )
         paho.on_connect = self._on_connect
         paho.on_disconnect = self._on_disconnect
         paho.on_publish = self._on_publish
         paho.on_subscribe = self._on_subscribe
         paho.on_message = self._on_message
-
-    def set_will(self, topic: str, payload: str) -> None:
-        """Let the broker publish this, retained, some seconds after the connection was lost."""
-        properties: Any = None
-        if self._v5:
-            properties = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]
-            properties.WillDelayInterval = WILL_DELAY_S
-            properties.ContentType = CONTENT_TYPE
-        self._paho.will_set(topic, payload, qos=1, retain=True, properties=properties)
 
     def log_in(self, sock: socket.socket) -> None:
         """Begin the login on a connected socket, which the client then owns."""
@@ -381,6 +386,13 @@ class _Packed:
 
     def pack(self) -> bytes:
         return self._packed
+
+
+def _of_will() -> Any:
+    properties: Any = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]
+    properties.WillDelayInterval = WILL_DELAY_S
+    properties.ContentType = CONTENT_TYPE
+    return properties
 
 
 def _reason(reason: Any, properties: Any = None) -> Reason:

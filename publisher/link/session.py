@@ -7,6 +7,7 @@ records are sent live beside it. A row is confirmed to the store only on PUBACK.
 import logging
 import math
 import random
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ from publisher.link.refusals import Reason
 from publisher.link.requests import MOST_COMMANDS, Allowance, Request, answer_topic
 from publisher.link.sizes import NO_LIMIT, Sizes
 from publisher.link.stamps import Stamps
+from publisher.link.trial import explained
 from publisher.link.troubles import (
     DEAF,
     NO_LOGIN,
@@ -146,18 +148,17 @@ class Session:
         """Connect and serve until asked to stop. Raises LinkTrouble, and InterruptedError."""
         context, mailbox = self._context, self._mailbox
         check_files(context.broker)
-        client = self._client = Client(context.broker, context.id, self, window=WINDOW)
         self._conn = context.store.next_conn(context.clock.now())
         will = messages.link(False, context.store.boot, self._conn, None)
-        client.set_will(context.topics.of("link"), will)
-        client.log_in(context.dial.connect(mailbox.wait, mailbox.wake))
+        client = self._client = Client(context.broker, context.id, will, self, window=WINDOW)
+        client.log_in(self._dial())
         limit_s = time.monotonic() + CONNECT_LIMIT_S
         while not mailbox.stopping.is_set():
             client.serve(mailbox.poll, self._wait_s(client))
             now_s = time.monotonic()
             self._handle_acks(now_s)
             if self._ended is not None:
-                raise self._ended
+                raise explained(self._ended, context.broker, context.id, self._dial, mailbox)
             if not self.is_up and now_s > limit_s:
                 raise Ended(NO_LOGIN, where=context.where)
             self._subscribe(client, now_s)
@@ -169,6 +170,9 @@ class Session:
             mailbox.in_flight = len(self._in_flight)
             self._check_progress(now_s)
         self._say_goodbye(client)
+
+    def _dial(self) -> socket.socket:
+        return self._context.dial.connect(self._mailbox.wait, self._mailbox.wake)
 
     def close(self) -> None:
         """Close the socket; rows in flight stay in the store and are sent again."""

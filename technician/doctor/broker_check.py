@@ -1,8 +1,8 @@
 """The connection to the broker, step by step: name, TCP, TLS, login, the user's rights, a round trip.
 
-Doctor makes its own connection with its own client id. It logs in only if the running unit is not connected:
-a broker may use the user's name as client id, as the one of docs/broker.md does, and would disconnect the
-unit. If the unit is connected, doctor asks it instead.
+Doctor makes its own connection and logs in as the unit does, with the same id and will: it fails where the
+unit fails, and passes where it passes. This would disconnect a unit that is connected. So doctor asks such a
+unit instead, and does not log in where a unit may run that does not answer.
 """
 
 import socket
@@ -14,11 +14,12 @@ from typing import Any
 from publisher import messages
 from publisher.clock import Clock
 from publisher.config.load import Config
-from publisher.link.client import Arrived, Client, Welcome
+from publisher.link.client import Client
 from publisher.link.credentials import check_files
 from publisher.link.dial import Dial
 from publisher.link.mailbox import Mailbox
-from publisher.link.refusals import NO_COMMANDS, Reason, of_end, of_login, of_message
+from publisher.link.refusals import NO_COMMANDS, of_end, of_login, of_message
+from publisher.link.trial import WILL, Heard, explained
 from publisher.link.troubles import (
     COMMANDS_CHECK,
     FILES_CHECK,
@@ -56,6 +57,8 @@ STEPS = (
 STEP_S = 4.0
 #: Longest time for all of them, in seconds: `doctor` has 10 s.
 LIMIT_S = 8.5
+#: Seconds after which a unit that has ended our connection by its login reports that it is connected.
+MEANWHILE_S = 1.0
 #: A connection that was lost less than this many seconds ago is reported even if it is back.
 RECENT_S = 300.0
 #: Doctor's message is an answer to a command with this `cid`, which nobody has sent: dashboards ignore it.
@@ -71,7 +74,11 @@ class _Stop(Exception):
 
 
 class Way:
-    """The connection to one broker. `status` and `report` ask the running unit; None if none answers."""
+    """The connection to one broker.
+
+    `status` and `report` ask the running unit; None if none answers. `why_silent` says why nobody may log in
+    in the place of a unit that does not answer, and the cure; None if no unit runs.
+    """
 
     def __init__(
         self,
@@ -79,6 +86,7 @@ class Way:
         clock: Clock,
         status: Callable[[], Mapping[str, Any] | None],
         report: Callable[[], object],
+        why_silent: Callable[[], tuple[str, str | None] | None],
     ) -> None:
         self._config = config
         self._broker = config.broker
@@ -86,6 +94,7 @@ class Way:
         self._clock = clock
         self._status = status
         self._report = report
+        self._why_silent = why_silent
         self._mailbox = Mailbox()
         self._limit_s = self._step_s = 0.0
         self._waits_for = NAME_CHECK
@@ -105,12 +114,18 @@ class Way:
             for key in (NAME_CHECK, TCP_CHECK, TLS_CHECK):
                 found[key] = self._passed(key, sock)
             status = self._status()
-            reported = [] if status is None else self._reported(status["link"])
+            silent = self._why_silent() if status is None else None
+            reported = [] if silent is None else [*_not_logged_in(*silent)]
+            if status is not None:
+                reported = self._reported(status["link"])
             for finding in reported or self._log_in(sock):
                 found[finding.key] = finding
             if status is not None and not reported:
                 found[LOGIN_CHECK] = self._why_not_connected(status["link"])
         except _Stop as stop:
+            if LOGIN_CHECK in found and (link := self._connected_meanwhile()) is not None:
+                found |= {finding.key: finding for finding in self._reported(link)}
+                return [*_whole(found)]
             key = stop.finding.key
             if key == FILES_CHECK:
                 return untried(marked("{step} is not in order"), step=FILES_CHECK)
@@ -183,6 +198,19 @@ class Way:
         found[ROUND_TRIP_CHECK] = self._round_trip_of_the_unit(link)
         return [*found.values()]
 
+    def _connected_meanwhile(self) -> Mapping[str, Any] | None:
+        """Return what the unit reports if it has logged in, which ends our connection; None if it has not."""
+        self._begin_step()
+        limit_s = min(self._step_s, time.monotonic() + MEANWHILE_S)
+        while (status := self._status()) is not None:
+            link: Mapping[str, Any] = status["link"]
+            if link["connected"]:
+                return link
+            if time.monotonic() > limit_s:
+                break
+            time.sleep(0.1)
+        return None
+
     def _why_not_connected(self, link: Mapping[str, Any]) -> Finding:
         """Return why the running unit cannot log in although doctor can."""
         wait = marked(
@@ -239,32 +267,52 @@ class Way:
         broker, tent_id = self._broker, self._config.tent.id
         is_v5 = broker.protocol == "5"
         topics = Topics(broker.prefix, tent_id)
-        heard = _Heard()
-        client = Client(broker, f"{tent_id}-doctor", heard, window=1)
-        client.log_in(sock)
-        self._serve(client, lambda: heard.is_welcome or heard.has_ended())
-        if heard.refusal is not None:
-            raise _stopped(of_login(heard.refusal, broker, tent_id))
-        if heard.end is not None:
-            reason, by_broker = heard.end
-            raise _stopped(of_end(reason, broker, tent_id, by_broker=by_broker, is_up=False))
-        if not heard.is_welcome:
-            raise _stopped(LinkTrouble(NO_LOGIN, where=self._where))
-        yield well(LOGIN_CHECK, marked("accepted as {user}"), user=broker.username or "–")
-        sent_s = time.monotonic()
-        client.publish(topics.of(f"res/{CID}"), messages.answer(CID, "doctor").encode())
-        client.subscribe(topics.of("cmd/#"))
-        self._serve(
-            client,
-            lambda: heard.has_ended() or (heard.confirmed_s is not None and heard.is_subscribed),
-        )
+        heard = Heard()
+        client = Client(broker, tent_id, WILL, heard, window=1)
+        try:
+            client.log_in(sock)
+            self._serve(client, lambda: heard.is_welcome or heard.has_ended())
+            self._check_end(heard)
+            if not heard.is_welcome:
+                raise _stopped(LinkTrouble(NO_LOGIN, where=self._where))
+            yield well(LOGIN_CHECK, marked("accepted as {user}"), user=broker.username or "–")
+            sent_s = time.monotonic()
+            client.publish(topics.of(f"res/{CID}"), messages.answer(CID, "doctor").encode())
+            client.subscribe(topics.of("cmd/+"))
+            self._serve(
+                client,
+                lambda: (
+                    heard.has_ended() or (heard.confirmed_s is not None and heard.is_subscribed)
+                ),
+            )
+            self._check_end(heard)
+        finally:
+            client.log_out()  # so that the broker publishes no will
         yield self._may_publish(heard, topics.of(f"res/{CID}"), is_v5=is_v5)
         yield self._may_listen(heard, topics.of("cmd/#"))
         if heard.confirmed_s is None:
             yield self._unconfirmed()
         else:
             yield _took(heard.confirmed_s - sent_s)
-        client.log_out()
+
+    def _check_end(self, heard: Heard) -> None:
+        """Raise _Stop if the broker has refused the login or ended the connection."""
+        broker, tent_id = self._broker, self._config.tent.id
+        if heard.refusal is not None:
+            raise _stopped(of_login(heard.refusal, broker, tent_id))
+        if heard.end is not None:
+            reason, by_broker = heard.end
+            trouble = of_end(reason, broker, tent_id, by_broker=by_broker, is_up=heard.is_welcome)
+            dial = Dial(broker, self._clock)
+            raise _stopped(
+                explained(
+                    trouble,
+                    broker,
+                    tent_id,
+                    lambda: dial.connect(self._wait, self._mailbox.wake),
+                    self._mailbox,
+                )
+            )
 
     def _serve(self, client: Client, is_done: Callable[[], bool]) -> None:
         """Read and write until `is_done`, or until the step's time is over."""
@@ -275,7 +323,7 @@ class Way:
             except LinkTrouble as trouble:
                 raise _stopped(trouble) from trouble
 
-    def _may_publish(self, heard: "_Heard", topic: str, *, is_v5: bool) -> Finding:
+    def _may_publish(self, heard: Heard, topic: str, *, is_v5: bool) -> Finding:
         if heard.confirmed_s is None:
             return not_tried(PUBLISH_CHECK, marked("the broker has not answered"))
         if heard.message_refusal is not None:
@@ -285,7 +333,7 @@ class Way:
             return not_tried(PUBLISH_CHECK, marked("with MQTT 3.1.1 no broker tells"))
         return well(PUBLISH_CHECK, marked("the tent's user may write"))
 
-    def _may_listen(self, heard: "_Heard", topic: str) -> Finding:
+    def _may_listen(self, heard: Heard, topic: str) -> Finding:
         if not heard.is_subscribed:
             return not_tried(COMMANDS_CHECK, marked("the broker has not answered"))
         if heard.commands_refusal is not None:
@@ -297,42 +345,14 @@ class Way:
         return of_trouble(ROUND_TRIP_CHECK, NO_PUBACK, values)
 
 
-class _Heard:
-    """The broker's packets so far."""
-
-    def __init__(self) -> None:
-        self.is_welcome = False
-        self.refusal: Reason | None = None  # of the login
-        self.end: tuple[Reason, bool] | None = None  # with whether the broker gave the reason
-        self.confirmed_s: float | None = None  # when it confirmed our message
-        self.message_refusal: Reason | None = None
-        self.is_subscribed = False  # it has answered the subscription
-        self.commands_refusal: Reason | None = None
-
-    def has_ended(self) -> bool:
-        return self.refusal is not None or self.end is not None
-
-    def welcomed(self, welcome: Welcome) -> None:
-        self.is_welcome = True
-
-    def refused(self, reason: Reason) -> None:
-        self.refusal = reason
-
-    def acknowledged(self, number: int, reason: Reason | None) -> None:
-        self.confirmed_s, self.message_refusal = time.monotonic(), reason
-
-    def subscribed(self, reason: Reason | None) -> None:
-        self.is_subscribed, self.commands_refusal = True, reason
-
-    def arrived(self, message: Arrived) -> None:
-        pass  # a command for the running unit
-
-    def disconnected(self, reason: Reason, *, by_broker: bool) -> None:
-        self.end = reason, by_broker
-
-
 def _stopped(trouble: LinkTrouble) -> _Stop:
     return _Stop(of_trouble(trouble.kind.concerns, trouble.kind, trouble.values))
+
+
+def _not_logged_in(why: str, cure: str | None) -> Iterator[Finding]:
+    """Return a finding for each step from the login on: a unit may be logged in that does not answer."""
+    for key in STEPS[STEPS.index(LOGIN_CHECK) :]:
+        yield not_tried(key, why, cure)
 
 
 def _twin(trouble: Mapping[str, Any] | None) -> Finding | None:

@@ -69,7 +69,7 @@ def examine(config_file: Path, state_dir: Path, hardware: Hardware, clock: Clock
     service = _Background(
         lambda: machine.service(Service(hardware.root).state(), status, why, installed)
     )
-    of_sensors = [*_sensors(config, state_dir, hardware, clock, unit, is_free=is_free)]
+    of_sensors = [*_sensors(config, state_dir, hardware, clock, unit)]
     findings = around.findings() + faults
     if config is not None:
         findings += machine.secrets(config.broker)
@@ -82,7 +82,7 @@ def examine(config_file: Path, state_dir: Path, hardware: Hardware, clock: Clock
 def _way(config: Config | None, clock: Clock, unit: "_Unit") -> list[Finding]:
     if config is None:
         return untried(marked("the configuration cannot be used"))
-    return Way(config, clock, unit.now, unit.report).walk()
+    return Way(config, clock, unit.now, unit.report, unit.why_silent).walk()
 
 
 class _Unit:
@@ -105,6 +105,14 @@ class _Unit:
     def is_gone(self) -> bool:
         """Say whether no agent holds devices and store: no lock, and no answer on the socket."""
         return isinstance(self.why, NotRunning) and not is_locked(self._state_dir)
+
+    def why_silent(self) -> tuple[str, str | None] | None:
+        """Return why a unit that runs does not answer, and the cure; None if none runs."""
+        if self.is_gone():
+            return None
+        if self.why is not None and self.why.kind == FORBIDDEN:
+            return marked("this user may not ask the service"), marked("use sudo")
+        return marked("the service has the devices, and does not answer"), None
 
     def now(self) -> Status | None:
         """Return its status now."""
@@ -172,8 +180,6 @@ def _sensors(
     hardware: Hardware,
     clock: Clock,
     unit: _Unit,
-    *,
-    is_free: bool,
 ) -> Iterator[Finding]:
     """Judge each bus and each sensor, from the running unit's status or by opening them."""
     if config is None:
@@ -184,7 +190,7 @@ def _sensors(
         time.sleep(AGAIN_S)  # what fails now and then may fail in this time
         before = {sensor["name"]: sensor["errors"] for sensor in status["sensors"]}
         of_buses, of_sensors = plausible.sensors(config, unit.now() or status, before=before)
-    elif is_free:
+    elif (silent := unit.why_silent()) is None:
         ledger = SecondPlace(state_dir).read()
         looked = look(config, hardware, clock, None if ledger is None else ledger.totals)
         of_buses, of_sensors = plausible.sensors(
@@ -195,9 +201,7 @@ def _sensors(
             answering=looked.answering,
         )
     else:
-        seen, cure = marked("the service has the devices, and does not answer"), None
-        if unit.why is not None and unit.why.kind == FORBIDDEN:
-            seen, cure = marked("this user may not ask the service"), marked("use sudo")
+        seen, cure = silent
         for sensor in config.sensors:
             yield not_tried(f"sensor.{sensor.name}", seen, cure)
         return
