@@ -18,8 +18,9 @@ SILENT = declare(
     "ze07co.silent",
     marked("nothing came from {port} for {seconds:g} s"),
     marked(
-        "check the CO module's supply (5 V), its ground, and the wire from its TX to the adapter's RX; until "
-        "it sends, nothing here watches the carbon monoxide"
+        "check the CO module's supply (5 V), its ground, and the wire from its TX to the adapter's RX (one "
+        "in question-and-answer mode needs its RX connected too); until it sends, nothing here watches the "
+        "carbon monoxide"
     ),
     concerns=SENSOR,
 )
