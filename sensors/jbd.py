@@ -10,7 +10,7 @@ from sensors.jbd_frames import CELLS, STATE, TOLERATED, WINDOW, Replies, Reply, 
 from sensors.line_trust import Trust, in_hindsight
 from sensors.reading import Measurement, SensorError
 from sensors.serial_port import GARBLED, SerialPort
-from sensors.settings import setting
+from sensors.settings import WHOLE_PATH, setting
 from sensors.traits import Answers, Connection, Figures, Traits
 from sensors.trouble import SENSOR, declare, marked
 
@@ -40,7 +40,7 @@ class Config:
 
     port: str = setting(
         doc=marked("serial device, best by its stable name under /dev/serial/by-id"),
-        pattern=r"[!-~][ -~]*",
+        pattern=WHOLE_PATH,
     )
     period_s: float = setting(1.0, doc=marked("time between two readings"), low=0.2, high=60.0)
     silence_s: float = setting(

@@ -9,7 +9,7 @@ from sensors.hardware import Hardware
 from sensors.pzem004t_frames import GENERAL_ADDRESS, QUANTITIES, Replies, request
 from sensors.reading import Measurement, Quality
 from sensors.serial_port import GARBLED, SerialPort
-from sensors.settings import setting
+from sensors.settings import WHOLE_PATH, setting
 from sensors.traits import Answers, Connection, Figures, Traits
 from sensors.trouble import SENSOR, Trouble, declare, marked
 
@@ -36,7 +36,7 @@ class Config:
 
     port: str = setting(
         doc=marked("serial device, best by its stable name under /dev/serial/by-id"),
-        pattern=r"[!-~][ -~]*",
+        pattern=WHOLE_PATH,
     )
     address: int = setting(
         GENERAL_ADDRESS,

@@ -1,9 +1,10 @@
 """Declaration of a configuration key: one dataclass field with its meaning and its limits."""
 
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field
 from typing import Any
 
-from sensors.trouble import Marked
+from sensors.trouble import Marked, Trouble
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,12 @@ class Rule:
     secret: bool = False
     #: A wrong text may hold a secret, as a pasted address with a login does: it is not repeated either.
     private: bool = False
+    #: Returns what is wrong with a text of the right type, with its own cure; None if nothing is.
+    check: Callable[[str], Trouble | None] | None = None
+
+
+#: Pattern of a whole path, which does not end with a blank.
+WHOLE_PATH = r"/(?:[^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?"
 
 
 def setting(
@@ -31,7 +38,8 @@ def setting(
     pattern: str = "",
     secret: bool = False,
     private: bool = False,
+    check: Callable[[str], Trouble | None] | None = None,
 ) -> Any:
     """Declare a key of a configuration dataclass; without a default it is required."""
-    rule = Rule(doc, low, high, choices, pattern, secret, private)
+    rule = Rule(doc, low, high, choices, pattern, secret, private, check)
     return field(default=default, metadata={"rule": rule})

@@ -9,7 +9,7 @@ from sensors.hardware import Hardware
 from sensors.line_trust import TOLERATED, WINDOW, Trust, in_hindsight
 from sensors.reading import Measurement, SensorError
 from sensors.serial_port import SerialPort
-from sensors.settings import setting
+from sensors.settings import WHOLE_PATH, setting
 from sensors.traits import Connection, Figures, Speaks, Traits
 from sensors.trouble import SENSOR, declare, marked
 from sensors.vedirect_frames import HISTORY, OF_INVERTERS, Blocks
@@ -51,7 +51,7 @@ class Config:
 
     port: str = setting(
         doc=marked("serial device, best by its stable name under /dev/serial/by-id"),
-        pattern=r"[!-~][ -~]*",
+        pattern=WHOLE_PATH,
     )
     silence_s: float = setting(
         5.0,

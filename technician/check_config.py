@@ -1,4 +1,4 @@
-"""`tentwatch check-config`: the faults of a configuration, or the generator's rules in it."""
+"""`tentwatch check-config`: the faults of a configuration, or its warnings and the generator's rules."""
 
 import argparse
 import json
@@ -22,10 +22,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Check the configuration and print what is wrong with it, or its rules."""
     faults: list[Fault] = []
+    warnings: list[Fault] = []
     found: list[GeneratorRule] = []
     try:
         loaded = load(options.config)
-        faults = exposed(loaded.broker)
+        faults, warnings = exposed(loaded.broker), [*loaded.warnings]
         if loaded.sensor("generator"):
             found = rules(loaded.generator)
     except ConfigError as error:
@@ -35,6 +36,7 @@ def run(options: argparse.Namespace) -> int:
             "file": str(options.config),
             "ok": not faults,
             "faults": [fault_json(*fault) for fault in faults],
+            "warnings": [fault_json(*warning) for warning in warnings],
             "rules": [
                 {"name": r.name, "enters": r.enters, "leaves": r.leaves or ""} for r in found
             ],
@@ -43,6 +45,8 @@ def run(options: argparse.Namespace) -> int:
     elif faults:
         complain_of(ConfigError(str(options.config), faults))
     else:
+        if warnings:
+            complain_of(ConfigError(str(options.config), warnings))
         for rule in found:
             say(word(rule.name))
             say(_("    when   {condition}").format(condition=_(rule.enters)))

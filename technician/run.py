@@ -40,7 +40,8 @@ def run(options: argparse.Namespace) -> int:
         raise
     to_stderr(logging.INFO)
     log = logging.getLogger("tentwatch")
-    for key, trouble in exposed(loaded.broker):  # that must not keep the unit from reporting
+    # That must not keep the unit from reporting.
+    for key, trouble in [*loaded.warnings, *exposed(loaded.broker)]:
         log.warning("%s: %s", key, trouble)
     if goes_in_the_clear(loaded.broker):
         log.warning("broker.tls: anybody who listens in can read the password: set tls = true")

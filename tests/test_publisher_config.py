@@ -2,7 +2,9 @@
 
 import random
 import sys
+import sysconfig
 import zoneinfo
+from collections.abc import Iterator
 from dataclasses import fields
 from datetime import date
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any, NamedTuple, get_type_hints
 
 import pytest
 
+from publisher.config import zones
 from publisher.config.faults import ConfigError
 from publisher.config.load import Config, keys_of, load, parse
 from publisher.config.sections import SECTIONS
@@ -506,6 +509,86 @@ def test_text_that_does_not_fit_is_refused(section: str, line: str) -> None:
     assert list(faults(with_line(line, section))) == [key]
 
 
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ('host = "broker.example.org:8883"', "host_with_port"),
+        ('host = "192.0.2.10:1883"', "host_with_port"),
+        ('host = "[2001:db8::1]:8883"', "host_with_port"),
+        ('host = "mqtts://broker.example.org:8883"', "host_with_scheme"),
+        ('host = "https://broker.example.org/mqtt"', "host_with_scheme"),
+        ('host = "mqtt://demo:geheim@broker.example.org"', "host_with_login"),
+        ('host = "demo@broker.example.org"', "host_with_login"),
+        ('host = "broker.example.org/mqtt"', "host_with_path"),
+        ('host = "broker.example.org/"', "host_with_path"),
+        ('host = " broker.example.org"', "blanks"),
+        ('host = "broker.example.org "', "blanks"),
+        ('host = "broker.example.org\\n"', "blanks"),
+        ('host = "broker\\u200b.example.org"', "blanks"),
+        ('host = ""', "empty"),
+        ('host = "broker.example.org:"', "wrong_host"),
+        ('host = "broker.example.org:99999"', "wrong_host"),
+        ('host = "broker.example.org,"', "wrong_host"),
+        ('host = "broker..example.org"', "wrong_host"),
+        ('host = "[::1]"', "wrong_host"),
+        ('host = "192.0.2"', "wrong_host"),
+        ('host = "192.0.2.256"', "wrong_host"),
+        ('host = "2001:db8::1::2"', "wrong_host"),
+        ('host = "-b"', "wrong_host"),
+        (f'host = "{"a" * 64}.org"', "wrong_host"),
+        (f'host = "{"a." * 127}org"', "wrong_host"),
+        ('username = ""', "empty"),
+        ('username = "demo "', "blanks"),
+        ('username = "demo\\n"', "blanks"),
+        ('prefix = " tents/v1"', "blanks"),
+        ('prefix = "tents/v1\\t"', "blanks"),
+        ('ca_file = "ca.crt"', "wrong_form"),
+        ('ca_file = ""', "wrong_form"),
+        ('ca_file = "~/ca.crt"', "wrong_form"),
+        ('ca_file = "/etc/tentwatch/ca.crt "', "wrong_form"),
+        ('ca_file = """-----BEGIN CERTIFICATE-----\nMIIB"""', "wrong_form"),
+        ('cert_file = "C:\\\\tent.crt"', "wrong_form"),
+        ('password_file = "/etc/tentwatch/password\\n"', "wrong_form"),
+    ],
+)
+def test_what_people_paste_into_the_keys_of_the_broker_is_refused_with_its_cure(
+    line: str, code: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(with_line(line, "broker"))
+    ((key, trouble),) = caught.value.faults
+    assert (key, trouble.code) == (f"broker.{line.partition(' ')[0]}", f"config.{code}")
+    assert "example.org" not in str(trouble).replace("like broker.example.org", "")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "b",
+        "localhost",
+        "broker.example.org",
+        "broker.example.org.",
+        "tent_1.local",
+        "192.0.2.10",
+        "::1",
+        "2001:db8::1",
+        "fe80::1%wlan0",
+        "брокер.укр",
+        "BROKER",
+        "3com.example",
+        "10.example",
+    ],
+)
+def test_a_name_or_an_address_is_a_host(host: str) -> None:
+    assert parse(with_line(f'host = "{host}"', "broker")).broker.host == host
+
+
+@pytest.mark.parametrize("port", ["ttyUSB0", "COM3", "/dev/ttyUSB0 ", "/dev/ttyUSB0\\n", ""])
+def test_a_serial_port_is_a_whole_path(port: str) -> None:
+    for text in (FULL, OTHER):
+        assert faults(with_line(f'port = "{port}"', "sensors.battery", text))
+
+
 def test_text_that_fits_is_taken() -> None:
     for section, line in (
         ("tent", f'id = "{"a" * 64}"'),
@@ -668,17 +751,67 @@ def test_a_meter_that_is_read_too_seldom_for_the_rules_is_refused() -> None:
     assert "generator.unknown_after_s" in faults(text)["sensors.generator.period_s"]
 
 
-def test_a_system_without_time_zones_is_told_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def zone_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder for this system's time zones, in which there are none."""
     monkeypatch.setitem(sys.modules, "tzdata", None)  # the package that could replace it
     zoneinfo.reset_tzpath(to=[str(tmp_path)])
     zoneinfo.ZoneInfo.clear_cache()
-    try:
-        with pytest.raises(ConfigError) as caught:
-            parse(MINIMAL)
-    finally:
-        zoneinfo.reset_tzpath()
+    yield tmp_path
+    zoneinfo.reset_tzpath()
+    zoneinfo.ZoneInfo.clear_cache()
+
+
+def put_zone(folder: Path, name: str) -> None:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    found = next(Path(p, name) for p in zoneinfo_paths() if Path(p, name).exists())
+    (folder / name).write_bytes(found.read_bytes())
+
+
+def zoneinfo_paths() -> list[str]:
+    return (sysconfig.get_config_var("TZPATH") or "/usr/share/zoneinfo").split(":")
+
+
+@pytest.mark.parametrize(
+    ("old", "present"),
+    [
+        ("Europe/Kiev", "Europe/Kyiv"),
+        ("Europe/Uzhgorod", "Europe/Kyiv"),
+        ("Europe/Zaporozhye", "Europe/Kyiv"),
+        ("Poland", "Europe/Warsaw"),
+        ("US/Eastern", "America/New_York"),
+        ("Asia/Calcutta", "Asia/Kolkata"),
+    ],
+)
+def test_an_old_name_of_a_zone_that_has_gone_is_its_present_one_with_a_warning(
+    zone_files: Path, old: str, present: str
+) -> None:
+    put_zone(zone_files, present)
+    config = parse(with_line(f'timezone = "{old}"', "tent"))
+    assert config.tent.timezone == present
+    ((key, trouble),) = config.warnings
+    assert (key, trouble.code) == ("tent.timezone", "config.old_zone")
+    assert f'write timezone = "{present}"' in str(trouble)
+
+
+def test_a_zone_that_this_system_knows_stays_as_it_is_named(zone_files: Path) -> None:
+    put_zone(zone_files, "Europe/Kyiv")
+    for name in ("Europe/Kyiv", "Europe/Kiev"):
+        (zone_files / name).write_bytes((zone_files / "Europe/Kyiv").read_bytes())
+        config = parse(with_line(f'timezone = "{name}"', "tent"))
+        assert (config.tent.timezone, config.warnings) == (name, ())
+
+
+def test_every_present_name_of_an_old_one_is_one_here() -> None:
+    lines = [line.split() for line in zones._NAMES.split("\n") if line]
+    assert [present for present, *_ in lines if not zones.is_known(present)] == []
+    old = [name for _, *names in lines for name in names]
+    assert len(old) == len(set(old)) > 100
+
+
+def test_a_system_without_time_zones_is_told_what_to_install(zone_files: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(MINIMAL)
     ((key, trouble),) = caught.value.faults
     assert (key, trouble.code) == ("tent.timezone", "config.no_zones")
     assert "sudo apt install tzdata" in str(trouble)

@@ -333,7 +333,7 @@ def test_a_shunt_on_the_battery_needs_a_capacity_and_a_chemistry() -> None:
 
 
 def test_a_monitors_charge_is_taken_as_sent_whatever_is_configured() -> None:
-    unit = Unit(tent(BATTERY, '[sensors.battery]\ndriver = "vedirect"\nport = "p"\n'))
+    unit = Unit(tent(BATTERY, '[sensors.battery]\ndriver = "vedirect"\nport = "/p"\n'))
     unit.hear("battery", charge_pct=33.3, voltage_v=14.4, current_a=0.1)
     unit.wait(300, battery={"charge_pct": 33.3, "voltage_v": 14.4, "current_a": 0.1})
     block = battery(unit)
@@ -341,12 +341,12 @@ def test_a_monitors_charge_is_taken_as_sent_whatever_is_configured() -> None:
 
 
 def test_an_alarm_of_the_batterys_own_is_an_alert() -> None:
-    unit = Unit(tent('[sensors.battery]\ndriver = "jbd"\nport = "p"\n'))
+    unit = Unit(tent('[sensors.battery]\ndriver = "jbd"\nport = "/p"\n'))
     assert unit.hear("battery", charge_pct=50.0, alarm=False) == []
     assert unit.hear("battery", charge_pct=50.0, alarm=True) == ["alert_raised"]
     assert unit.snapshot()["alerts"] == ["battery_alarm"]
     other = Unit(
-        tent('[sensors.battery]\ndriver = "vedirect"\nport = "p"\n'), unit.tent.totals.as_dict()
+        tent('[sensors.battery]\ndriver = "vedirect"\nport = "/p"\n'), unit.tent.totals.as_dict()
     )
     assert other.snapshot()["alerts"] == ["battery_alarm"], "nothing is heard yet"
     assert other.hear("battery", charge_pct=50.0) == ["alert_cleared"], "it knows no alarm"

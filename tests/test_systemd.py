@@ -286,7 +286,7 @@ def test_the_sample_shows_every_sensor_and_every_driver() -> None:
     sensors = list(config.load(SAMPLE).sensors)
     head = '[tent]\nid = "t"\nseats = 1\n[broker]\nhost = "b"\n'
     head += '[battery]\nchemistry = "lead_acid"\ncapacity_ah = 100\n'
-    meter = '[sensors.generator]\ndriver = "pzem004t"\nport = "p"\n'
+    meter = '[sensors.generator]\ndriver = "pzem004t"\nport = "/p"\n'
     for section in other_devices():
         beside = meter if "_line" in section else ""
         sensors += config.parse(head + beside + section).sensors

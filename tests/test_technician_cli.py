@@ -173,7 +173,7 @@ def test_check_config_is_content_with_a_good_file(tmp_path: Path) -> None:
 def test_check_config_prints_the_generators_rules_with_their_numbers(tmp_path: Path) -> None:
     file = tmp_path / "tentwatch.toml"
     meter = "[generator]\nrated_w = 4200\nsag_hz = 45.5\n[sensors.generator]\n"
-    file.write_text(MINIMAL.format(port=1883, more=meter + 'driver = "pzem004t"\nport = "p"'))
+    file.write_text(MINIMAL.format(port=1883, more=meter + 'driver = "pzem004t"\nport = "/p"'))
     done = tentwatch("check-config", "--config", file)
     assert "above 90 % of 4200 W for 60 s" in done.stdout
     assert "below 45.5 Hz for 1 s" in done.stdout
@@ -286,6 +286,26 @@ def test_noise_is_decoded_to_nothing_and_a_missing_file_is_named(tmp_path: Path)
     done = tentwatch("decode", "vedirect", tmp_path / "none")
     assert done.returncode == 1
     assert "none" in done.stderr
+
+
+def test_a_zone_by_its_old_name_is_a_warning_and_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Debian 13 has no old names, unless somebody installs them."""
+    file, kyiv = tmp_path / "tentwatch.toml", tmp_path / "zones/Europe/Kyiv"
+    text = MINIMAL.format(port=1883, more="")
+    file.write_text(text.replace("seats", 'timezone = "Europe/Kiev"\nseats', 1))
+    kyiv.parent.mkdir(parents=True)
+    kyiv.write_bytes(Path("/usr/share/zoneinfo/Europe/Kyiv").read_bytes())
+    monkeypatch.setenv("PYTHONTZPATH", str(tmp_path / "zones"))
+    done = tentwatch("check-config", "--config", file)
+    assert done.returncode == 0
+    assert 'write timezone = "Europe/Kyiv"' in done.stderr
+    assert "is in order" in done.stdout
+    found = json.loads(tentwatch("check-config", "--json", "--config", file).stdout)
+    assert (found["ok"], found["faults"]) == (True, [])
+    ((warning),) = found["warnings"]
+    assert (warning["key"], warning["code"]) == ("tent.timezone", "config.old_zone")
 
 
 @pytest.mark.parametrize("command", ["run", "check-config"])

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from sensors.settings import Rule
-from sensors.trouble import Marked, Trouble, declare, marked
+from sensors.trouble import Marked, Severity, Trouble, declare, marked
 
 #: A key and its trouble; the keys `file` and `syntax` stand for the whole file.
 Fault = tuple[str, Trouble]
@@ -127,12 +127,52 @@ WRONG_NAME = declare(
     "config.wrong_name",
     marked("must be at most {most} characters in one line, all of which can be seen"),
 )
-INVISIBLE = declare(
-    "config.invisible", marked("has a character that cannot be seen"), marked("write it again")
-)
 LONG_PREFIX = declare(
     "config.long_prefix",
     marked("is too long for a topic: at most {letters} letters and {levels} levels"),
+)
+WRONG_HOST = declare(
+    "config.wrong_host",
+    marked("must be the broker's name or address, and nothing else"),
+    marked("write it like broker.example.org or 192.0.2.10"),
+)
+HOST_WITH_PORT = declare(
+    "config.host_with_port",
+    marked("must be the broker's name or address, and nothing else"),
+    marked("leave out : and the number behind it, and write that as port beside it"),
+)
+HOST_WITH_SCHEME = declare(
+    "config.host_with_scheme",
+    marked("must be the broker's name or address, and nothing else"),
+    marked(
+        "leave out what stands before and with ://; mqtts:// and ssl:// mean tls = true; MQTT over "
+        "WebSockets (ws://, https://) is not possible"
+    ),
+)
+HOST_WITH_LOGIN = declare(
+    "config.host_with_login",
+    marked("must be the broker's name or address, and nothing else"),
+    marked(
+        "leave out what stands before and with @: the user is username, and the password stands in a "
+        "file that password_file names"
+    ),
+)
+HOST_WITH_PATH = declare(
+    "config.host_with_path",
+    marked("must be the broker's name or address, and nothing else"),
+    marked("leave out the / and what stands behind it"),
+)
+BLANKS = declare(
+    "config.blanks",
+    marked("has a blank or an invisible character where none can be"),
+    marked("write it again without"),
+)
+EMPTY = declare("config.empty", marked("is empty"), marked("write a value, or remove the key"))
+OLD_ZONE = declare(
+    "config.old_zone",
+    marked("{zone} is an old name, which this system does not know: the unit uses {present}"),
+    marked('write timezone = "{present}"'),
+    severity=Severity.WARNING,
 )
 NO_SUCH_ZONE = declare(
     "config.no_such_zone", marked("{zone} is not known"), marked("use one like Europe/Kyiv")
@@ -234,8 +274,15 @@ def wrong_value(value: object, wanted: type, rule: Rule) -> Trouble | None:
     elif rule.pattern and not re.fullmatch(rule.pattern, str(value)):
         kind = WRONG_FORM
     else:
-        return None
+        return rule.check(value) if rule.check is not None and isinstance(value, str) else None
     return Trouble(kind, value=shown(value, rule), meaning=described(rule), **values)
+
+
+def wrong_text(text: str) -> Trouble | None:
+    """Return what is wrong with a text that a person has copied; None if nothing is."""
+    if not text:
+        return Trouble(EMPTY)
+    return None if text == text.strip() and text.isprintable() else Trouble(BLANKS)
 
 
 def _is_in_range(value: object, rule: Rule) -> bool:

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from publisher.config import faults
+from publisher.config import faults, zones
 from publisher.config.battery import BatterySettings
 from publisher.config.climate import ClimateSettings
 from publisher.config.co import CoSettings
@@ -78,6 +78,8 @@ class Config:
     store: StoreSettings
     sensors: tuple[SensorSettings, ...]
     digest: str
+    #: What works and should be changed, each with its key.
+    warnings: tuple[Fault, ...] = ()
 
     def sensor(self, name: str) -> SensorSettings | None:
         """Return a sensor's settings, None if it is not fitted."""
@@ -143,7 +145,18 @@ def parse(text: str, where: str = "configuration") -> Config:
     reader.compare(sections["report"], sections["generator"], sections["battery"], sensors)
     if reader.faults:
         raise ConfigError(where, reader.faults)
-    return Config(**sections, sensors=sensors, digest=f"{zlib.crc32(text.encode()):08x}")
+    sections["tent"], warnings = _in_present_names(sections["tent"])
+    digest = f"{zlib.crc32(text.encode()):08x}"
+    return Config(**sections, sensors=sensors, digest=digest, warnings=warnings)
+
+
+def _in_present_names(tent: TentSettings) -> tuple[TentSettings, tuple[Fault, ...]]:
+    """Replace an old name of a time zone that this system does not know; return the warning with it."""
+    present = zones.usable(tent.timezone)
+    if present is None or present == tent.timezone:
+        return tent, ()
+    old = Trouble(faults.OLD_ZONE, zone=tent.timezone, present=present)
+    return dataclasses.replace(tent, timezone=present), (("tent.timezone", old),)
 
 
 class _Reader:

@@ -1,34 +1,43 @@
 """The sections of the configuration besides the sensors' own."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
-from zoneinfo import ZoneInfo
 
+from publisher.config import zones
 from publisher.config.battery import BatterySettings
 from publisher.config.climate import ClimateSettings
 from publisher.config.co import CoSettings
 from publisher.config.door import DoorSettings
 from publisher.config.faults import (
+    BLANKS,
+    EMPTY,
     GOES_WITH,
     GPIO_TAKEN,
-    INVISIBLE,
+    HOST_WITH_LOGIN,
+    HOST_WITH_PATH,
+    HOST_WITH_PORT,
+    HOST_WITH_SCHEME,
     LONG_PREFIX,
     NO_EFFECT,
     NO_SUCH_ZONE,
     NO_USER,
     NO_ZONES,
     TOO_SMALL,
+    WRONG_HOST,
     WRONG_NAME,
     Fault,
     shown,
+    wrong_text,
 )
 from publisher.config.generator import GeneratorSettings
 from sensors.gpio import HIGHEST_GPIO
-from sensors.settings import setting
+from sensors.settings import WHOLE_PATH, setting
 from sensors.trouble import Trouble, marked
 
 #: Pattern of a prefix: MQTT levels without wildcards.
 _PREFIX = r"[^+#/\x00$][^+#/\x00]*(/[^+#/\x00]+)*"
+MOST_PORT = 65_535
 #: Most characters of the tent's name, which is part of every `status`.
 LONGEST_NAME = 200
 #: Most characters and levels of `prefix`; a topic adds more of both.
@@ -79,10 +88,8 @@ class TentSettings:
         found: list[Fault] = []
         if len(self.name) > LONGEST_NAME or not self.name.isprintable():
             found.append(("name", Trouble(WRONG_NAME, most=LONGEST_NAME)))
-        try:
-            ZoneInfo(self.timezone)
-        except (KeyError, ValueError, OSError):
-            kind = NO_SUCH_ZONE if _has_zones() else NO_ZONES
+        if zones.usable(self.timezone) is None:
+            kind = NO_SUCH_ZONE if zones.is_known("Europe/London") else NO_ZONES
             found.append(("timezone", Trouble(kind, zone=shown(self.timezone))))
         if (self.latitude is None) != (self.longitude is None):
             found.append(("latitude", Trouble(GOES_WITH, other="longitude")))
@@ -94,43 +101,92 @@ class TentSettings:
         return found
 
 
+#: A name of a computer, by its labels (RFC 1123, 2.1); other letters than a to z are looked up as IDNA.
+_HOST_NAME = re.compile(r"(?=.{1,253}$)(?!-)[\w-]{1,63}(?<!-)(\.(?!-)[\w-]{1,63}(?<!-))*\.?")
+_IPV4 = re.compile(r"((25[0-5]|2[0-4]\d|1?\d?\d)(\.(?!$)|$)){4}")
+
+
+def wrong_host(host: str) -> Trouble | None:
+    """Return what keeps a text from being a computer's name or address; None if nothing does."""
+    name, colon, port = host.rpartition(":")
+    if not host:
+        return Trouble(EMPTY)
+    if "@" in host:
+        return Trouble(HOST_WITH_LOGIN)
+    if "://" in host:
+        return Trouble(HOST_WITH_SCHEME)
+    if "/" in host:
+        return Trouble(HOST_WITH_PATH)
+    if not host.isprintable() or any(map(str.isspace, host)):
+        return Trouble(BLANKS)
+    if _is_address(host) or (_HOST_NAME.fullmatch(host) and not re.fullmatch(r"[\d.]+", host)):
+        return None
+    is_port = port.isdecimal() and int(port) <= MOST_PORT and len(port) <= len(str(MOST_PORT))
+    if colon and is_port and wrong_host(name.removeprefix("[").removesuffix("]")) is None:
+        return Trouble(HOST_WITH_PORT)
+    return Trouble(WRONG_HOST)
+
+
+def _is_address(host: str) -> bool:
+    """Say whether a text is an IPv4 or IPv6 address."""
+    if ":" not in host:
+        return _IPV4.fullmatch(host) is not None
+    from ipaddress import IPv6Address  # rarely needed
+
+    try:
+        IPv6Address(host)
+    except ValueError:
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class BrokerSettings:
     """`[broker]`: the broker, and how to connect to it."""
 
     host: str = setting(
         doc=marked("name or address of the MQTT broker, and nothing else"),
-        pattern=r"[^\s/@]+",
         private=True,
+        check=wrong_host,
     )
     port: int = setting(
-        1883, doc=marked("TCP port; 8883 is usual with TLS"), low=1, high=65535, private=True
+        1883, doc=marked("TCP port; 8883 is usual with TLS"), low=1, high=MOST_PORT, private=True
     )
     prefix: str = setting(
         "tents/v1",
         doc=marked("first levels of every topic, such as tents/v1"),
         pattern=_PREFIX,
         private=True,
+        check=wrong_text,
     )
     protocol: str = setting("5", doc=marked("MQTT version"), choices=("5", "3.1.1"))
     username: str | None = setting(
-        None, doc=marked("broker user; usually the tent's id"), private=True
+        None,
+        doc=marked("broker user; usually the tent's id"),
+        private=True,
+        check=wrong_text,
     )
     password_file: str | None = setting(
         None,
         doc=marked("whole path of a file with the password in it, mode 0600"),
-        pattern=r"/[^\x00]+",
+        pattern=WHOLE_PATH,
         secret=True,
     )
     tls: bool = setting(False, doc=marked("encrypt and check the broker's certificate"))
     ca_file: str | None = setting(
-        None, doc=marked("certificate authority; without it the system's own")
+        None,
+        doc=marked(
+            "whole path of the file with the broker's certificate authority; without it the system's own"
+        ),
+        pattern=WHOLE_PATH,
     )
-    cert_file: str | None = setting(None, doc=marked("this unit's certificate"))
+    cert_file: str | None = setting(
+        None, doc=marked("whole path of the file with this unit's certificate"), pattern=WHOLE_PATH
+    )
     key_file: str | None = setting(
         None,
         doc=marked("whole path of the file with the key of cert_file, mode 0600"),
-        pattern=r"/[^\x00]+",
+        pattern=WHOLE_PATH,
         secret=True,
     )
     keepalive_s: int = setting(
@@ -156,9 +212,6 @@ class BrokerSettings:
         letters, levels = LONGEST_PREFIX
         if len(self.prefix) > letters or self.prefix.count("/") > levels:
             found.append(("prefix", Trouble(LONG_PREFIX, letters=letters, levels=levels)))
-        for key in ("host", "prefix"):
-            if not getattr(self, key).isprintable():
-                found.append((key, Trouble(INVISIBLE)))
         if self.password_file and not self.username:
             found.append(("username", Trouble(NO_USER)))
         return found
@@ -208,12 +261,3 @@ SECTIONS: dict[str, type[Any]] = {
     "co": CoSettings,
     "store": StoreSettings,
 }
-
-
-def _has_zones() -> bool:
-    """Say whether this system has a database of time zones."""
-    try:
-        ZoneInfo("Europe/London")
-    except (KeyError, ValueError, OSError):
-        return False
-    return True

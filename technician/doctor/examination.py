@@ -20,7 +20,7 @@ from sensors.hardware import Hardware
 from technician import client
 from technician.doctor import machine, plausible
 from technician.doctor.broker_check import Way, untried
-from technician.doctor.findings import Finding, Text, Verdict, failure, not_tried
+from technician.doctor.findings import Finding, Text, Verdict, failure, not_tried, of_trouble
 from technician.doctor.probe import look
 from technician.service import Service
 from technician.terminal import DONE, FAILED, USAGE
@@ -156,7 +156,9 @@ class _Background:
 def _configuration(file: Path) -> tuple[Config | None, list[Finding]]:
     """Read the configuration; return it and its findings, one for each fault."""
     try:
-        return load(file), [machine.configuration(file)]
+        config = load(file)
+        warnings = [of_trouble(f"config.{key}", t.kind, t.values) for key, t in config.warnings]
+        return config, [machine.configuration(file), *warnings]
     except ConfigError as error:
         return None, [
             failure(

@@ -166,7 +166,7 @@ class _Setup:
         say("")
         for line in summary(draft.plain()):
             say(line)
-        self._warn_of_what_is_heard(draft)
+        self._warn(draft)
         if self._options.dry_run:
             self._dialogue.tell(_("Nothing is written."))
             return DONE
@@ -316,8 +316,11 @@ class _Setup:
             complain(f"{key}: {translated(trouble)}" + (f" ({flag(key)})" if is_key else ""))
         return USAGE
 
-    def _warn_of_what_is_heard(self, draft: Draft) -> None:
-        if secrets.goes_in_the_clear(parse(draft.text()).broker):
+    def _warn(self, draft: Draft) -> None:
+        config = parse(draft.text())
+        for key, trouble in config.warnings:
+            self._dialogue.tell(f"{key}: {translated(trouble)}")
+        if secrets.goes_in_the_clear(config.broker):
             text = _(
                 "Anybody who listens in on the network can read the password; TLS prevents that."
             )
