@@ -30,6 +30,8 @@ def snapshot(people: int | None, source: str = "mains") -> dict[str, Any]:
             "generator": {"power_w": 0.0, "current_a": None},
             "battery": {"charge_pct": 71.5},
         },
+        "climate": {"inside_c": -2.5},
+        "co": {"ppm": 12.0},
     }
 
 
@@ -47,6 +49,8 @@ def test_a_minute_gives_one_point_and_what_is_unknown_is_a_gap() -> None:
     assert points["generator_w"] == [0.0] * 3
     assert points["generator_a"] == [None] * 3
     assert points["battery_pct"] == [71.5] * 3
+    assert points["inside_c"] == [-2.5] * 3
+    assert points["co_ppm"] == [12.0] * 3
 
 
 def test_minutes_that_nobody_looked_at_are_gaps() -> None:

@@ -70,6 +70,26 @@ def test_the_status_of_a_unit_that_is_well_fits_a_small_terminal(status: dict[st
     assert "…" not in joined(lines)
 
 
+@pytest.mark.parametrize(
+    ("is_open", "end"), [(True, "UTC · open"), (False, "UTC · closed"), (None, "UTC")]
+)
+def test_whether_the_tent_is_open_stands_at_the_top_once_somebody_has_said_so(
+    status: dict[str, Any], is_open: bool | None, end: str
+) -> None:
+    assert lines_of(status_screen(status | {"open": is_open}))[0].endswith(end)
+
+
+def test_a_lamp_and_a_buzzer_that_fail_are_named(status: dict[str, Any]) -> None:
+    trouble = {"code": "gpio.unusable", "values": {"gpio": 16, "why": "it is taken"}}
+    status |= {
+        "buzzer_trouble": trouble,
+        "lamp_trouble": {"code": "gpio.denied", "values": {"gpio": 18}},
+    }
+    text = joined(lines_of(status_screen(status)))
+    assert "buzzer: GPIO 16 cannot be used (it is taken)" in text
+    assert "lamp: GPIO 18 may not be used" in text
+
+
 def test_long_figures_need_no_second_line(status: dict[str, Any]) -> None:
     power = status["power"]
     power["generator"].update(state="running", current_a=23.4, hours_total=1234.5)

@@ -375,8 +375,20 @@ def in_trouble(status: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def poisoned(status: dict[str, Any]) -> dict[str, Any]:
+    """Return the status of a cold tent with an alarm of carbon monoxide."""
+    return {
+        **status,
+        "climate": {"inside_c": 1.0, "outside_c": -20.0, "humidity_pct": 99.0, "quality": "ok"},
+        "co": {"ppm": 320.0, "peak_1h_ppm": 410.0, "level": "alarm", "quality": "ok"},
+        "alerts": ["co_alarm", "cold"],
+    }
+
+
 TENTS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "well": lambda status: status,
+    "carbon monoxide": poisoned,
+    "carbon monoxide and trouble": lambda status: in_trouble(status) | poisoned(status),
     "long name": lambda status: {**status, "name": LONG_NAME, "id": "x" * 64},
     "trouble": in_trouble,
     "mains only": lambda status: without(status, "door", "generator", "battery"),

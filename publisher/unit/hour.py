@@ -5,7 +5,7 @@ It is in memory only and begins anew with the agent.
 
 from collections import deque
 from datetime import timedelta
-from typing import Any, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 from publisher.clock import Now, timestamp
 from publisher.rules.happening import Happening
@@ -19,6 +19,8 @@ _SHOWN = {
     "generator_w": ("generator", "power_w"),
     "generator_a": ("generator", "current_a"),
     "battery_pct": ("battery", "charge_pct"),
+    "inside_c": ("climate", "inside_c"),
+    "co_ppm": ("co", "ppm"),
 }
 
 
@@ -30,6 +32,8 @@ class Points(TypedDict):
     generator_w: list[float | None]
     generator_a: list[float | None]
     battery_pct: list[float | None]
+    inside_c: NotRequired[list[float | None]]
+    co_ppm: NotRequired[list[float | None]]
 
 
 class Event(TypedDict):
@@ -71,7 +75,7 @@ class Hour:
         self._points.extend([(None,) * len(_SHOWN)] * missed)
         self._minute = minute
         power = snapshot["power"]
-        blocks = {"power": power, "capacity": snapshot.get("capacity"), **power}
+        blocks = {**snapshot, **power}
         found = ((blocks.get(block) or {}).get(key) for block, key in _SHOWN.values())
         self._points.append(tuple(None if value == "unknown" else value for value in found))
 

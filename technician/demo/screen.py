@@ -12,6 +12,8 @@ from rich.text import Text
 
 from sensors.json_in import parsed
 from technician.demo.options import Options
+from technician.screen.air import air_text
+from technician.screen.air import notice as air_notice
 from technician.screen.screen import (
     clock_text,
     faults,
@@ -62,11 +64,18 @@ class Screen:
             ),
             style="dim",
         )
-        people, wrong = people_and_power(status), faults(status)
-        above = Group(head, people, sensors_and_link(status), wrong)
+        notice, air = air_notice(status), air_text(status)
+        top = [
+            *([notice.banner(short=True)] if notice else []),
+            head,
+            people_and_power(status),
+            *([air] if air else []),
+        ]
+        wrong = faults(status)
+        above = Group(*top, sensors_and_link(status), wrong)
         page = console.render_lines(Group(above, where), pad=False)
         if len(page) > size.lines:  # on a low terminal without the sensors that are well
-            above = Group(head, people, wrong)
+            above = Group(*top, wrong)
             page = console.render_lines(Group(above, where), pad=False)
         room = min(MOST_MESSAGES, size.lines - len(page) - 2)
         if room < 1:

@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from publisher.config.co import ALARM
+from technician.screen.air import air_text
+from technician.screen.air import notice as air_notice
 from technician.words import _, counted, in_words
 from technician.words.contract import word
 from technician.words.printable import all_printable
@@ -22,17 +25,35 @@ _COLOURS = {
 Rows = list[tuple[str, str | Text]]
 
 
-def status_screen(found: Mapping[str, Any]) -> Group:
-    """Return what `tentwatch status` shows: the most important comes last, next to the prompt."""
+def status_screen(found: Mapping[str, Any], *, is_brief: bool = False) -> Group:
+    """Return what `tentwatch status` shows: the most important comes last, next to the prompt.
+
+    A brief one leaves out the unit's own state. Where carbon monoxide is at the level of alarm, what must
+    be done comes first, with little else.
+    """
     status = all_printable(found)
     name = f"{status['name']} ({status['id']})" if status["name"] else status["id"]
-    return Group(
-        Text(f"{name} · {clock_text(status)}"),
-        unit_panel(status),
-        sensors_and_link(status),
-        faults(status),
-        people_and_power(status),
-    )
+    parts: list[RenderableType] = [Text(f"{name} · {head_text(status)}")]
+    notice, air = air_notice(status), air_text(status)
+    if notice is not None:
+        parts.insert(0, notice.banner())
+    if ALARM not in status["alerts"]:
+        parts += [sensors_and_link(status)] if is_brief else [
+            unit_panel(status), sensors_and_link(status),
+        ]  # fmt: skip
+    parts.append(faults(status))
+    if air is not None:
+        parts.append(air)
+    parts.append(people_and_power(status))
+    return Group(*parts)
+
+
+def head_text(status: dict[str, Any]) -> str:
+    """Return the unit's time, and whether the tent is open where somebody has said so."""
+    is_open = status.get("open")
+    if is_open is None:
+        return clock_text(status)
+    return f"{clock_text(status)} · {_('open') if is_open else _('closed')}"
 
 
 def clock_text(status: dict[str, Any]) -> str:
@@ -89,6 +110,9 @@ def fault_texts(status: dict[str, Any]) -> list[Text]:
     ]
     if error := status["link"]["error"]:
         found.append((_("link"), in_words(status["link"].get("trouble"), error)))
+    for name, text in (("lamp", _("lamp")), ("buzzer", _("buzzer"))):
+        if trouble := status.get(f"{name}_trouble"):
+            found.append((text, in_words(trouble, trouble["code"])))
     store = status["store"]
     if error := store["error"]:
         found.append((_("store"), in_words(store.get("trouble"), error)))

@@ -10,6 +10,8 @@ from technician.terminal import DONE, say
 
 #: Columns where the output is no terminal.
 FILE_COLUMNS = 100
+#: Lines of the command and of the prompt after it.
+PROMPT_LINES = 2
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,5 +30,11 @@ def run(options: argparse.Namespace) -> int:
 
     from technician.screen.screen import status_screen
 
-    Console(width=None if sys.stdout.isatty() else FILE_COLUMNS).print(status_screen(status))
+    if not sys.stdout.isatty():
+        Console(width=FILE_COLUMNS).print(status_screen(status))
+        return DONE
+    console, page = Console(), status_screen(status)
+    if len(console.render_lines(page)) > console.height - PROMPT_LINES:
+        page = status_screen(status, is_brief=True)
+    console.print(page)
     return DONE

@@ -16,7 +16,7 @@ from rich.text import Text
 from publisher.control import ControlError
 from technician import client
 from technician.arguments import add_state_dir
-from technician.screen import graph, screen
+from technician.screen import air, graph, screen
 from technician.screen.live import Live, printed, takes_pages, this_display
 from technician.terminal import DONE, FAILED, complain, say
 from technician.words import _, counted, outline, translated
@@ -34,6 +34,16 @@ HOUR_MIN = 60
 NO_LIMIT = 10_000
 Line = list[Segment]
 Form = list[Line]
+
+
+class _Row(NamedTuple):
+    """A graph of the last hour, from `low` to `top`."""
+
+    name: str
+    scale: str
+    values: Sequence[float | None]
+    top: float
+    low: float = 0.0
 
 
 class Answers(NamedTuple):
@@ -133,9 +143,11 @@ class Page:
             status, older_s = _aged(status), age_s
         parts: dict[str, list[Form]] = {
             "banner": banner,
+            "notice": self._notice(status),
             "head": [self._render(self._head(status))],
             "people": self._people_and_power(status) if self._is_wide else self._people(status),
             "power": [[]] if self._is_wide else self._power(status),
+            "air": [self._air(status)],
             "alerts": self._alerts(status["alerts"]),
             "sensors": self._sensors(status, older_s),
             "link": [[]] if self._is_wide else self._link(status),
@@ -151,7 +163,7 @@ class Page:
         """Choose each part's form."""
         chosen = dict.fromkeys(parts, 0)
         growth = (
-            ("banner", 1), ("power", 9), ("people", 9), ("alerts", 9), ("faults", 1),
+            ("notice", 1), ("banner", 1), ("power", 9), ("people", 9), ("alerts", 9), ("faults", 1),
             ("sensors", 9), ("link", 9), ("graphs", 1), ("faults", 9), ("events", 3),
             ("graphs", 2), ("events", 5), ("graphs", 3), ("events", 12), ("graphs", 9),
             ("events", 99),
@@ -208,8 +220,15 @@ class Page:
             for text in (old, f"{old}. {why}")
         ]
 
+    def _notice(self, status: dict[str, Any]) -> list[Form]:
+        """Return the notice of cold or carbon monoxide: its headline, or what to do as well."""
+        notice = air.notice(status)
+        if notice is None:
+            return [[]]
+        return [self._render(notice.banner(short=short)) for short in (True, False)]
+
     def _head(self, status: dict[str, Any]) -> Text:
-        time_text = screen.clock_text(status)
+        time_text = screen.head_text(status)
         head = Text(status["id"], style="bold", overflow="fold")
         room = self._width - head.cell_len - len(time_text) - 6
         if status["name"] and room >= 8:
@@ -262,6 +281,10 @@ class Page:
             "" if power["quality"] == "ok" else screen.quality_text(power["quality"]),
         )
         return self._render(short)
+
+    def _air(self, status: dict[str, Any]) -> Form:
+        text = air.air_text(status)
+        return [] if text is None else self._render(self._short(_("Air"), text))
 
     def _alerts(self, alerts: Sequence[str]) -> list[Form]:
         """Return one line with as many as fit and how many more there are, or all of them."""
@@ -371,11 +394,19 @@ class Page:
         if recent is None:
             return [[]]
         points, power = recent["points"], status["power"]
-        rows: list[tuple[str, str, list[Any], float]] = []  # name, scale, values, top
+        rows: list[_Row] = []
         capacity = status.get("capacity")
         if capacity is not None and capacity["entered_total"] is not None:
             top = max([capacity["seats"], *_known(points["people"])])
-            rows.append((_("people"), f"0–{top:.0f}", points["people"], top))
+            rows.append(_Row(_("people"), f"0–{top:.0f}", points["people"], top))
+        if "co" in status and "co_ppm" in points:
+            top = max([50.0, *_known(points["co_ppm"])])
+            rows.append(_Row("CO", f"0–{top:.0f} ppm", points["co_ppm"], top))
+        if "climate" in status and _known(points.get("inside_c", ())):
+            inside_c = _known(points["inside_c"])
+            low, top = min(0.0, *inside_c), max(25.0, *inside_c)
+            scale = f"{low:.0f}–{top:.0f} °C".replace("-", "−")
+            rows.append(_Row(_("inside"), scale, points["inside_c"], top, low))
         if "generator" in power:
             watts, amperes = _known(points["generator_w"]), _known(points["generator_a"])
             top = max([1.0, *(watts or amperes)])
@@ -385,12 +416,12 @@ class Page:
                 else f"0–{top:.0f} A"
             )  # fmt: skip
             values = points["generator_w"] if watts else points["generator_a"]
-            rows.append((_("generator"), scale, values, top))
+            rows.append(_Row(_("generator"), scale, values, top))
         if "battery" in power:
-            rows.append((_("battery"), "0–100 %", points["battery_pct"], 100.0))
-        names = [_("source"), *(name for name, _scale, _values, _top in rows)]
+            rows.append(_Row(_("battery"), "0–100 %", points["battery_pct"], 100.0))
+        names = [_("source"), *(row.name for row in rows)]
         label = max(Text(name).cell_len for name in names) + 1
-        tail = max((len(scale) for _name, scale, _values, _top in rows), default=0) + 1
+        tail = max((len(row.scale) for row in rows), default=0) + 1
         room = self._width - label - tail
         if room < 8:
             return [[]]
@@ -403,21 +434,22 @@ class Page:
         title = _hour_title(recent) + (f"  {legend}" if legend else "")
         columns = min(60, room)
 
-        def drawing(name: str, scale: str, values: list[Any], top: float, lines: int) -> list[Text]:
-            drawn = graph.bars(values[-room:], 0.0, top, lines=lines, blocks=self._blocks)
-            names, scales = [""] * (lines - 1) + [name], [""] * (lines - 1) + [scale]
+        def drawing(row: _Row, lines: int) -> list[Text]:
+            values = row.values[-room:]
+            drawn = graph.bars(values, row.low, row.top, lines=lines, blocks=self._blocks)
+            names, scales = [""] * (lines - 1) + [row.name], [""] * (lines - 1) + [row.scale]
             return [
                 Text.assemble((name.ljust(label), "dim"), line.rjust(columns), (f" {scale}", "dim"))
                 for name, line, scale in zip(names, drawn, scales, strict=True)
             ]
 
         source = Text.assemble((names[0].ljust(label), "dim"), sources.rjust(columns))
-        most = drawing(*rows[0], 1) if rows else [source]
+        most = drawing(rows[0], 1) if rows else [source]
         forms: list[Form] = [[], self._render(Group(*most))]
         for lines in (1, 2, 3):
             if lines * len(rows) > self._height:
                 break
-            drawn = [text for row in rows for text in drawing(*row, lines)]
+            drawn = [text for row in rows for text in drawing(row, lines)]
             forms.append(self._render(Group(self._heading(title), source, *drawn)))
         return forms
 
@@ -440,8 +472,9 @@ def _aged(status: dict[str, Any]) -> dict[str, Any]:
         "sensors": [{**sensor, **old} for sensor in status["sensors"]],
         "link": {**status["link"], "connected": None},
     }
-    if "capacity" in status:
-        aged["capacity"] = {**status["capacity"], **old}
+    for block in ("capacity", "climate", "co"):
+        if block in status:
+            aged[block] = {**status[block], **old}
     return aged
 
 
