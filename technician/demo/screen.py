@@ -5,7 +5,7 @@ import sys
 from collections import deque
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.segment import Segment
 from rich.text import Text
@@ -65,7 +65,7 @@ class Screen:
             style="dim",
         )
         notice, air = air_notice(status), air_text(status)
-        top = [
+        top: list[RenderableType] = [
             *([notice.banner(short=True)] if notice else []),
             head,
             people_and_power(status),
