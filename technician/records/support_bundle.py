@@ -17,6 +17,7 @@ from publisher.config.load import keys_of, load
 from publisher.config.sections import SECTIONS
 from publisher.control import ControlError
 from publisher.status import Status
+from sensors.hardware import ONE_WIRE_DEVICES
 from sensors.registry import DRIVERS, config_class
 from sensors.settings import Rule
 from technician import client
@@ -30,7 +31,7 @@ COMMAND_S = 60.0
 _KERNEL = re.compile(r"voltage|I/O error|EXT4-fs (error|warning)|mmc\d.*error", re.I)
 _DEVICES = (
     "dev/gpiochip*", "dev/i2c-*", "dev/serial/by-id/*", "dev/ttyUSB*", "dev/ttyACM*",
-    "dev/ttyAMA*", "dev/ttyS0", "dev/serial[0-9]",
+    "dev/ttyAMA*", "dev/ttyS0", "dev/serial[0-9]", f"{ONE_WIRE_DEVICES}/*",
 )  # fmt: skip
 _NAMES_PI = Path("/proc/device-tree/model")
 
