@@ -47,11 +47,11 @@ from sensors.simulated.pzem004t import Line, Meter
 from sensors.simulated.sht4x import Thermometer
 from technician.doctor import broker_check, doctor, examination, machine, plausible, probe
 from technician.doctor.examination import Report, examine
-from technician.doctor.findings import Finding
+from technician.doctor.findings import Finding, Verdict
 from technician.service import Service
 from tests.conftest import Broker, wait_for
 from tests.devices import block
-from tests.tents import Unit
+from tests.tents import Unit, config, with_air
 from tests.test_publisher_board import Pi
 from tests.test_sensors_chips import KINDS, Registers
 
@@ -998,3 +998,36 @@ def test_doctor_names_gas_and_a_sensor_that_warms_up(
     assert found.verdict == verdict
     assert seen in found.seen.english()
     assert cure in ("" if found.cure is None else found.cure.english())
+
+
+# Alerts of warmth and air
+
+
+@pytest.mark.parametrize(
+    ("alert", "key", "cure"),
+    [
+        ("cold", "sensor.inside", "look at the heater"),
+        ("co_warning", "sensor.co", "open the tent"),
+        ("co_alarm", "sensor.co", "everybody out"),
+        ("co_sensor_old", "sensor.co", "write the day as fitted in [co]"),
+        ("co_sensor_test", "sensor.co", "hold a match below it"),
+    ],
+)
+def test_an_alert_of_warmth_or_air_is_found_at_its_sensor(alert: str, key: str, cure: str) -> None:
+    fitted = with_air(config("mains"))
+    tent = Unit(fitted)
+    tent.wait(
+        5,
+        mains={"present": True},
+        inside={"temperature_c": 18.0, "humidity_pct": 40.0},
+        outside={"temperature_c": -5.0},
+        co={"co_ppm": 0.0},
+    )
+    status = {"sensors": tent.tent.sensors(tent.now()), **tent.snapshot()}
+    assert status["alerts"] == []
+    _, well = plausible.sensors(fitted, status)
+    assert {finding.verdict for finding in well} == {Verdict.PASS}
+    _, found = plausible.sensors(fitted, status | {"alerts": [alert]})
+    odd = {f.key: str(f.cure) for f in found if f.verdict is not Verdict.PASS}
+    assert list(odd) == [key]
+    assert cure in odd[key]
