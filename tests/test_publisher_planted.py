@@ -66,9 +66,10 @@ def test_a_ledger_that_cannot_be_is_damage(tmp_path: Path, name: str, value: Any
     text = Ledger(boot=1).text(**{name: value})
     with pytest.raises(Damaged, match=f"damaged: {name} is"):
         Ledger.parse(text, checksum(text))
-    stored(tmp_path, 3)
+    boot, _ = stored(tmp_path, 3)
     change_ledger(tmp_path, **{name: value})
     unit = Unit(tmp_path, "boot-b", second=100)
+    assert unit.store.boot > boot
     assert len(set_aside(tmp_path)) == 1
     assert unit.buffer()["rows"] == 3
     assert unit.append()

@@ -47,6 +47,10 @@ runs = st.lists(
 )
 
 
+def unknown(second: float) -> Now:
+    return Now(second, second, None, synced=False)
+
+
 @given(runs)
 def test_whatever_the_clock_shows_all_that_was_written_is_read_back(
     runs: list[tuple[list[Now], bool, bool]],
@@ -142,9 +146,6 @@ def test_a_boot_is_above_all_that_can_be_read_though_both_ledgers_are_damaged(
 ) -> None:
     """The records and the starts of boots show a number as well. The time of day is not known here."""
 
-    def unknown(second: float) -> Now:
-        return Now(second, second, None, synced=False)
-
     for what in ("records", "starts"):
         directory = tmp_path / what
         unit = Unit(directory)
@@ -161,6 +162,28 @@ def test_a_boot_is_above_all_that_can_be_read_though_both_ledgers_are_damaged(
                 db.execute("DELETE FROM boots")
         overwrite(directory / LEDGER, 0, bytes(4096))
         overwrite(directory / LEDGER, 8192, bytes(4096))
+        again = Unit(directory, "boot-b", second=50, now=unknown)
+        assert again.store.boot > boot
+        again.close()
+
+
+def test_a_boot_is_above_the_one_in_a_ledger_that_is_refused_for_another_value(
+    tmp_path: Path,
+) -> None:
+    """No record and no start of a boot shows it."""
+    for where in (FILE, LEDGER):
+        directory = tmp_path / where
+        unit = Unit(directory, now=unknown)
+        unit.close()
+        boot = 5_000_000
+        text = Ledger(boot=boot, count=9).text(seq=-1)
+        if where == FILE:
+            with closing(sqlite3.connect(directory / FILE)) as db, db:
+                db.execute("UPDATE ledger SET body = ?, crc = ?", (text, checksum(text)))
+            (directory / LEDGER).unlink()
+        else:
+            (directory / FILE).unlink()
+            SecondPlace(directory).write(text, sync=True)
         again = Unit(directory, "boot-b", second=50, now=unknown)
         assert again.store.boot > boot
         again.close()

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from publisher.clock import EPOCH, Now, instant, timestamp
 from publisher.store import rows
 from publisher.store.faults import FAULTS
-from publisher.store.ledger import Ledger
+from publisher.store.ledger import LEDGER, Ledger, boot_in
 from publisher.store.rows import BOOT_LIMIT, Row, pairs, upsert
 
 #: Size of the range from which a boot number is drawn where the time of day cannot decide.
@@ -66,14 +66,15 @@ def _seconds(now: Now) -> int:
 
 
 def newest_boot(db: sqlite3.Connection) -> int:
-    """Return the highest boot number that a database shows apart from its ledger; 0 if it shows none."""
+    """Return the highest boot number that can be read in a database; 0 if there is none."""
     last = rows.salvaged(db, "ORDER BY id DESC LIMIT 1")
     of_record = max((row.boot for row, crc in last if rows.is_whole(row, crc)), default=0)
+    of_ledger = max((boot_in(*found) for found in rows.readable(db, LEDGER)), default=0)
     of_start = 0
     with contextlib.suppress(*FAULTS):
         found = pairs(db, "boots", "ORDER BY boot DESC LIMIT 1")
         of_start = max((boot for boot, _ in found if 0 < boot < BOOT_LIMIT), default=0)
-    return max(of_record, of_start)
+    return max(of_record, of_ledger, of_start)
 
 
 def boot_at_start(known: int, now: Now, *, is_unit_new: bool, is_same_boot: bool) -> int:

@@ -106,7 +106,7 @@ class StoreFile:
         if known is None and old is not None and not is_odd:
             with contextlib.suppress(*FAULTS):
                 known = read_ledger(old)
-        ledger = known or Ledger()
+        ledger = known or Ledger(boot=0 if old is None or is_odd else newest_boot(old))
         # The version in the header may be the damage. The ledger has a checksum: it decides.
         is_later = ledger.schema > schema.newest()
         new = self.path.with_name(NEW_FILE)

@@ -24,6 +24,8 @@ FILE = "ledger"
 #: Older versions kept the highest boot in a file of this name.
 BOOT_FILE = "boot"
 SLOT_BYTES = 8192
+#: The query for the database's ledger: its text and checksum.
+LEDGER = "SELECT body, crc FROM ledger"
 _HEAD_BYTES = 18
 
 
@@ -95,9 +97,19 @@ class Ledger:
         return ledger
 
 
+def boot_in(text: object, crc: object) -> int:
+    """Return the boot number in a ledger whose other values cannot be; 0 if it cannot be read either."""
+    with contextlib.suppress(ValueError):
+        saved = parsed(text) if isinstance(text, str) and crc == checksum(text) else None
+        boot = saved.get("boot") if isinstance(saved, dict) else None
+        if type(boot) is int and 0 < boot < BOOT_LIMIT:
+            return boot
+    return 0
+
+
 def read_ledger(db: sqlite3.Connection) -> Ledger | None:
     """Return the database's ledger; None if it has none. Raises one of FAULTS."""
-    found = db.execute("SELECT body, crc FROM ledger").fetchone()
+    found = db.execute(LEDGER).fetchone()
     return None if found is None else Ledger.parse(*found)
 
 
@@ -121,9 +133,13 @@ class SecondPlace:
         self.failure: StoreTrouble | None = None  # why the last write failed
 
     def read(self) -> Ledger | None:
-        """Return the newest undamaged ledger; from an older version's file, one with only the boot."""
+        """Return the newest undamaged ledger.
+
+        Where none is, return one with only the boot: from a ledger whose other values cannot be, or from
+        an older version's file.
+        """
         newest = None
-        content = b""
+        content, boot = b"", 0
         with contextlib.suppress(OSError):
             content = beginning(self._path, 2 * SLOT_BYTES)
         for slot in (0, 1):
@@ -131,13 +147,16 @@ class SecondPlace:
             with contextlib.suppress(ValueError, Damaged):
                 crc, length = int(part[:8], 16), int(part[9 : _HEAD_BYTES - 1])
                 body = part[_HEAD_BYTES : _HEAD_BYTES + length].decode("ascii")
+                boot = max(boot, boot_in(body, crc))
                 ledger = Ledger.parse(body, crc)
                 if newest is None or ledger.count > newest.count:
                     newest, self._turn = ledger, 1 - slot
         if newest is None:
             with contextlib.suppress(OSError, ValueError):
-                boot = int(beginning(self._path.with_name(BOOT_FILE), 40))
-                newest = Ledger(boot=min(boot, BOOT_LIMIT))
+                boot = max(
+                    boot, min(int(beginning(self._path.with_name(BOOT_FILE), 40)), BOOT_LIMIT)
+                )
+            newest = Ledger(boot=boot) if boot else None
         return newest
 
     def write(self, text: str, *, sync: bool) -> None:
