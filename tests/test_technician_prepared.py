@@ -4,16 +4,18 @@ import csv
 import ctypes
 import os
 import re
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from publisher.config import load as config
 from publisher.config.faults import ConfigError
+from publisher.link.credentials import tls_context
 from technician.setup import prepared
 from tests.test_systemd import ROOT, complaints, run, sandbox, settings
 from tests.test_technician_cli import TENTWATCH, tentwatch
@@ -155,6 +157,111 @@ def test_it_lies_in_one_of_two_places(tmp_path: Path) -> None:
         assert prepared.find(tmp_path) == file
 
 
+# The broker's certificate authority
+
+
+class Signed(NamedTuple):
+    """An authority and a certificate that it has signed, all PEM; the authority's key is in `key`."""
+
+    authority: str
+    broker: str
+    key: str
+
+
+@pytest.fixture(scope="module")
+def signed(tmp_path_factory: pytest.TempPathFactory) -> Signed:
+    folder = tmp_path_factory.mktemp("ca")
+
+    def openssl(*arguments: str) -> None:
+        done = run("openssl", *arguments, cwd=folder)
+        assert done.returncode == 0, done.stderr
+
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    openssl(
+        "req",
+        "-x509",
+        *key,
+        "-days",
+        "1",
+        "-subj",
+        "/CN=Tents",
+        "-keyout",
+        "ca.key",
+        "-out",
+        "ca.crt",
+    )
+    openssl("req", *key, "-subj", "/CN=broker.example.org", "-keyout", "b.key", "-out", "b.csr")
+    (folder / "leaf").write_text("basicConstraints=CA:FALSE\n")
+    openssl("x509", "-req", "-in", "b.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial",
+            "-days", "1", "-extfile", "leaf", "-out", "b.crt")  # fmt: skip
+    return Signed(*((folder / name).read_text() for name in ("ca.crt", "b.crt", "ca.key")))
+
+
+def as_written(text: str) -> bytes:
+    return text.encode()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        as_written,
+        lambda pem: b"\xef\xbb\xbf" + "Центр\r\n".encode() + pem.replace("\n", "\r\n").encode(),
+        ssl.PEM_cert_to_DER_cert,
+        lambda pem: (pem + pem).encode(),
+    ],
+    ids=["PEM", "Windows", "DER", "two"],
+)
+@pytest.mark.parametrize(
+    "text", [GOOD, GOOD.replace("tls = true", 'tls = true\nca_file = "ca.crt"')]
+)
+def test_an_authority_beside_it_is_installed_and_used(
+    card: Card, signed: Signed, written: Callable[[str], bytes], text: str
+) -> None:
+    card.prepare(text)
+    (card.boot / "ca.crt").write_bytes(written(signed.authority))
+    done = card.start()
+    assert (done.returncode, done.stderr) == (0, "")
+    own = card.config.with_name("ca.crt")
+    assert own.stat().st_mode & 0o777 == 0o644
+    broker = config.load(card.config).broker
+    assert broker.ca_file == str(own)
+    (trusted, *_) = tls_context(broker).get_ca_certs()
+    assert trusted["subject"] == ((("commonName", "Tents"),),)
+    assert card.names() == {"tentwatch.toml.done", "ca.crt"}
+
+
+@pytest.mark.parametrize(
+    ("text", "content", "said"),
+    [
+        (GOOD, lambda _: b"", "ca.crt: is no certificate"),
+        (GOOD, lambda _: b"\x00\xff" * 50, "ca.crt: is no certificate"),
+        (GOOD, lambda _: b"0\x82\x01\x00" + b"\xff" * 256, "ca.crt: is no certificate"),
+        (GOOD, lambda s: s.authority[:200].encode(), "ca.crt: is no certificate"),
+        (GOOD, lambda s: s.authority.encode() * 1000, "ca.crt: is no certificate"),
+        (GOOD, lambda s: s.broker.encode(), "ca.crt: is the certificate of a broker"),
+        (GOOD, lambda s: (s.authority + s.key).encode(), "ca.crt: holds a private key"),
+        (
+            GOOD.replace("tls = true", ""),
+            lambda s: s.authority.encode(),
+            "broker.tls: must be true",
+        ),
+        (GOOD.replace("UA-7", "a b"), lambda _: b"", "tent.id: is 'a b'"),
+    ],
+)
+def test_an_authority_that_cannot_be_used_is_a_fault_of_the_card(
+    card: Card, signed: Signed, text: str, content: Callable[[Signed], bytes], said: str
+) -> None:
+    card.prepare(text)
+    (card.boot / "ca.crt").write_bytes(content(signed))
+    done = card.start()
+    assert done.returncode == 2
+    assert said in (card.boot / "tentwatch-failed.txt").read_text()
+    assert said in done.stderr
+    assert "BEGIN" not in done.stderr
+    assert card.names() == {"tentwatch.toml.failed", "tentwatch-failed.txt", "ca.crt"}
+    assert not card.config.parent.exists()
+
+
 # Power cuts: the process ends at each of the calls that change the disk, and starts anew.
 
 #: What changes a name on the disk, or writes its content to it.
@@ -200,7 +307,9 @@ def start_all(cards: dict[int, Card], cuts: Callable[[int], int]) -> dict[int, i
 
 
 @pytest.mark.parametrize("text", [GOOD, GOOD.replace("UA-7", "a b")], ids=["good", "faulty"])
-def test_a_power_cut_at_any_step_leads_to_the_same_end(tmp_path: Path, text: str) -> None:
+def test_a_power_cut_at_any_step_leads_to_the_same_end(
+    tmp_path: Path, signed: Signed, text: str
+) -> None:
     cards: dict[int, Card] = {}
     for number in range(MOST_CUTS):
         root = tmp_path / str(number)
@@ -209,6 +318,7 @@ def test_a_power_cut_at_any_step_leads_to_the_same_end(tmp_path: Path, text: str
         card.config.parent.mkdir(parents=True)
         card.config.write_text(SECTIONS.replace("UA-7", "UA-6"))
         card.prepare(text)
+        (card.boot / "ca.crt").write_text(signed.authority)
 
     def end(card: Card) -> dict[str, str]:
         found = {name: data.decode() for name, data in card.everything().items()}
@@ -244,7 +354,7 @@ def test_systemd_accepts_the_unit_and_it_exposes_little(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has rights to lose")
-def test_it_works_under_the_units_restrictions(card: Card) -> None:
+def test_it_works_under_the_units_restrictions(card: Card, signed: Signed) -> None:
     """With the service's system calls and its one capability."""
     service = settings(UNIT)
     (kept,) = service["CapabilityBoundingSet"][0].split()
@@ -260,6 +370,7 @@ def test_it_works_under_the_units_restrictions(card: Card) -> None:
         confine()
 
     card.prepare(GOOD)
+    (card.boot / "ca.crt").write_text(signed.authority)
     card.config.parent.mkdir(parents=True)
     card.config.write_text(SECTIONS)
     program = "from technician import cli, secrets; secrets.OWNER = 'nobody'; raise SystemExit(cli.main())"
@@ -271,7 +382,10 @@ def test_it_works_under_the_units_restrictions(card: Card) -> None:
     assert password.owner() == "nobody"
     assert password.stat().st_mode & 0o777 == 0o600
     assert config.load(card.config).tent.id == "UA-7"
-    assert card.names() == {"tentwatch.toml.done"}
+    authority = card.config.with_name("ca.crt")
+    assert authority.read_text() == signed.authority
+    assert authority.stat().st_mode & 0o777 == 0o644
+    assert card.names() == {"tentwatch.toml.done", "ca.crt"}
 
 
 # The instructions

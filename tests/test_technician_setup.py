@@ -585,6 +585,24 @@ def test_found_devices_are_fitted_without_a_question(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
+    ("host", "cure"),
+    [
+        ("broker.example.org:8883", "write that as port beside it (--host)"),
+        ("mqtts://broker.example.org", "mean tls = true"),
+        ("demo:geheim@broker.example.org", "the user is username"),
+    ],
+)
+def test_a_host_that_cannot_work_is_refused_with_its_cure(
+    place: Place, host: str, cure: str
+) -> None:
+    code, _, err = place.run("--yes", "--no-search", *BASIC, "--host", host)
+    assert code == 2
+    assert "broker.host: must be the broker's name or address" in err
+    assert cure in err
+    assert "geheim" not in err
+
+
+@pytest.mark.parametrize(
     ("content", "why"),
     [
         (b"\xff\xfe\0", "is no UTF-8 text"),

@@ -86,6 +86,24 @@ ENDLESS = declare(
 NO_TEXT = declare("config.no_text", marked("is no UTF-8 text"), marked("save it as such"))
 NOT_ONE_LINE = declare("config.not_one_line", marked("must hold one line: the password"))
 
+# A certificate authority of one's own
+
+NO_CERTIFICATE = declare(
+    "config.no_certificate",
+    marked("is no certificate"),
+    marked("copy the centre's ca.crt there anew, or remove it where the broker needs none"),
+)
+NO_AUTHORITY = declare(
+    "config.no_authority",
+    marked("is the certificate of a broker, not of a certificate authority"),
+    marked("copy the certificate with which the centre has signed the broker's"),
+)
+PRIVATE_KEY = declare(
+    "config.private_key",
+    marked("holds a private key"),
+    marked("copy the certificate alone: whoever has the key can pose as the broker"),
+)
+
 # Keys and tables
 
 NOT_A_TABLE = declare("config.not_a_table", marked("must be a table of keys"))

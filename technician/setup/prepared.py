@@ -1,12 +1,25 @@
 """A card prepared in advance: the configuration of one tent lies on the boot partition.
 
-The file holds the sections of the configuration, and `password` before them. The unit takes it over
-when it starts. After a power cut at any step the file is still there, and the next start repeats all.
+The file holds the sections of the configuration, and `password` before them. `ca.crt` beside it is the
+certificate authority of the broker. The unit takes both over when it starts. After a power cut at any step
+the files are still there, and the next start repeats all.
 """
 
+import os
 from pathlib import Path
+from typing import NamedTuple
 
-from publisher.config.faults import TOO_LARGE, WRONG_PASSWORD, ConfigError, Fault, not_utf8
+from publisher.config.faults import (
+    NO_AUTHORITY,
+    NO_CERTIFICATE,
+    PRIVATE_KEY,
+    TOO_LARGE,
+    UNREADABLE,
+    WRONG_PASSWORD,
+    ConfigError,
+    Fault,
+    not_utf8,
+)
 from publisher.files import sync_directory, written
 from sensors.trouble import Trouble
 from technician import secrets
@@ -22,8 +35,18 @@ PLACES = ("boot/firmware/tentwatch.toml", "boot/tentwatch.toml")
 DONE_NAME, FAILED_NAME = "{name}.done", "{name}.failed"
 #: Explanation beside a faulty file, for a person who looks at the card on a computer.
 REASON_NAME = "{stem}-failed.txt"
-#: Most bytes of a configuration.
-MOST_BYTES = 1 << 20
+#: The certificate authority's name, on the boot partition and beside the configuration.
+CA_NAME = "ca.crt"
+#: Most bytes of a configuration, and of a file with certificates.
+MOST_BYTES, MOST_CA_BYTES = 1 << 20, 256 << 10
+
+
+class Prepared(NamedTuple):
+    """What a card brings: configuration, password, certificate authority (PEM); empty where it has none."""
+
+    draft: Draft
+    password: str
+    authority: str
 
 
 def find(root: Path) -> Path:
@@ -41,12 +64,16 @@ def run(file: Path, config: Path) -> int:
         complain(_("{file} does not exist: there is nothing to take over").format(file=file))
         return FAILED
     try:
-        draft, password = _read(file, config)
+        draft, password, authority = _read(file, config)
     except ConfigError as error:
         complain_of(error)
         _set_aside(file, error)
         return USAGE
     config.absolute().parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if authority:
+        own = config.absolute().with_name(CA_NAME)
+        with written(own, authority, lambda number: os.fchmod(number, 0o644)) as new:
+            new.replace(own)
     if password:
         secrets.keep(Path(draft.get("broker.password_file")), password)
     text = draft.text()
@@ -66,8 +93,8 @@ def run(file: Path, config: Path) -> int:
     return DONE
 
 
-def _read(file: Path, config: Path) -> tuple[Draft, str]:
-    """Return the configuration and the password. Raises ConfigError and OSError."""
+def _read(file: Path, config: Path) -> Prepared:
+    """Return what lies prepared. Raises ConfigError and OSError."""
     with file.open("rb") as opened:
         content = opened.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
@@ -89,9 +116,49 @@ def _read(file: Path, config: Path) -> tuple[Draft, str]:
         draft.put("broker.password_file", str(own))
         if draft.get("broker.username") is None:
             draft.put("broker.username", draft.get("tent.id"))
+    authority = ""
+    try:
+        authority = _authority(file.with_name(CA_NAME))
+    except OSError as error:
+        faults.append((CA_NAME, Trouble(UNREADABLE, error=error.strerror)))
+    except Trouble as trouble:
+        faults.append((CA_NAME, trouble))
+    if authority:
+        draft.put("broker.ca_file", str(config.absolute().with_name(CA_NAME)))
     if faults := draft.faults() + faults:
         raise ConfigError(file.name, faults)
-    return draft, password.strip() if password else ""
+    return Prepared(draft, password.strip() if password else "", authority)
+
+
+def _authority(file: Path) -> str:
+    """Return the certificates in a file as PEM; an empty text where there is no such file.
+
+    Its dates are not checked: the clock may not be set yet. Raises Trouble and OSError.
+    """
+    import ssl  # only where a card has one
+
+    if not file.is_file():
+        return ""
+    with file.open("rb") as opened:
+        content = opened.read(MOST_CA_BYTES + 1)
+    if len(content) > MOST_CA_BYTES:
+        raise Trouble(NO_CERTIFICATE)
+    if b"PRIVATE KEY-----" in content:
+        raise Trouble(PRIVATE_KEY)
+    if content.startswith(b"0"):  # DER, as Windows exports it
+        text = ssl.DER_cert_to_PEM_cert(content)
+    else:
+        text = content.decode("utf-8-sig", errors="replace").replace("\r\n", "\n")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        # Text may stand around the certificates, but only in ASCII.
+        text = text.encode("ascii", errors="replace").decode()
+        context.load_verify_locations(cadata=text)
+    except (OSError, ValueError):  # of which SSLError is one
+        raise Trouble(NO_CERTIFICATE) from None
+    if not context.cert_store_stats()["x509_ca"]:
+        raise Trouble(NO_AUTHORITY)
+    return text
 
 
 def _set_aside(file: Path, error: ConfigError) -> None:
