@@ -166,9 +166,16 @@ class Unit:
             command += [f"--broker={json.dumps(broker)}"]
         if self.profiles is not None:
             command += ["--profile", str(self.profiles / state_dir.parent.name)]
+        run = state_dir.with_name("run")  # as /run/tentwatch, but gone with the rest
+        run.mkdir(exist_ok=True)
         with (state_dir / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
+                command,
+                cwd=ROOT,
+                env=os.environ | {"RUNTIME_DIRECTORY": str(run)},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
             )
 
     def __enter__(self) -> "Unit":

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from publisher.clock import DemoClock
+from publisher.in_memory import forget
 from publisher.rules.totals import Totals
 from publisher.store.file import FILE
 from publisher.store.store import Store
@@ -339,6 +340,7 @@ def agent_fault(state: Path, work: Path, shown: Shown) -> str | None:
     for part in state.iterdir():
         if part.is_file():
             shutil.copy(part, copy)
+    forget(copy)  # the copy of another cut was at this place before
     broker = Broker(_emptied(work / "broker"), "allow_anonymous true").start()
     subscriber, unit = Subscriber(broker.port), Unit(copy, broker.port)
 
