@@ -18,6 +18,7 @@ from publisher.config.faults import ConfigError
 from publisher.config.load import parse
 from publisher.config.sections import BrokerSettings as Settings
 from technician import cli
+from technician.records import support_bundle
 from technician.secrets import Redactor, exposed, goes_in_the_clear
 from technician.terminal import DONE, USAGE
 from tests.conftest import PATIENCE_S, Broker, Subscriber, Unit, wait_for
@@ -116,6 +117,31 @@ def test_setup_and_prepared_cards_repeat_nothing_of_what_is_not_toml(
     said = "".join(capsys.readouterr())
     assert said.count("is not TOML") == 2
     assert not is_told(said + (tmp_path / "prepared-failed.txt").read_text())
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        f'password "{PASSWORD}"',
+        f"{PASSWORD} = 1",
+        f'username = ["{PASSWORD}"]',
+        f'username = """demo\npassword = {PASSWORD}"""',
+        f'host = "b"\nca_file = """/ca\npassword = {PASSWORD}"""',
+    ],
+)
+def test_agent_doctor_and_bundle_repeat_nothing_of_a_line_that_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], lines: str
+) -> None:
+    file = tmp_path / "tentwatch.toml"
+    file.write_text(f"{HEAD}[broker]\n{lines}\n")
+    where = ["--config", str(file), "--state-dir", str(tmp_path / "state")]
+    for command in (["run", *where], ["doctor", *where], ["doctor", "--json", *where]):
+        assert cli.main(command) == USAGE
+        said = "".join(capsys.readouterr())
+        assert "syntax" in said or "broker" in said
+        assert not is_told(said)
+    for part in support_bundle.parts(tmp_path / "state", file, None):
+        assert not is_told("\n".join(part.lines) + part.missing), part.name
 
 
 # The files
