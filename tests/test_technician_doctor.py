@@ -974,6 +974,32 @@ def test_colour_is_of_the_verdict_only(reports: dict[str, Report]) -> None:
             for line in coloured] == plain  # fmt: skip
 
 
+# A device of another kind
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "seen"),
+    [
+        ("charger", {"charge_pct": 71.0, "current_a": -4.0}, "a Victron battery monitor"),
+        ("battery", {"charger_state": 3.0, "panel_power_w": 162.0}, "a Victron solar charger"),
+        ("charger", {"charger_state": 3.0, "panel_power_w": 162.0}, ""),
+        ("battery", {"charge_pct": None, "current_a": -4.0}, ""),
+        ("battery", {"consumed_ah": -3.0}, ""),
+    ],
+)
+def test_doctor_names_a_device_that_is_for_another_sensor(
+    name: str, values: dict[str, float | None], seen: str
+) -> None:
+    text = f"{TENT.format(id='ve', port=1883, broker='', battery='')}[sensors.{name}]\n"
+    config = parse(f'{text}driver = "vedirect"\nport = "/dev/ttyUSB0"\n')
+    unit = Unit(config)
+    for quantity, value in {"voltage_v": 13.3, **values}.items():
+        unit.take(unit.reading(name, quantity, value))
+    status = {"sensors": unit.tent.sensors(unit.now()), **unit.snapshot()}
+    texts = [found.seen.english() for found in plausible.sensors(config, status)[1]]
+    assert (f"the device is {seen}" in texts) is bool(seen)
+
+
 # Carbon monoxide
 
 

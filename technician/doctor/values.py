@@ -39,6 +39,7 @@ def judge(
     """Return what is odd about a sensor's values. `broken` are beams that were broken all the time."""
     states = {sensor["name"]: sensor for sensor in status["sensors"]}
     state, power = states[sensor.name], status.get("power", {})
+    yield from _of_another(key, sensor, state["values"])
     yield from humidity(key, sensor.name, state["values"])
     if sensor.name == "door":
         yield from _door(key, config, status, state, broken)
@@ -57,6 +58,23 @@ def judge(
         yield from _contradicted(key, sensor, state, states)
     elif sensor.name in ("inside", "outside"):
         yield from air(key, state["values"])
+
+
+def _of_another(key: str, sensor: SensorSettings, values: Mapping[str, Any]) -> Iterator[Finding]:
+    """Judge whether the device is one for another sensor, by the quantities that only that one sends."""
+    speaks = sensor.traits.speaks
+    signs = {} if speaks is None else speaks.signs
+    if sensor.name not in signs or signs[sensor.name] in values:
+        return
+    for other, sign in signs.items():
+        if sign in values:
+            yield failure(
+                key,
+                marked("the device is {device}"),
+                marked("plug the right cable in, or name this section [sensors.{other}]"),
+                device=sensor.traits.serves[other],
+                other=other,
+            )
 
 
 def line(sensor: SensorSettings, states: Mapping[str, Any]) -> bool | None:
