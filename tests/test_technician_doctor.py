@@ -773,6 +773,19 @@ def test_time_servers_that_are_switched_off_are_named(
     assert "sudo timedatectl set-ntp true" in found["clock.synced"][1]
 
 
+def test_a_buzzer_and_a_lamp_that_fail_are_named(tmp_path: Path) -> None:
+    status: Any = {
+        "unit": {},
+        "clock": "synced",
+        "lamp_trouble": None,
+        "buzzer_trouble": {"code": "gpio.unusable", "values": {"gpio": 16, "why": "it is taken"}},
+    }
+    found = not_well([*machine.computer(tmp_path, Path("/nowhere"), Unset(1.0), status)])
+    assert "lamp" not in found
+    verdict, cure = found["buzzer"]
+    assert (verdict, "that no other program holds this line" in cure) == ("fail", True)
+
+
 # The running unit is asked
 
 

@@ -49,7 +49,7 @@ MANY_RESTARTS = 3
 
 
 def computer(state_dir: Path, root: Path, clock: Clock, status: Status | None) -> Iterator[Finding]:
-    """Judge supply, heat, clock and disk."""
+    """Judge supply, heat, clock and disk; lamp and buzzer where they fail."""
     board = Board(state_dir, root)
     board.look(clock.now_s())
     unit: Mapping[str, Any] = {} if status is None else status["unit"]
@@ -57,6 +57,10 @@ def computer(state_dir: Path, root: Path, clock: Clock, status: Status | None) -
     yield _heat(board.seen)
     yield _clock(clock, root, status)
     yield from _disk(state_dir, board.seen)
+    for name in ("lamp", "buzzer"):
+        trouble: Any = None if status is None else status.get(f"{name}_trouble")
+        if found := of_status(trouble):
+            yield found._replace(key=name)
 
 
 def _supply(seen: Look, unit: Mapping[str, Any]) -> Finding:
