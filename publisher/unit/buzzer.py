@@ -2,6 +2,8 @@
 
 from collections.abc import Collection
 
+from publisher.config.co import ALARM, WARNING
+
 #: Patterns, as `tentwatch status` names them; a later one is more urgent.
 SILENT = "silent"
 SILENCED = "silenced"
@@ -35,9 +37,9 @@ class Buzzer:
     def follow(self, alerts: Collection[str]) -> None:
         """Take the standing alerts. Once none sounds, the next one is not silenced."""
         self._due = SILENT
-        if "co_warning" in alerts:
+        if WARNING in alerts:
             self._due = CO_WARNING
-        if "co_alarm" in alerts:
+        if ALARM in alerts:
             self._due = CO_ALARM
         if self._due == SILENT:
             self._silenced = SILENT

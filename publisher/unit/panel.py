@@ -6,6 +6,7 @@ All three are optional.
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from publisher.config.co import ALARM
 from publisher.config.sections import TentSettings
 from publisher.unit import buzzer, lamp
 from publisher.unit.buzzer import Buzzer
@@ -82,7 +83,7 @@ class Panel:
 
     def follow(self, alerts: Collection[str], now_s: float) -> None:
         """Show and sound the tent's standing alerts; to be called in each turn of the loop."""
-        self._co_alarm = "co_alarm" in alerts
+        self._co_alarm = ALARM in alerts
         self._sound.follow(alerts)
         self.tend(now_s)
 
