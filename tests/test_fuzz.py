@@ -7,6 +7,8 @@ ones each time. Byte parsers also get real captures with damage, which reach mor
 import json
 import math
 import pickle
+import select
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,18 @@ from publisher import commands, messages
 from publisher.commanding import COMMANDS, REMOTE_CHECKS
 from publisher.config.faults import ConfigError
 from publisher.config.load import parse
+from publisher.config.sections import BrokerSettings
+from publisher.link.client import Client
+from publisher.link.mailbox import Mailbox
+from publisher.link.refusals import Reason
+from publisher.link.trial import WILL, Heard
+from publisher.link.troubles import Ended, Flooded
 from publisher.rules.charge_state import Charge
 from publisher.rules.totals import Totals
 from sensors import jbd_frames, pzem004t_frames, vedirect_frames, ze07co_frames
 from sensors.registry import DRIVERS, decode
 from tests.tents import NOON, Unit, config
+from tests.wires import packets
 
 CASES = Path(__file__).parent / "cases"
 CAPTURES = {
@@ -154,6 +163,87 @@ def test_a_stream_means_the_same_in_any_pieces(driver: str) -> None:
         assert found == whole.feed(data)
 
     check()
+
+
+# A broker
+
+
+def packet(first: int, content: bytes) -> bytes:
+    return bytes([first, len(content)]) + content
+
+
+NUMBERS = st.integers(0, 6).map(lambda number: number.to_bytes(2))
+#: Acknowledgements of each kind with and without codes, messages, their beginnings, and noise.
+SENT = st.one_of(
+    st.builds(
+        lambda first, number, rest: packet(first, number + rest),
+        st.sampled_from([0x40, 0x40, 0x4F, 0x50, 0x62, 0x70, 0x90, 0xB0]),
+        NUMBERS,
+        st.sampled_from([b"", b"\x00", b"\x10", b"\x87", b"\x00\x00", b"\x00\x01"]),
+    ),
+    st.builds(
+        lambda first, topic: packet(first, len(topic).to_bytes(2) + topic + b"\x00\x01\x00{}"),
+        st.sampled_from([0x30, 0x31, 0x32, 0x34, 0x3D]),
+        st.sampled_from([b"tents/v1/demo/cmd/report", b"a", b"\xff"]),
+    ),
+    st.builds(
+        lambda first, topic, end: b"%c\xff\xff\x7f\x00\x20%b" % (first, topic[:end]),
+        st.sampled_from([0x30, 0x31, 0x40]),
+        st.sampled_from([b"tents/v1/demo/cmd/report", b"tents/v1/demo/state", b"\x00" * 20]),
+        st.integers(0, 24),
+    ),
+    st.sampled_from([b"\xd0\x00", b"\xe0\x01\x8b", b"\x20\x03\x00\x00\x00"]),
+    st.binary(max_size=40),
+)
+
+
+@given(st.lists(SENT, max_size=6), st.sampled_from(["5", "3.1.1"]), st.integers(1, 60))
+def test_whatever_a_broker_sends_only_a_puback_confirms_and_only_a_command_makes_deaf(
+    sent: list[bytes], protocol: str, piece: int
+) -> None:
+    stream = b"".join(sent)
+    mailbox = Mailbox()
+    ours, brokers = socket.socketpair()
+    ours.setblocking(False)
+    heard = Acknowledged()
+    client = Client(BrokerSettings("127.0.0.1", protocol=protocol), "demo", WILL, heard, window=10)
+    try:
+        client.log_in(ours)
+        brokers.sendall(b"\x20\x03\x00\x00\x00" if protocol == "5" else b"\x20\x02\x00\x00")
+        client.serve(mailbox.poll, 1.0)
+        client.subscribe("tents/v1/demo/cmd/+")
+        numbers = [client.publish("tents/v1/demo/state", b"{}") for _ in range(3)]
+        for at in range(0, len(stream), piece):
+            if not client.is_open():
+                break
+            brokers.sendall(stream[at : at + piece])
+            while client.is_open() and select.select([ours], [], [], 0.0)[0]:
+                client.serve(mailbox.poll, 0.0)
+    except Flooded:
+        assert b"tents/v1/demo/cmd/" in stream
+    except Ended as ended:
+        assert str(ended)
+    finally:
+        client.close()
+        brokers.close()
+        mailbox.close()
+    assert heard.is_welcome
+    pubacks = [p[2:4] for p in packets(stream)[0] if p[0] == 0x40]
+    for number in heard.confirmed:
+        assert number in numbers
+        assert number.to_bytes(2) in pubacks
+
+
+class Acknowledged(Heard):
+    """Hears which messages are confirmed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.confirmed: list[int] = []
+
+    def acknowledged(self, number: int, reason: Reason | None) -> None:
+        if reason is None:
+            self.confirmed.append(number)
 
 
 # Text from outside
