@@ -43,7 +43,9 @@ class Cable:
             self._path.unlink(missing_ok=True)
             self._path.symlink_to(os.ttyname(self._near))
         if self._answer is not None:
-            threading.Thread(target=self._serve, args=(far, plugged), daemon=True).start()
+            threading.Thread(
+                target=self._serve, args=(far, plugged), name="cable", daemon=True
+            ).start()
 
     def unplug(self) -> None:
         """Pull the cable: the device disappears, even while somebody reads from it."""

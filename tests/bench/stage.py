@@ -154,6 +154,7 @@ class Unit:
         interval_s: float = 60.0,
         speed: float = 1.0,
         world: int | None = None,
+        air: bool = False,
         broker: dict[str, Any] | None = None,
     ) -> None:
         self.state_dir = state_dir
@@ -162,6 +163,8 @@ class Unit:
         command += [f"--port={port}", f"--interval={interval_s}", f"--speed={speed}"]
         if world is not None:
             command += [f"--world={world}"]
+        if air:
+            command += ["--air"]
         if broker is not None:
             command += [f"--broker={json.dumps(broker)}"]
         if self.profiles is not None:

@@ -1,9 +1,11 @@
 """The measured unit: the real agent in a process of its own, on devices that the bench moves.
 
-It reads one command a line from standard input (`in`, `out`, `mains 0|1` or `generator AMPERES`) and
-answers with the moment that completed the change. The clock is time.monotonic(), which on Linux is the
-same in every process. With --world the demonstration's world moves the devices instead. SIGTERM ends it
-as it ends the service; so does the end of standard input.
+It reads one command a line from standard input (`in`, `out`, `mains 0|1`, `generator AMPERES`, `co PPM`)
+and answers with the moment that completed the change. The answer to `heard` is the moment at which the CO
+module has sent its last frame; the answer to `simulation` is the CPU time of the threads that only
+simulate, in seconds. The clock is time.monotonic(), which on Linux is the same in every process. With
+--world the demonstration's world moves the devices instead. SIGTERM ends it as it ends the service; so
+does the end of standard input.
 """
 
 import argparse
@@ -13,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,12 +30,24 @@ from technician.demo.demo import configuration
 PASSAGE = ((0.0, False, True), (0.12, True, True), (0.25, False, False), (0.37, True, False))
 
 
+#: Names of the threads that only simulate devices.
+SIMULATING = ("monitor", "cable")
+
+
+def _cpu_s(names: Collection[str]) -> float:
+    """Return the CPU time of this process's threads with these names so far, in seconds."""
+    tasks = [t.native_id for t in threading.enumerate() if t.name in names]
+    times_ns = (Path(f"/proc/self/task/{task}/schedstat").read_text().split()[0] for task in tasks)
+    return sum(map(int, times_ns)) / 1e9
+
+
 class Devices:
     """The simulated devices, and a battery monitor that sends once a second."""
 
-    def __init__(self, directory: Path, clock: Clock) -> None:
-        self.hardware = SimulatedHardware(directory, clock)
+    def __init__(self, directory: Path, clock: Clock, *, air: bool) -> None:
+        self.hardware = SimulatedHardware(directory, clock, air=air)
         self._clock = clock
+        self._co_ppm = self._sent_s = 0.0
 
     def start(self) -> None:
         """Begin with mains present and a monitor that sends."""
@@ -45,6 +59,10 @@ class Devices:
         pause = threading.Event()
         while not pause.wait(self._clock.real_s(max(1.0, self._clock.speed / 50))):
             self.hardware.monitor.report(13.1, -5.0, 80.0, 600)
+            if (air := self.hardware.air) is not None:
+                air.module.cell.co_ppm = self._co_ppm
+                self._sent_s = time.monotonic()
+                air.module.report()
 
     def obey(self, command: str) -> float:
         """Carry out a command; return the moment that completed the change."""
@@ -56,6 +74,12 @@ class Devices:
             self.hardware.set_mains(argument == "1")
         elif what == "generator":
             self.hardware.set_generator(float(argument), 13.0)
+        elif what == "co":
+            self._co_ppm = float(argument)
+        elif what == "heard":
+            return self._sent_s
+        elif what == "simulation":
+            return _cpu_s(SIMULATING)
         else:
             raise ValueError(f"{command!r} is no command")
         return at_s
@@ -78,6 +102,7 @@ def main() -> None:
     parser.add_argument("--interval", type=float, default=60.0, help="seconds between snapshots")
     parser.add_argument("--speed", type=float, default=1.0, help="of the simulated time")
     parser.add_argument("--world", type=int, metavar="SEED", help="let a world move the devices")
+    parser.add_argument("--air", action="store_true", help="with the sensors of the air")
     parser.add_argument("--broker", type=json.loads, default={}, help="keys of [broker], as JSON")
     parser.add_argument("--profile", type=Path, help="profile each thread into a file here")
     options = parser.parse_args()
@@ -86,7 +111,7 @@ def main() -> None:
     with TemporaryDirectory(prefix="bench-devices-") as directory:
         if options.profile is not None:
             _profile_threads(options.profile)
-        devices = Devices(Path(directory), clock)
+        devices = Devices(Path(directory), clock, air=options.air)
         config = configuration(
             devices.hardware, {"host": "127.0.0.1", "port": options.port}, options.speed
         )
