@@ -88,14 +88,15 @@ class Config:
         doc=marked("name of the sensor on the 1-Wire bus, as in /sys/bus/w1/devices: 28-…"),
         pattern=r"28-[0-9a-f]{12}",
     )
-    period_s: float = setting(10.0, doc=marked("time between two readings"), low=1.0, high=60.0)
+    period_s: float = setting(60.0, doc=marked("time between two readings"), low=1.0, high=300.0)
 
 
 class Ds18b20:
     """A DS18B20, read every `period_s`; gives temperature_c.
 
     A read lasts as long as the kernel waits for the conversion: 750 ms. Nothing can shorten it. The kernel
-    makes each of its 230 bits by spinning for 70 µs: 17 ms of processor time a read, 6 s an hour.
+    makes each of its 230 bits by spinning for 70 µs: 17 ms of processor time a read, 1 s an hour at a
+    reading a minute.
     """
 
     def __init__(self, config: Config, hardware: Hardware, clock: Monotonic) -> None:
@@ -152,6 +153,7 @@ TRAITS = Traits(
     serves=dict.fromkeys(("inside", "outside"), marked("a DS18B20")),
     connection=Connection.ONE_WIRE,
     silent=SILENT,
+    changes_slowly=True,
     one_wire_family=_FAMILY,
 )
 

@@ -49,7 +49,7 @@ class Config:
 
     bus: int = setting(1, doc=marked("number of the I2C bus, as in /dev/i2c-1"), low=0, high=255)
     address: int = setting(0x44, doc=marked("I2C address of the chip"), low=0x44, high=0x46)
-    period_s: float = setting(10.0, doc=marked("time between two readings"), low=1.0, high=60.0)
+    period_s: float = setting(10.0, doc=marked("time between two readings"), low=1.0, high=300.0)
 
 
 class Sht4x:
@@ -146,6 +146,7 @@ TRAITS = Traits(
     serves=dict.fromkeys(("inside", "outside"), marked("an SHT4x")),
     connection=Connection.I2C,
     silent=SILENT,
+    changes_slowly=True,
     chip=Chip("SHT4x", range(0x44, 0x47), _is_it),
 )
 

@@ -101,6 +101,9 @@ class Traits:
     lines: Mapping[str, str] = field(default_factory=dict)
     #: It measures an AC line that also powers it: while the line is dead the device is silent.
     measures_ac: bool = False
+    #: What it measures changes slowly, so that `period_s` may be longer than `stale_after_s`: its values
+    #: are old only after two periods and a half.
+    changes_slowly: bool = False
     #: Of a door: returns the beams (name, GPIO number) that were broken throughout a capture.
     broken_beams: Callable[[bytes], tuple[tuple[str, int], ...]] | None = None
     #: It sees the direction of people.

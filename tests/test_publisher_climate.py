@@ -63,6 +63,20 @@ def test_one_thermometer_is_enough_for_the_block(name: str) -> None:
     assert (climate[f"{name}_c"], climate["quality"]) == (3.0, "ok")
 
 
+def test_a_thermometer_that_is_read_every_minute_is_not_silent_in_between(unit: Unit) -> None:
+    outside = unit.config.sensor("outside")
+    assert outside is not None
+    assert outside.config.period_s == 60
+    unit.hear("outside", temperature_c=-6.0)
+    unit.wait(149, **inside(18.4))
+    assert unit.snapshot()["climate"]["outside_c"] == -6.0
+    unit.wait(2, **inside(18.4))
+    climate = unit.snapshot()["climate"]
+    assert (climate["outside_c"], climate["quality"]) == (None, "stale")
+    [failed] = unit.details("sensor_failed")
+    assert (failed["sensor"], "150 s" in failed["error"]) == ("outside", True)
+
+
 def test_without_thermometers_there_is_no_block_and_nothing_is_saved() -> None:
     unit = Unit(config())
     assert "climate" not in unit.snapshot()

@@ -279,7 +279,8 @@ class _Reader:
             )
         for sensor in sensors:
             period_s = getattr(sensor.config, "period_s", 0.0)
-            if report is not None and period_s >= report.stale_after_s:
+            is_slow = sensor.traits.changes_slowly
+            if report is not None and not is_slow and period_s >= report.stale_after_s:
                 self._must_be_less(sensor, "report.stale_after_s", report.stale_after_s)
             silence_s = math.inf if generator is None else generator.unknown_after_s
             is_meter = sensor.name == "generator" and sensor.traits.measures_ac

@@ -42,6 +42,9 @@ CONTRADICTED_S = 3.0
 #: Number of last readings of a current without its zero, from which a zero is found.
 ZERO_READINGS = 5
 
+#: Values of a device that measures what changes slowly are old after this many of its periods.
+SLOW_PERIODS = 2.5
+
 #: The qualities with known values.
 KNOWN = (Quality.OK, Quality.ESTIMATED)
 
@@ -169,7 +172,9 @@ class Sensors(dict[str, Sensed]):
         self, fitted: Iterable[SensorSettings], stale_after_s: float, now_s: float
     ) -> None:
         """Begin with sensors without readings."""
-        super().__init__({s.name: Sensed(s.driver, stale_after_s, now_s) for s in fitted})
+        super().__init__(
+            {s.name: Sensed(s.driver, _limit_s(s, stale_after_s), now_s) for s in fitted}
+        )
         self._contacts = {name: self[f"{name}_line"] for name in self if f"{name}_line" in self}
         self._stale_after_s = stale_after_s
         self.at_s = now_s
@@ -194,7 +199,7 @@ class Sensors(dict[str, Sensed]):
         """Yield that a sensor has failed or recovered, if its new quality says so."""
         failed = sensor.quality in (Quality.FAULT, Quality.STALE)
         if failed and not sensor.failed:
-            trouble = sensor.trouble or Trouble(UNHEARD, seconds=self._stale_after_s)
+            trouble = sensor.trouble or Trouble(UNHEARD, seconds=sensor.stale_after_s)
             detail = {
                 "sensor": name,
                 "quality": sensor.quality.value,
@@ -233,6 +238,14 @@ class Sensors(dict[str, Sensed]):
         if reading is None or self.at_s - reading.at_s > self._stale_after_s:
             return None
         return None if reading.value is None else bool(reading.value)
+
+
+def _limit_s(sensor: SensorSettings, stale_after_s: float) -> float:
+    """Return the age from which a sensor's values are old."""
+    if not sensor.traits.changes_slowly:
+        return stale_after_s
+    period_s: float = sensor.config.period_s
+    return max(stale_after_s, SLOW_PERIODS * period_s)
 
 
 def _sentence(trouble: Trouble) -> str:

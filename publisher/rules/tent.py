@@ -103,7 +103,9 @@ class Tent:
         self._thermometers = [name for name in (INSIDE, OUTSIDE) if name in sensors]
         self._climate: Climate | None = None
         if INSIDE in sensors:
-            self._climate = Climate(config.climate, self._stale_after_s, was_cold=COLD in alerts)
+            self._climate = Climate(
+                config.climate, sensors[INSIDE].stale_after_s, was_cold=COLD in alerts
+            )
         self._co: CarbonMonoxide | None = None
         if "co" in sensors:
             self._co = CarbonMonoxide(
