@@ -9,7 +9,7 @@ from sensors.hardware import Hardware
 from sensors.line_trust import Trust, in_hindsight
 from sensors.reading import Measurement, Quality, SensorError
 from sensors.serial_port import GARBLED, SerialPort
-from sensors.settings import setting
+from sensors.settings import WHOLE_PATH, setting
 from sensors.traits import Connection, Figures, Speaks, Traits
 from sensors.trouble import SENSOR, Trouble, declare, marked
 from sensors.ze07co_frames import SEND_BY_YOURSELF, TOLERATED, WINDOW, Frames
@@ -43,7 +43,7 @@ class Config:
 
     port: str = setting(
         doc=marked("serial device, best by its stable name under /dev/serial/by-id"),
-        pattern=r"[!-~][ -~]*",
+        pattern=WHOLE_PATH,
     )
     warm_up_s: float = setting(
         180.0,
