@@ -2,11 +2,14 @@
 
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from publisher.in_memory import in_memory
 from publisher.store.file import FILE
@@ -132,24 +135,37 @@ def test_a_copy_that_is_put_back_gets_a_boot_of_its_own_and_takes_nothing_back(
     again.stop()
 
 
-def test_copies_that_are_put_back_again_and_again_never_repeat_a_number(
-    state: Path, tmp_path: Path
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 4), st.booleans(), st.booleans(), st.none() | st.integers(0, 9)),
+        min_size=2,
+        max_size=6,
+    )
+)
+def test_whatever_is_put_back_no_number_comes_twice_and_none_is_skipped(
+    turns: list[tuple[int, bool, bool, int | None]],
 ) -> None:
-    known: dict[tuple[int, int], str] = {}
-    boots: list[int] = []
-    for turn in range(12):
-        run = Run(state)
-        assert run.opened.totals == ({"n": len(known)} if known else None)
-        made = run.append(turn + 1)
-        assert not made.keys() & known.keys()
-        known |= made
-        boots.append(run.store.boot)
-        (run.kill if turn % 3 else run.stop)()
-        copy_by_cp(state, tmp_path / f"backup-{turn}")
-        if turn % 2:
-            replace_whole(tmp_path / f"backup-{turn // 2}", state)
-    assert boots == sorted(boots)
-    assert len(set(boots)) == 6, "the first, and one for each copy that was put back"
+    """Each turn: how many records, whether killed, whether rebooted, and which copy is put back."""
+    with tempfile.TemporaryDirectory() as directory:
+        state, known, boot_id = Path(directory) / "state", 0, 0
+        numbers: list[tuple[int, int]] = []
+        copies: list[Path] = []
+        for count, is_killed, reboots, put_back in turns:
+            run = Run(state, f"boot {boot_id}")
+            assert run.opened.totals == ({"n": known} if known else None)
+            assert not run.opened.is_old
+            numbers += run.append(count)
+            known = run.totals["n"]
+            (run.kill if is_killed else run.stop)()
+            copies.append(Path(directory) / f"copy {len(copies)}")
+            replace_whole(state, copies[-1])
+            if put_back is not None and copies[put_back % len(copies) :][1:]:
+                replace_whole(copies[put_back % len(copies)], state)
+            boot_id += reboots
+    assert numbers == sorted(set(numbers))
+    for boot in {boot for boot, _ in numbers}:
+        seqs = [seq for number, seq in numbers if number == boot]
+        assert seqs == list(range(1, len(seqs) + 1))
 
 
 @ends

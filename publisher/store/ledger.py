@@ -52,6 +52,7 @@ class Ledger:
     #: Of a run in memory whose file could not be read at the start: the ledger that it began with instead.
     #: The totals include that one's, and lack whatever the file has counted beyond it.
     stand_in: dict[str, Any] | None = None
+    serial: str = ""  # names the unit: made by chance when its store was begun
     traced: bool = False  # whether it has a trace outside of the state directory as well
 
     def began_with(self) -> "Ledger | None":

@@ -17,6 +17,7 @@ totals of a lost file may be five minutes old.
 
 import logging
 import math
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -107,8 +108,9 @@ class Store:
                 log.error(
                     "%s is older than what this unit has sent: a copy was put back", self._file.path
                 )
-            # A directory that was written in an earlier boot may be another unit's: its totals stay.
-            if is_behind and trace.boot_id == boot_id and inside.boot_id in (boot_id, ""):
+            # Another unit's directory keeps its totals.
+            is_blank = not inside.count and trace.boot_id == boot_id
+            if is_behind and (is_blank or inside.serial == trace.serial):
                 second = trace
             is_in_file = not second.is_newer_than(found)
             before = found if is_in_file else second
@@ -162,6 +164,7 @@ class Store:
             if before.cut is None and was_cut:
                 self._ledger.cut = boots.power_cut(before, self.began(before.boot), now)
             self._ledger.boot_id = boot_id
+            self._ledger.serial = self._ledger.serial or os.urandom(8).hex()
             self._ledger.clean = False
             cut = self._ledger.cut
             if unread is None:
