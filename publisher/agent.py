@@ -132,6 +132,8 @@ class Agent:
             self._board,
             self._panel,
         )
+        self._described = self._unit()
+        self._link.describe(self._about(self._reporter.about(now)))
         self._recorder = Recorder(
             config,
             self.tent,
@@ -288,13 +290,20 @@ class Agent:
         if now.monotonic_s >= self._look_due_s:
             self._hold_state_directory()
             self._look(now)
-        if now.monotonic_s >= self._about_due_s:
+        unit, is_due = self._unit(), now.monotonic_s >= self._about_due_s
+        if is_due:
             self._about_due_s = now.monotonic_s + ABOUT_S
+        if is_due or unit != self._described:
+            self._described = unit
             counts = self._reporter.about(now)
             self._link.describe(self._about(counts))
         if now.uptime_s - self._watchdog_s >= WATCHDOG_S and self._link.tend():
             self._watchdog_s = now.uptime_s
             notify("WATCHDOG=1")
+
+    def _unit(self) -> tuple[str, str | None]:
+        """Return what identifies the unit in `about`."""
+        return self._store.serial, self._store.installed
 
     def _hold_state_directory(self) -> None:
         """Make lock and socket where there are none: the directory may not have been usable until now.

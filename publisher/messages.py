@@ -34,9 +34,18 @@ def encode(message: Mapping[str, Any]) -> str:
     return json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def link(online: bool, boot: int, conn: int, now: Now | None) -> str:
-    """Return a `link` message. The will has no `now`: nobody knows beforehand when it is sent."""
-    message: dict[str, Any] = {"v": VERSION, "online": online, "boot": boot, "conn": conn}
+def link(online: bool, boot: int, conn: int, now: Now | None, *, serial: str | None = None) -> str:
+    """Return a `link` message. The will has no `now`: nobody knows beforehand when it is sent.
+
+    `serial` is the unit's; None where it is not known, as in a login on trial.
+    """
+    message: dict[str, Any] = {
+        "v": VERSION,
+        **_of_unit(serial),
+        "online": online,
+        "boot": boot,
+        "conn": conn,
+    }
     if now is not None:
         message |= _time(now, with_uptime=False)
     return encode(message)
@@ -81,11 +90,13 @@ def state(
     now: Now,
     blocks: Mapping[str, Any],
     buffer: Mapping[str, int],
+    *,
+    serial: str | None = None,
 ) -> str:
     """Return a `state` message from the tent's snapshot and the outbox's figures."""
     return encode(
         {
-            **_head(config.tent.id, boot, seq, now),
+            **_head(config.tent.id, serial, boot, seq, now),
             "ttl_s": config.report.ttl_s,
             **blocks,
             "buffer": buffer,
@@ -93,9 +104,17 @@ def state(
     )
 
 
-def event(tent_id: str, boot: int, seq: int, now: Now, happening: Happening) -> str:
+def event(
+    tent_id: str,
+    boot: int,
+    seq: int,
+    now: Now,
+    happening: Happening,
+    *,
+    serial: str | None = None,
+) -> str:
     """Return an `event` message."""
-    head = _head(tent_id, boot, seq, now)
+    head = _head(tent_id, serial, boot, seq, now)
     return encode({**head, "event": happening.event, "detail": happening.detail})
 
 
@@ -147,10 +166,15 @@ def bounded(body: str, latest: datetime) -> str:
     return encode(message)
 
 
-def _head(tent_id: str, boot: int, seq: int, now: Now) -> dict[str, Any]:
+def _of_unit(serial: str | None) -> dict[str, str]:
+    return {} if serial is None else {"serial": serial}
+
+
+def _head(tent_id: str, serial: str | None, boot: int, seq: int, now: Now) -> dict[str, Any]:
     return {
         "v": VERSION,
         "id": tent_id,
+        **_of_unit(serial),
         "boot": boot,
         "seq": seq,
         **_time(now, with_uptime=True),

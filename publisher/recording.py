@@ -118,13 +118,14 @@ class Recorder:
         blocks = {**self._recorded, "unit": self._reporter.unit_state()}
 
         def records(boot: int, seq: int) -> list[tuple[str, str]]:
-            tent_id = config.tent.id
+            tent_id, serial = config.tent.id, self._store.serial
             made = [
-                ("event", messages.event(tent_id, boot, seq + i, at, happening))
+                ("event", messages.event(tent_id, boot, seq + i, at, happening, serial=serial))
                 for i, (at, happening) in enumerate(happened)
             ]
             last = seq + len(made)
-            return [*made, ("state", messages.state(config, boot, last, now, blocks, buffer))]
+            state = messages.state(config, boot, last, now, blocks, buffer, serial=serial)
+            return [*made, ("state", state)]
 
         rows = self._store.append(
             records, tent.totals.as_dict(), now, days=tent.take_lines(), answers=answers
@@ -169,9 +170,11 @@ class Recorder:
             self._retry_store(now)
 
     def note_set_aside(self, now: Now) -> bool:
-        """Note which files were set aside; return whether one was gone."""
-        files = self._store.set_aside()
+        """Note which files were set aside, and whether counts begin anew; return whether one was gone."""
+        files, reset = self._store.set_aside(), self._store.reset()
         self.note([Happening("store_quarantined", {"file": file}) for file in files], now)
+        if reset is not None:
+            self.note([Happening("counts_reset", {"reason": reset})], now)
         return None in files
 
     def _retry_store(self, now: Now) -> None:

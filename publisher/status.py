@@ -52,8 +52,10 @@ class UnitState(TypedDict):
 
 
 class UnitCounts(TypedDict):
-    """The block `unit` of the topic `about`."""
+    """The block `unit` of the topic `about`: which unit it is, and counts."""
 
+    serial: str
+    installed: str | None
     boot: int
     uptime_s: float
     undervoltages: int | None
@@ -290,6 +292,8 @@ class Reporter:
         """Return the block `unit` of `about`."""
         board, health = self.board, self.link.health()
         return {
+            "serial": self.store.serial,
+            "installed": self.store.installed,
             "boot": self.store.boot,
             "uptime_s": round(now.uptime_s, 3),
             "undervoltages": board.undervoltages,

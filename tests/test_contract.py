@@ -142,6 +142,7 @@ def working(second: float = 0, saved: dict[str, Any] | None = None) -> Tent:
     return tent
 
 
+SERIAL = "7c1e5a90b3d2f468"
 #: The block `unit` of `state`, and its counts in `about`.
 UNIT = {
     "undervoltage": False, "throttled": False, "cpu_c": 48.7, "disk_free_mb": 24310,
@@ -153,6 +154,7 @@ READS = {
 COUNTS = {
     "sensors": [{"name": s.name, "driver": s.driver, **READS} for s in CONFIG.sensors],
     "unit": {
+        "serial": SERIAL, "installed": "2026-11-22T16:04:10.120Z",
         "boot": 412, "uptime_s": 10922.3, "undervoltages": 0, "throttlings": 0,
         "own_written_mb": 6.4, "inbox_most": 14, "connections": 3, "failures": 5,
     },
@@ -162,11 +164,11 @@ COUNTS = {
 def state(tent: Tent, now: Now, config: Config = CONFIG) -> Message:
     blocks = {**tent.snapshot(), "unit": UNIT}
     buffer = {"rows": 0, "oldest_s": 0, "dropped": 0}
-    return as_sent("state", messages.state(config, 412, 1893, now, blocks, buffer))
+    return as_sent("state", messages.state(config, 412, 1893, now, blocks, buffer, serial=SERIAL))
 
 
 def event(happening: Happening, now: Now | None = None) -> Message:
-    text = messages.event("UA-32-0417", 412, 1894, now or at(5), happening)
+    text = messages.event("UA-32-0417", 412, 1894, now or at(5), happening, serial=SERIAL)
     return as_sent("event", text)
 
 
@@ -273,7 +275,7 @@ def test_a_clock_that_is_not_synchronised(known: bool) -> None:
     for message in (
         state(tent, now),
         event(Happening("door_cleared", {}), now),
-        as_sent("link", messages.link(True, 412, 7, now)),
+        as_sent("link", messages.link(True, 412, 7, now, serial=SERIAL)),
     ):
         assert message["clock"] == "unsynced"
         assert (message["ts"] is not None) == known == message.get("ts_estimated", False)
@@ -283,7 +285,7 @@ def test_a_clock_that_is_not_synchronised(known: bool) -> None:
 
 
 def test_link_about_and_answers() -> None:
-    will = as_sent("link", messages.link(False, 412, 7, None))
+    will = as_sent("link", messages.link(False, 412, 7, None, serial=SERIAL))
     assert "ts" not in will and "clock" not in will
     as_sent("link", messages.link(True, 412, 7, at(0)))
     as_sent("link", messages.link(False, 412, 7, at(0)))
@@ -336,6 +338,7 @@ def happenings(tmp_path_factory: pytest.TempPathFactory) -> list[Happening]:
     store.open("first boot", at(0))
     (file,) = store.set_aside()
     found.append(Happening("store_quarantined", {"file": file}))
+    found.append(Happening("counts_reset", {"reason": store.reset()}))
     store.append(lambda boot, seq: [("event", "{}")] * 5, {}, at(1))
     found.append(Happening("records_dropped", {"records": store.buffer(at(1))["dropped"]}))
     store.close(at(2), {})
@@ -398,7 +401,7 @@ def to_another_kind(holder: Any, key: Any) -> None:
 def examples(happenings: list[Happening]) -> list[tuple[str, Message]]:
     """Return valid messages of every kind, made by the unit; the usual one of a kind is the last."""
     return [
-        ("link", as_sent("link", messages.link(True, 412, 7, at(0)))),
+        ("link", as_sent("link", messages.link(True, 412, 7, at(0), serial=SERIAL))),
         ("about", as_sent("about", messages.about(BARE, "1.0.0"))),
         ("about", as_sent("about", messages.about(CONFIG, "1.0.0"))),
         ("about", as_sent("about", messages.about(CONFIG, "1.0.0", COUNTS))),
@@ -419,6 +422,7 @@ def examples(happenings: list[Happening]) -> list[tuple[str, Message]]:
 #: Keys that may be absent: blocks of sensors that are not fitted, and results of commands.
 OPTIONAL = {
     "code", "command", "simulated",  # older versions lack them
+    "serial", "unit.serial", "unit.installed", "detail.reason",
     "capacity", "power.mains", "power.generator", "power.battery", "people", "open", "seconds",
     # … and keys added since the contract's first text, which all units of this version send.
     "capacity.passed_today", "capacity.passed_total", "capacity.open",
@@ -432,6 +436,7 @@ OPTIONAL = {
 #: Values that may be null although the sensors work and the clock is set.
 NULLABLE = {
     "about.region",
+    "about.unit.installed",
     "state.capacity.entered_today",
     "state.capacity.left_today",
     "state.capacity.passed_today",
@@ -630,6 +635,11 @@ def test_a_message_is_an_object_with_something_in_it(kind: str, message: object)
         ("state", "unit.reconnects", -1),
         ("about", "unit.undervoltages", -1),
         ("about", "unit.boot", 0),
+        ("about", "unit.serial", ""),
+        ("about", "unit.serial", "x" * 65),
+        ("about", "unit.installed", "2026-11-22"),
+        ("link", "serial", ""),
+        ("state", "serial", "a/b"),
         ("about", "sensors.0.reads", -1),
         ("about", "sensors.0.errors", 0.5),
         ("about", "sensors.0.read_duration_max_s", -0.1),
@@ -968,7 +978,9 @@ def test_each_channel_has_one_operation_with_the_contract_s_retain_and_qos() -> 
 def test_the_will_in_the_document_is_a_link() -> None:
     will = document("asyncapi.json")["servers"]["broker"]["bindings"]["mqtt"]["lastWill"]
     assert (will["topic"], will["qos"], will["retain"]) == ("tents/v1/{id}/link", 1, True)
-    assert as_sent("link", will["message"]) == json.loads(messages.link(False, 412, 7, None))
+    assert as_sent("link", will["message"]) == json.loads(
+        messages.link(False, 412, 7, None, serial=SERIAL)
+    )
 
 
 # The page for dashboards

@@ -76,6 +76,17 @@ def test_the_will_has_no_time() -> None:
     assert will == {"v": 1, "online": False, "boot": 412, "conn": 7}
 
 
+def test_who_knows_the_unit_names_it_and_who_does_not_leaves_it_out() -> None:
+    will = checked("link", messages.link(False, 412, 7, None, serial="7c1e5a90"))
+    assert will == {"v": 1, "serial": "7c1e5a90", "online": False, "boot": 412, "conn": 7}
+    blocks = Tent(CONFIG, SYNCED).snapshot()
+    text = messages.state(CONFIG, 412, 1, SYNCED, blocks, BUFFER, serial="7c1e5a90")
+    assert list(checked("state", text))[:4] == ["v", "id", "serial", "boot"]
+    happening = Happening("door_cleared", {})
+    text = messages.event("UA-32-0417", 412, 1, SYNCED, happening, serial="7c1e5a90")
+    assert checked("event", text)["serial"] == "7c1e5a90"
+
+
 def test_about() -> None:
     assert checked("about", messages.about(CONFIG, "1.0.0")) == {
         "v": 1,

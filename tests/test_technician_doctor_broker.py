@@ -314,13 +314,15 @@ def make_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[
 def test_doctor_sends_the_login_of_the_unit(
     walk: Walk, make_unit: Callable[..., Unit], broker: Broker, protocol: str
 ) -> None:
-    """Only the numbers of the connection differ, in the will."""
+    """Only the numbers of the connection and the unit's serial differ, in the will."""
     logins: list[bytes] = []
 
     def edit(from_unit: bool, packet: bytes) -> bytes:
         if from_unit and packet[0] == 0x10:
             # What stands before the will is its length.
-            head, will, tail = re.split(rb"..(\{.*\})", packet[2:], flags=re.DOTALL)
+            body = packet[3 if packet[1] > 127 else 2 :]
+            head, will, tail = re.split(rb"..(\{.*\})", body, flags=re.DOTALL)
+            will = re.sub(rb'"serial":"\w+",', b"", will)
             logins.append(head + re.sub(rb'("boot"|"conn"):\d+', rb"\1", will) + tail)
         return packet
 

@@ -240,7 +240,7 @@ class _Thread(threading.Thread):
             trouble = self._serve(session)
             if mailbox.stopping.is_set() or trouble is None:
                 self._note(None, connected=False)
-                return
+                continue
             now_s = time.monotonic()
             lasted_s = now_s - began_s
             if session.is_up:
@@ -257,7 +257,7 @@ class _Thread(threading.Thread):
             mailbox.pause(wait_s)
 
     def _serve(self, session: Session) -> LinkTrouble | None:
-        """Run a session to its end; return why it ended, None if it was asked to."""
+        """Run a session to its end; return why it ended, None if that was no failure."""
         try:
             session.run()
         except LinkTrouble as trouble:

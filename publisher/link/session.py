@@ -124,6 +124,7 @@ class Session:
         self._first = first
         self._client: Client | None = None
         self._conn = 0
+        self._serial = ""
         self._ended: Ended | None = None
         self.is_up = False  # the broker has accepted the login
         self._announce_s: float | None = None  # when to publish `link` and `about`
@@ -145,15 +146,20 @@ class Session:
         self._allowance = Allowance(time.monotonic())
 
     def run(self) -> None:
-        """Connect and serve until asked to stop. Raises LinkTrouble, and InterruptedError."""
+        """Connect and serve until asked to stop, or until the store knows another serial.
+
+        Raises LinkTrouble, and InterruptedError.
+        """
         context, mailbox = self._context, self._mailbox
         check_files(context.broker)
         self._conn = context.store.next_conn(context.clock.now())
-        will = messages.link(False, context.store.boot, self._conn, None)
+        serial = self._serial = context.store.serial
+        will = messages.link(False, context.store.boot, self._conn, None, serial=serial)
         client = self._client = Client(context.broker, context.id, will, self, window=WINDOW)
         client.log_in(self._dial())
         limit_s = time.monotonic() + CONNECT_LIMIT_S
-        while not mailbox.stopping.is_set():
+        # Its will names the unit. A store that can be read only now may know another serial.
+        while not mailbox.stopping.is_set() and context.store.serial == serial:
             client.serve(mailbox.poll, self._wait_s(client))
             now_s = time.monotonic()
             self._handle_acks(now_s)
@@ -225,7 +231,8 @@ class Session:
         self._state_sent = False
         self._live.clear()
         now = context.clock.now()
-        birth = messages.link(True, context.store.boot, self._conn, now)
+        boot, serial = context.store.boot, self._serial
+        birth = messages.link(True, boot, self._conn, now, serial=serial)
         self._publish("link", birth, retain=True)
         self._publish_about()
         context.on_up()
@@ -450,7 +457,8 @@ class Session:
         if not self.is_up:
             return
         context, mailbox = self._context, self._mailbox
-        goodbye = messages.link(False, context.store.boot, self._conn, context.clock.now())
+        now, boot, serial = context.clock.now(), context.store.boot, self._serial
+        goodbye = messages.link(False, boot, self._conn, now, serial=serial)
         self._take_work()
         self._send_waiting(time.monotonic())
         self._publish("link", goodbye, retain=True)

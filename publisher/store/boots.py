@@ -115,6 +115,15 @@ def began_after(db: sqlite3.Connection, boot: int) -> datetime | None:
     return instant(found[0][1]) if found else None
 
 
+def first_began(db: sqlite3.Connection) -> datetime | None:
+    """Return the time of day at uptime 0 of the first boot that is remembered, if any.
+
+    Raises one of FAULTS.
+    """
+    found = pairs(db, "boots", "ORDER BY boot LIMIT 1")
+    return instant(found[0][1]) if found else None
+
+
 def note_began(
     db: sqlite3.Connection, boots: Set[int], now: Now, noted: Noted | None
 ) -> Noted | None:

@@ -27,6 +27,8 @@ SLOT_BYTES = 8192
 #: The query for the database's ledger: its text and checksum.
 LEDGER = "SELECT body, crc FROM ledger"
 _HEAD_BYTES = 18
+#: Why totals began anew: there were none before, or those before are lost in both places.
+NEW, LOST = "new_unit", "store_lost"
 
 
 @dataclass(slots=True)
@@ -34,6 +36,9 @@ class Ledger:
     """The store's own state and the totals; written with every record."""
 
     count: int = 0  # how many times it was written
+    serial: str = ""  # of the unit: made by chance when its totals began
+    installed: str | None = None  # the first certain time of day since then
+    reset: str | None = None  # why the totals began anew, if no record reports it yet
     boot: int = 0
     boot_id: str = ""
     seq: int = 0
@@ -58,6 +63,11 @@ class Ledger:
     def began_with(self) -> "Ledger | None":
         """Return the ledger that stood in for the file's, None if the file was read."""
         return None if self.stand_in is None else Ledger(**self.stand_in)
+
+    def belong_to(self, other: "Ledger") -> None:
+        """Take over the serial with the totals of another ledger; an earlier version's has none."""
+        if other.serial:
+            self.serial, self.installed, self.reset = other.serial, other.installed, other.reset
 
     def standing_in(self) -> dict[str, Any]:
         """Return what a run in memory must remember of the ledger that stands in for the file's."""
@@ -225,6 +235,8 @@ def _checked(name: str, value: Any, default: Any) -> Any:
     Such a time is worth no totals: a clock may be wrong. Raises Damaged if another value cannot be.
     """
     kinds = {
+        "installed": (str,),
+        "reset": (str,),
         "rows": (int,),
         "cut": (dict,),
         "uptime_s": (int, float),
@@ -243,7 +255,7 @@ def _checked(name: str, value: Any, default: Any) -> Any:
         or (name == "set_aside" and not all(f is None or isinstance(f, str) for f in value))
     ):
         raise Damaged(f"the ledger is damaged: {name} is {value!r}, which cannot be")
-    if name == "wall" and value is not None:
+    if name in ("wall", "installed") and value is not None:
         return value if instant(value) is not None else None
     if name == "cut" and value is not None and instant(value["last"] or "") is None:
         return value | {"last": None}

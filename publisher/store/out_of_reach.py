@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from publisher.store import faults
 from publisher.store.file import Loaded, StoreFile
-from publisher.store.ledger import Ledger
+from publisher.store.ledger import LOST, NEW, Ledger
 from publisher.store.troubles import StoreTrouble
 
 #: After this many retries a file that cannot be read is set aside as if it were damaged.
@@ -78,8 +78,12 @@ class OutOfReach:
         if stand_in is not None and found.totals is not None and stand_in.lacks(found):
             # The caller adds them up. Until then a power cut must not lose them.
             ledger.totals = found.totals
+            ledger.belong_to(found)
             unread = Unread(found.totals, stand_in.totals or {})
             ledger.dropped += max(0, found.dropped - stand_in.dropped)
             expected = found.rows or 0
+        elif stand_in is not None and stand_in.totals is None:
+            # The totals of this run began from nothing, and now it is certain that there were no others.
+            ledger.reset = LOST if ledger.set_aside else NEW
         ledger.dropped += max(0, expected - loaded.outbox.rows)
         return unread, ledger

@@ -17,7 +17,7 @@ totals of a lost file may be five minutes old.
 
 import logging
 import math
-import os
+import secrets
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -26,11 +26,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from publisher.clock import Now, instant
+from publisher.clock import Now, instant, timestamp
 from publisher.store import boots, faults
 from publisher.store.faults import FAULTS, MISTAKES, Damaged
 from publisher.store.file import StoreFile
-from publisher.store.ledger import Ledger, SecondPlace
+from publisher.store.ledger import LOST, NEW, Ledger, SecondPlace
 from publisher.store.out_of_reach import OutOfReach, Unread
 from publisher.store.outbox import Outbox
 from publisher.store.rows import NO_ROWS, KeyedRows, Records, Row, upsert
@@ -47,6 +47,8 @@ IDS_PER_BOOT = 1 << 30
 MAX_CONFIRMED = 500
 #: How far the totals' second place may be behind the file, in monotonic seconds.
 SECOND_PLACE_S = 300.0
+#: Bytes of chance in a unit's serial: two units never have the same.
+SERIAL_BYTES = 8
 #: Connection numbers are reserved in blocks, so that a connection costs no write.
 CONN_BLOCK = 1000
 
@@ -90,6 +92,7 @@ class Store:
         self._backed_up = 0  # the count of the ledger in the second place
         self._back_up_due_s = -math.inf
         self._reported = 0  # how many of the files set aside, from the first, the caller knows
+        self._is_reset_known = False  # whether the caller knows that the totals began anew
         self._now: Now | None = None
 
     def open(self, boot_id: str, now: Now) -> Opened:
@@ -143,10 +146,15 @@ class Store:
                     log.error("%s lacks its last transactions: they are lost", self._file.path)
                     is_old, is_same_boot = True, False
                 expected = ledger.rows or 0
-                if not is_in_file and began_with is not None and began_with.lacks(found):
+                if is_in_file or began_with is None:
+                    pass
+                elif began_with.lacks(found):
                     unread = Unread(found.totals or {}, began_with.totals or {})
+                    ledger.belong_to(found)
                     ledger.dropped += max(0, found.dropped - began_with.dropped)
                     expected += (found.rows or 0) - (began_with.rows or 0)
+                elif began_with.totals is None:  # and there never were any in the file
+                    ledger.reset = LOST if is_anew else NEW
                 if not is_old:
                     ledger.dropped += max(0, expected - self._outbox.rows)
                 ledger.stand_in = None
@@ -163,8 +171,8 @@ class Store:
             was_cut = before.boot and before.boot_id != boot_id and not before.clean
             if before.cut is None and was_cut:
                 self._ledger.cut = boots.power_cut(before, self.began(before.boot), now)
+            self._identify(is_anew=is_anew)
             self._ledger.boot_id = boot_id
-            self._ledger.serial = self._ledger.serial or os.urandom(8).hex()
             self._ledger.clean = False
             cut = self._ledger.cut
             if unread is None:
@@ -183,6 +191,17 @@ class Store:
             log.error("%s was gone or empty: begun anew", self._file.path)
             self._file.set_aside.append(None)
         return found, newest_boot, None
+
+    def _identify(self, *, is_anew: bool) -> None:
+        """Give the unit a serial where its totals begin; it stays as long as they go on."""
+        ledger = self._ledger
+        if ledger.serial:
+            return
+        ledger.serial = secrets.token_hex(SERIAL_BYTES)
+        if ledger.totals is not None:  # of a version without serials
+            ledger.installed = timestamp(self._read(lambda box: boots.first_began(box.db), None))
+        elif self._out_of_reach is None:  # else the totals may be in the file, with their serial
+            ledger.reset = LOST if is_anew else NEW
 
     def _read_trace(self) -> Ledger:
         """Return the trace, blank if there is none."""
@@ -207,6 +226,27 @@ class Store:
             news = self._ledger.set_aside[self._reported :]
             self._reported = len(self._ledger.set_aside)
             return news
+
+    def reset(self) -> str | None:
+        """Return why the totals have begun anew, once: NEW or LOST. The next record must report it.
+
+        If a power cut comes first, the next run gets it again.
+        """
+        with self._lock:
+            if self._is_reset_known:
+                return None
+            self._is_reset_known = self._ledger.reset is not None
+            return self._ledger.reset
+
+    @property
+    def serial(self) -> str:
+        """The unit's serial: another one means other totals."""
+        return self._ledger.serial
+
+    @property
+    def installed(self) -> str | None:
+        """The first certain time of day since the totals began (UTC); None before there was one."""
+        return self._ledger.installed
 
     @property
     def boot(self) -> int:
@@ -413,13 +453,19 @@ class Store:
                 seq=before.seq + len(new),
                 cut=None if new else before.cut,
                 set_aside=before.set_aside[self._reported :] if new else before.set_aside,
+                reset=None if new and self._is_reset_known else before.reset,
             ),
         )
         self._boots.add(ledger.boot)
         self._ledger = self._outbox.commit(ledger, new, self._now, self._boots, keyed)
         self._leave_trace()
         self._reported = 0 if new else self._reported
-        has_reported = new and (before.cut is not None or before.set_aside != ledger.set_aside)
+        self._is_reset_known &= not new
+        has_reported = new and (
+            before.cut is not None
+            or before.set_aside != ledger.set_aside
+            or before.reset != ledger.reset
+        )
         if (
             sync
             or self._out_of_reach is not None
@@ -438,6 +484,7 @@ class Store:
             ledger,
             count=ledger.count + 1,
             traced=self._trace is not None,
+            installed=ledger.installed or (timestamp(now.wall) if is_certain else None),
             uptime_s=round(now.uptime_s, 3),
             wall=now.wall.isoformat() if is_certain and now.wall is not None else ledger.wall,
         )

@@ -27,6 +27,7 @@ WORDS = (
     marked("door cleared"), marked("headcount set"), marked("opened"), marked("closed"),
     marked("day closed"), marked("power cut"),
     marked("store quarantined"), marked("records dropped"),
+    marked("counts reset"), marked("new unit"), marked("store lost"),
     # who has set the headcount
     marked("person"), marked("closing time"),
 )  # fmt: skip
@@ -71,6 +72,7 @@ DETAILS = {
     "off_s": Detail(marked("off s")),
     "file": Detail(marked("file")),
     "records": Detail(marked("records")),
+    "reason": Detail("", is_word=True),
 }
 #: Keys of details that are for programs.
 FOR_PROGRAMS = ("code",)
