@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
@@ -325,6 +326,8 @@ def happenings(tmp_path_factory: pytest.TempPathFactory) -> list[Happening]:
         *tent.tick(at(60)),
         *tent.tick(at(86_400)),
     ]
+    elsewhere = replace(CONFIG, tent=replace(CONFIG.tent, latitude=-0.5, longitude=-1.0, seats=9))
+    found += Tent(elsewhere, at(60), tent.totals.as_dict()).tick(at(60))
     directory = tmp_path_factory.mktemp("cut")
     running = Store(directory, 1000, 1 << 20)
     running.open("first boot", at(0))
@@ -419,10 +422,13 @@ def examples(happenings: list[Happening]) -> list[tuple[str, Message]]:
     ]
 
 
+#: Keys of a tent's place.
+SITE = ("name", "latitude", "longitude", "region", "seats")
 #: Keys that may be absent: blocks of sensors that are not fitted, and results of commands.
 OPTIONAL = {
     "code", "command", "simulated",  # older versions lack them
     "serial", "unit.serial", "unit.installed", "detail.reason",
+    *(f"detail.{key}" for key in (*SITE, "before")),
     "capacity", "power.mains", "power.generator", "power.battery", "people", "open", "seconds",
     # … and keys added since the contract's first text, which all units of this version send.
     "capacity.passed_today", "capacity.passed_total", "capacity.open",
@@ -437,6 +443,7 @@ OPTIONAL = {
 NULLABLE = {
     "about.region",
     "about.unit.installed",
+    *(f"moved.detail.{at}{key}" for at in ("", "before.") for key in ("latitude", "longitude", "region")),
     "state.capacity.entered_today",
     "state.capacity.left_today",
     "state.capacity.passed_today",

@@ -187,7 +187,11 @@ def is_extreme(name: str, value: object) -> bool:
 
 
 def least(name: str) -> float:
-    """Return the least possible value of a number that is saved: temperatures (`…_c`) may be negative."""
+    """Return the least possible value of a number that is saved: temperatures (`…_c`) may be negative,
+    and degrees of a place.
+    """
+    if name in ("latitude", "longitude"):
+        return -180.0
     return ABSOLUTE_ZERO_C if name.endswith("_c") else 0.0
 
 

@@ -31,6 +31,7 @@ from publisher.rules.generator import Engine, Metered
 from publisher.rules.happening import Happening
 from publisher.rules.power import MainsVoltage, Seen, Source, Supply
 from publisher.rules.sensed import Sensors
+from publisher.rules.site import Site
 from publisher.rules.totals import Totals
 from publisher.rules.zero import Zeros
 from sensors.reading import Quality, Reading
@@ -68,6 +69,9 @@ class Tent:
         totals = self.totals = Totals.restore(saved or {})
         if saved is not None:
             totals.estimated = True
+        site = Site.of(config.tent)
+        self._moved = site.moved_from(totals.site)  # for the next `apply`
+        totals.site = site
         zone = ZoneInfo(config.tent.timezone)
         door, generator = config.sensor("door"), config.sensor("generator")
         both_ways = door is not None and door.traits.tells_way
@@ -171,7 +175,10 @@ class Tent:
         `counted` of it was known when this run began.
         """
         other = self.totals.add(saved, counted)
-        return [] if other is None else self._calendar.add(other)
+        happened = [] if other is None else self._calendar.add(other)
+        if Totals.restore(counted or {}).site.seats is None:  # else it is reported already
+            happened += self.totals.site.moved_from(Totals.restore(saved).site)
+        return happened
 
     def zero(self, name: str) -> float:
         """Find the zero of a current sensor, in amperes, while no current flows, and keep it.
@@ -214,7 +221,8 @@ class Tent:
 
     def _run_rules(self, now: Now) -> list[Happening]:
         """Judge sensors, sources and alerts as of `now`; return what happened."""
-        happened = self._sensors.judge()
+        happened, self._moved = self._moved, []
+        happened += self._sensors.judge()
         if "door" in self._sensors.recovered:  # who passed meanwhile was not seen
             self.totals.estimated = True
         self._run_engine(now)

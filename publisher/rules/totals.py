@@ -6,21 +6,24 @@ from typing import Any, get_args, get_type_hints
 from zoneinfo import ZoneInfo
 
 from publisher.clock import LONGEST_UPTIME_S
+from publisher.config.sections import LONGEST_NAME
 from publisher.rules import day
 from publisher.rules.charge_state import Charge
 from publisher.rules.co import ALARM_DOSE, PIECES, Exposure
 from publisher.rules.day import EXTREMES, SECONDS, WHOLE, Day, Span, is_date, least
 from publisher.rules.occupancy import Occupancy
+from publisher.rules.site import Site
 from sensors.json_in import LARGEST_EXACT
 
 #: No text of the totals is longer, in characters.
-LONGEST_TEXT = 100
+LONGEST_TEXT = LONGEST_NAME
 #: A line of the visitor log, as `day.line` makes it.
 Line = dict[str, Any]
 _ALERT = re.compile("[a-z_]{1,40}")
 
 _EMPTY_CHARGE = Charge()
 _EMPTY_EXPOSURE = Exposure()
+_NO_SITE = Site()
 _DAY_FIELDS = ("date", *WHOLE, "peak", *SECONDS, "estimated")
 
 
@@ -47,6 +50,7 @@ class Totals:
     mains_on: bool | None = None
     generator_on: bool | None = None
     alerts: list[str] = field(default_factory=list)
+    site: Site = field(default_factory=Site)  # of the last run
     #: Zeros found by command, by sensor: [the zero, the checksum of the settings it was found with].
     zeros: dict[str, list[float]] = field(default_factory=dict)
 
@@ -151,6 +155,7 @@ class Totals:
         del saved["co"]
         if self.co != _EMPTY_EXPOSURE:
             saved["co"] = _changed(self.co, _EMPTY_EXPOSURE)
+        saved["site"] = _changed(self.site, _NO_SITE)
         saved["alerts"] = list(self.alerts)
         saved["zeros"] = dict(self.zeros)
         return saved

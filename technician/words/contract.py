@@ -27,7 +27,7 @@ WORDS = (
     marked("door cleared"), marked("headcount set"), marked("opened"), marked("closed"),
     marked("day closed"), marked("power cut"),
     marked("store quarantined"), marked("records dropped"),
-    marked("counts reset"), marked("new unit"), marked("store lost"),
+    marked("moved"), marked("counts reset"), marked("new unit"), marked("store lost"),
     # who has set the headcount
     marked("person"), marked("closing time"),
 )  # fmt: skip
@@ -73,9 +73,14 @@ DETAILS = {
     "file": Detail(marked("file")),
     "records": Detail(marked("records")),
     "reason": Detail("", is_word=True),
+    "name": Detail(""),
+    "latitude": Detail(marked("latitude")),
+    "longitude": Detail(marked("longitude")),
+    "region": Detail(marked("region")),
+    "seats": Detail(marked("seats")),
 }
 #: Keys of details that are for programs.
-FOR_PROGRAMS = ("code",)
+FOR_PROGRAMS = ("code", "before")
 
 
 def word(name: str) -> str:
