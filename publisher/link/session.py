@@ -394,9 +394,11 @@ class Session:
             self._context.sizes.taken(sent.kind, sent.size_bytes)
             if sent.kind == "history":
                 self._backlog.confirmed(sent.size_bytes, took_s, now_s)
-            if sent.topic in self._complaints:
-                self._complain(sent.topic, None)
-                self._refusals.pop(sent.topic, None)
+            for topic, trouble in list(self._complaints.items()):
+                # A broker that was full takes all kinds again; a refused event may come as history.
+                if topic == sent.topic or trouble.kind is refusals.MESSAGE_QUOTA:
+                    self._complain(topic, None)
+                    self._refusals.pop(topic, None)
             if on_sent is not None:
                 on_sent(sent.topic, sent.payload)
         if confirmed:

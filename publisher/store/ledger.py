@@ -36,7 +36,6 @@ class Ledger:
     """The store's own state and the totals; written with every record."""
 
     count: int = 0  # how many times it was written
-    serial: str = ""  # of the unit: made by chance when its totals began
     installed: str | None = None  # the first certain time of day since then
     reset: str | None = None  # why the totals began anew, if no record reports it yet
     boot: int = 0
@@ -57,7 +56,7 @@ class Ledger:
     #: Of a run in memory whose file could not be read at the start: the ledger that it began with instead.
     #: The totals include that one's, and lack whatever the file has counted beyond it.
     stand_in: dict[str, Any] | None = None
-    serial: str = ""  # names the unit: made by chance when its store was begun
+    serial: str = ""  # names the unit: made by chance when its totals began
     traced: bool = False  # whether it has a trace outside of the state directory as well
 
     def began_with(self) -> "Ledger | None":

@@ -73,7 +73,6 @@ class OutOfReach:
             seq=ledger.seq if boot == ledger.boot else 0,
             wall=ledger.wall or found.wall,
             stand_in=None,
-            serial=found.serial or ledger.serial,
         )
         if stand_in is not None and found.totals is not None and stand_in.lacks(found):
             # The caller adds them up. Until then a power cut must not lose them.
