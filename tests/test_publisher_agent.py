@@ -69,7 +69,8 @@ def test_a_power_cut_takes_back_nothing_that_status_has_shown(
     store.close(unit.clock.now(), opened.totals or {})
     assert opened.totals is not None
     assert opened.totals["occupancy"]["entered_total"] == 3
-    assert [body["event"] for body in bodies if "event" in body] == ["mains_lost"]
+    events = [body["event"] for body in bodies if "event" in body]
+    assert events == ["counts_reset", "mains_lost"]
 
 
 def test_the_source_follows_mains_generator_and_battery(
@@ -552,5 +553,5 @@ def test_a_slow_flush_misdates_nothing_and_no_sensor_fails_in_it(
     subscriber.next("state", lambda m: m["capacity"]["people"] == 2 and all_well(m))
     unit.stop()
     events = [r for r in subscriber.records() if "event" in r]
-    assert [event["event"] for event in events] == ["mains_lost"]
-    assert before_s <= events[0]["uptime_s"] <= after_s
+    assert [event["event"] for event in events] == ["counts_reset", "mains_lost"]
+    assert before_s <= events[1]["uptime_s"] <= after_s
