@@ -161,7 +161,7 @@ def test_no_text_from_outside_commands_the_terminal(status: dict[str, Any]) -> N
 def test_every_word_of_the_contract_is_marked_for_the_catalogues() -> None:
     schemas = files("publisher") / "schemas"
     event = json.loads((schemas / "event.json").read_text(encoding="utf-8"))
-    names = set(event["properties"]["event"]["enum"])
+    names = set(event["properties"]["event"]["examples"])
     names |= {*Quality, "mains", "generator", "battery", "none", "unknown", *SENSORS}
     names |= alerts_of_the_agent() | set(alerts.OWN) | set(engine_alerts.ALERTS)
     assert {name.replace("_", " ") for name in names} <= set(WORDS)
