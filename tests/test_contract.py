@@ -422,13 +422,10 @@ def examples(happenings: list[Happening]) -> list[tuple[str, Message]]:
     ]
 
 
-#: Keys of a tent's place.
-SITE = ("name", "latitude", "longitude", "region", "seats")
 #: Keys that may be absent: blocks of sensors that are not fitted, and results of commands.
 OPTIONAL = {
     "code", "command", "simulated",  # older versions lack them
-    "serial", "unit.serial", "unit.installed", "detail.reason",
-    *(f"detail.{key}" for key in (*SITE, "before")),
+    "serial", "unit.serial", "unit.installed",
     "capacity", "power.mains", "power.generator", "power.battery", "people", "open", "seconds",
     # … and keys added since the contract's first text, which all units of this version send.
     "capacity.passed_today", "capacity.passed_total", "capacity.open",
@@ -927,6 +924,29 @@ def test_a_schema_means_the_same_to_older_tools(name: str) -> None:
             continue
         assert set(node) <= keywords, path
         assert "$ref" not in node or len(node) == 1, f"something stands beside a $ref in {path}"
+
+
+def test_no_two_titles_are_the_same() -> None:
+    """Code generators name classes by them, and merge two of the same name."""
+    names: dict[str, str] = {}
+    for name in contract.SCHEMAS:
+        for path, node in nodes(contract.schema(name)):
+            if "not" in path or not isinstance(node.get("title"), str):
+                continue
+            title, place = (
+                "".join(re.findall(r"\w", node["title"].lower())),
+                f"{name}: {dotted(path)}",
+            )
+            assert title not in names, f"{node['title']!r} stands in {names[title]} and {place}"
+            names[title] = place
+
+
+def test_every_object_says_that_it_is_one() -> None:
+    """Otherwise Modelina takes the type of one of its keys for that of another."""
+    for name in contract.SCHEMAS:
+        for path, node in nodes(contract.schema(name)):
+            if "not" not in path and isinstance(node.get("properties"), dict):
+                assert node.get("type") == "object", f"{name}: {dotted(path)}"
 
 
 @pytest.mark.parametrize("name", contract.SCHEMAS)
