@@ -389,10 +389,11 @@ def test_about_tells_what_the_unit_has_counted(unit: Unit, subscriber: Subscribe
     clock = unit.clock = Leaping(speed=1)
     unit.hardware.root = pi.root
     unit.start()
-    assert "unit" not in subscriber.next("about").content, "nothing has been counted yet"
+    first = subscriber.next("about").content["unit"]
+    assert first["connections"] == 0, "nothing has been counted yet"
     subscriber.next("state", lambda m: m["power"]["generator"]["quality"] == "ok")
     clock.leap_s = FIRST_ABOUT_S
-    about = subscriber.next("about", lambda m: "unit" in m).content
+    about = subscriber.next("about", lambda m: m["unit"]["connections"] > 0).content
     assert about["unit"]["connections"] == 1
     assert about["unit"]["own_written_mb"] == 6.4
     assert about["unit"]["undervoltages"] == 0

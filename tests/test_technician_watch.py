@@ -36,7 +36,16 @@ ALERTS = [
 SIZES = [(80, 24), (40, 10), (200, 60), (79, 23), (69, 24), (24, 8), (12, 3), (1, 1), (100, 12)]
 BLOCKS = {
     (80, 24): ("People", "Power", "Alerts", "Sensors", "Link", "vents", "Last hour", "q ends"),
-    (40, 10): ("People:", "Power:", "Alerts:", "Sensors:", "Link:", "vents", "people", "q ends"),
+    (40, 10): (
+        "People:",
+        "Power:",
+        "Alerts:",
+        "Sensors:",
+        "Link:",
+        "counts reset",
+        "people",
+        "q ends",
+    ),
     (200, 60): ("People", "Power", "Alerts", "Sensors", "Link", "vents", "Last hour", "q ends"),
 }
 
