@@ -46,6 +46,7 @@ class Centre:
         self.directory = directory
         self.tls_port, self.port = free_port(), free_port()
         self.persistent = True
+        self.largest_packet = 0  # in bytes; 0 is no limit
         self.ca = directory / "broker.crt"
         self._passwords = directory / "passwords"
         self._process: subprocess.Popen[bytes] | None = None
@@ -79,7 +80,8 @@ class Centre:
             f"user root\nallow_anonymous false\npassword_file {self._passwords}\n{keeping}\n"
             # The broker passes each record on at once: a killed broker holds no record that only it
             # has.
-            "max_queued_messages 100000\nmax_inflight_messages 0\nset_tcp_nodelay true\n"
+            + (f"max_packet_size {self.largest_packet}\n" if self.largest_packet else "")
+            + "max_queued_messages 100000\nmax_inflight_messages 0\nset_tcp_nodelay true\n"
             f"listener {self.port} 127.0.0.1\n"
             f"listener {self.tls_port} 127.0.0.1\ncertfile {self.ca}\n"
             f"keyfile {self.directory / 'broker.key'}\n"

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event
@@ -156,7 +156,10 @@ class Unit:
         world: int | None = None,
         air: bool = False,
         broker: dict[str, Any] | None = None,
+        more: Sequence[str] = (),
+        environment: Mapping[str, str] = {},
     ) -> None:
+        """`more` are further arguments of the process, `environment` further variables."""
         self.state_dir = state_dir
         state_dir.mkdir(exist_ok=True)
         command = [sys.executable, "-m", "tests.bench.unit", "--state-dir", str(state_dir)]
@@ -167,6 +170,7 @@ class Unit:
             command += ["--air"]
         if broker is not None:
             command += [f"--broker={json.dumps(broker)}"]
+        command += more
         if self.profiles is not None:
             command += ["--profile", str(self.profiles / state_dir.parent.name)]
         run = state_dir.with_name("run")  # as /run/tentwatch, but gone with the rest
@@ -175,7 +179,7 @@ class Unit:
             self._process = subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env=os.environ | {"RUNTIME_DIRECTORY": str(run)},
+                env=os.environ | {"RUNTIME_DIRECTORY": str(run)} | dict(environment),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -4,8 +4,8 @@ It reads one command a line from standard input (`in`, `out`, `mains 0|1`, `gene
 and answers with the moment that completed the change. The answer to `heard` is the moment at which the CO
 module has sent its last frame; the answer to `simulation` is the CPU time of the threads that only
 simulate, in seconds. The clock is time.monotonic(), which on Linux is the same in every process. With
---world the demonstration's world moves the devices instead. SIGTERM ends it as it ends the service; so
-does the end of standard input.
+--world the demonstration's world moves the devices instead, and commands may, too. SIGTERM ends it as it
+ends the service; so does the end of standard input.
 """
 
 import argparse
@@ -20,16 +20,20 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from publisher import agent as agents
 from publisher.agent import Agent
 from publisher.clock import Clock, DemoClock
 from sensors.simulated.hardware import SimulatedHardware
-from sensors.simulated.world import World
+from sensors.simulated.world import Truth, World
 from technician.demo.demo import configuration
+from tests.bench.kernel import KernelClock
 
 #: A person at 1.2 m/s: seconds, whether it is the second beam, whether it is then broken.
 PASSAGE = ((0.0, False, True), (0.12, True, True), (0.25, False, False), (0.37, True, False))
 
 
+#: Names of events, by whether mains is present.
+MAINS = {False: "mains_lost", True: "mains_restored"}
 #: Names of the threads that only simulate devices.
 SIMULATING = ("monitor", "cable")
 
@@ -103,11 +107,24 @@ def main() -> None:
     parser.add_argument("--speed", type=float, default=1.0, help="of the simulated time")
     parser.add_argument("--world", type=int, metavar="SEED", help="let a world move the devices")
     parser.add_argument("--air", action="store_true", help="with the sensors of the air")
+    parser.add_argument(
+        "--kernel", type=Path, help="a simulated kernel's file (tests.bench.kernel)"
+    )
+    parser.add_argument(
+        "--truth", type=Path, help="with --kernel: add what truly happens to a file"
+    )
     parser.add_argument("--broker", type=json.loads, default={}, help="keys of [broker], as JSON")
     parser.add_argument("--profile", type=Path, help="profile each thread into a file here")
     options = parser.parse_args()
 
     clock = Clock() if options.speed == 1 else DemoClock(options.speed)
+    truth: Truth = lambda _at_s, _what, /, **_: None  # noqa: E731
+    if options.kernel is not None:
+        clock = KernelClock(options.kernel)
+        boot = clock.kernel.boot_id
+        vars(agents)["boot_id"] = lambda: boot  # of a boot that can outlast this process
+        if options.truth is not None:
+            truth = truth_writer(options.truth, clock)
     with TemporaryDirectory(prefix="bench-devices-") as directory:
         if options.profile is not None:
             _profile_threads(options.profile)
@@ -128,7 +145,7 @@ def main() -> None:
             world = World(
                 devices.hardware,
                 clock,
-                lambda _at_s, _what, /, **_: None,
+                truth,
                 seed=options.world,
                 seats=config.tent.seats,
                 hour_of_day=12.0,
@@ -147,12 +164,29 @@ def main() -> None:
 
         def listen() -> None:
             for line in sys.stdin:
-                print(devices.obey(line.strip()), flush=True)  # noqa: T201
+                command = line.strip()
+                at_s = devices.obey(command)
+                if command.startswith("mains"):
+                    truth(clock.now_s(), MAINS[command.endswith("1")])
+                print(at_s, flush=True)  # noqa: T201
             stop()
 
         threading.Thread(target=listen, name="commands", daemon=True).start()
         (agent.run if options.profile is None else _profiled(agent.run, options.profile, "agent"))()
         devices.hardware.close()
+
+
+def truth_writer(path: Path, clock: KernelClock) -> Truth:
+    """Return a function that adds each fact to a file, with its uptime; the devices begin without mains."""
+    output = path.open("a", encoding="utf-8", buffering=1)
+
+    def truth(at_s: float, what: str, /, **_: float) -> None:
+        if what != "air":
+            at = round(clock.uptime_at(at_s), 3)
+            output.write(json.dumps({"uptime_s": at, "what": what}) + "\n")
+
+    truth(clock.now_s(), MAINS[False])
+    return truth
 
 
 def _profiled(run: Callable[[], None], directory: Path, name: str) -> Callable[[], None]:
