@@ -125,6 +125,48 @@ def test_a_twin_is_guessed_where_the_broker_only_hangs_up(
     wait_for(lambda: is_connected(unit), "the unit to have its turn again")
 
 
+# Order
+
+
+def test_history_waits_for_older_records_that_are_on_their_way_live(
+    make_unit: Callable[..., Unit], wire: Wire, subscriber: Subscriber
+) -> None:
+    """If the connection ended first, the older ones would follow as history, behind the newer ones."""
+    holding, held = threading.Event(), list[bytes]()
+
+    def hold_pubacks(from_unit: bool, packet: bytes) -> bytes:
+        if from_unit or packet[0] != 0x40 or not holding.is_set():
+            return packet
+        held.append(packet)
+        return b""
+
+    wire.edit = hold_pubacks
+    unit = make_unit(wire.port).reporting(interval_s=3600.0)
+    unit.start()
+    wait_for(lambda: is_connected(unit) and rows(unit) == 0, "the first records to be confirmed")
+    holding.set()
+
+    def report() -> None:
+        assert unit.agent is not None
+        assert unit.agent._ask({"command": "report"})["ok"]
+
+    while len(held) < session.WINDOW:
+        report()
+        wait_for(
+            lambda: unit.status()["link"]["queued"] == 0 or len(held) == session.WINDOW, "room"
+        )
+    for _ in range(4):
+        report()  # of those that wait for the window, all but the newest become history
+    newest = max(record["seq"] for record in subscriber.records())
+    wire.inject(b"".join(held[1:]))
+    subscriber.next("state", lambda m: m["seq"] > newest)
+    report()
+    subscriber.next("state", lambda m: m["seq"] > newest + 4)
+    holding.clear()
+    wire.cut()
+    assert_drained_in_order(unit, subscriber)
+
+
 # Refusals
 
 

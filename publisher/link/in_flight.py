@@ -57,6 +57,11 @@ class InFlight:
         """Return the waiting message of the backlog, if there is one."""
         return next((sent for sent in self._sent.values() if sent.kind == "history"), None)
 
+    def has_live_until(self, row_id: int) -> bool:
+        """Say whether a row up to this id was sent live, and waits."""
+        live = (sent for sent in self._sent.values() if sent.kind != "history")
+        return any(sent_id <= row_id for sent in live for sent_id in sent.ids)
+
     def ids(self) -> set[int]:
         """Return the ids of all rows in flight."""
         return {row_id for sent in self._sent.values() for row_id in sent.ids}

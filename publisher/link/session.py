@@ -296,12 +296,17 @@ class Session:
             self._publish_history(now_s)
 
     def _may_send_history(self) -> bool:
-        """Say whether there is a backlog and none of it in flight: one at a time keeps the order."""
+        """Say whether there is a backlog and none of it in flight: one at a time keeps the order.
+
+        So does waiting for live rows that are older than its end: if they are refused, or the connection
+        ends, they become history.
+        """
         return (
             self._state_sent
             and not self._backlog.is_drained
             and self._in_flight.own < self._window
             and self._in_flight.history() is None
+            and not self._in_flight.has_live_until(self._backlog.until)
         )
 
     def _publish_history(self, now_s: float) -> None:

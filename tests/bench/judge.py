@@ -71,24 +71,26 @@ def judge(
         examples.setdefault(what, []).append(example)
 
     newest = {"history": (0, 0), "state": (0, 0)}
-    again = late_by_size = in_history = 0
+    came: dict[str, set[Number]] = {"history": set(), "state": set()}
+    again = late_by_size = 0
     for number, kind, record in records:
         if number in first:
             again += 1
             if _core(record) != _core(first[number]):
                 bad("ambiguous", (number, _difference(first[number], record)))
+        else:
+            first[number] = record
+        if kind not in came or number in came[kind]:
             continue
-        first[number] = record
-        in_history += kind == "history"
-        if kind in newest:
-            if number >= newest[kind]:
-                newest[kind] = number
-            elif kind == "state":
-                bad("stale_states", (number, newest[kind]))
-            elif len(json.dumps(record)) > min(limits, default=1 << 30):
-                late_by_size += 1
-            else:
-                bad("disordered", (number, newest[kind]))
+        came[kind].add(number)
+        if number >= newest[kind]:
+            newest[kind] = number
+        elif kind == "state":
+            bad("stale_states", (number, newest[kind]))
+        elif len(json.dumps(record)) > min(limits, default=1 << 30):
+            late_by_size += 1
+        else:
+            bad("disordered", (number, newest[kind]))
     made = {number for life in lives for number in life.made()}
     for number in sorted(made - first.keys() - excused):
         bad("lost", number)
@@ -104,7 +106,7 @@ def judge(
     return {
         "made": len(made | first.keys()),
         "boots": len({boot for boot, _ in first}),
-        "in_history": in_history,
+        "in_history": len(came["history"]),
         "sent_again": again,
         "excused": len(excused - first.keys()),
         "late_by_size": late_by_size,

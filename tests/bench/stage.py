@@ -1,5 +1,6 @@
 """The setup of the measurements: a broker, a subscriber that notes arrival times, the unit's process."""
 
+import contextlib
 import json
 import os
 import signal
@@ -215,7 +216,8 @@ class Unit:
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                pipe.close()
+                with contextlib.suppress(BrokenPipeError):  # a command that came too late
+                    pipe.close()
 
     def status(self) -> dict[str, Any]:
         return control.ask(self.state_dir, {"command": "status"})
