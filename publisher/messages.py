@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from publisher.clock import Now, timestamp
@@ -139,16 +139,21 @@ def repeated(answer: str) -> str:
     return encode(parsed(answer) | {"again": True})
 
 
-def stamped(body: str, at: str) -> str:
-    """Return a record that was made before the clock was set, with its time, which is known now."""
+def stamped(body: str, began: datetime) -> str:
+    """Return a record that was made before the clock was set, with its time.
+
+    `began`, which is known now, is the time of day at uptime 0. The record's own uptime counts: an event is
+    older than the transaction that has stored it.
+    """
     message = parsed(body)
-    message["ts"] = at
+    at = began + timedelta(seconds=message["uptime_s"])
+    message["ts"] = timestamp(at)
     message["clock"] = "synced"
     message.pop("ts_estimated", None)
     if message.get("event") == "power_cut":
         detail = message["detail"]
         if detail.get("off_s") is None and detail.get("last") is not None:
-            off = datetime.fromisoformat(at) - datetime.fromisoformat(detail["last"])
+            off = at - datetime.fromisoformat(detail["last"])
             detail["off_s"] = max(0, round(off.total_seconds()))
     return encode(message)
 

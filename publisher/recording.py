@@ -108,7 +108,8 @@ class Recorder:
     def record(self, now: Now) -> None:
         """Store the events and a snapshot in one transaction, and offer them to the link."""
         tent, config = self._tent, self._config
-        happened, self._pending = self._pending, []
+        happened = [(_dated(at, now), happening) for at, happening in self._pending]
+        self._pending = []
         answers, self._answers = self._answers, []
         for at, happening in happened:
             self._hour.add(happening, at)
@@ -224,6 +225,11 @@ def usable_totals(
     for key, fault in left_out.items():
         log.error("the totals' %.40a cannot be used (%a): left out", key, fault)
     return totals
+
+
+def _dated(at: Now, now: Now) -> Now:
+    """Return the instant of a happening, with the time of day that is known now if it was not known then."""
+    return now.back_to(at.monotonic_s) if now.synced and not at.synced else at
 
 
 def _durable(blocks: dict[str, Any]) -> list[Any]:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from publisher import messages
-from publisher.clock import DemoClock, Now
+from publisher.agent import Agent
+from publisher.clock import DemoClock, Now, timestamp
 from publisher.link.stamps import Stamps
 from publisher.rules.happening import Happening
 from publisher.store.store import Store
@@ -79,6 +80,22 @@ def test_a_record_waits_for_the_clock_of_its_own_boot(boots: Boots) -> None:
     assert (message["ts"], message["clock"]) == ("2026-11-22T09:59:50.000Z", "synced")
     boots.clock.says = boots.at(30.0, NOON.replace(year=1970))  # its time service is gone
     assert boots.sent() == [message]
+
+
+def test_an_event_is_dated_by_its_own_uptime_and_not_by_that_of_its_transaction(
+    boots: Boots,
+) -> None:
+    """A flush of the record before may have taken long."""
+    boots.boot(None, right=None)
+    happened, recorded = boots.at(12.0, None), boots.at(31.8, None)
+    happening = Happening("sensor_recovered", {"sensor": "mains"})
+    boots.store.append(
+        lambda boot, seq: [("event", messages.event("t", boot, seq, happened, happening))],
+        {},
+        recorded,
+    )
+    boots.clock.says = boots.at(60.0, NOON, synced=True)
+    assert boots.sent()[-1]["ts"] == "2026-11-22T09:59:12.000Z"
 
 
 @pytest.mark.parametrize("guess", [None, NOON - timedelta(days=2), NOON.replace(year=2099)])
@@ -202,3 +219,32 @@ def test_a_closed_day_is_stored_as_it_is_told(
     line = json.loads(body)
     assert line.pop("told") is True
     assert (date, line | {"again": False}) == (closed["detail"]["date"], closed["detail"])
+
+
+def test_what_happened_just_before_the_clock_was_set_has_its_time(
+    tmp_path: Path, broker: Broker
+) -> None:
+    unit = Unit(tmp_path, broker.port)
+    clock = Shifted()
+    clock.synced, clock.shift = False, timedelta(days=-9000)
+    agent = Agent(unit.config, tmp_path, unit.hardware, clock)
+    try:
+        before = clock.now()
+        assert before.wall is None
+        agent._recorder.note([Happening("sensor_recovered", {"sensor": "door"})], before)
+        clock.synced, clock.shift = True, timedelta()
+        now = clock.now()
+        agent._recorder.record(now)
+        rows = agent._store.backlog(0, agent._store.last_id(), 1 << 20)
+        event = next(
+            m
+            for m in map(json.loads, (r.body for r in rows))
+            if m.get("event") == "sensor_recovered"
+        )
+    finally:
+        agent.stop()
+        agent.run()  # to its end
+        unit.close()
+    assert now.began is not None
+    at = now.began + timedelta(seconds=before.uptime_s)
+    assert (event["ts"], event["clock"]) == (timestamp(at), "synced")

@@ -183,16 +183,16 @@ def test_a_history_adds_little_to_its_records() -> None:
 
 
 def test_a_record_is_stamped_with_the_time_that_it_is_now_known_to_have_had() -> None:
-    at = "2026-11-22T17:00:00.000Z"
+    at, began = "2026-11-22T17:00:00.000Z", datetime(2026, 11, 22, 14, 44, 37, tzinfo=UTC)
     for now in (UNKNOWN, ESTIMATED):
-        body = state(now)
+        body = state(now)  # of uptime 2:15:23
         before = json.loads(body)
-        after = checked("state", messages.stamped(body, at))
+        after = checked("state", messages.stamped(body, began))
         assert (after["ts"], after["clock"]) == (at, "synced")
         kept = [key for key in before if key not in ("ts", "clock", "ts_estimated")]
         assert [key for key in after if key not in ("ts", "clock")] == kept
         assert all(after[key] == before[key] for key in kept)
-        grown = len(messages.stamped(body, at).encode()) - len(body.encode())
+        grown = len(messages.stamped(body, began).encode()) - len(body.encode())
         assert grown <= STAMP_BYTES, "the store allows for no more"
 
 

@@ -269,7 +269,7 @@ def test_a_history_is_under_64_kib_even_when_its_records_are_stamped_late(
 
     unit.store.append(make, {}, unset)
     rows = unit.store.backlog(0, EVERYTHING, messages.HISTORY_MAX_BYTES - 200)
-    stamped = [messages.stamped(row.body, "2026-11-22T18:00:00.000Z") for row in rows]
+    stamped = [messages.stamped(row.body, datetime(2026, 11, 22, 18, tzinfo=UTC)) for row in rows]
     history = messages.history(tent_id, stamped)
     assert len(json.loads(history)["records"]) == len(rows) > 50
     assert 0.85 * messages.HISTORY_MAX_BYTES < len(history.encode()) <= messages.HISTORY_MAX_BYTES

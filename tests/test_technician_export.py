@@ -184,8 +184,10 @@ def test_what_a_power_cut_left_is_exported_and_the_store_is_not_changed(tmp_path
 def test_a_record_of_a_boot_whose_time_became_known_is_stamped(tmp_path: Path) -> None:
     store = Store(tmp_path / "state", 1000, 1 << 20)
     store.open("a boot", at(synced=False, wall=False))
+    now = at(10, synced=False, wall=False)
     body = json.loads(backlog_event(store.boot, 1)) | {"ts": None, "clock": "unsynced"}
-    store.append(lambda _b, _s: [("event", json.dumps(body))], {}, at(10, synced=False, wall=False))
+    body["uptime_s"] = now.uptime_s
+    store.append(lambda _b, _s: [("event", json.dumps(body))], {}, now)
     store.save({}, at(20))
     store.close(at(30), {})
     target = tmp_path / "stick"

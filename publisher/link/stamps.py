@@ -1,10 +1,10 @@
 """The time that a record is sent with: its own, or one that became known later."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
 from publisher import messages
-from publisher.clock import Clock, timestamp
+from publisher.clock import Clock
 from publisher.store.rows import Row
 
 
@@ -44,8 +44,7 @@ class Stamps:
             return row.body
         began, after = self._of(row.boot)
         if began is not None:
-            at = began + timedelta(seconds=row.uptime_s)
-            return messages.stamped(row.body, str(timestamp(at)))
+            return messages.stamped(row.body, began)
         return row.body if after is None else messages.bounded(row.body, after)
 
     def _of(self, boot: int) -> tuple[datetime | None, datetime | None]:
