@@ -19,13 +19,15 @@ SPEED ?= 60
 WORKERS ?= 6
 VENV := .venv
 READY := $(VENV)/.ready
+# A code generator for TypeScript: a test reads messages with what it makes of the schemas.
+MODELINA := $(VENV)/modelina/.ready
 
 .PHONY: run test bench accuracy fuzz bundle install-test vm-test lock words symptoms clean
 
 run: $(READY)
 	@$(VENV)/bin/tentwatch demo --speed $(SPEED)
 
-test: $(READY)
+test: $(READY) $(MODELINA)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
@@ -75,6 +77,14 @@ $(READY): setup.cfg pyproject.toml Makefile
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
+
+# Where npm or its registry is out of reach, the test is skipped, and says so.
+$(MODELINA): $(READY) tests/modelina/package-lock.json
+	@mkdir -p $(@D)
+	@cp tests/modelina/package.json tests/modelina/package-lock.json $(@D)
+	@{ command -v npm >/dev/null || tests/prepare-machine npm; } && \
+	  npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --silent && touch $@ || \
+	  echo "NOT TESTED: the TypeScript model of the schemas, because Modelina could not be installed"
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

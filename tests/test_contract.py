@@ -917,7 +917,7 @@ def test_a_schema_means_the_same_to_older_tools(name: str) -> None:
     keywords = {
         "$schema", "$id", "$ref", "$defs", "title", "description", "type", "const", "enum",
         "pattern", "format", "minLength", "minimum", "maximum", "required", "properties", "items",
-        "minItems", "uniqueItems", "allOf", "anyOf", "not", "examples",
+        "maxItems", "uniqueItems", "allOf", "anyOf", "not", "examples",
     }  # fmt: skip
     for path, node in nodes(contract.schema(name)):
         if path and path[-1] in ("properties", "$defs"):
