@@ -252,7 +252,7 @@ class Agent:
                 self._recorder.note(self.tent.apply(readings, now), now)
                 self._tick_due_s = now.monotonic_s + TICK_S  # the tent has just had a tick
             case Connected():
-                self._recorder.record(now)
+                self._recorder.record_connected(now)
             case Request():
                 self._waiting.release()
                 self._commands.serve(news, now)

@@ -83,6 +83,13 @@ def about(
     )
 
 
+def days(config: Config, lines: Iterable[Mapping[str, Any]]) -> str:
+    """Return the `days` message from lines of the visitor log."""
+    tent = config.tent
+    head = {"v": VERSION, "id": tent.id, "timezone": tent.timezone}
+    return encode({**head, "days": list(lines)})
+
+
 def state(
     config: Config,
     boot: int,

@@ -21,6 +21,8 @@ log = logging.getLogger("tentwatch.agent")
 #: Least time between two snapshots that are made because something has changed (contract, `state`).
 CHANGE_PAUSE_S = 1.0
 STORE_RETRY_S = 60.0
+#: The topic `days` has this many closed days. While the running day changes it is sent this often.
+CLOSED_DAYS, DAYS_S = 14, 3600.0
 #: Keys of the blocks of `power` that come from the totals.
 DURABLE_KEYS = (
     "hours_today",
@@ -63,7 +65,8 @@ class Recorder:
         self._answers: list[tuple[str, str]] = []  # to commands: (cid, JSON), for the next record
         self._fingerprint, self._recorded = tent.fingerprint(), tent.snapshot()
         self._lines: object = None  # the visitor log's open lines when they were last shown
-        self._interval_due_s = self._retry_due_s = now.monotonic_s
+        self._interval_due_s = self._retry_due_s = self._days_due_s = now.monotonic_s
+        self._days = ""  # as they were sent last
         self._change_s = now.monotonic_s - CHANGE_PAUSE_S
         self._dropped = 0  # rows whose loss was recorded
         self._was_failed = False
@@ -128,11 +131,25 @@ class Recorder:
             state = messages.state(config, boot, last, now, blocks, buffer, serial=serial)
             return [*made, ("state", state)]
 
-        rows = self._store.append(
-            records, tent.totals.as_dict(), now, days=tent.take_lines(), answers=answers
-        )
+        lines = tent.take_lines()
+        rows = self._store.append(records, tent.totals.as_dict(), now, days=lines, answers=answers)
         self._link.offer(rows)
+        if lines or now.monotonic_s >= self._days_due_s:
+            self._show_days(now)
         self._look_after_store(buffer["dropped"], now)
+
+    def record_connected(self, now: Now) -> None:
+        """Make the record of a new connection; the broker may have lost the days as well."""
+        self._days, self._days_due_s = "", now.monotonic_s
+        self.record(now)
+
+    def _show_days(self, now: Now) -> None:
+        """Send the newest lines of the visitor log, which are stored by now, if they have changed."""
+        self._days_due_s = now.monotonic_s + DAYS_S
+        days = messages.days(self._config, self._tent.newest_lines(CLOSED_DAYS))
+        if days != self._days:
+            self._days = days
+            self._link.show_days(days)
 
     def record_rest(self, now: Now) -> None:
         """Record all unrecorded changes before the end."""

@@ -9,7 +9,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
-KINDS = ("link", "about", "state", "event", "history", "command", "answer")
+KINDS = ("link", "about", "state", "event", "history", "days", "command", "answer")
 #: Every schema file; `common` holds shared definitions.
 SCHEMAS = ("common", *KINDS)
 

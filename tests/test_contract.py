@@ -43,6 +43,7 @@ TOPICS = {
     "state": ("state", True, "send"),
     "event": ("event", False, "send"),
     "history": ("history", False, "send"),
+    "days": ("days", True, "send"),
     "command": ("cmd/{command}", False, "receive"),
     "answer": ("res/{cid}", False, "send"),
 }
@@ -297,6 +298,21 @@ def test_link_about_and_answers() -> None:
     as_sent("res/a1", messages.refusal("a1", "headcount", Refused(EXPIRED)))
 
 
+def tent_of_two_days() -> Tent:
+    tent = working()
+    tent.tick(at(86_400))
+    return tent
+
+
+def test_days_hold_the_closed_ones_and_the_running_one() -> None:
+    message = as_sent("days", messages.days(CONFIG, tent_of_two_days().newest_lines(14)))
+    assert [(d["date"], d["closed"], d["entered"]) for d in message["days"]] == [
+        ("2026-11-22", True, 320),
+        ("2026-11-23", False, 0),
+    ]
+    assert as_sent("days", messages.days(BARE, Tent(BARE, at(0)).newest_lines(14)))["days"] == []
+
+
 def test_history_holds_states_and_events() -> None:
     records = [state(working(), at(0)), event(Happening("mains_lost", {"source": "none"}))]
     message = as_sent("history", messages.history("UA-32-0417", map(messages.encode, records)))
@@ -412,6 +428,7 @@ def examples(happenings: list[Happening]) -> list[tuple[str, Message]]:
         ("state", silent()),
         ("state", failing()),
         ("state", state(working(), at(0))),
+        ("days", as_sent("days", messages.days(CONFIG, tent_of_two_days().newest_lines(14)))),
         ("history", {"v": 1, "id": "UA-32-0417", "records": [state(working(), at(0))]}),
         (
             "res/a1",
@@ -433,7 +450,8 @@ OPTIONAL = {
     *(f"power.generator.{key}" for key in ("state", "starts_total", "hours_since_service")),
     *(f"power.battery.{key}" for key in ("capacity_ah", "synchronised", "since_full_h", "gap")),
     "detail.by", "detail.passed", "detail.blind_s", "detail.estimated", "detail.again",
-    "detail.outages", "detail.code", "detail.inside_min_c", "detail.co_max_ppm", "climate", "co",
+    "detail.outages", "detail.watched_h", "detail.code", "detail.inside_min_c", "detail.co_max_ppm",
+    "climate", "co",
     "unit", *(f"sensors.{i}.{key}" for i in range(len(FITTED)) for key in READS),
 }  # fmt: skip
 #: Values that may be null although the sensors work and the clock is set.
@@ -451,6 +469,12 @@ NULLABLE = {
     "day_closed.detail.outages",
     "day_closed.detail.inside_min_c",
     "day_closed.detail.co_max_ppm",
+    "day_closed.detail.watched_h",
+    *(
+        f"days.days.{i}.{key}"
+        for i in (0, 1)
+        for key in ("entered", "left", "peak", "outages", "watched_h", "inside_min_c", "co_max_ppm")
+    ),
     *(f"state.climate.{key}" for key in ("inside_c", "outside_c", "humidity_pct")),
     "state.co.peak_1h_ppm",
     "door_cleared.detail.blind_s",
@@ -643,6 +667,10 @@ def test_a_message_is_an_object_with_something_in_it(kind: str, message: object)
         ("about", "unit.serial", "x" * 65),
         ("about", "unit.installed", "2026-11-22"),
         ("link", "serial", ""),
+        ("days", "days.0.date", "2026-02-30"),
+        ("days", "days.0.closed", None),
+        ("days", "days.0.watched_h", 25.5),
+        ("days", "days.0.entered", -1),
         ("state", "serial", "a/b"),
         ("about", "sensors.0.reads", -1),
         ("about", "sensors.0.errors", 0.5),
@@ -731,7 +759,17 @@ def test_an_event_that_cannot_be_is_refused(name: str, detail: dict[str, Any]) -
 
 @pytest.mark.parametrize(
     "key",
-    ["date", "entered", "left", "peak", "mains_h", "generator_h", "battery_h", "outages"],
+    [
+        "date",
+        "entered",
+        "left",
+        "peak",
+        "mains_h",
+        "generator_h",
+        "battery_h",
+        "outages",
+        "watched_h",
+    ],
 )
 @pytest.mark.parametrize("value", ["2026-02-30", "20261122", 25.5, -1])
 def test_a_day_that_cannot_be_is_refused(

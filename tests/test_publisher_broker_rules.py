@@ -213,7 +213,7 @@ def fence(listener: Peer, sender: Peer, topic: str) -> list[tuple[str, str]]:
     return listener.heard[: listener.heard.index((topic, "fence"))]
 
 
-OWN = ["link", "about", "state", "event", "history", "res/a1"]
+OWN = ["link", "about", "state", "event", "history", "days", "res/a1"]
 
 
 def test_a_tent_writes_its_own_topics_and_the_centre_hears_them(meet: Meet) -> None:
@@ -302,7 +302,7 @@ def test_a_tent_cannot_take_anothers_place_by_its_client_id(meet: Meet) -> None:
     assert not other.is_lost.is_set()
 
 
-@pytest.mark.parametrize("user", ["dashboard", "operator"])
+@pytest.mark.parametrize("user", ["dashboard", "recorder", "operator"])
 def test_the_centre_cannot_speak_as_a_tent(meet: Meet, user: str) -> None:
     peer = meet(user)
     for name in (TENT, OTHER, "new", user):
@@ -316,6 +316,18 @@ def test_only_operators_give_commands(meet: Meet) -> None:
     assert meet("dashboard").publish(f"tents/v1/{TENT}/cmd/report", "no") == REFUSED
     assert meet(OTHER).publish(f"tents/v1/{TENT}/cmd/report", "no") == REFUSED
     assert fence(tent, meet("operator"), f"tents/v1/{TENT}/cmd/report") == []
+
+
+def test_a_recorder_asks_for_records_again_and_commands_nothing_else(meet: Meet) -> None:
+    tent, recorder = meet(TENT), meet("recorder")
+    tent.subscribe(f"tents/v1/{TENT}/cmd/#")
+    recorder.subscribe("tents/v1/#")
+    for command_ in ("report", "headcount", "open", "resend/x"):
+        assert recorder.publish(f"tents/v1/{TENT}/cmd/{command_}", "no") == REFUSED
+    assert fence(tent, recorder, f"tents/v1/{TENT}/cmd/resend") == []
+    assert tent.publish(f"tents/v1/{TENT}/history", "again") != REFUSED
+    wait_for(lambda: (f"tents/v1/{TENT}/history", "again") in recorder.heard, "the records")
+    assert meet("dashboard").publish(f"tents/v1/{TENT}/cmd/resend", "no") == REFUSED
 
 
 @pytest.mark.parametrize(
@@ -438,7 +450,7 @@ def test_a_tent_that_is_given_up_is_thrown_off_and_forgotten(centre: Centre, mee
     page = chapters()
     centre.follow(*page["Add a tent"], tent="UA-99-0001")
     tent, dashboard = meet("UA-99-0001"), meet("dashboard")
-    for what in ("link", "about", "state"):
+    for what in ("link", "about", "state", "days"):
         tent.publish(f"tents/v1/UA-99-0001/{what}", "kept", retain=True)
     centre.follow(*page["Remove a tent"], tent="UA-99-0001")
     assert tent.is_lost.wait(PATIENCE_S), "the old password still holds"
@@ -458,7 +470,7 @@ def test_another_prefix_is_a_matter_of_the_rules_alone() -> None:
     )
     kept = [line for line in done.stdout.splitlines() if not line.startswith("#")]
     assert not any("tents/v1" in line for line in kept)
-    assert sum("OTHER/PREFIX" in line for line in kept) == 12
+    assert sum("OTHER/PREFIX" in line for line in kept) == 16
 
 
 def test_secrets_of_the_broker_are_its_own(centre: Centre) -> None:

@@ -533,7 +533,8 @@ def test_spans_and_lines_of_the_version_before_are_read_without_outages() -> Non
     assert span.as_list() == [*old, 3]
     assert Span.restore([*old, 3]) == span
     assert Span.restore([*old, -1]) is None
-    assert Span.restore([*old, 3, -4.5, 12.0, 0]) is None
+    assert Span.restore([*old, 3, -4.5, 12.0, -1.0]) is None
+    assert Span.restore([*old, 3, -4.5, 12.0, 900.0, 0]) is None
     line = day.line(Day(date="2026-11-22", outages=4), KYIV, both_ways=True, mains=True)
     del line["outages"]
     assert day.from_line(line).outages == 0

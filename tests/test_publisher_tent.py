@@ -551,6 +551,7 @@ def test_a_day_ends_at_midnight_in_kyiv_and_leaves_its_line(well: Unit) -> None:
             "generator_h": 0.0,
             "battery_h": 0.0,
             "outages": 0,
+            "watched_h": 1.0,
             "inside_min_c": None,
             "co_max_ppm": None,
             "estimated": False,

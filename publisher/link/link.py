@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from publisher.clock import Clock
 from publisher.config.sections import BrokerSettings
-from publisher.link.mailbox import Answer, LookAgain, Mailbox, NewAbout, Offered
+from publisher.link.mailbox import Answer, LookAgain, Mailbox, NewAbout, NewDays, Offered
 from publisher.link.requests import Request
 from publisher.link.session import LinkContext, Session
 from publisher.link.troubles import (
@@ -129,6 +129,11 @@ class Link:
         self._context.about = about
         if self._health.connected:
             self._thread.mailbox.post(NewAbout())
+
+    def show_days(self, days: str) -> None:
+        """Send new `days` if the link is up; `on_up` asks for them with every connection."""
+        if self._health.connected:
+            self._thread.mailbox.post(NewDays(days))
 
     def health(self) -> Health:
         """Return the state of the link."""

@@ -28,6 +28,12 @@ class NewAbout(NamedTuple):
     """There is a new `about`."""
 
 
+class NewDays(NamedTuple):
+    """The newest `days`, which take the place of earlier ones."""
+
+    text: str
+
+
 class Answer(NamedTuple):
     """The answer to a command."""
 
@@ -36,7 +42,7 @@ class Answer(NamedTuple):
     text: str
 
 
-Work = Offered | LookAgain | NewAbout | Answer
+Work = Offered | LookAgain | NewAbout | NewDays | Answer
 
 
 class Mailbox:

@@ -22,7 +22,7 @@ from publisher.link.client import AROUND_PAYLOAD, Arrived, Client, Welcome
 from publisher.link.credentials import check_files
 from publisher.link.dial import CONNECT_LIMIT_S, Dial
 from publisher.link.in_flight import InFlight, Sent
-from publisher.link.mailbox import Answer, LookAgain, Mailbox, NewAbout, Offered
+from publisher.link.mailbox import Answer, LookAgain, Mailbox, NewAbout, NewDays, Offered
 from publisher.link.refusals import Reason
 from publisher.link.requests import MOST_COMMANDS, Allowance, Request, answer_topic
 from publisher.link.sizes import NO_LIMIT, Sizes
@@ -132,6 +132,7 @@ class Session:
         self._retry_s: float | None = None  # when to send again what was too large for the broker
         self._is_announced = False  # `link` and `about` are sent
         self._state_sent = False  # the newest state is sent, so the backlog may follow
+        self._days: str | None = None  # to be sent after the newest state
         self._live: deque[Row] = deque()
         self._answers: deque[_WaitingAnswer] = deque()
         self._in_flight = InFlight()
@@ -251,6 +252,8 @@ class Session:
                     self._backlog.start_over()
                 case NewAbout() if self._is_announced:
                     self._publish_about()
+                case NewDays(days):
+                    self._days = days
                 case Answer() if self.is_up:
                     self._answer(work)
                 case _:
@@ -292,6 +295,10 @@ class Session:
             self._state_sent = self._state_sent or row.kind == "state"
             if self._fits(row.kind, len(row.body.encode())):
                 self._publish(row.kind, row.body, (row,), retain=row.kind == "state")
+        if self._days is not None and self._state_sent and self._in_flight.own < self._window:
+            days, self._days = self._days, None
+            if self._fits("days", len(days.encode())):
+                self._publish("days", days, retain=True)
         if self._may_send_history() and now_s >= self._backlog.due_s:
             self._publish_history(now_s)
 

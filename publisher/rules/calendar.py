@@ -36,16 +36,18 @@ class Calendar:
         log: Iterable[tuple[str, str]],
         both_ways: bool,
         mains: bool,
+        door: bool,
     ) -> None:
         """Continue from `totals` and the visitor log so far: (date, what `take_lines` gave for it).
 
-        `both_ways` says whether the door tells which way people go, `mains` whether mains is watched.
+        `both_ways` says whether the door tells which way people go, `mains` and `door` whether they are
+        watched.
         """
         self._totals = totals
         self._zone = zone
         self._boot = boot
         self._log = dict(log)
-        self._fitted = {"both_ways": both_ways, "mains": mains}
+        self._fitted = {"both_ways": both_ways, "mains": mains, "door": door}
         self._new_lines: dict[str, str] = {}  # of the log, for the next `take_lines`
         self._uptime_s = now.uptime_s
         self._save_due_s = -math.inf
@@ -65,12 +67,19 @@ class Calendar:
         return None if self.today_s is None else self._began
 
     def advance(
-        self, now: Now, people: int, *, mains_s: float, generator_s: float, battery_s: float
+        self,
+        now: Now,
+        people: int,
+        *,
+        mains_s: float,
+        generator_s: float,
+        battery_s: float,
+        watched_s: float,
     ) -> list[Happening]:
         """Let time pass up to `now`; return the days that have been closed.
 
-        The seconds are those since the last call with mains, the generator running, and the battery
-        as the source. `people` are inside now.
+        The seconds are those since the last call with mains, the generator running, the battery as the
+        source, and the door seen. `people` are inside now.
         """
         counts, began = self.counts, now.began
         if began is None:
@@ -80,6 +89,7 @@ class Calendar:
         counts.mains_s += mains_s
         counts.generator_s += generator_s
         counts.battery_s += battery_s
+        counts.watched_s += watched_s
         self._uptime_s = now.uptime_s
         self.was_found = self.was_set = False
         if now.wall is None or began is None:
@@ -114,6 +124,23 @@ class Calendar:
     def open_lines(self) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
         """Return today's line so far, and one of the counts without a day; None where there is none."""
         return self._totals.open_lines(self._zone, **self._fitted)
+
+    def newest_lines(self, most: int) -> list[dict[str, Any]]:
+        """Return the lines of the last `most` closed days and of the running one, oldest first.
+
+        Each says whether it is `closed`. Values that an earlier version did not note are None.
+        """
+        running, _ = self.open_lines()
+        open_date = "" if running is None else running["date"]
+        dates = sorted(date for date in self._log if date != open_date)[-most:]
+        found = [(date, self._line_of(date), True) for date in dates]
+        found.append((open_date, running, False))
+        keys = day.line(Day(), self._zone, **self._fitted)
+        return [
+            {"date": date, "closed": closed} | {key: line.get(key) for key in keys}
+            for date, line, closed in sorted(found, key=lambda one: one[0])
+            if line is not None
+        ]
 
     def _keep_line(self, kept: Day, *, reported: bool) -> dict[str, Any]:
         line = day.line(kept, self._zone, **self._fitted)

@@ -28,14 +28,17 @@ REPORTED_DIFFERENCE_H = 0.1
 ABSOLUTE_ZERO_C = -273.15
 
 PEOPLE = ("entered", "left", "passed")
-SECONDS = ("mains_s", "generator_s", "battery_s")
+POWER = ("mains_s", "generator_s", "battery_s")
+SECONDS = (*POWER, "watched_s")
 #: Counts in whole numbers.
 WHOLE = (*PEOPLE, "outages")
 #: Extreme readings, by what makes one of two; None where there was none.
 EXTREMES: dict[str, Callable[[float, float], float]] = {"inside_min_c": min, "co_max_ppm": max}
 #: The order in which a span is saved. The last ones, which earlier versions lack, are saved if there is
 #: something in them.
-_SPAN_FIELDS = (*PEOPLE, "peak", *SECONDS, "boot", "begin_s", "end_s", "outages", *EXTREMES)
+_SPAN_FIELDS = (
+    *PEOPLE, "peak", *POWER, "boot", "begin_s", "end_s", "outages", *EXTREMES, "watched_s",
+)  # fmt: skip
 _ALWAYS_SAVED = _SPAN_FIELDS.index("outages")
 
 
@@ -43,7 +46,7 @@ _ALWAYS_SAVED = _SPAN_FIELDS.index("outages")
 class Counts:
     """People, seconds of each kind of power, how often mains was lost, and extreme readings.
 
-    `peak` is the largest number of people inside at once.
+    `peak` is the largest number of people inside at once, `watched_s` how long the door was seen.
     """
 
     entered: int = 0
@@ -53,6 +56,7 @@ class Counts:
     mains_s: float = 0.0
     generator_s: float = 0.0
     battery_s: float = 0.0
+    watched_s: float = 0.0
     outages: int = 0
     inside_min_c: float | None = None
     co_max_ppm: float | None = None
@@ -151,6 +155,8 @@ class Span(Counts):
         ]
         # An earlier version treats a longer list as damage; most spans have nothing more.
         extremes = self.inside_min_c, self.co_max_ppm
+        if self.watched_s:
+            return [*saved, self.outages, *extremes, round(self.watched_s, 3)]
         if extremes != (None, None):
             return [*saved, self.outages, *extremes]
         return [*saved, self.outages] if self.outages else saved
@@ -296,10 +302,12 @@ def _by_day(
     yield Piece(today.date, counts, sure)
 
 
-def line(day: Day, zone: ZoneInfo, *, both_ways: bool, mains: bool) -> dict[str, Any]:
+def line(
+    day: Day, zone: ZoneInfo, *, both_ways: bool, mains: bool, door: bool = True
+) -> dict[str, Any]:
     """Return a day as the contract's `day_closed` reports it; no hours exceed the day's length.
 
-    `both_ways` says whether the door tells which way people go, `mains` whether mains is watched.
+    `both_ways` says whether the door tells which way people go, `mains` and `door` whether they are watched.
     """
     length_s = bounds(date.fromisoformat(day.date), zone).length_s if day.date else math.inf
     hours = {s: round(min(getattr(day, s), length_s) / 3600, 2) for s in SECONDS}
@@ -313,6 +321,7 @@ def line(day: Day, zone: ZoneInfo, *, both_ways: bool, mains: bool) -> dict[str,
         "generator_h": hours["generator_s"],
         "battery_h": hours["battery_s"],
         "outages": day.outages if mains else None,
+        "watched_h": hours["watched_s"] if door else None,
         **{name: getattr(day, name) for name in EXTREMES},
         "estimated": day.estimated,
     }
@@ -329,6 +338,7 @@ def from_line(line: dict[str, Any]) -> Day:
         mains_s=line.get("mains_h", 0.0) * 3600,
         generator_s=line.get("generator_h", 0.0) * 3600,
         battery_s=line.get("battery_h", 0.0) * 3600,
+        watched_s=(line.get("watched_h") or 0.0) * 3600,
         outages=line.get("outages") or 0,
         **{name: line.get(name) for name in EXTREMES},
         date=line["date"],
@@ -356,7 +366,7 @@ def differ(earlier: dict[str, Any], line: dict[str, Any]) -> bool:
     """Say whether two lines of one date differ by more than seconds."""
     return any(
         abs(earlier[key] - value) > REPORTED_DIFFERENCE_H
-        if key.endswith("_h")
+        if key.endswith("_h") and None not in (earlier[key], value)
         else earlier[key] != value
         for key, value in line.items()
         if key != "estimated" and key in earlier  # an earlier version's line lacks newer keys

@@ -93,6 +93,12 @@ class Door:
         return None if obstructed is None else bool(obstructed)
 
     @property
+    def is_seen(self) -> bool:
+        """Whether the sensor works and nothing blocks the beams: who passes is seen."""
+        sensor = self._sensor
+        return sensor is not None and sensor.quality is Quality.OK and not self.is_obstructed
+
+    @property
     def quality(self) -> Quality:
         """The quality of the number of people inside."""
         quality = self._sensors["door"].quality

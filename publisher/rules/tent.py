@@ -101,6 +101,7 @@ class Tent:
             log=log,
             both_ways=self._door.both_ways,
             mains="mains" in sensors,
+            door=self._door.is_fitted,
         )
         alerts = self._alerts = Alerts(totals.alerts)
         totals.alerts = alerts.as_list()
@@ -209,6 +210,7 @@ class Tent:
             mains_s=passed_s if self._mains.on else 0.0,
             generator_s=generator_s,
             battery_s=passed_s if self._supply.source is Source.BATTERY else 0.0,
+            watched_s=passed_s if self._door.is_seen else 0.0,
         )
         self._sensors.at_s = now.monotonic_s
         if now.wall is None or calendar.today_s is None:
@@ -446,3 +448,7 @@ class Tent:
     def open_lines(self) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
         """Return today's line so far, and one of the counts without a day; None where there is none."""
         return self._calendar.open_lines()
+
+    def newest_lines(self, most: int) -> list[dict[str, Any]]:
+        """Return the lines of the last `most` closed days and of the running one, oldest first."""
+        return self._calendar.newest_lines(most)

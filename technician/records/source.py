@@ -121,12 +121,14 @@ class StoreAtRest:
             shape = {
                 "both_ways": door is not None and door.traits.tells_way,
                 "mains": config.sensor("mains") is not None,
+                "door": door is not None,
             }
         else:  # as it was on the last day that was closed
             last = [*_lines(self._store.days()).values()][-1:] or [{"entered": 0, "outages": 0}]
             shape = {
                 "both_ways": last[0]["entered"] is not None,
                 "mains": last[0].get("outages") is not None,
+                "door": last[0].get("watched_h", 0.0) is not None,
             }
         zone = TentSettings.timezone if config is None else config.tent.timezone
         today, undated = totals.open_lines(ZoneInfo(zone), **shape)

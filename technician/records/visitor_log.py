@@ -25,7 +25,7 @@ from technician.words.printable import printable
 #: The columns of the CSV; `open` is true for a day that may still grow.
 COLUMNS = (
     "date", "entered", "left", "passed", "peak", "mains_h", "generator_h", "battery_h", "outages",
-    *EXTREMES, "estimated", "open",
+    "watched_h", *EXTREMES, "estimated", "open",
 )  # fmt: skip
 ADDED = ("entered", "left", "passed", "mains_h", "generator_h", "battery_h", "outages")
 #: The table's columns stand closer where it would not fit.

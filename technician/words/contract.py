@@ -62,6 +62,7 @@ DETAILS = {
     "generator_h": Detail(marked("generator h")),
     "battery_h": Detail(marked("battery h")),
     "outages": Detail(marked("outages")),
+    "watched_h": Detail(marked("watched h")),
     "inside_min_c": Detail(marked("inside min c")),
     "co_max_ppm": Detail(marked("co max ppm")),
     "estimated": Detail(marked("estimated")),
