@@ -212,7 +212,9 @@ def test_check_config_finds_an_open_secret_and_the_service_starts_all_the_same(
     agent = subprocess.Popen(run, stderr=subprocess.PIPE, text=True)
     assert agent.stderr is not None
     try:
-        log = agent.stderr.readline() + agent.stderr.readline()
+        log = ""
+        while "trying again" not in log:  # the link's thread: by now the service runs
+            log += agent.stderr.readline()
     finally:
         agent.terminate()
         log += agent.communicate(timeout=PATIENCE_S)[1]

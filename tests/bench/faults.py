@@ -438,7 +438,7 @@ def _judge(
         "in_history": in_history,
         "sent_again": again,
         "left_in_store": left,
-        "retained_is_newest": {*late} == {"link", "about", "state"}
+        "retained_is_newest": {*late} == {"link", "about", "state", "days"}
         and not late["link"]["online"]
         and (late["state"]["boot"], late["state"]["seq"]) == newest["state"],
     }
