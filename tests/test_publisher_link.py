@@ -37,14 +37,14 @@ def test_a_unit_introduces_itself_then_shows_its_state(unit: Unit, subscriber: S
     assert (goodbye["online"], goodbye["conn"]) == (False, birth.content["conn"])
 
 
-def test_who_subscribes_late_gets_link_about_and_state(unit: Unit, broker: Broker) -> None:
+def test_who_subscribes_late_gets_link_about_state_and_days(unit: Unit, broker: Broker) -> None:
     unit.start()
-    wait_for(lambda: any(topic.endswith("/state") for topic, _ in unit.sent), "a state")
+    wait_for(lambda: any(topic.endswith("/days") for topic, _ in unit.sent), "the days")
     late = Subscriber(broker.port)
     unit.stop()
     late.next("link", lambda m: not m["online"])  # after all retained messages
     kinds = {m.topic.rpartition("/")[2] for m in late.received() if m.retained}
-    assert kinds == {"link", "about", "state"}
+    assert kinds == {"link", "about", "state", "days"}
     late.close()
     late.check()
 
@@ -203,7 +203,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     )
     topics = "".join(
         f"topic write tents/v1/demo/{kind}\n"
-        for kind in ("link", "about", "state", "event", "res/#")
+        for kind in ("link", "about", "state", "event", "days", "res/#")
     )
     rights.write_text(f"user demo\n{topics}topic read tents/v1/demo/cmd/#\n")
     broker = Broker(

@@ -38,6 +38,9 @@ from tests.conftest import (
 from tests.wires import Wire, refusing
 
 
+RETAINED = ("link", "about", "state", "days")
+
+
 @pytest.fixture
 def wire(broker: Broker) -> Iterator[Wire]:
     with Wire(broker.port) as wire:
@@ -201,7 +204,7 @@ def test_history_that_is_refused_does_not_hold_up_the_present(
     make_unit: Callable[..., Unit], make_broker: Callable[[str], Broker], tmp_path: Path
 ) -> None:
     rights = tmp_path / "rights"
-    allowed = "".join(f"topic write tents/v1/demo/{kind}\n" for kind in ("link", "about", "state"))
+    allowed = "".join(f"topic write tents/v1/demo/{kind}\n" for kind in RETAINED)
     rights.write_text(f"{allowed}topic write tents/v1/demo/event\ntopic read #\n")
     rights.chmod(0o700)
     broker = make_broker(f"acl_file {rights}")
@@ -588,7 +591,7 @@ def test_refused_answers_are_told_once_and_their_topics_hold_nothing_for_a_termi
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     rights = tmp_path / "rights"
-    allowed = "".join(f"topic write tents/v1/demo/{kind}\n" for kind in ("link", "about", "state"))
+    allowed = "".join(f"topic write tents/v1/demo/{kind}\n" for kind in RETAINED)
     rights.write_text(f"{allowed}topic read #\n")
     rights.chmod(0o700)
     with Wire(make_broker(f"acl_file {rights}").port) as wire:
@@ -703,7 +706,7 @@ def test_a_broker_that_has_forgotten_everything_is_told_again(
         late.close()
         return kinds
 
-    wait_for(lambda: kept() == {"link", "about", "state"}, "all that is retained")
+    wait_for(lambda: kept() == set(RETAINED), "all that is retained")
 
 
 # Inside
