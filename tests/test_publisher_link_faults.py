@@ -37,7 +37,6 @@ from tests.conftest import (
 )
 from tests.wires import Wire, refusing
 
-
 RETAINED = ("link", "about", "state", "days")
 
 
