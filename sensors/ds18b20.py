@@ -19,7 +19,7 @@ NO_BUS = declare(
     "ds18b20.no_bus",
     marked("there is no 1-Wire bus for {device}"),
     marked(
-        "sudo raspi-config nonint do_onewire 0, then start the Pi anew: ls /sys/bus/w1/devices must show "
+        "sudo raspi-config nonint do_onewire 0, then reboot the Pi: ls /sys/bus/w1/devices must show "
         "w1_bus_master1"
     ),
     concerns=BUS,

@@ -19,7 +19,7 @@ NO_BUS = declare(
     "i2c.missing",
     marked("there is no I2C bus {bus}"),
     marked(
-        "sudo raspi-config nonint do_i2c 0, then start the Pi anew: ls /dev/i2c-{bus} must show it; or "
+        "sudo raspi-config nonint do_i2c 0, then reboot the Pi: ls /dev/i2c-{bus} must show it; or "
         "bus in the configuration has the wrong number"
     ),
     concerns=BUS,

@@ -13,7 +13,7 @@ import pytest
 
 from publisher.config.load import Config, SensorSettings
 from publisher.recording import _durable
-from publisher.rules.co import ALARM_AFTER_MIN, LEAST_PPM, Exposure, alarm_after_s
+from publisher.rules.co import ALARM_AFTER_MIN, DOSE_FROM_PPM, Exposure, alarm_after_s
 from publisher.rules.totals import Totals
 from sensors import ze07co
 from sensors.reading import Quality
@@ -83,7 +83,7 @@ def test_every_measured_air_is_within_the_standard_and_the_measurement_can_fail(
 
 
 def test_the_time_to_the_alarm_falls_with_the_concentration() -> None:
-    times = [alarm_after_s(LEAST_PPM + step) for step in range(600)]
+    times = [alarm_after_s(DOSE_FROM_PPM + step) for step in range(600)]
     assert all(a > b for a, b in itertools.pairwise(times))
     for at_ppm, minutes in ALARM_AFTER_MIN:
         assert alarm_after_s(at_ppm) == pytest.approx(60 * minutes)

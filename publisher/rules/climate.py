@@ -36,7 +36,7 @@ class Climate:
         self._cold.apply(inside_c < cold_c, inside_c >= cold_c + HYSTERESIS_C, reading.at_s)
 
     def is_cold(self, is_open: bool | None) -> bool:
-        """Return whether the alert stands: only while the tent is open, or nobody has said it."""
+        """Return whether the alert stands: only while the tent is open, or may be."""
         if is_open is False:
             self._cold.set(False)
         return self._cold.on

@@ -20,34 +20,36 @@ from sensors.reading import Quality, Reading
 #: Minutes after which a steady concentration in ppm raises the alarm. Between two points, and beyond the
 #: last one, the logarithm of the time is linear in that of the concentration.
 ALARM_AFTER_MIN = ((30.0, 340.0), (45.0, 88.0), (100.0, 20.0), (300.0, 1.5))
-#: Below this concentration the dose decays.
-LEAST_PPM = 27.0
+#: Below this concentration the dose decays: 30 ppm less the 10 % by which a sensor may be wrong.
+DOSE_FROM_PPM = 27.0
 #: Half-life of the dose in clean air. Blood loses half of its carbon monoxide in 320 min at rest (Peterson
-#: and Stewart, 1970); a unit that remembered as long would warn for half a day in clean air. A stove or a
+#: and Stewart, 1970); a unit that remembered as long would warn for 6 hours in clean air. A stove or a
 #: generator that comes and goes does so within an hour.
 HALF_LIFE_S = 3600.0
 #: Smaller doses are none.
 LEAST_DOSE = 0.001
-#: Doses that warn and that raise the alarm. Each clears when the dose has fallen by a tenth, and the air
-#: has been below CLEAN_PPM for CLEAN_HOLD_S.
+#: Doses that warn and that raise the alarm; half the alarm's dose is this unit's own early word. Each clears
+#: when the dose is at most CLEAR_SHARE of it and the air is below CLEAN_PPM, both for CLEAN_HOLD_S. These
+#: three are our choice, so that an alert does not come and go with the wind.
 WARNING_DOSE, ALARM_DOSE = 0.5, 1.0
-FALLEN = 0.9
+CLEAR_SHARE = 0.9
 CLEAN_PPM = 25.0
 CLEAN_HOLD_S = 300.0
 #: A dose that has moved by this is stored at once.
 STORED_STEP = 0.1
 
-#: A reading stands for the time since the one before it. A longer time is a gap: up to LONGEST_GAP_S the
-#: lower one of the readings before and after it is taken to have stood in it.
+#: A reading stands for the time since the one before it. A longer time is a gap, such as a restart of the
+#: service or a module that warms up. Up to LONGEST_GAP_S, the lower one of the readings before and after it
+#: is taken to have stood in it.
 LONGEST_STEP_S = 10.0
 LONGEST_GAP_S = 600.0
 
-#: The last hour is kept as the highest readings of pieces of this length; the oldest piece is older.
-PIECE_S = 300.0
-PIECES = 13
+#: The last hour is kept as the highest readings of pieces of this length: 13 pieces cover 60 to 65 minutes.
+PEAK_PIECE_S = 300.0
+PEAK_PIECES = 13
 
-#: A sensor whose reading stays within this band may be dead: it reads as clean air does.
-BAND_PPM = 0.5
+#: A sensor whose reading stays within this band, five of its steps, may be dead: it reads as clean air does.
+STILL_BAND_PPM = 0.5
 #: Readings have one decimal; this is below its rounding.
 _ROUNDING_PPM = 0.01
 DAY_S = 86_400.0
@@ -59,15 +61,13 @@ class Exposure:
     """What is known of the carbon monoxide in a tent and survives a power cut."""
 
     dose: float = 0.0  # the alarm is raised at 1, and no dose is larger
-    ppm: float | None = None  # the last reading …
-    boot: int | None = (
-        None  # … and when it was: the boot, the uptime in it, the time if that is certain
-    )
+    #: The last reading, and when it was: the boot, the uptime in it, and the time of day if it is certain.
+    ppm: float | None = None
+    boot: int | None = None
     uptime_s: float = 0.0
     read: str | None = None
-    peaks: list[float] = field(
-        default_factory=list
-    )  # in ppm, of the last pieces, the present one last
+    #: The highest readings of the last pieces in ppm, the present piece last.
+    peaks: list[float] = field(default_factory=list)
     piece_s: float = 0.0  # time since the present piece began
     low_ppm: float = 0.0  # the band of the readings since `still_s` of measured time
     high_ppm: float = 0.0
@@ -81,7 +81,7 @@ class Exposure:
 
 
 def alarm_after_s(ppm: float) -> float:
-    """Return after how many seconds a steady concentration of LEAST_PPM or more raises the alarm."""
+    """Return after how many seconds a steady concentration of DOSE_FROM_PPM or more raises the alarm."""
     pieces = list(pairwise(ALARM_AFTER_MIN))
     (low, low_min), (high, high_min) = next((p for p in pieces if ppm <= p[1][0]), pieces[-1])
     steepness = math.log(low_min / high_min) / math.log(high / low)
@@ -130,7 +130,9 @@ class CarbonMonoxide:
             exposure.heard = exposure.heard or now.wall.date().isoformat()
         is_clean, dose = ppm < CLEAN_PPM, exposure.dose
         for held, raised_at in ((self._warning, WARNING_DOSE), (self._alarm, ALARM_DOSE)):
-            held.apply(dose >= raised_at, is_clean and dose <= FALLEN * raised_at, reading.at_s)
+            held.apply(
+                dose >= raised_at, is_clean and dose <= CLEAR_SHARE * raised_at, reading.at_s
+            )
 
     def _passed_s(self, now: Now, age_s: float) -> float | None:
         """Return the seconds between the reading before and one of `age_s` ago; None if not known."""
@@ -149,19 +151,22 @@ class CarbonMonoxide:
     def _count(self, ppm: float, passed_s: float | None) -> None:
         """Let the dose grow or decay for a time that ends with a reading.
 
-        In a gap that is long or of unknown length nothing is added, and nothing decays unless the air was
-        clean before and after.
+        A gap longer than LONGEST_GAP_S adds nothing, and the dose decays over it only if the air was clean
+        before and after it. A gap of unknown length changes nothing, nor does a short one with clean air
+        at one end only.
         """
         exposure = self._exposure
         if passed_s is None or exposure.ppm is None:
             return
         if passed_s > LONGEST_GAP_S:
             ppm = max(ppm, exposure.ppm)
-            if ppm >= LEAST_PPM:
+            if ppm >= DOSE_FROM_PPM:
                 return
         elif passed_s > LONGEST_STEP_S:
+            if min(ppm, exposure.ppm) < DOSE_FROM_PPM <= max(ppm, exposure.ppm):
+                return
             ppm = min(ppm, exposure.ppm)
-        if ppm >= LEAST_PPM:
+        if ppm >= DOSE_FROM_PPM:
             exposure.dose = min(ALARM_DOSE, exposure.dose + passed_s / alarm_after_s(ppm))
         else:
             exposure.dose *= 0.5 ** (passed_s / HALF_LIFE_S)
@@ -175,16 +180,16 @@ class CarbonMonoxide:
         if passed_s is None or not exposure.peaks:
             exposure.peaks, exposure.piece_s = [ppm], 0.0
             return
-        new, exposure.piece_s = divmod(exposure.piece_s + passed_s, PIECE_S)
+        new, exposure.piece_s = divmod(exposure.piece_s + passed_s, PEAK_PIECE_S)
         if new:
-            empty = [0.0] * int(min(new, PIECES))
-            exposure.peaks = (exposure.peaks + empty)[-PIECES:]
+            empty = [0.0] * int(min(new, PEAK_PIECES))
+            exposure.peaks = (exposure.peaks + empty)[-PEAK_PIECES:]
         exposure.peaks[-1] = max(exposure.peaks[-1], ppm)
 
     def _note_band(self, ppm: float, passed_s: float | None) -> None:
         exposure = self._exposure
         low_ppm, high_ppm = min(exposure.low_ppm, ppm), max(exposure.high_ppm, ppm)
-        if exposure.ppm is None or high_ppm - low_ppm > BAND_PPM + _ROUNDING_PPM:
+        if exposure.ppm is None or high_ppm - low_ppm > STILL_BAND_PPM + _ROUNDING_PPM:
             exposure.low_ppm = exposure.high_ppm = ppm
             exposure.still_s = 0.0
             return

@@ -9,7 +9,7 @@ from publisher.clock import LONGEST_UPTIME_S
 from publisher.config.sections import LONGEST_NAME
 from publisher.rules import day
 from publisher.rules.charge_state import Charge
-from publisher.rules.co import ALARM_DOSE, PIECES, Exposure
+from publisher.rules.co import ALARM_DOSE, PEAK_PIECES, Exposure
 from publisher.rules.day import EXTREMES, SECONDS, WHOLE, Day, Span, is_date, least
 from publisher.rules.occupancy import Occupancy
 from publisher.rules.site import Site
@@ -188,7 +188,7 @@ def _is_possible(name: str, value: object, kind: Any) -> bool:
     if kind == dict[str, list[float]]:
         return isinstance(value, dict) and all(map(_is_zero, value.values()))
     if kind == list[float]:
-        numbers = value if isinstance(value, list) and len(value) <= PIECES else [None]
+        numbers = value if isinstance(value, list) and len(value) <= PEAK_PIECES else [None]
         return all(_is_possible(name, number, float) for number in numbers)
     kinds = get_args(kind) or (kind,)
     if type(value) not in kinds and not (type(value) is int and float in kinds):

@@ -126,7 +126,7 @@ class Fitting:
         if not one_wire.has_bus(root):
             text = _(
                 "There is no 1-Wire bus. For thermometers on it: sudo raspi-config nonint do_onewire 0, "
-                "then start the Pi anew."
+                "then reboot the Pi."
             )
             tell(text)
         found = one_wire.devices(root)
