@@ -45,6 +45,10 @@ class Life:
         if self.ledger is not None:
             yield from ((self.ledger["boot"], seq) for seq in range(1, self.ledger["seq"] + 1))
 
+    def has_world(self) -> bool:
+        """Say whether its world has begun: the first fact is of before."""
+        return self.truth.exists() and self.truth.read_text().count("\n") >= 2
+
     def facts(self) -> list[tuple[float, str]]:
         """Return what truly happened, with its uptime."""
         if not self.truth.exists():

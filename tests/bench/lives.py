@@ -22,7 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -174,7 +174,7 @@ class Lives(Storm):
 
     def _move_mains(self) -> None:
         with suppress(Failed, BrokenPipeError):  # it may have been killed
-            if self._unit is not None:
+            if self._unit is not None and self.lives[-1].has_world():
                 self._unit.tell(f"mains {int(not self._mains)}")
                 self._mains = not self._mains
 
@@ -190,7 +190,7 @@ class Lives(Storm):
         timer = None
         try:
             if self.chance.random() < 0.85:
-                self._await_world(truth)
+                self._await_world()
             ending = self.chance.random()
             for left in reversed(range(self.chance.randrange(1, 4))):
                 if not left and ending < EARLY_KILLS:
@@ -231,6 +231,16 @@ class Lives(Storm):
         self._note_end()
         self.checker.catch_up()
 
+    def note(self) -> None:
+        """Leave behind what the judge sees."""
+        with (self.work / "lives.jsonl").open("w") as file:
+            for life in self.lives:
+                line = {**asdict(life), "truth": life.truth.name}
+                file.write(json.dumps(line) + "\n")
+        with (self.work / "messages.jsonl").open("w") as file:
+            for message in self.checker.messages:
+                file.write(json.dumps(message) + "\n")
+
     def _set_right(self) -> None:
         self.kernel = replace(self.kernel, error_s=0.0, synced=True)
         self.kernel.write(self.kernel_file)
@@ -254,9 +264,9 @@ class Lives(Storm):
         )
         return self._unit
 
-    def _await_world(self, truth: Path) -> None:
+    def _await_world(self) -> None:
         limit_s = time.monotonic() + PATIENCE_S
-        while not truth.exists() or truth.read_text().count("\n") < 2:
+        while not self.lives[-1].has_world():
             if time.monotonic() > limit_s:
                 raise Failed(f"the unit does not start: {self._log()}")
             time.sleep(0.02)
@@ -390,6 +400,7 @@ def run(work: Path, rounds: int, seed: int, until_s: float = float("inf")) -> di
                 break
             lives.round()
         lives.last_life()
+        lives.note()
         found = judge(
             lives.lives, [*records_of(lives.checker.messages)], lives.excused, lives.limits
         )
