@@ -150,12 +150,14 @@ def _judge_numbers(
     owner: dict[int, str] = {}
     before = 0
     for number, life in enumerate(lives):
+        if life.before == "copy":
+            before = 0  # nothing readable knows of the later boots
         if life.ledger is None or life.ledger["boot_id"] != life.kernel.boot_id:
             continue  # killed before it had a number
         boot = life.ledger["boot"]
         if owner.setdefault(boot, life.kernel.boot_id) != life.kernel.boot_id:
             bad("boots_reused", (boot, number))
-        if boot < before and life.before != "copy":  # of which nothing readable knew
+        if boot < before:
             bad("boots_fallen", (before, boot, number, life.before))
         before = boot
 
@@ -230,32 +232,32 @@ def _judge_totals(lives: Sequence[Life], first: Mapping[Number, dict[str, Any]],
             states.setdefault(boot, []).append((*line, block["quality"]))
     ends: dict[int, int] = {}  # last seq of each boot so far
     last: tuple[int, int] | None = (0, 0)
-    recent: list[float] = []  # uptimes before the end, of the last life's passages
+    recent: list[float] = []  # ages at its end of the last life's passages
     for number, life in enumerate(lives):
         ledger = life.ledger
         if ledger is None or ledger["boot_id"] != life.kernel.boot_id:
-            if life.before not in ("", "reboot"):
+            if life.before not in ("", "reboot"):  # killed before it opened what was put there
                 last = None
             continue
         boot, end = ledger["boot"], ledger["seq"]
         mine = [s for s in states.get(boot, ()) if ends.get(boot, 0) < s[0] <= end]
         ends[boot] = max(end, ends.get(boot, 0))
+        expected, occupancy = last, ledger["totals"]["occupancy"]
+        last = occupancy["entered_total"], occupancy["left_total"]
         if not mine:
             last = None if life.before not in ("", "reboot") else last
             continue
-        begun, closed = mine[0], mine[-1]
-        if last is not None and life.before != "copy":
-            missing = last[0] + last[1] - begun[2] - begun[3]
-            allowed = sum(age_s <= OLD_S for age_s in recent) if life.before == "damage" else 0
-            is_marked = begun[4] == "estimated" or missing == 0
-            if not 0 <= missing <= allowed or not is_marked:
-                bad("totals_wrong", (number, life.before, last, begun))
         passed = sorted(t for t, what in life.facts() if what in ("entered", "left"))
+        begun, closed = mine[0], mine[-1]
+        if expected is not None and life.before != "copy":
+            missing = sum(expected) - begun[2] - begun[3]
+            allowed = sum(age_s <= OLD_S for age_s in recent) if life.before == "damage" else 0
+            is_marked = not missing or all(s[4] in ("starting", "estimated") for s in mine)
+            if not 0 <= missing <= allowed or not is_marked:
+                bad("totals_wrong", (number, life.before, expected, begun))
         counted = closed[2] + closed[3] - begun[2] - begun[3]
         least = bisect.bisect_right(passed, closed[1] - COUNT_S)
         most = bisect.bisect_right(passed, closed[1] + EARLY_S)
-        occupancy = ledger["totals"]["occupancy"]
-        last = occupancy["entered_total"], occupancy["left_total"]
         if last == closed[2:4] and not least <= counted <= most:  # else its last state was excused
             bad("counts_wrong", (number, counted, least, most, begun[:2], closed[:2]))
         recent = [ledger["uptime_s"] - t for t in passed]
