@@ -26,6 +26,8 @@ BAD = (
     "lost", "skipped", "ambiguous", "boots_reused", "boots_fallen", "misdated", "mains_misdated",
     "disordered", "stale_states", "totals_wrong", "counts_wrong",
 )  # fmt: skip
+#: Of these, what a busy machine can cause, too.
+TIMED = {"mains_misdated", "counts_wrong"}
 #: Keys that a record gets later than it is made: see `messages.stamped`.
 LATER_KEYS = ("ts", "clock", "ts_estimated")
 
