@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.bench.judge import BAD, Life, judge
+from tests.bench.judge import BAD, Life, Limit, judge
 from tests.bench.kernel import Kernel
 
 BEGAN = datetime(2026, 11, 22, 6, tzinfo=UTC)
@@ -53,6 +53,7 @@ class Story:
         ]
         self.records.insert(4, ((1, 2), "history", self.records[1][2]))  # sent again
         self.excused: set[tuple[int, int]] = set()
+        self.limits: list[Limit] = []
 
     def _life(self, boot: int, entered_before: int) -> Life:
         truth = self.directory / f"truth-{boot}"
@@ -72,7 +73,7 @@ class Story:
         return Life(kernel, truth, "" if boot == 1 else "reboot", [0.0], ledger)
 
     def findings(self) -> dict[str, Any]:
-        return judge(self.lives, self.records, self.excused, ())
+        return judge(self.lives, self.records, self.excused, self.limits)
 
 
 @pytest.fixture
@@ -129,7 +130,8 @@ def sends_an_older_state(story: Story) -> None:
 
 
 def sends_history_backwards(story: Story) -> None:
-    story.records += [(n, "history", body) for n, _, body in (story.records[3], story.records[2])]
+    late = [(number, "history", body) for number, _, body in story.records[2:4]]
+    story.records[2:4] = reversed(late)
 
 
 def forgets_a_passage_at_the_start(story: Story) -> None:
@@ -197,3 +199,24 @@ def test_after_damage_totals_may_be_five_minutes_old_if_they_say_so(
         if number[0] == 2 and "capacity" in body:
             body["capacity"]["quality"] = quality
     assert (not story.findings()["totals_wrong"]) == is_right
+
+
+@pytest.mark.parametrize(
+    ("limit", "is_late_by_size"),
+    [
+        (Limit(100, after=2, until_s=5.0), True),
+        (Limit(1000, after=2, until_s=5.0), False),  # large enough
+        (Limit(100, after=6, until_s=5.0), False),  # when the record had arrived
+        (
+            Limit(100, after=2, until_s=2.0),
+            False,
+        ),  # over when the record was made, in real second 2.8
+    ],
+)
+def test_only_a_limit_of_its_time_excuses_a_late_record(
+    story: Story, limit: Limit, is_late_by_size: bool
+) -> None:
+    sends_history_backwards(story)
+    story.limits = [limit]
+    found = story.findings()
+    assert (found["late_by_size"], found["disordered"]) == (is_late_by_size, not is_late_by_size)

@@ -59,17 +59,32 @@ class Life:
         return [(line["uptime_s"], line["what"]) for line in lines]
 
 
+@dataclass
+class Limit:
+    """The largest packet that the broker took for a while."""
+
+    packet_bytes: int
+    after: int  # number of records that had arrived before
+    until_s: float = float("inf")  # real monotonic second
+
+    def excuses(self, arrival: int, record: Mapping[str, Any], made_s: float) -> bool:
+        """Say whether a record may be late for its size; `arrival` is its number in the order of arrival."""
+        is_large = len(json.dumps(record)) > self.packet_bytes
+        return is_large and arrival >= self.after and made_s < self.until_s
+
+
 def judge(
     lives: Sequence[Life],
     records: Sequence[tuple[Number, str, dict[str, Any]]],
     excused: set[Number],
-    limits: Sequence[int],
+    limits: Sequence[Limit],
 ) -> dict[str, Any]:
     """Return the findings; `records` are in the order of arrival, with the kind of message each came in.
 
-    A record in `excused` may be lost: its directory was. One that is larger than one of the broker's `limits`
-    may be late.
+    A record in `excused` may be lost: its directory was. One that waited while it was larger than one of the
+    broker's `limits` may be late.
     """
+    kernels = _kernels(lives)
     first: dict[Number, dict[str, Any]] = {}
     examples: dict[str, list[Any]] = {}
 
@@ -79,14 +94,15 @@ def judge(
     newest: dict[tuple[str, int], Number] = {}  # by kind of message and boot
     came: dict[str, set[Number]] = {"history": set(), "state": set()}
     again = late_by_size = 0
-    for number, kind, record in records:
-        if number in first:
+    for arrival, (number, kind, record) in enumerate(records):
+        is_again = number in first
+        if is_again:
             again += 1
             if _core(record) != _core(first[number]):
                 bad("ambiguous", (number, _difference(first[number], record)))
         else:
             first[number] = record
-        if kind not in came or number in came[kind]:
+        if kind not in came:
             continue
         came[kind].add(number)
         before = newest.setdefault((kind, number[0]), number)
@@ -94,7 +110,9 @@ def judge(
             newest[kind, number[0]] = number
         elif kind == "state":
             bad("stale_states", (number, before))
-        elif len(json.dumps(record)) > min(limits, default=1 << 30):
+        elif is_again:
+            pass  # from a copy that was put back, or after a PUBACK that was lost: it has come before
+        elif any(limit.excuses(arrival, record, _made_s(record, kernels)) for limit in limits):
             late_by_size += 1
         else:
             bad("disordered", (number, before))
@@ -102,7 +120,6 @@ def judge(
     for number in sorted(made - first.keys() - excused):
         bad("lost", number)
     _judge_numbers(lives, first, excused | made, bad)
-    kernels = _kernels(lives)
     unknown = {boot for boot, _ in first} - kernels.keys()
     for number, _, record in records:
         if number[0] in kernels:
@@ -175,6 +192,12 @@ def _kernels(lives: Iterable[Life]) -> dict[int, list[Life]]:
             if life.ledger is not None and life.ledger["boot_id"] == life.kernel.boot_id:
                 found[life.ledger["boot"]] = lives_of_one
     return found
+
+
+def _made_s(record: Mapping[str, Any], kernels: Mapping[int, list[Life]]) -> float:
+    """Return the real monotonic second at which a record was made; 0 where its boot is unknown."""
+    lives = kernels.get(record["boot"])
+    return lives[0].kernel.real_s(record["uptime_s"]) if lives else 0.0
 
 
 def _judge_time(number: Number, record: Mapping[str, Any], lives: Sequence[Life], bad: Any) -> None:
@@ -251,15 +274,20 @@ def _judge_totals(lives: Sequence[Life], first: Mapping[Number, dict[str, Any]],
             continue
         passed = sorted(t for t, what in life.facts() if what in ("entered", "left"))
         begun, closed = mine[0], mine[-1]
+        at_first, at_last = _counted(passed, begun[1]), _counted(passed, closed[1])
         if expected is not None and life.before != "copy":
-            missing = sum(expected) - begun[2] - begun[3]
+            gained = begun[2] + begun[3] - sum(expected)  # below 0: totals that are older
             allowed = sum(age_s <= OLD_S for age_s in recent) if life.before == "damage" else 0
-            is_marked = not missing or all(s[4] in ("starting", "estimated") for s in mine)
-            if not 0 <= missing <= allowed or not is_marked:
+            is_marked = gained >= 0 or all(s[4] in ("starting", "estimated") for s in mine)
+            if not -allowed <= gained <= at_first[1] or not is_marked:
                 bad("totals_wrong", (number, life.before, expected, begun))
-        counted = closed[2] + closed[3] - begun[2] - begun[3]
-        least = bisect.bisect_right(passed, closed[1] - COUNT_S)
-        most = bisect.bisect_right(passed, closed[1] + EARLY_S)
-        if last == closed[2:4] and not least <= counted <= most:  # else its last state was excused
-            bad("counts_wrong", (number, counted, least, most, begun[:2], closed[:2]))
+        gained = closed[2] + closed[3] - begun[2] - begun[3]
+        least, most = at_last[0] - at_first[1], at_last[1] - at_first[0]
+        if last == closed[2:4] and not least <= gained <= most:  # else its last state was excused
+            bad("counts_wrong", (number, gained, least, most, begun[:2], closed[:2]))
         recent = [ledger["uptime_s"] - t for t in passed]
+
+
+def _counted(passed: Sequence[float], at_s: float) -> tuple[int, int]:
+    """Return how many of the passages a state of that uptime must and may have counted."""
+    return bisect.bisect_right(passed, at_s - COUNT_S), bisect.bisect_right(passed, at_s + EARLY_S)

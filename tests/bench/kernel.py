@@ -45,6 +45,10 @@ class Kernel:
         """Return the uptime at a second of the real monotonic clock."""
         return FIRST_UPTIME_S + (real_s - self.began_s) * self.speed
 
+    def real_s(self, uptime_s: float) -> float:
+        """Return the second of the real monotonic clock."""
+        return self.began_s + (uptime_s - FIRST_UPTIME_S) / self.speed
+
     def true_at(self, uptime_s: float) -> datetime:
         """Return the true time of day."""
         return datetime.fromisoformat(self.true_began) + timedelta(seconds=uptime_s)

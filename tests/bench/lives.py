@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -29,7 +29,7 @@ from typing import Any
 
 from tests.bench.faults import SPEED, Centre, Checker, Storm
 from tests.bench.faults import _is_calm as is_calm
-from tests.bench.judge import Life, judge
+from tests.bench.judge import Life, Limit, judge
 from tests.bench.kernel import JUMPS_S, Kernel, absurd_error_s
 from tests.bench.stage import PATIENCE_S, Failed, Unit
 from tests.wires import Wire
@@ -81,7 +81,7 @@ class Lives(Storm):
     seed: int = field(kw_only=True)
     narrow: Narrow | None = field(kw_only=True)  # None: with TLS
     lives: list[Life] = field(default_factory=list)
-    limits: list[int] = field(default_factory=list)  # of size that were in force
+    limits: list[Limit] = field(default_factory=list)
     excused: set[tuple[int, int]] = field(default_factory=set)  # records that went with a directory
     copied_in: str = ""  # the boot's name
     _unit: Unit | None = None
@@ -157,20 +157,22 @@ class Lives(Storm):
 
     def small_broker(self) -> None:
         """Let the broker refuse what is larger than a limit."""
-        limit = self.chance.choice((400, 900, 1500, 3000))
+        packet_bytes = self.chance.choice((400, 900, 1500, 3000))
+        limit = Limit(packet_bytes, len([*records_of(self.checker.messages)]))
         self.limits.append(limit)
         if self.narrow is None:
-            self.centre.largest_packet = limit
+            self.centre.largest_packet = packet_bytes
             self._replace(signal.SIGTERM, persistent=True)
             self._move_mains()
             self._last(0.5, 4.0)
             self.centre.largest_packet = 0
             self._replace(signal.SIGTERM, persistent=True)
-            return
-        self.narrow.limit, self.narrow.code = limit, self.chance.choice(REFUSALS)
-        self._move_mains()
-        self._last(0.5, 4.0)
-        self.narrow.limit = 0
+        else:
+            self.narrow.limit, self.narrow.code = packet_bytes, self.chance.choice(REFUSALS)
+            self._move_mains()
+            self._last(0.5, 4.0)
+            self.narrow.limit = 0
+        limit.until_s = time.monotonic()
 
     def _move_mains(self) -> None:
         with suppress(Failed, BrokenPipeError):  # it may have been killed
@@ -232,7 +234,7 @@ class Lives(Storm):
         self.checker.catch_up()
 
     def note(self) -> None:
-        """Leave behind what the judge sees."""
+        """Leave behind what the judge sees, for `again`."""
         with (self.work / "lives.jsonl").open("w") as file:
             for life in self.lives:
                 line = {**asdict(life), "truth": life.truth.name}
@@ -240,6 +242,11 @@ class Lives(Storm):
         with (self.work / "messages.jsonl").open("w") as file:
             for message in self.checker.messages:
                 file.write(json.dumps(message) + "\n")
+        excuses = {
+            "excused": sorted(self.excused),
+            "limits": [asdict(limit) for limit in self.limits],
+        }
+        (self.work / "excuses.json").write_text(json.dumps(excuses))
 
     def _set_right(self) -> None:
         self.kernel = replace(self.kernel, error_s=0.0, synced=True)
@@ -361,7 +368,9 @@ class Lives(Storm):
             file.write(self.chance.randbytes(512))
 
 
-def records_of(messages: list[tuple[str, bool, Any]]) -> Iterator[tuple[tuple[int, int], str, Any]]:
+def records_of(
+    messages: Iterable[tuple[str, bool, Any]],
+) -> Iterator[tuple[tuple[int, int], str, Any]]:
     """Yield all records that came live or in history: number, kind of message, content."""
     for kind, retained, content in messages:
         if retained:
@@ -401,15 +410,28 @@ def run(work: Path, rounds: int, seed: int, until_s: float = float("inf")) -> di
             lives.round()
         lives.last_life()
         lives.note()
-        found = judge(
-            lives.lives, [*records_of(lives.checker.messages)], lives.excused, lives.limits
-        )
+        found = again(work)
         kinds: Counter[str] = lives.done
         return {
             "seed": seed,
             "rounds": len(lives.lives) - 1,
             "faults": dict(sorted(kinds.items())),
         } | found
+
+
+def again(work: Path) -> dict[str, Any]:
+    """Judge what was left behind there."""
+    lines = map(json.loads, (work / "lives.jsonl").read_text().splitlines())
+    lives = [
+        Life(**line | {"kernel": Kernel(**line["kernel"]), "truth": work / line["truth"]})
+        for line in lines
+    ]
+    messages = map(json.loads, (work / "messages.jsonl").read_text().splitlines())
+    excuses = json.loads((work / "excuses.json").read_text())
+    excused = {(boot, seq) for boot, seq in excuses["excused"]}
+    return judge(
+        lives, [*records_of(messages)], excused, [Limit(**limit) for limit in excuses["limits"]]
+    )
 
 
 def main() -> int:
@@ -419,7 +441,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no round after")
     parser.add_argument("--keep", type=Path, help="work here, and leave everything behind")
+    parser.add_argument("--again", type=Path, help="judge what an earlier run has left there")
     options = parser.parse_args()
+    if options.again:
+        print(json.dumps(again(options.again), indent=1))  # noqa: T201
+        return 0
     with ExitStack() as stack:
         work = options.keep or Path(stack.enter_context(TemporaryDirectory(prefix="lives-")))
         work.mkdir(exist_ok=True)
