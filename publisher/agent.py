@@ -25,9 +25,8 @@ from publisher.link.link import Link
 from publisher.link.requests import Request
 from publisher.link.stamps import Stamps
 from publisher.notify import notify
-from publisher.recording import Recorder, usable_totals
+from publisher.recording import Recorder, resumed
 from publisher.rules.happening import Happening
-from publisher.rules.tent import Tent
 from publisher.status import CommandsStatus, Reporter, Status, software
 from publisher.store.store import Store
 from publisher.unit import lamp, state_directory
@@ -103,8 +102,7 @@ class Agent:
             clock.trust_from(self._store.earliest)
         clock.hold(self._store.began(self._store.boot))
         now, boot = clock.now(), self._store.boot
-        totals = usable_totals(opened.totals, config, now, boot=boot)
-        self.tent = Tent(config, now, totals, boot=boot, log=self._store.days())
+        self.tent = resumed(config, now, opened.totals, boot=boot, log=self._store.days())
         self.tent.totals.day.estimated |= opened.is_old
         self._hour = Hour(now)
 

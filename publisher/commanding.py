@@ -9,7 +9,7 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from publisher import commands, messages
 from publisher.clock import Now
@@ -29,6 +29,7 @@ from publisher.link.link import Link
 from publisher.link.requests import Request
 from publisher.link.stamps import Stamps
 from publisher.recording import Recorder
+from publisher.rules.happening import Happening
 from publisher.rules.tent import Tent
 from publisher.status import Status
 from publisher.store.outbox import MAX_ANSWERS
@@ -55,6 +56,20 @@ LOG_DAYS, BACKLOG_BYTES = 400, 256 << 10
 Result = Mapping[str, Any]
 
 
+class Inside(Protocol):
+    """The parts of a unit that a command uses which changes the tent: those of a replayed unit, too."""
+
+    @property
+    def tent(self) -> Tent:
+        """The tent."""
+
+    def note(self, happened: list[Happening], now: Now) -> None:
+        """Record what happened at `now`."""
+
+    def set_zero(self, sensor: str, zero_a: float) -> None:
+        """Let a sensor's driver subtract `zero_a` from its readings."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unit:
     """The parts that commands use."""
@@ -69,6 +84,10 @@ class Unit:
     drivers: Mapping[str, Driver]
     status: Callable[[Now], Status]
 
+    def note(self, happened: list[Happening], now: Now) -> None:
+        """Add what happened at `now` to the next record."""
+        self.recorder.note(happened, now)
+
     def set_zero(self, sensor: str, zero_a: float) -> None:
         """Let a sensor's driver subtract `zero_a` from its readings."""
         driver = cast(HasZero, self.drivers[sensor])  # the tent has checked that it has a zero
@@ -78,17 +97,17 @@ class Unit:
 # What each does. It returns the values of the answer, and raises Trouble where it cannot be done.
 
 
-def headcount(unit: Unit, told: tuple[int, str], now: Now) -> HeadcountAnswer:
+def headcount(unit: Inside, told: tuple[int, str], now: Now) -> HeadcountAnswer:
     """Set the number of people inside to a person's count."""
     people, by = told
-    unit.recorder.note(unit.tent.headcount(people, now, by), now)
+    unit.note(unit.tent.headcount(people, now, by), now)
     return {"people": unit.tent.totals.occupancy.people}
 
 
-def set_open(unit: Unit, told: tuple[bool, str], now: Now) -> OpenAnswer:
+def set_open(unit: Inside, told: tuple[bool, str], now: Now) -> OpenAnswer:
     """Note whether the tent takes people in."""
     is_open, by = told
-    unit.recorder.note(unit.tent.set_open(is_open, now, by), now)
+    unit.note(unit.tent.set_open(is_open, now, by), now)
     return {"open": is_open}
 
 
@@ -103,16 +122,16 @@ def identify(unit: Unit, seconds: int, now: Now) -> IdentifyAnswer:
     return {"seconds": seconds}
 
 
-def zero(unit: Unit, sensor: str, now: Now) -> ZeroAnswer:
+def zero(unit: Inside, sensor: str, now: Now) -> ZeroAnswer:
     """Take the present reading of a current sensor as its zero."""
     zero_a = unit.tent.zero(sensor)
     unit.set_zero(sensor, zero_a)
     return {"sensor": sensor, "zero_a": zero_a}
 
 
-def serviced(unit: Unit, _: None, now: Now) -> ServicedAnswer:
+def serviced(unit: Inside, _: None, now: Now) -> ServicedAnswer:
     """Record that the generator has been serviced."""
-    unit.recorder.note(unit.tent.serviced(now), now)
+    unit.note(unit.tent.serviced(now), now)
     return {"hours_total": unit.tent.snapshot()["power"]["generator"]["hours_total"]}
 
 
@@ -167,22 +186,26 @@ class Task(NamedTuple):
     """What a command takes and does.
 
     A `remote` command may come from the broker and from the control socket. The others only ask, and come
-    from the socket alone. A snapshot follows at once after a command that is `recorded`.
+    from the socket alone. A snapshot follows at once after a command that is `recorded`. One that
+    `changes_tent` uses what stands in `Inside` only, and can be replayed.
     """
 
     check: Check
-    do: Callable[[Unit, Any, Now], Result]
+    do: Callable[
+        [Any, Any, Now], Result
+    ]  # the first is an Inside where it changes the tent, else a Unit
     remote: bool = True
     recorded: bool = True
+    changes_tent: bool = False
 
 
 COMMANDS: dict[str, Task] = {
-    "headcount": Task(commands.people, headcount),
-    "open": Task(commands.opening, set_open),
+    "headcount": Task(commands.people, headcount, changes_tent=True),
+    "open": Task(commands.opening, set_open, changes_tent=True),
     "report": Task(commands.nothing, report),
     "identify": Task(commands.seconds, identify, recorded=False),
-    "zero": Task(commands.sensor, zero),
-    "serviced": Task(commands.nothing, serviced),
+    "zero": Task(commands.sensor, zero, changes_tent=True),
+    "serviced": Task(commands.nothing, serviced, changes_tent=True),
     "status": Task(commands.nothing, status, remote=False, recorded=False),
     "recent": Task(commands.nothing, recent, remote=False, recorded=False),
     "log": Task(commands.since, visitor_log, remote=False, recorded=False),

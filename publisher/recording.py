@@ -1,7 +1,7 @@
 """Records: events and snapshots, stored in one transaction and then offered to the link."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from publisher import messages
@@ -242,6 +242,18 @@ def usable_totals(
     for key, fault in left_out.items():
         log.error("the totals' %.40a cannot be used (%a): left out", key, fault)
     return totals
+
+
+def resumed(
+    config: Config,
+    now: Now,
+    saved: dict[str, Any] | None,
+    *,
+    boot: int,
+    log: Iterable[tuple[str, str]],
+) -> Tent:
+    """Return a tent that goes on from the totals `saved` by an earlier run and the visitor log so far."""
+    return Tent(config, now, usable_totals(saved, config, now, boot=boot), boot=boot, log=log)
 
 
 def _dated(at: Now, now: Now) -> Now:

@@ -62,14 +62,14 @@ class Doorway(OnLines):
         settings = {"driver": self.driver, **asdict(config)}
         gpios = tuple(settings[key] for key in self.beams)
         super().__init__(gpios, hardware, clock, settings)
-        self._watch: _Watch | None = None
+        self._watch: Watch | None = None
         self._reported_s: float | None = None
 
     def open(self) -> None:
         """Open the lines. Raises SensorError."""
         super().open()
         inputs = self._inputs
-        self._watch = _Watch(type(self), Start(inputs.now_s(), self._settings, inputs.high))
+        self._watch = Watch(type(self), Start(inputs.now_s(), self._settings, inputs.high))
         self._reported_s = None
 
     def read(self) -> Sequence[Measurement]:
@@ -86,12 +86,9 @@ class Doorway(OnLines):
             if lost is not None:
                 ways += [way for edge in lost for way in watch.change(edge)] + watch.tick(now_s)
         self._reported_s = self._clock.now_s()
-        people = [Measurement(way.value, number) for way, number in sorted(Counter(ways).items())]
-        blind_s = watch.take_blind_s()
-        blind = [] if blind_s is None else [Measurement("blind_s", blind_s)]
-        return [watch.obstructed(), *people, *blind]
+        return watch.measured(ways)
 
-    def _wait_s(self, inputs: Inputs, watch: "_Watch") -> float:
+    def _wait_s(self, inputs: Inputs, watch: "Watch") -> float:
         """Return the real seconds until something is due without an edge."""
         if self._reported_s is None:
             return 0.0
@@ -101,10 +98,24 @@ class Doorway(OnLines):
         return self._clock.real_s(wait_s)
 
     @classmethod
+    def watching(cls, config: Any, blocked: Sequence[bool], at_s: float) -> "Watch":
+        """Return the rules for a door whose `beams` are, in their order, `blocked` or free at `at_s`."""
+        settings = {"driver": cls.driver, **asdict(config)}
+        blocked_high = settings["blocked_level"] == "high"
+        gpios = [settings[key] for key in cls.beams]
+        high = {gpio: b == blocked_high for gpio, b in zip(gpios, blocked, strict=True)}
+        return Watch(cls, Start(at_s, settings, high))
+
+    @classmethod
+    def beam_names(cls) -> tuple[str, ...]:
+        """Return the beams' names in a log: `outer` for the key `outer_gpio`; empty for the only beam."""
+        return tuple(key.removesuffix("gpio").removesuffix("_") for key in cls.beams)
+
+    @classmethod
     def decode(cls, capture: bytes) -> Decoded:
         """Return the people and the obstructions in a capture, each with its time."""
         return decode(
-            capture, lambda start: _Watch(cls, start) if _fits(cls, start) else None, AFTERWARDS_S
+            capture, lambda start: Watch(cls, start) if _fits(cls, start) else None, AFTERWARDS_S
         )
 
     @classmethod
@@ -132,7 +143,7 @@ def _fits(kind: type[Doorway], start: Start) -> bool:
     )
 
 
-class _Watch:
+class Watch:
     """Applies the rules to lines: maps lines to beams, and makes the measurements of the door."""
 
     def __init__(self, kind: type[Doorway], start: Start) -> None:
@@ -146,15 +157,30 @@ class _Watch:
 
     @property
     def due_s(self) -> float | None:
+        """When a tick without an edge can change something; None if never."""
         return self._rules.due_s
 
     def change(self, edge: Edge) -> list[Way]:
-        return self._rules.change(edge.at_s, self._beam[edge.gpio], edge.high == self._blocked)
+        """Apply a line's change; return the people who had passed before it."""
+        return self.turn(edge.at_s, self._beam[edge.gpio], edge.high == self._blocked)
+
+    def turn(self, at_s: float, beam: int, blocked: bool) -> list[Way]:
+        """Apply a beam's change at `at_s` (seconds); return the people who had passed before it."""
+        return self._rules.change(at_s, beam, blocked)
 
     def tick(self, now_s: float) -> list[Way]:
+        """Let time pass until `now_s`; return the people who have passed by then."""
         return self._rules.tick(now_s)
 
+    def measured(self, ways: Sequence[Way]) -> list[Measurement]:
+        """Return what the sensor reports of these people and of the beams."""
+        people = [Measurement(way.value, number) for way, number in sorted(Counter(ways).items())]
+        blind_s = self.take_blind_s()
+        blind = [] if blind_s is None else [Measurement("blind_s", blind_s)]
+        return [self.obstructed(), *people, *blind]
+
     def obstructed(self) -> Measurement:
+        """Return whether something stands in the beams; a fault if a beam has failed."""
         failure = self._rules.failure
         if failure is None:
             return Measurement("obstructed", self._rules.obstructed)
@@ -172,6 +198,7 @@ class _Watch:
         return self._rules.obstructed, self._rules.failure
 
     def take_blind_s(self) -> float | None:
+        """Return for how long people could pass uncounted, once; None if all is well."""
         blind_s, self._rules.blind_s = self._rules.blind_s, None
         return None if blind_s is None else round(blind_s, 1)
 

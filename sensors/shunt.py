@@ -54,12 +54,16 @@ class Shunt:
             return Flow(None, voltage_v, None, None)
         sign = -1 if self.reversed else 1
         uncorrected_a = sign * raw_shunt * SHUNT_LSB_V / self.shunt_ohms
-        current_a = uncorrected_a - self.zero_a
-        if abs(current_a) < self.dead_band_a:
-            current_a = 0.0
+        current_a = corrected(uncorrected_a, self.zero_a, self.dead_band_a)
         power_w = round(current_a * voltage_v, 1)
         # Far finer than a bit: the mean of such values is a zero, which must not have a rounding error.
         return Flow(round(current_a, 6), voltage_v, power_w, round(uncorrected_a, 6))
+
+
+def corrected(uncorrected_a: float, zero_a: float, dead_band_a: float) -> float:
+    """Return a current without its zero; one within the dead band counts as none. All in amperes."""
+    current_a = uncorrected_a - zero_a
+    return 0.0 if abs(current_a) < dead_band_a else current_a
 
 
 def gain_for(max_current_a: float, shunt_ohms: float) -> int:

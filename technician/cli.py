@@ -69,6 +69,9 @@ COMMANDS = {
     "decode": ListedCommand(
         "technician.decode", marked("Read a capture: one JSON object for each good frame.")
     ),
+    "replay": ListedCommand(
+        "technician.replay", marked("Let a log live through the shipped rules.")
+    ),
     "setup": ListedCommand(
         "technician.setup.setup",
         marked("Find what is connected, ask the rest, write the configuration."),

@@ -134,7 +134,11 @@ def _not_toml(error: Exception, text: str) -> Trouble:
 
 def parse(text: str, where: str = "configuration") -> Config:
     """Check a configuration's text. Raises ConfigError with everything that is wrong with it."""
-    document = document_of(text, where)
+    return checked(document_of(text, where), text, where)
+
+
+def checked(document: dict[str, Any], text: str, where: str) -> Config:
+    """Check the tables and keys of a `text`, and empty them. Raises ConfigError as `parse` does."""
     reader = _Reader(text)
     sections = {
         name: reader.section(kind, document.pop(name, {}), name) for name, kind in SECTIONS.items()

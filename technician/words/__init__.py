@@ -40,6 +40,7 @@ DECLARING: tuple[str, ...] = (
     "publisher.link.dial",
     "publisher.link.refusals",
     "publisher.link.troubles",
+    "publisher.replay_lines",
     "publisher.store.troubles",
     "publisher.config.faults",
     "publisher.rules.calibration",
