@@ -20,7 +20,6 @@ from technician import arguments as types
 from technician.terminal import DONE, USAGE, complain
 from technician.words import _, translated
 
-
 #: What tells that a generator's meter measures AC.
 OF_AC = "frequency_hz"
 #: A log that cannot be read twice is kept in memory up to this size, then in a file.

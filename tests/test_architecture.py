@@ -66,7 +66,8 @@ KEYS_TOO = {("publisher.replay_lines", "beam")}
 FRAMES = sorted(f"sensors.{file.stem}" for file in (ROOT / "sensors").glob("*_frames.py"))
 PURE = (
     *FRAMES,
-    "publisher.rules", "publisher.commands", "publisher.messages", "publisher.replay_lines", "publisher.unit.buzzer",
+    "publisher.rules", "publisher.commands", "publisher.messages", "publisher.replay_lines",
+    "publisher.unit.buzzer",
     "publisher.unit.hour", "publisher.unit.lamp", "sensors.edges", "sensors.framing",
     "sensors.line_trust", "sensors.passage", "sensors.press", "sensors.reading", "sensors.shunt",
     "technician.doctor.plausible",
