@@ -70,7 +70,7 @@ class Story:
             "uptime_s": 400.0,
             "totals": {"occupancy": occupancy},
         }
-        return Life(kernel, truth, "" if boot == 1 else "reboot", [0.0], ledger)
+        return Life(kernel, truth, "" if boot == 1 else "reboot", [0.0], ledger=ledger)
 
     def findings(self) -> dict[str, Any]:
         return judge(self.lives, self.records, self.excused, self.limits)
@@ -220,3 +220,15 @@ def test_only_a_limit_of_its_time_excuses_a_late_record(
     story.limits = [limit]
     found = story.findings()
     assert (found["late_by_size"], found["disordered"]) == (is_late_by_size, not is_late_by_size)
+
+
+def test_a_life_that_ended_before_it_opened_a_copy_has_no_number(story: Story) -> None:
+    copied = story.lives[1].ledger
+    later = Life(story.lives[1].kernel, story.directory / "none", "copy, same boot", [0.0])
+    assert copied is not None
+    story.lives[1].ledger = copied | {"boot": 3}
+    later.ledger = copied
+    story.lives.append(later)
+    assert story.findings()["boots_fallen"]
+    later.found = copied
+    assert not story.findings()["boots_fallen"]

@@ -40,7 +40,14 @@ class Life:
     truth: Path
     before: str  # what happened to the state directory before it
     errors_s: list[float] = field(default_factory=list)  # that the kernel's time had
+    found: dict[str, Any] | None = None  # the ledger in the file before it
     ledger: dict[str, Any] | None = None  # as it was left in the file
+
+    def has_opened(self) -> bool:
+        """Say whether it lived until it had a number: its store writes what it begins with."""
+        ledger = self.ledger
+        is_own = ledger is not None and ledger["boot_id"] == self.kernel.boot_id
+        return is_own and ledger != self.found
 
     def made(self) -> Iterator[Number]:
         """Yield the numbers of the records that its store has made in its last boot."""
@@ -171,8 +178,8 @@ def _judge_numbers(
     for number, life in enumerate(lives):
         if life.before == "copy":
             before = 0  # nothing readable knows of the later boots
-        if life.ledger is None or life.ledger["boot_id"] != life.kernel.boot_id:
-            continue  # killed before it had a number
+        if life.ledger is None or not life.has_opened():
+            continue
         boot = life.ledger["boot"]
         if owner.setdefault(boot, life.kernel.boot_id) != life.kernel.boot_id:
             bad("boots_reused", (boot, number))
@@ -260,7 +267,7 @@ def _judge_totals(lives: Sequence[Life], first: Mapping[Number, dict[str, Any]],
     recent: list[float] = []  # ages at its end of the last life's passages
     for number, life in enumerate(lives):
         ledger = life.ledger
-        if ledger is None or ledger["boot_id"] != life.kernel.boot_id:
+        if ledger is None or not life.has_opened():
             if life.before not in ("", "reboot"):  # killed before it opened what was put there
                 last = None
             continue

@@ -186,7 +186,7 @@ class Lives(Storm):
         """Let the unit live once, with faults."""
         before = self._between()
         truth = self.work / f"truth-{len(self.lives)}"
-        self.lives.append(Life(self.kernel, truth, before))
+        self.lives.append(Life(self.kernel, truth, before, found=self._ledger()))
         self._note_error()
         unit = self._start()
         timer = None
@@ -217,7 +217,7 @@ class Lives(Storm):
             unit.wait()
             self._unit = None
         self.done["stopped_unit" if is_stop else "killed_unit"] += 1
-        self._note_end()
+        self.lives[-1].ledger = self._ledger()
 
     def last_life(self) -> None:
         """Let the unit live once more in peace, until everything is sent, and stop it."""
@@ -230,7 +230,7 @@ class Lives(Storm):
         finally:
             unit.send(signal.SIGTERM)
             unit.wait()
-        self._note_end()
+        self.lives[-1].ledger = self._ledger()
         self.checker.catch_up()
 
     def note(self) -> None:
@@ -281,14 +281,16 @@ class Lives(Storm):
     def _log(self) -> str:
         return (self.state_dir / "log").read_text(errors="replace")[-3000:]
 
-    def _note_end(self) -> None:
-        """Note what the dead unit has in its store."""
-        life = self.lives[-1]
+    def _ledger(self) -> dict[str, Any] | None:
+        """Return the ledger in the dead unit's file."""
         with TemporaryDirectory(dir=self.work) as place, suppress(sqlite3.DatabaseError, TypeError):
             for path in self.state_dir.glob(f"{STORE}*"):
                 shutil.copy(path, place)
             with closing(sqlite3.connect(Path(place) / STORE)) as store:
-                life.ledger = json.loads(store.execute("SELECT body FROM ledger").fetchone()[0])
+                ledger = json.loads(store.execute("SELECT body FROM ledger").fetchone()[0])
+                assert isinstance(ledger, dict)
+                return ledger
+        return None
 
     # While the unit is dead
 
