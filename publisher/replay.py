@@ -126,7 +126,7 @@ class _Door:
 
 
 class _Shunted:
-    """A current sensor's zero, which a command may set: what its driver would subtract."""
+    """A sensor on a shunt: what its driver makes of a current, by a zero that a command may set."""
 
     def __init__(self, settings: Any) -> None:
         self._settings = settings
@@ -137,7 +137,7 @@ class _Shunted:
         self._zero_a = zero_a
 
     def measured(self, values: Mapping[str, Value]) -> Mapping[str, Value]:
-        """Return the values with the current before its zero, and with the zero that was set."""
+        """Return the values with the power and the current before its zero, and with the zero that was set."""
         current_a = values.get("current_a")
         if current_a is None:
             return values
@@ -148,9 +148,9 @@ class _Shunted:
         if self._zero_a is not None:
             current_a = corrected(uncorrected_a, self._zero_a, self._settings.dead_band_a)
             found["current_a"] = round(current_a, DIGITS)
-            voltage_v = values.get("voltage_v")
-            if "power_w" in values and voltage_v is not None:
-                found["power_w"] = round(current_a * voltage_v, 1)
+        voltage_v = values.get("voltage_v")
+        if voltage_v is not None and ("power_w" not in values or self._zero_a is not None):
+            found["power_w"] = round(current_a * voltage_v, 1)
         return found
 
 
