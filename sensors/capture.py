@@ -7,6 +7,7 @@ depend on.
 
 import json
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import Event
 from typing import Any, NamedTuple
@@ -53,6 +54,20 @@ def lines(capture: bytes) -> Iterator[dict[str, Any] | None]:
         except ValueError:
             record = None
         yield record if isinstance(record, dict) else None
+
+
+def number(record: Mapping[str, Any], key: str) -> float:
+    """Return a finite number of a line, such as its time `at_s`. Raises ValueError if there is none.
+
+    Python's JSON also allows NaN, infinite numbers, and whole ones that no float can hold.
+    """
+    value = record.get(key)
+    try:
+        if not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value):
+            return float(value)
+    except OverflowError:
+        pass
+    raise ValueError(f"{key} is no number")
 
 
 def record(driver: Driver, clock: Monotonic, seconds: float, write: Callable[[bytes], Any]) -> None:

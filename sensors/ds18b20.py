@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sensors.capture import Decoded, line, lines, no_tap
+from sensors.capture import Decoded, line, lines, no_tap, number
 from sensors.clock import Monotonic
 from sensors.ds18b20_frames import Fault, Temperatures
 from sensors.hardware import ONE_WIRE_BUSES, ONE_WIRE_DEVICES, Hardware
@@ -171,13 +171,7 @@ def decode(capture: bytes) -> Decoded:
             found = temperatures.take(said["w1_slave"].encode())
             if isinstance(found, Fault):
                 raise ValueError(found.value)
-            frames.append({"at_s": _seconds(said["at_s"]), "temperature_c": found})
+            frames.append({"at_s": number(said, "at_s"), "temperature_c": found})
         except (AttributeError, TypeError, KeyError, ValueError):
             bad += 1
     return Decoded(frames, bad)
-
-
-def _seconds(value: object) -> float:
-    if type(value) not in (int, float) or not abs(float(value)) < 1e12:  # type: ignore[arg-type]
-        raise ValueError("no time")
-    return float(value)  # type: ignore[arg-type]

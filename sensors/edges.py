@@ -1,11 +1,9 @@
 """Edges of GPIO lines, and recordings of them: what `gpio.Inputs` tells its tap, read again. Pure."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
-from sensors.capture import Decoded, lines
+from sensors.capture import Decoded, lines, number
 
 
 class Edge(NamedTuple):
@@ -62,7 +60,7 @@ def recorded(capture: bytes) -> Iterator[Start | Edge | float | None]:
     before_s = 0.0
     for record in lines(capture):
         found: Start | Edge | float | None = None
-        at_s = _seconds(record.get("at_s")) if record else None
+        at_s = _at_s(record)
         if record is None or at_s is None:
             pass
         elif isinstance(record.get("high"), dict):
@@ -86,10 +84,8 @@ def _start(at_s: float, record: dict[str, Any]) -> Start | None:
     return Start(at_s, record, {int(gpio): high for gpio, high in levels.items()})
 
 
-def _seconds(value: object) -> float | None:
-    """Return a valid time, or None; Python's JSON also allows NaN and infinite numbers."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+def _at_s(record: dict[str, Any] | None) -> float | None:
+    try:
+        return None if record is None else number(record, "at_s")
+    except ValueError:
         return None
-    with suppress(OverflowError):
-        return float(value) if math.isfinite(value) else None
-    return None

@@ -1,12 +1,11 @@
 """Driver: DC current and voltage by an INA219 on a shunt of any size."""
 
-import math
 import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sensors.capture import Decoded, line, lines, no_tap
+from sensors.capture import Decoded, line, lines, no_tap, number
 from sensors.clock import Monotonic
 from sensors.hardware import Hardware, I2CBus
 from sensors.reading import Measurement, Quality, SensorError
@@ -239,8 +238,8 @@ def decode(capture: bytes) -> Decoded:
                 raise ValueError("no settings yet")
             registers = [_word(record[name]) for name in ("configuration", "bus")]
             raw_shunt = _word(record["shunt"], low=-0x8000, high=0x7FFF)
-            at_s = _finite(record["at_s"])
-        except (ValueError, TypeError, KeyError, OverflowError):
+            at_s = number(record, "at_s")
+        except (ValueError, TypeError, KeyError):
             bad += 1
             continue
         if registers[0] != configuration(shunt.gain):
@@ -252,18 +251,11 @@ def decode(capture: bytes) -> Decoded:
 
 
 def _shunt(record: dict[str, Any]) -> Shunt:
-    numbers = [_finite(record[name]) for name in ("shunt_ohms", "zero_a", "dead_band_a")]
+    numbers = [number(record, name) for name in ("shunt_ohms", "zero_a", "dead_band_a")]
     if not (1e-5 <= numbers[0] <= 1 and abs(numbers[1]) <= 10 and 0 <= numbers[2] <= 10):
         raise ValueError("no such shunt")
     gain = _word(record["gain"], high=3)
     return Shunt(numbers[0], gain, numbers[1], numbers[2], record["reversed"] is True)
-
-
-def _finite(value: Any) -> float:
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError("no number")
-    return number
 
 
 def _word(value: object, low: int = 0, high: int = 0xFFFF) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sensors import sht4x_frames
-from sensors.capture import Decoded, line, lines, no_tap
+from sensors.capture import Decoded, line, lines, no_tap, number
 from sensors.clock import Monotonic
 from sensors.hardware import Hardware, I2CBus
 from sensors.reading import Measurement, Quality, SensorError
@@ -158,10 +158,11 @@ def decode(capture: bytes) -> Decoded:
         try:
             if record is None:
                 raise ValueError("no JSON object")
-            at_s, words = float(record["at_s"]), sht4x_frames.words(bytes.fromhex(record["answer"]))
-            if words is None or not abs(at_s) < float("inf"):
+            at_s = number(record, "at_s")
+            words = sht4x_frames.words(bytes.fromhex(record["answer"]))
+            if words is None:
                 raise ValueError("damaged")
-        except (ValueError, TypeError, KeyError, OverflowError):
+        except (ValueError, TypeError, KeyError):
             bad += 1
             continue
         frames.append({"at_s": at_s, **sht4x_frames.air(*words)._asdict()})
