@@ -96,6 +96,7 @@ class Agent:
             config.store.max_rows,
             config.store.max_mib << 20,
             in_memory(state_dir),
+            keep_s=86_400 * config.store.keep_days,
         )
         opened = self._store.open(boot_id(), clock.now())
         if self._store.earliest is not None:

@@ -238,11 +238,17 @@ class ReportSettings:
 
 @dataclass(frozen=True)
 class StoreSettings:
-    """`[store]`: limits of the records that wait while the broker cannot be reached."""
+    """`[store]`: limits of the records that wait for the broker, and of those kept after it has them."""
 
+    keep_days: float = setting(
+        7.0,
+        doc=marked("how long a record is kept after the broker has confirmed it"),
+        low=0.0,
+        high=366.0,
+    )
     max_rows: int = setting(
         100_000,
-        doc=marked("number of records; the oldest are dropped first"),
+        doc=marked("number of records; the oldest confirmed ones go first, then the oldest"),
         low=1000,
         high=10_000_000,
     )

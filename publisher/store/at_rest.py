@@ -79,7 +79,7 @@ class AtRest:
     def rows(self) -> Iterator[Row]:
         """Yield the records that wait for the broker, oldest first. Raises Unreadable."""
         with self._reading() as db:
-            for row, is_whole in rows.records(db):
+            for row, is_whole in rows.records(db, waiting_only=True):
                 if is_whole:
                     yield row
 

@@ -23,7 +23,7 @@ RANDOM_BOOTS = 10_000
 MAX_BOOT_STEP = 1000
 #: Numbers from the time of day are below this, the year 2094: a clock that is far ahead must not use them up.
 TIME_BOOT_LIMIT = 1 << 31
-#: Number of boots whose start is remembered after their records are confirmed.
+#: Number of boots whose start is remembered after their records are gone.
 MAX_BOOTS = 1000
 #: A boot's start is written again if it has changed by more than this many seconds.
 BEGAN_TOLERANCE_S = 1.0
@@ -144,7 +144,7 @@ def note_began(
     db.execute(
         "DELETE FROM boots WHERE boot <="
         " (SELECT boot FROM boots ORDER BY boot DESC LIMIT 1 OFFSET ?)"
-        " AND boot NOT IN (SELECT boot FROM outbox)",
+        " AND boot < coalesce((SELECT boot FROM outbox ORDER BY id LIMIT 1), boot + 1)",
         (MAX_BOOTS,),
     )
     return Noted(at, frozenset(boots))

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import sqlite3
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from publisher.store import faults, rows, schema
 from publisher.store.boots import newest_boot
 from publisher.store.faults import FAULTS, Damaged
 from publisher.store.ledger import Ledger, read_ledger, write_ledger
-from publisher.store.outbox import Outbox
+from publisher.store.outbox import Held, Limits, Outbox
 from publisher.store.rows import BATCH_ROWS, KEYED_TABLES
 from publisher.store.troubles import OTHER_OWNER, StoreTrouble, trouble_of
 
@@ -50,10 +50,9 @@ class StoreFile:
     Each method raises one of FAULTS if the file cannot be used, unless it says otherwise.
     """
 
-    def __init__(self, directory: Path, max_rows: int, max_bytes: int) -> None:
+    def __init__(self, directory: Path, limits: Limits) -> None:
         self.path = directory / FILE
-        self._max_rows = max_rows
-        self._max_bytes = max_bytes
+        self._limits = limits
         #: Whether a file was written before: an empty one has lost its content.
         self.is_expected = False
         #: Names of files that were set aside (None: it was gone), for the store to take.
@@ -133,7 +132,7 @@ class StoreFile:
             why,
             "it is gone" if aside is None else f"set aside as {aside}",
             count,
-            "those in it" if ledger.rows is None else ledger.rows,
+            "those in it" if ledger.rows is None else ledger.rows + ledger.kept,
         )
         self.set_aside.append(aside)
         with contextlib.ExitStack() as opened:
@@ -148,7 +147,7 @@ class StoreFile:
         """Return an outbox in memory, to stand in for the file."""
         db = _connect(":memory:")
         _prepare(db)
-        return Outbox(db, min(self._max_rows, MEMORY_ROWS), self._max_bytes)
+        return Outbox(db, self._limits._replace(rows=min(self._limits.rows, MEMORY_ROWS)))
 
     def is_in_place(self) -> bool:
         """Return whether the open file still has its name. Raises nothing."""
@@ -203,8 +202,10 @@ class StoreFile:
         if len(set(pages)) < len(pages):
             raise Damaged("two tables have the same pages")
         ledger = ledger or Ledger()
-        held = None if ledger.rows is None else (ledger.rows, ledger.size)
-        outbox = Outbox(db, self._max_rows, self._max_bytes, held=held)
+        held = None
+        if ledger.rows is not None:
+            held = Held(ledger.rows, ledger.kept, ledger.size, ledger.first)
+        outbox = Outbox(db, self._limits, held=held)
         self._identity = _identity(self.path)
         return Loaded(outbox, ledger, max(ledger.boot, newest_boot(db)))
 
@@ -215,11 +216,11 @@ class StoreFile:
             with rows.transaction(db):
                 if old is not None:
                     _salvage(old, db)
-                outbox = Outbox(db, self._max_rows, self._max_bytes)
-                write_ledger(db, ledger.text(rows=outbox.rows, size=outbox.size))
+                outbox = Outbox(db, self._limits)
+                write_ledger(db, ledger.text(**asdict(outbox.held)))
             notify("WATCHDOG=1")
         notify("WATCHDOG=1")
-        return outbox.rows
+        return outbox.rows + outbox.held.kept
 
     def _finish_new(self, *, is_needed: bool) -> None:
         """Rename a new file that was cut off before it was renamed, or delete it. Raises OSError."""

@@ -44,7 +44,9 @@ class Ledger:
     conn: int = 0  # connection numbers up to this one may have been used
     dropped: int = 0
     rows: int | None = None  # rows that wait for the broker; None if not counted
-    size: int = 0  # size of these rows' bodies, in bytes
+    size: int = 0  # size of all rows' bodies, in bytes
+    kept: int = 0  # rows that the broker has confirmed, and that are kept for `resend`
+    first: int = 0  # id of the first row that may wait for the broker
     clean: bool = True
     cut: dict[str, Any] | None = None  # detail of a `power_cut` that no record reports yet
     #: Files that were set aside (None: it was gone) and that no record has reported yet.

@@ -26,7 +26,8 @@ class OutOfReach:
     trouble: StoreTrouble
     damage: str | None  # why it is to be set aside
     rows: int  # in it, unconfirmed
-    to_delete: set[int]  # rows in it that the broker has confirmed
+    confirmed: set[int]  # rows in it that the broker has confirmed
+    to_delete: set[int]  # rows in it that cannot be sent, or were written once more in memory
     memory_from: int  # the first id in memory
     stand_in: Ledger | None = None  # used instead of its own ledger, which has not been read
     refusals: int = 0  # retries in which it could not be read or written
@@ -39,11 +40,16 @@ class OutOfReach:
         return f"it could not be read {self.refusals} times"
 
     def confirm(self, ids: set[int]) -> set[int]:
-        """Mark those rows for deletion that are in the file; return the others."""
+        """Note those confirmed rows that are in the file; return the others."""
         in_file = {i for i in ids if i < self.memory_from}
-        self.rows = max(0, self.rows - len(in_file - self.to_delete))
-        self.to_delete |= in_file
+        self.rows = max(0, self.rows - len(in_file - self.confirmed))
+        self.confirmed |= in_file
         return ids - in_file
+
+    def give_up(self, row_id: int) -> None:
+        """Note that a row in the file cannot be sent."""
+        self.rows = max(0, self.rows - (row_id not in self.to_delete))
+        self.to_delete.add(row_id)
 
     def failed_again(self, error: Exception, file: StoreFile) -> None:
         """Note why a retry failed, and make the next one more likely to succeed."""
@@ -63,7 +69,7 @@ class OutOfReach:
         `ledger` is the present one. Rows that the file has lost are counted as dropped.
         """
         found, stand_in = loaded.ledger, self.stand_in
-        expected = self.rows + sum(map(loaded.outbox.holds, self.to_delete))
+        expected = self.rows + sum(map(loaded.outbox.is_waiting, self.confirmed | self.to_delete))
         unread = None
         boot = max(ledger.boot, loaded.newest_boot + 1)
         ledger = replace(

@@ -35,11 +35,13 @@ KEYED_TABLES = {
     "boots": "SELECT boot, began, crc FROM boots",
     "answers": "SELECT cid, body, crc FROM answers",
 }
-_RECORDS = "SELECT id, kind, boot, uptime_s, stamped, body, crc FROM outbox"
+_RECORD = "id, kind, boot, uptime_s, stamped, body"
+#: A row's checksum rises by that of its mark: so a record is marked without reading it.
+_CRC_RANGE = 1 << 32
 
 
 class Row(NamedTuple):
-    """A record in the outbox."""
+    """A record in the outbox. `confirmed_s` is its mark: when it was noted that the broker has it."""
 
     id: int
     kind: str
@@ -47,6 +49,9 @@ class Row(NamedTuple):
     uptime_s: float
     stamped: int
     body: str
+    confirmed_s: int | None = (
+        None  # seconds since EPOCH; None while it waits, 0 if the time is unknown
+    )
 
     @property
     def room(self) -> int:
@@ -57,7 +62,13 @@ class Row(NamedTuple):
     def crc(self) -> int:
         """Its checksum in the file."""
         values = (self.id, self.kind, self.boot, float(self.uptime_s), self.stamped, self.body)
-        return checksum(*values)
+        mark = 0 if self.confirmed_s is None else mark_crc(self.confirmed_s)
+        return (checksum(*values) + mark) % _CRC_RANGE
+
+
+def mark_crc(confirmed_s: int) -> int:
+    """Return by how much a mark raises its row's checksum."""
+    return checksum("confirmed", confirmed_s)
 
 
 def checksum(*values: Any) -> int:
@@ -86,13 +97,21 @@ def text(raw: bytes) -> str:
 
 
 def records(
-    db: sqlite3.Connection, after_id: int = -1, until_id: int = ID_LIMIT
+    db: sqlite3.Connection,
+    after_id: int = -1,
+    until_id: int = ID_LIMIT,
+    *,
+    waiting_only: bool = False,
 ) -> Generator[tuple[Row, bool], None, None]:
     """Yield the records in ]after_id, until_id], oldest first, each with whether it is intact.
 
-    Raises one of FAULTS.
+    `waiting_only` leaves out those that are marked as confirmed. Raises one of FAULTS.
     """
-    cursor = db.execute(f"{_RECORDS} WHERE id > ? AND id <= ? ORDER BY id", (after_id, until_id))
+    mark = _mark(db)
+    which = f"id > ? AND id <= ?{f' AND {mark} IS NULL' if waiting_only else ''}"
+    cursor = db.execute(
+        f"SELECT {_RECORD}, {mark}, crc FROM outbox WHERE {which} ORDER BY id", (after_id, until_id)
+    )
     try:
         for *values, crc in cursor:
             row = Row._make(values)
@@ -109,13 +128,35 @@ def salvaged(
     db: sqlite3.Connection, which: str = "ORDER BY id", *values: Any
 ) -> Iterator[tuple[Row, int | None]]:
     """Yield records of a damaged file with their checksums, up to the damage."""
-    for *found, crc in readable(db, f"{_RECORDS} {which}", *values):
+    mark = "NULL"
+    with contextlib.suppress(*FAULTS):
+        mark = _mark(db)
+    query = f"SELECT {_RECORD}, {mark}, crc FROM outbox {which}"
+    for *found, crc in readable(db, query, *values):
         yield Row._make(found), crc
 
 
 def insert(db: sqlite3.Connection, row: Row) -> None:
     """Write a record."""
-    db.execute("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, row.crc))
+    db.execute(
+        f"INSERT INTO outbox ({_RECORD}, confirmed, crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (*row, row.crc),
+    )
+
+
+def mark(db: sqlite3.Connection, row_id: int, confirmed_s: int) -> bool:
+    """Mark a record as confirmed; return whether it was there and was not marked."""
+    done = db.execute(
+        "UPDATE outbox SET confirmed = ?1, crc = (crc + ?2) % ?3 WHERE id = ?4 AND confirmed IS NULL",
+        (confirmed_s, mark_crc(confirmed_s), _CRC_RANGE, row_id),
+    )
+    return done.rowcount > 0
+
+
+def _mark(db: sqlite3.Connection) -> str:
+    """Return the expression for a record's mark; a file of an older version knows none."""
+    columns = [column for _, column, *_ in db.execute("PRAGMA table_info(outbox)")]
+    return "confirmed" if "confirmed" in columns else "NULL"
 
 
 def is_whole(row: Row, crc: int | None) -> bool:
@@ -125,7 +166,10 @@ def is_whole(row: Row, crc: int | None) -> bool:
 
 def can_be(row: Row) -> bool:
     """Return whether it is a record at all: anything else would break the message that contains it."""
-    if [*map(type, row)] != [int, str, int, float, int, str]:
+    *content, confirmed_s = row
+    if [*map(type, content)] != [int, str, int, float, int, str]:
+        return False
+    if confirmed_s is not None and (type(confirmed_s) is not int or confirmed_s < 0):
         return False
     limits = ((row.id, ID_LIMIT), (row.boot, BOOT_LIMIT), (row.uptime_s, LONGEST_UPTIME_S))
     if not all(0 <= value < limit for value, limit in limits):

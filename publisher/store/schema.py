@@ -67,10 +67,17 @@ def _add_checksums_days_boots_answers(db: sqlite3.Connection) -> None:
         notify("WATCHDOG=1")
 
 
+def _add_marks(db: sqlite3.Connection) -> None:
+    """Add the mark of confirmed records: all in the file still wait, since others were deleted."""
+    # The time at which it was noted, in seconds since publisher.clock.EPOCH, 0 if unknown; NULL: it waits.
+    db.execute("ALTER TABLE outbox ADD COLUMN confirmed INTEGER")
+
+
 #: Each step migrates a file from the version of its index to the next; version 0 is an empty file.
 STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _begin,
     _add_checksums_days_boots_answers,
+    _add_marks,
 )
 
 

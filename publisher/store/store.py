@@ -1,8 +1,8 @@
 """The outbox and the totals: one SQLite file that survives power cuts.
 
 A record and the totals that it changes are committed together. A row that the broker has confirmed is
-deleted in the transaction of the next record: a quiet unit writes once per record and not twice. All
-methods may be called from any thread.
+marked in the transaction of the next record: a quiet unit writes once per record and not twice. It is kept
+for some days, for those who ask for it again. All methods may be called from any thread.
 
 If the file cannot be written (disk full, card read-only) the store goes on in memory and tries the file
 again later; meanwhile `failure` says why. After a crash the numbers given in memory could be given again, so
@@ -18,7 +18,6 @@ totals of a lost file may be five minutes old.
 import logging
 import math
 import secrets
-import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -32,7 +31,7 @@ from publisher.store.faults import FAULTS, MISTAKES, Damaged
 from publisher.store.file import StoreFile
 from publisher.store.ledger import LOST, NEW, Ledger, SecondPlace
 from publisher.store.out_of_reach import OutOfReach, Unread
-from publisher.store.outbox import Outbox
+from publisher.store.outbox import Limits, Outbox
 from publisher.store.rows import NO_ROWS, KeyedRows, Records, Row, upsert
 from publisher.store.trace import Trace
 from publisher.store.troubles import MISTAKE, StoreTrouble
@@ -43,7 +42,9 @@ log = logging.getLogger("tentwatch.store")
 
 #: Ids in memory begin at the boot number times this: above all ids in the file.
 IDS_PER_BOOT = 1 << 30
-#: From this many on, confirmed rows are deleted without waiting for the next record.
+#: How long a confirmed row is kept, unless it is configured, in seconds.
+KEEP_S = 7 * 86_400.0
+#: From this many on, confirmed rows are marked without waiting for the next record.
 MAX_CONFIRMED = 500
 #: How far the totals' second place may be behind the file, in monotonic seconds.
 SECOND_PLACE_S = 300.0
@@ -73,15 +74,23 @@ class Store:
     """See the module. `open` comes first; then `append`, `backlog` and `confirm`."""
 
     def __init__(
-        self, directory: Path, max_rows: int, max_bytes: int, in_memory: Path | None = None
+        self,
+        directory: Path,
+        max_rows: int,
+        max_bytes: int,
+        in_memory: Path | None = None,
+        *,
+        keep_s: float = KEEP_S,
     ) -> None:
         """Use `directory`, which is created if it can be; keep `max_rows` and `max_bytes` of records.
+
+        A record is kept for `keep_s` after it is noted that the broker has it.
 
         `in_memory` is a directory in memory for the trace, by which an older copy of `directory` is
         recognised that is put back within a boot.
         """
         self._lock = threading.RLock()
-        self._file = StoreFile(directory, max_rows, max_bytes)
+        self._file = StoreFile(directory, Limits(max_rows, max_bytes, keep_s))
         self._second = SecondPlace(directory)
         self._trace = None if in_memory is None else Trace(in_memory)
         self._outbox: Outbox | None = None  # of the file, or in memory while that cannot be used
@@ -321,7 +330,7 @@ class Store:
         return self._read(lambda box: box.backlog(after_id, until_id, max_bytes), [])
 
     def confirm(self, ids: Iterable[int]) -> None:
-        """Note that the broker has confirmed these rows; the next record's transaction deletes them."""
+        """Note that the broker has confirmed these rows; the next record's transaction marks them."""
         with self._lock:
             if self._outbox is None:
                 return
@@ -335,8 +344,11 @@ class Store:
     def give_up(self, row_id: int) -> None:
         """Note that a row cannot be sent; the next record's transaction deletes it. It counts as dropped."""
         with self._lock:
-            self._ledger.dropped += 1
-            self.confirm([row_id])
+            if self._out_of_reach is not None and row_id < self._out_of_reach.memory_from:
+                self._ledger.dropped += 1
+                self._out_of_reach.give_up(row_id)
+            elif self._outbox is not None:
+                self._outbox.give_up(row_id)
 
     def last_id(self) -> int:
         """Return the id of the newest record."""
@@ -539,9 +551,10 @@ class Store:
         memory = file.in_memory()
         memory.next_id = ledger.boot * IDS_PER_BOOT
         waiting = 0 if stand_in is None else stand_in.rows or 0
+        confirmed: set[int] = set()
         to_delete: set[int] = set()
         if before is not None:
-            waiting, to_delete = before.waiting, before.confirmed
+            waiting, confirmed, to_delete = before.waiting, before.confirmed, before.to_delete
             memory.next_id = max(memory.next_id, before.next_id)
             ledger.dropped += before.given_up
             for table, pairs in before.keyed_rows().items():
@@ -553,6 +566,7 @@ class Store:
             trouble=file.trouble(error),
             damage=faults.reason(error) if faults.is_damage(error) else None,
             rows=waiting,
+            confirmed=confirmed,
             to_delete=to_delete,
             memory_from=memory.next_id,
             stand_in=stand_in,
@@ -563,7 +577,7 @@ class Store:
     def _try_file(self, now: Now, damage: str | None) -> Unread | None:
         memory, away, file = self._outbox, self._out_of_reach, self._file
         assert memory is not None and away is not None
-        waiting = memory.backlog(0, memory.next_id, sys.maxsize)
+        records = memory.all()
         loaded = None
         try:
             loaded = file.load(damage=damage)
@@ -574,10 +588,11 @@ class Store:
             self._note_set_aside()
             unread, ledger = away.reconciled(self._ledger, loaded)
             loaded.outbox.take_over(memory)
-            loaded.outbox.confirmed = set(away.to_delete)
+            loaded.outbox.confirmed = away.confirmed | memory.confirmed
+            loaded.outbox.to_delete = set(away.to_delete)
             boots_had = self._boots | {ledger.boot}
             ledger = loaded.outbox.commit(
-                self._dated(now, ledger), waiting, now, boots_had, memory.keyed_rows()
+                self._dated(now, ledger), records, now, boots_had, memory.keyed_rows()
             )
         except (*FAULTS, *MISTAKES) as error:
             if loaded is not None:
