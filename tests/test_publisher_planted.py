@@ -33,7 +33,8 @@ def plant(directory: Path, table: str, key: Any, text: Any) -> None:
 
 def plant_row(directory: Path, *values: Any) -> None:
     row = Row(*values)
-    sql(directory, "INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?)", *row, row.crc)
+    columns = "id, kind, boot, uptime_s, stamped, body, confirmed, crc"
+    sql(directory, f"INSERT INTO outbox ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *row, row.crc)
 
 
 def set_aside(directory: Path) -> list[str]:

@@ -196,22 +196,23 @@ def test_a_record_that_cannot_be_made_changes_nothing(tmp_path: Path) -> None:
     assert unit.store.failure is None
 
 
-def test_rows_go_when_confirmed_with_the_next_record(tmp_path: Path) -> None:
+def test_rows_are_marked_when_confirmed_with_the_next_record(tmp_path: Path) -> None:
     unit = Unit(tmp_path)
     rows = unit.append(5)
     unit.store.confirm([rows[1].id, rows[3].id])
     assert [row.id for row in unit.waiting()] == [rows[i].id for i in (0, 2, 4)]
-    assert unit.sql("SELECT count(*) FROM outbox") == [(5,)], "deleting now would cost a write"
+    waiting = "SELECT id FROM outbox WHERE confirmed IS NULL ORDER BY id"
+    assert len(unit.sql(waiting)) == 5, "marking now would cost a write"
     (last,) = unit.append()
-    kept = [(rows[i].id,) for i in (0, 2, 4)] + [(last.id,)]
-    assert unit.sql("SELECT id FROM outbox ORDER BY id") == kept
+    assert unit.sql(waiting) == [(rows[i].id,) for i in (0, 2, 4)] + [(last.id,)]
+    assert unit.sql("SELECT count(*) FROM outbox") == [(6,)]
 
 
 def test_many_confirmed_rows_do_not_wait_for_a_record(tmp_path: Path) -> None:
     unit = Unit(tmp_path)
     rows = unit.append(MAX_CONFIRMED)
     unit.store.confirm(row.id for row in rows)
-    assert unit.sql("SELECT count(*) FROM outbox") == [(0,)]
+    assert unit.sql("SELECT count(*) FROM outbox WHERE confirmed IS NULL") == [(0,)]
     assert unit.waiting() == []
 
 
@@ -609,7 +610,8 @@ def test_several_threads_may_use_it_at_once(tmp_path: Path) -> None:
     assert {row.id for row in unit.waiting()} == {row.id for row in given} - sent
     assert unit.buffer()["rows"] == len(unit.waiting())
     unit.append()
-    assert unit.sql("SELECT count(*) FROM outbox") == [(len(unit.waiting()),)]
+    unmarked = unit.sql("SELECT count(*) FROM outbox WHERE confirmed IS NULL")
+    assert unmarked == [(len(unit.waiting()),)]
 
 
 # Numbers are never used twice
@@ -1188,7 +1190,12 @@ def test_a_boot_used_in_memory_is_never_followed_by_a_lower_one(tmp_path: Path) 
 
 def of_version_1(directory: Path) -> Path:
     """Put a file of the store's first version in place, as after a kill."""
-    dump = Path(__file__).parent / "stores" / "version-1.sql"
+    return of_version(1, directory)
+
+
+def of_version(version: int, directory: Path) -> Path:
+    """Put a file of an older version in place, as after a kill."""
+    dump = Path(__file__).parent / "stores" / f"version-{version}.sql"
     with contextlib.closing(sqlite3.connect(directory / FILE, isolation_level=None)) as db:
         db.execute("PRAGMA page_size = 2048")
         db.execute("PRAGMA journal_mode = WAL")
@@ -1201,7 +1208,7 @@ def test_a_file_of_version_1_is_taken_up_with_all_that_it_holds(tmp_path: Path) 
     before = ledger(tmp_path)
     unit = Unit(tmp_path, before["boot_id"], second=1000)
     assert unit.opened == Opened(before["totals"], None)
-    assert [tuple(row) for row in unit.waiting()] == rows
+    assert [tuple(row) for row in unit.waiting()] == [(*row, None) for row in rows]
     assert unit.store.boot == before["boot"]
     assert unit.buffer()["dropped"] == before["dropped"] == 2
     assert unit.sql("PRAGMA user_version") == [(schema.newest(),)]
@@ -1211,6 +1218,35 @@ def test_a_file_of_version_1_is_taken_up_with_all_that_it_holds(tmp_path: Path) 
     assert len(again.waiting()) == len(rows) + 1
     assert again.store.days() == [("2026-11-22", "{}")]
     assert again.totals["n"] == before["totals"]["n"] + 1
+
+
+def test_a_file_of_version_2_is_taken_up_with_all_that_it_holds(tmp_path: Path) -> None:
+    rows = sql(of_version(2, tmp_path), "SELECT id, kind, boot, uptime_s, stamped, body FROM outbox")
+    before = ledger(tmp_path)
+    unit = Unit(tmp_path, before["boot_id"], second=1000)
+    assert unit.opened == Opened(before["totals"], None)
+    assert unit.store.set_aside() == []
+    assert [tuple(row) for row in unit.waiting()] == [(*row, None) for row in rows]
+    assert unit.buffer()["rows"] == before["rows"] == len(rows) > 3
+    assert unit.buffer()["dropped"] == before["dropped"] == 2
+    assert [date for date, _ in unit.store.days()] == ["2026-11-21"]
+    assert [cid for cid, _ in unit.store.answers()] == ["a1"]
+    assert unit.store.began(before["boot"]) is not None
+    unit.store.confirm([rows[0][0]])
+    assert [number(row) for row in unit.append()] == [(before["boot"], before["seq"] + 1)]
+    again = Unit(cut_power(unit), before["boot_id"], second=2000)
+    assert len(again.waiting()) == len(rows)
+    assert again.totals["n"] == before["totals"]["n"] + 1
+    assert len(again.sql("SELECT id FROM outbox")) == len(rows) + 1
+
+
+def test_a_damaged_file_of_version_2_loses_no_record_that_can_be_read(tmp_path: Path) -> None:
+    of_version(2, tmp_path)
+    rows = sql(tmp_path, COUNT)[0][0]
+    sql(tmp_path, "UPDATE ledger SET crc = 0")
+    unit = Unit(tmp_path, second=1000)
+    assert unit.store.set_aside() == ["tentwatch.corrupt-1"]
+    assert len(unit.waiting()) == rows
 
 
 def test_a_file_of_version_1_without_room_for_the_change_stays_as_it_is(tmp_path: Path) -> None:
@@ -1238,14 +1274,14 @@ def test_a_file_of_a_later_version_is_left_to_it_and_its_totals_go_on(tmp_path: 
     assert aside.read_bytes() == before
 
 
-@pytest.mark.parametrize("version", [0, 1, 2])
+@pytest.mark.parametrize("version", [0, 1, 2, 3])
 def test_the_next_version_takes_up_the_files_of_all_earlier_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int
 ) -> None:
-    if version == 1:
-        of_version_1(tmp_path)
-    elif version == 2:
+    if version == schema.newest():
         stored(tmp_path)
+    elif version:
+        of_version(version, tmp_path)
     rows = sql(tmp_path, COUNT)[0][0] if version else 0
     before = ledger(tmp_path) if version else {"boot_id": "boot-a", "totals": None}
     monkeypatch.setattr(schema, "STEPS", (*schema.STEPS, add_moods))
@@ -1255,14 +1291,14 @@ def test_the_next_version_takes_up_the_files_of_all_earlier_ones(
     assert unit.opened.totals == before["totals"]
     assert len(unit.waiting()) == rows
     assert unit.sql("SELECT * FROM moods") == []
-    assert unit.sql("PRAGMA user_version") == [(3,)]
+    assert unit.sql("PRAGMA user_version") == [(4,)]
     unit.append()
     left = cut_power(unit)
     unit.close()
     assert len(Unit(left, "boot-b", second=2000).waiting()) == rows + 1
     monkeypatch.undo()
     older = Unit(tmp_path, "boot-b", second=3000)  # the older version finds it in the ledger
-    assert older.store.set_aside() == ["tentwatch.version-3-1"]
+    assert older.store.set_aside() == ["tentwatch.version-4-1"]
 
 
 def test_a_damaged_ledger_gets_no_right_checksum_from_a_new_version(
@@ -1277,7 +1313,7 @@ def test_a_damaged_ledger_gets_no_right_checksum_from_a_new_version(
 
 
 def test_a_wrong_number_of_the_version_is_damage(tmp_path: Path) -> None:
-    for version in (0, 1, schema.newest() + 1, 0x7F000002):
+    for version in (0, 1, 2, schema.newest() + 1, 0x7F000002):
         directory = make(tmp_path / str(version))
         boot, numbers = stored(directory)
         sql(directory, f"PRAGMA user_version = {version}")
@@ -1404,8 +1440,12 @@ def test_old_boots_are_forgotten_unless_records_of_theirs_wait(tmp_path: Path) -
     unit.store._ledger.boot = many[-1]
     unit.append()
     assert unit.store.began(first) is not None
-    assert unit.store.began(many[0]) is None
-    assert unit.sql("SELECT count(*) FROM boots") == [(MAX_BOOTS + 1,)]
+    unit.sql("DELETE FROM outbox WHERE boot = ?", first)
+    unit.store._ledger.boot += 1
+    unit.append()
+    assert unit.store.began(first) is None
+    assert unit.store.began(many[-1]) is not None
+    assert unit.sql("SELECT count(*) FROM boots") == [(MAX_BOOTS,)]
 
 
 def test_days_boots_and_answers_go_on_in_memory_and_come_back(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from publisher.clock import LONGEST_UPTIME_S, instant
 from publisher.files import beginning, make_way, move_away, sync_directory
 from publisher.store import schema
 from publisher.store.faults import Damaged
-from publisher.store.rows import BOOT_LIMIT, checksum
+from publisher.store.rows import BOOT_LIMIT, ID_LIMIT, checksum
 from publisher.store.troubles import SECOND_PLACE, StoreTrouble
 from sensors.json_in import LARGEST_EXACT, parsed
 
@@ -247,7 +247,7 @@ def _checked(name: str, value: Any, default: Any) -> Any:
     }
     if type(value) not in kinds.get(name, (type(default),)) and value is not default:
         raise Damaged(f"the ledger is damaged: {name} is {value!r}")
-    limits = {"boot": BOOT_LIMIT, "uptime_s": LONGEST_UPTIME_S}
+    limits = {"boot": BOOT_LIMIT, "uptime_s": LONGEST_UPTIME_S, "first": ID_LIMIT}
     is_number = type(value) in (int, float)
     if (
         (is_number and not 0 <= value <= limits.get(name, LARGEST_EXACT))
