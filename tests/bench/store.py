@@ -1,4 +1,4 @@
-"""`python -m tests.bench.store`: the cost of the store, empty and with the records of a month.
+"""`python -m tests.bench.store`: the cost of the store: empty, with a week's records, with a long backlog.
 
 Prints one JSON object. Written bytes are counted at a block device of its own (an ext4 in a file, journal
 included), with everything flushed after each record as on a quiet unit; that needs root. By the clock that
@@ -22,20 +22,25 @@ from typing import Any
 from publisher.clock import Now
 from publisher.messages import HISTORY_MAX_BYTES
 from publisher.store import store as stores
-from publisher.store.store import Store
+from publisher.store.file import FILE
+from publisher.store.store import MAX_CONFIRMED, Store
 
 BACKLOG = 50_000
 RECORDS = 500
 #: The states of such a day, and the seconds between two of them.
 STATES_A_DAY = 2440
 PERIOD_S = 86_400 / STATES_A_DAY
+#: A week's records, which the broker has and which are kept.
+KEPT = 7 * STATES_A_DAY
+#: The uptime at second 0.
+UPTIME_S = 8 * 86_400.0
 #: Approximate size of a state of a unit with four sensors, and of its totals.
 BODY_BYTES, TOTALS_BYTES = 1000, 900
 MANY = 1 << 40
 
 
 def at(second: float) -> Now:
-    return Now(second, second + 20.0, datetime.fromtimestamp(1.8e9 + second, UTC), True)
+    return Now(second, second + UPTIME_S, datetime.fromtimestamp(1.8e9 + second, UTC), True)
 
 
 def made(count: int) -> Callable[[int, int], list[tuple[str, str]]]:
@@ -100,8 +105,44 @@ def backlog(directory: Path) -> dict[str, float]:
     return found
 
 
+def fill_week(store: Store) -> None:
+    """Fill a store with a week's confirmed records, made before second 0."""
+    for number in range(0, KEPT, MAX_CONFIRMED):
+        second = (number - KEPT) * PERIOD_S
+        rows = store.append(made(MAX_CONFIRMED), TOTALS, at(second))
+        store.confirm(row.id for row in rows)
+
+
+def week(directory: Path) -> dict[str, float]:
+    """Return what a store costs that keeps a week's records."""
+    store = open_store(directory)
+    fill_week(store)
+    store.append(made(1), TOTALS, at(0))
+    store.close(at(1), TOTALS)
+    opened, found = (
+        [],
+        {"kept": KEPT, "mib": round((directory / FILE).stat().st_size / (1 << 20), 1)},
+    )
+    for number in range(5):
+        begun = time.perf_counter()
+        store = open_store(directory)
+        opened.append(1000 * (time.perf_counter() - begun))
+        store.close(at(2 + number), TOTALS)
+    found["open_ms"] = round(statistics.median(opened), 1)
+    store = open_store(directory)
+
+    def record() -> None:
+        rows = store.append(made(1), TOTALS, at(10))
+        store.confirm([rows[0].id])
+
+    found["append_ms"] = time_ms(record, 100)
+    found["buffer_ms"] = time_ms(lambda: store.buffer(at(11)), 100)
+    store.close(at(12), TOTALS)
+    return found
+
+
 def written(second_place_s: float) -> float:
-    """Return the bytes written to the device per record.
+    """Return the bytes written to the device per record, while a week's records are kept and old ones go.
 
     The totals' second place is written every `second_place_s`: 0 with every record, infinity never.
     """
@@ -112,13 +153,14 @@ def written(second_place_s: float) -> float:
         image, place = top / "disk.img", top / "disk"
         place.mkdir()
         with image.open("wb") as file:
-            file.truncate(64 << 20)
+            file.truncate(128 << 20)
         subprocess.run(["mkfs.ext4", "-q", image], check=True)
         subprocess.run(["mount", "-o", "loop", image, place], check=True)
         stack.callback(lambda: subprocess.run(["umount", place], check=True))
         device = place.stat().st_dev
         stat = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat")
         store = open_store(place)
+        fill_week(store)
         before: list[int] = []
         for number in range(RECORDS + 20):
             if number == 20:  # the file system has settled
@@ -135,6 +177,8 @@ def main() -> None:
     figures: dict[str, Any] = {}
     with TemporaryDirectory(dir=".") as directory:
         figures["backlog"] = {"rows": BACKLOG, **backlog(Path(directory))}
+    with TemporaryDirectory(dir=".") as directory:
+        figures["a week's records"] = week(Path(directory))
     try:
         for name, second_place_s in (
             ("as shipped", stores.SECOND_PLACE_S),
