@@ -160,6 +160,7 @@ class Agent:
             config,
             self.tent,
             self._store,
+            self._link,
             Stamps(self._store, clock),
             self._panel,
             self._hour,
@@ -167,7 +168,7 @@ class Agent:
             drivers,
             self._status,
         )
-        self._commands = Commands(unit, self._link)
+        self._commands = Commands(unit)
         for name, zero_a in self.tent.zeros().items():
             unit.set_zero(name, zero_a)
         self._tick_due_s = self._look_due_s = self._reached_s = now.monotonic_s
@@ -300,9 +301,9 @@ class Agent:
             self._watchdog_s = now.uptime_s
             notify("WATCHDOG=1")
 
-    def _unit(self) -> tuple[str, str | None]:
-        """Return what identifies the unit in `about`."""
-        return self._store.serial, self._store.installed
+    def _unit(self) -> tuple[str, str | None, int]:
+        """Return what identifies the unit and its boot in `about`."""
+        return self._store.serial, self._store.installed, self._store.boot
 
     def _hold_state_directory(self) -> None:
         """Make lock and socket where there are none: the directory may not have been usable until now.

@@ -21,6 +21,7 @@ from publisher.control import (
     IdentifyAnswer,
     LogPage,
     OpenAnswer,
+    ResendAnswer,
     ServicedAnswer,
     ZeroAnswer,
     refusal,
@@ -32,6 +33,7 @@ from publisher.recording import Recorder
 from publisher.rules.happening import Happening
 from publisher.rules.tent import Tent
 from publisher.status import Status
+from publisher.store.journal import Pair
 from publisher.store.outbox import MAX_ANSWERS
 from publisher.store.rows import ID_LIMIT
 from publisher.store.store import Store
@@ -39,7 +41,7 @@ from publisher.unit.hour import Hour, LastHour
 from publisher.unit.panel import Panel
 from sensors.json_in import parsed
 from sensors.reading import Driver, HasZero
-from sensors.trouble import Trouble
+from sensors.trouble import Trouble, declare, marked
 
 log = logging.getLogger("tentwatch.agent")
 
@@ -52,6 +54,12 @@ REFUSAL_LOG_S = 1.0
 LONGEST_NAME = 40
 #: Days of the visitor log in one answer, and bytes of the backlog.
 LOG_DAYS, BACKLOG_BYTES = 400, 256 << 10
+
+RESENDING = declare(
+    "command.resending",
+    marked("records are being sent again already: {left} are left"),
+    marked("ask again later"),
+)
 
 Result = Mapping[str, Any]
 
@@ -77,6 +85,7 @@ class Unit:
     config: Config
     tent: Tent
     store: Store
+    link: Link
     stamps: Stamps
     panel: Panel
     hour: Hour
@@ -133,6 +142,21 @@ def serviced(unit: Inside, _: None, now: Now) -> ServicedAnswer:
     """Record that the generator has been serviced."""
     unit.note(unit.tent.serviced(now), now)
     return {"hours_total": unit.tent.snapshot()["power"]["generator"]["hours_total"]}
+
+
+def resend(unit: Unit, which: tuple[tuple[int, int], tuple[int, int]], now: Now) -> ResendAnswer:
+    """Send records once more that the broker has, behind everything else."""
+    left = unit.link.resending()
+    if left:
+        raise Trouble(RESENDING, left=left)
+    first, last = which
+    found = unit.store.search(Pair(*first), Pair(*last))
+    unit.link.resend(found.spans, found.count)
+    return {
+        "sent": found.count,
+        "missing": [{"boot": m.boot, "from": m.first, "to": m.until} for m in found.missing],
+        "until": found.until._asdict(),
+    }
 
 
 def status(unit: Unit, _: None, now: Now) -> Status:
@@ -206,6 +230,7 @@ COMMANDS: dict[str, Task] = {
     "identify": Task(commands.seconds, identify, recorded=False),
     "zero": Task(commands.sensor, zero, changes_tent=True),
     "serviced": Task(commands.nothing, serviced, changes_tent=True),
+    "resend": Task(commands.record_range, resend, recorded=False),
     "status": Task(commands.nothing, status, remote=False, recorded=False),
     "recent": Task(commands.nothing, recent, remote=False, recorded=False),
     "log": Task(commands.since, visitor_log, remote=False, recorded=False),
@@ -219,9 +244,9 @@ CHECKS = {name: task.check for name, task in COMMANDS.items()}
 class Commands:
     """Carries commands out, each once, and answers them."""
 
-    def __init__(self, unit: Unit, link: Link) -> None:
+    def __init__(self, unit: Unit) -> None:
         self._unit = unit
-        self._link = link
+        self._link = unit.link
         # By cid, the oldest first.
         self._answers = OrderedDict((c, _Answered.restore(t)) for c, t in unit.store.answers())
         self._from_broker = _Pace()

@@ -9,7 +9,7 @@ from typing import Any
 
 from publisher.clock import Now
 from publisher.config.load import Config
-from sensors.json_in import parsed
+from sensors.json_in import LARGEST_EXACT, parsed
 from sensors.trouble import Kind, Trouble, declare, marked
 
 #: A larger payload is refused (contract, Commands). Up to the second size its cid is still read.
@@ -48,6 +48,10 @@ CID_USED = declare(
     "command.cid_used",
     marked("another command had this cid"),
     marked("choose a new cid for each command"),
+)
+NO_RANGE = declare(
+    "command.no_range",
+    marked("from and to must be numbers of records, each with boot and seq, the earlier one first"),
 )
 TOO_MANY = declare(
     "command.too_many", marked("too many commands"), marked("try again in two minutes")
@@ -220,6 +224,28 @@ def since(message: Mapping[str, Any], config: Config) -> str:
     if not isinstance(text, str) or not _SINCE.fullmatch(text):
         raise Refused(NO_DATE)
     return text
+
+
+def record_range(
+    message: Mapping[str, Any], config: Config
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the numbers (boot, seq) of the first and the last record. Raises Refused."""
+    first, last = _record(message, "from"), _record(message, "to")
+    if first > last:
+        raise Refused(NO_RANGE)
+    return first, last
+
+
+def _record(message: Mapping[str, Any], key: str) -> tuple[int, int]:
+    pair = message.get(key)
+    if not isinstance(pair, dict):
+        raise Refused(NO_RANGE)
+    boot, seq = pair.get("boot"), pair.get("seq")
+    if type(boot) is not int or type(seq) is not int:
+        raise Refused(NO_RANGE)
+    if not (0 < boot <= LARGEST_EXACT and 0 < seq <= LARGEST_EXACT):
+        raise Refused(NO_RANGE)
+    return boot, seq
 
 
 def record_ids(message: Mapping[str, Any], config: Config) -> tuple[int, int | None]:

@@ -58,6 +58,22 @@ class ServicedAnswer(TypedDict):
     hours_total: float
 
 
+#: A record's number, `boot` and `seq`.
+Number = dict[str, int]
+
+
+class ResendAnswer(TypedDict):
+    """The answer to `resend`: how many records follow, and ranges of those that the unit does not have.
+
+    A range has `boot`, `from` and `to`, which is None where the boot's last record is not known. `until` is
+    the last record that the answer is about.
+    """
+
+    sent: int
+    missing: list[dict[str, int | None]]
+    until: Number
+
+
 class LogPage(TypedDict):
     """The answer to `log`: lines of the visitor log, each with its date, as JSON."""
 

@@ -57,6 +57,7 @@ class UnitCounts(TypedDict):
     serial: str
     installed: str | None
     boot: int
+    previous: dict[str, int] | None
     uptime_s: float
     undervoltages: int | None
     throttlings: int | None
@@ -295,6 +296,7 @@ class Reporter:
             "serial": self.store.serial,
             "installed": self.store.installed,
             "boot": self.store.boot,
+            "previous": self.store.previous,
             "uptime_s": round(now.uptime_s, 3),
             "undervoltages": board.undervoltages,
             "throttlings": board.throttlings,

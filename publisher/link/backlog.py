@@ -69,13 +69,16 @@ class Backlog:
         Rows that are `taken`, because they are in flight or sent live, are left out. So the result may
         be empty before the end of the backlog.
         """
-        room = min(self._room, largest) - AROUND_RECORDS
-        found = store.backlog(self._cursor, self.until, max(0, room))
+        found = store.backlog(self._cursor, self.until, self.room(largest))
         if not found:
             self.is_drained = True
             return []
         self._cursor = found[-1].id
         return [row for row in found if row.id not in taken]
+
+    def room(self, largest: int) -> int:
+        """Return how many bytes of records the next message of at most `largest` bytes takes."""
+        return max(0, min(self._room, largest) - AROUND_RECORDS)
 
     def sent(self, size: int, now_s: float) -> None:
         """Note a sent message of `size` bytes."""

@@ -14,6 +14,13 @@ class Sent:
     size_bytes: int  # of the payload
     ids: tuple[int, ...]  # of the rows in it
     at_s: float
+    resent: int = 0  # rows in it that the broker has confirmed before
+    resent_until: int = 0  # the last one's id
+
+    @property
+    def is_divisible(self) -> bool:
+        """Whether its records can be sent in smaller messages."""
+        return max(len(self.ids), self.resent) > 1
 
 
 class InFlight:

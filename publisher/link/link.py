@@ -16,6 +16,7 @@ from publisher.clock import Clock
 from publisher.config.sections import BrokerSettings
 from publisher.link.mailbox import Answer, LookAgain, Mailbox, NewAbout, NewDays, Offered
 from publisher.link.requests import Request
+from publisher.link.resending import Resending
 from publisher.link.session import LinkContext, Session
 from publisher.link.troubles import (
     DIED,
@@ -123,6 +124,17 @@ class Link:
         """Answer a command."""
         if self._health.connected:
             self._thread.mailbox.post(Answer(request, cid, answer))
+
+    def resend(self, spans: Sequence[tuple[int, int]], count: int) -> None:
+        """Send `count` stored rows once more, behind the backlog; `spans` are their ids."""
+        if count:
+            self._context.resending = Resending(spans, count)
+            self._thread.mailbox.wake()
+
+    def resending(self) -> int:
+        """Return how many of these are left."""
+        resending = self._context.resending
+        return 0 if resending is None else max(1, resending.left)
 
     def describe(self, about: str) -> None:
         """Send a new `about` if the link is up, and from now on with every connection."""

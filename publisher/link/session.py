@@ -1,7 +1,8 @@
 """One connection to the broker, from the login to its end.
 
 `link` and `about` are sent first, then the newest state, then the backlog as `history`, oldest first; new
-records are sent live beside it. A row is confirmed to the store only on PUBACK.
+records are sent live beside it. A row is confirmed to the store only on PUBACK. Behind the backlog comes what
+a receiver has asked for once more.
 """
 
 import logging
@@ -25,6 +26,7 @@ from publisher.link.in_flight import InFlight, Sent
 from publisher.link.mailbox import Answer, LookAgain, Mailbox, NewAbout, NewDays, Offered
 from publisher.link.refusals import Reason
 from publisher.link.requests import MOST_COMMANDS, Allowance, Request, answer_topic
+from publisher.link.resending import Resending
 from publisher.link.sizes import NO_LIMIT, Sizes
 from publisher.link.stamps import Stamps
 from publisher.link.trial import explained
@@ -94,6 +96,7 @@ class LinkContext:
         self.sizes = Sizes()
         self.deaf_until_s = 0.0  # until then the unit does not subscribe to commands
         self._flooded_s = -math.inf  # when a command was too large
+        self.resending: Resending | None = None  # records that a receiver has asked for
         self.unanswered = 0  # commands without an answer: too many answers were waiting
 
     def flooded(self, now_s: float) -> None:
@@ -300,17 +303,21 @@ class Session:
             if self._fits("days", len(days.encode())):
                 self._publish("days", days, retain=True)
         if self._may_send_history() and now_s >= self._backlog.due_s:
-            self._publish_history(now_s)
+            if self._backlog.is_drained:
+                self._publish_again(now_s)
+            else:
+                self._publish_history(now_s)
 
     def _may_send_history(self) -> bool:
-        """Say whether there is a backlog and none of it in flight: one at a time keeps the order.
+        """Say whether there is late data and none of it in flight: one at a time keeps the order.
 
         So does waiting for live rows that are older than its end: if they are refused, or the connection
         ends, they become history.
         """
+        has_late = not self._backlog.is_drained or self._context.resending is not None
         return (
             self._state_sent
-            and not self._backlog.is_drained
+            and has_late
             and self._in_flight.own < self._window
             and self._in_flight.history() is None
             and not self._in_flight.has_live_until(self._backlog.until)
@@ -325,10 +332,8 @@ class Session:
         for row in self._backlog.rows(context.store, largest, taken):
             if not self._fits("history", row.room + AROUND_RECORDS):
                 continue
-            try:
-                record = context.stamps.stamp(row)
-                record.encode()
-            except (ValueError, LookupError, TypeError, AttributeError, OverflowError):
+            record = self._stamped(row)
+            if record is None:
                 context.store.give_up(row.id)  # it would block all later ones
             else:
                 rows.append(row)
@@ -337,6 +342,37 @@ class Session:
             history = messages.history(context.id, records)
             size = self._publish("history", history, rows)
             self._backlog.sent(size, now_s)
+
+    def _publish_again(self, now_s: float) -> None:
+        """Send the next of the records that a receiver has asked for; the store knows nothing of it."""
+        context, resending = self._context, self._context.resending
+        if resending is None:
+            return
+        largest = min(context.sizes.room(now_s), self._largest)
+        rows = resending.rows(context.store, self._backlog.room(largest))
+        if not rows:
+            context.resending = None
+            log.info("what was asked for is sent again")
+            return
+        fitting = [row for row in rows if self._fits("history", row.room + AROUND_RECORDS)]
+        records = [record for record in map(self._stamped, fitting) if record is not None]
+        if not records:
+            resending.passed(rows[-1].id, len(rows))
+            return
+        sent_again = (len(rows), rows[-1].id)
+        topic = context.topics.of("history")
+        history = messages.history(context.id, records)
+        size = self._send("history", topic, history, sent_again=sent_again)
+        self._backlog.sent(size, now_s)
+
+    def _stamped(self, row: Row) -> str | None:
+        """Return a record as it is sent late; None if that is impossible."""
+        try:
+            record = self._context.stamps.stamp(row)
+            record.encode()
+        except (ValueError, LookupError, TypeError, AttributeError, OverflowError):
+            return None
+        return record
 
     def _fits(self, kind: str, size: int) -> bool:
         """Say whether the broker accepts this many bytes; a record that is too large stays in the store."""
@@ -374,6 +410,7 @@ class Session:
         retain: bool = False,
         expiry_s: int | None = None,
         correlation: bytes = b"",
+        sent_again: tuple[int, int] = (0, 0),
     ) -> int:
         assert self._client is not None
         content = payload.encode()
@@ -381,7 +418,7 @@ class Session:
             topic, content, retain=retain, expiry_s=expiry_s, correlation=correlation
         )
         ids = tuple(row.id for row in rows)
-        sent = Sent(kind, topic, payload, len(content), ids, time.monotonic())
+        sent = Sent(kind, topic, payload, len(content), ids, time.monotonic(), *sent_again)
         self._in_flight.add(number, sent)
         return sent.size_bytes
 
@@ -406,6 +443,8 @@ class Session:
             self._context.sizes.taken(sent.kind, sent.size_bytes)
             if sent.kind == "history":
                 self._backlog.confirmed(sent.size_bytes, took_s, now_s)
+                if sent.resent and self._context.resending is not None:
+                    self._context.resending.passed(sent.resent_until, sent.resent)
             for topic, trouble in list(self._complaints.items()):
                 # A broker that was full takes all kinds again; a refused event may come as history.
                 if topic == sent.topic or trouble.kind is refusals.MESSAGE_QUOTA:
@@ -423,7 +462,7 @@ class Session:
             self._warn("answer", f"the broker refused an answer on {sent.topic} ({reason.name})")
             return
         if reason.code == refusals.PACKET_TOO_LARGE:
-            is_divisible = len(sent.ids) > 1
+            is_divisible = sent.is_divisible
             context.sizes.refused(
                 sent.kind, sent.size_bytes, now_s, is_divisible=is_divisible, ended_session=False
             )
@@ -435,7 +474,7 @@ class Session:
                 self._backlog.start_over()
             return
         self._complain(sent.topic, refusals.of_message(reason, context.where, sent.topic))
-        if not sent.ids:
+        if not (sent.ids or sent.resent):
             return
         times = self._refusals.get(sent.topic, 0)
         self._refusals[sent.topic] = min(times + 1, MOST_DOUBLINGS)
@@ -538,7 +577,7 @@ class Session:
                 sent.kind,
                 sent.size_bytes,
                 time.monotonic(),
-                is_divisible=len(sent.ids) > 1,
+                is_divisible=sent.is_divisible,
                 ended_session=True,
             )
 

@@ -284,6 +284,8 @@ def _prepare(db: sqlite3.Connection, path: Path | None = None) -> int:
         with contextlib.suppress(OSError):
             path.with_name(f"{path.name}-shm").unlink()
     db.execute("PRAGMA synchronous = FULL")
+    # Debian's SQLite overwrites freed pages with zeros, each of which would be written to the card.
+    db.execute("PRAGMA secure_delete = OFF")
     db.execute("PRAGMA cache_size = -512")
     db.execute("PRAGMA temp_store = MEMORY")
     schema.migrate(db, version)

@@ -41,6 +41,7 @@ class Ledger:
     boot: int = 0
     boot_id: str = ""
     seq: int = 0
+    previous: dict[str, int] | None = None  # the last pair of the boot before, where it is certain
     conn: int = 0  # connection numbers up to this one may have been used
     dropped: int = 0
     rows: int | None = None  # rows that wait for the broker; None if not counted
@@ -69,6 +70,14 @@ class Ledger:
         """Take over the serial with the totals of another ledger; an earlier version's has none."""
         if other.serial:
             self.serial, self.installed, self.reset = other.serial, other.installed, other.reset
+
+    def begin_boot(self, *, is_certain: bool = True) -> None:
+        """Number records from 1 again; remember the last pair if it is certain."""
+        if not is_certain:
+            self.previous = None
+        elif self.seq:
+            self.previous = {"boot": self.boot, "seq": self.seq}
+        self.seq = self.conn = 0
 
     def standing_in(self) -> dict[str, Any]:
         """Return what a run in memory must remember of the ledger that stands in for the file's."""
@@ -240,6 +249,7 @@ def _checked(name: str, value: Any, default: Any) -> Any:
         "reset": (str,),
         "rows": (int,),
         "cut": (dict,),
+        "previous": (dict,),
         "uptime_s": (int, float),
         "wall": (str,),
         "totals": (dict,),
@@ -252,6 +262,7 @@ def _checked(name: str, value: Any, default: Any) -> Any:
     if (
         (is_number and not 0 <= value <= limits.get(name, LARGEST_EXACT))
         or (name == "cut" and value is not None and not _is_cut(value))
+        or (name == "previous" and value is not None and not _is_pair(value))
         or (name == "stand_in" and value is not None and not _is_stand_in(value))
         or (name == "set_aside" and not all(f is None or isinstance(f, str) for f in value))
     ):
@@ -269,6 +280,14 @@ def _is_stand_in(saved: dict[str, Any]) -> bool:
     if saved.keys() != blank.standing_in().keys():
         return False
     return all(_checked(n, value, getattr(blank, n)) is value for n, value in saved.items())
+
+
+def _is_pair(pair: dict[str, Any]) -> bool:
+    """Say whether this is the number of a record."""
+    limits = {"boot": BOOT_LIMIT, "seq": LARGEST_EXACT}
+    return pair.keys() == limits.keys() and all(
+        type(n) is int and 0 < n <= limits[name] for name, n in pair.items()
+    )
 
 
 def _is_cut(detail: dict[str, Any]) -> bool:

@@ -72,11 +72,12 @@ class OutOfReach:
         expected = self.rows + sum(map(loaded.outbox.is_waiting, self.confirmed | self.to_delete))
         unread = None
         boot = max(ledger.boot, loaded.newest_boot + 1)
+        ledger = replace(ledger, count=max(ledger.count, found.count))
+        if boot != ledger.boot:
+            ledger.begin_boot()
         ledger = replace(
             ledger,
-            count=max(ledger.count, found.count),
             boot=boot,
-            seq=ledger.seq if boot == ledger.boot else 0,
             wall=ledger.wall or found.wall,
             stand_in=None,
         )

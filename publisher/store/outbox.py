@@ -9,7 +9,7 @@ The database is the file, or memory while the file cannot be used.
 import contextlib
 import math
 import sqlite3
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -90,22 +90,24 @@ class Outbox:
 
         Together they take at most `max_bytes` in a message; the first one is returned whatever its size.
         """
-        found: list[Row] = []
-        size = 0
         after_id = max(after_id, self.held.first - 1)
         waiting = rows.records(self.db, after_id, until_id, waiting_only=True)
         with contextlib.closing(waiting) as records:
-            for row, is_whole in records:
-                if row.id in self.confirmed or row.id in self.to_delete:
-                    continue
-                if not is_whole:
-                    self.give_up(row.id)
-                    continue
-                size += row.room
-                if found and size > max_bytes:
-                    break
-                found.append(row)
-        return found
+            return _fitting(self._unconfirmed(records), max_bytes)
+
+    def _unconfirmed(self, records: Iterable[tuple[Row, bool]]) -> Iterator[Row]:
+        for row, is_whole in records:
+            if row.id in self.confirmed or row.id in self.to_delete:
+                continue
+            if is_whole:
+                yield row
+            else:
+                self.give_up(row.id)
+
+    def held_rows(self, after_id: int, until_id: int, max_bytes: int) -> list[Row]:
+        """Return intact rows in ]after_id, until_id], confirmed or not, in as many bytes as `backlog`."""
+        with contextlib.closing(rows.records(self.db, after_id, until_id)) as records:
+            return _fitting((row for row, is_whole in records if is_whole), max_bytes)
 
     def give_up(self, row_id: int) -> None:
         """Note that a waiting row cannot be sent, to be deleted and counted."""
@@ -277,6 +279,18 @@ class Outbox:
         if found is not None:
             return int(found[0])
         return max(self.next_id, new[-1].id + 1 if new else 0)
+
+
+def _fitting(found: Iterable[Row], max_bytes: int) -> list[Row]:
+    """Return the first rows that fit together, and one in any case."""
+    fitting: list[Row] = []
+    size = 0
+    for row in found:
+        size += row.room
+        if fitting and size > max_bytes:
+            break
+        fitting.append(row)
+    return fitting
 
 
 def _seconds(now: Now) -> int:

@@ -26,9 +26,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from publisher.clock import Now, instant, timestamp
-from publisher.store import boots, faults
+from publisher.store import boots, faults, journal
 from publisher.store.faults import FAULTS, MISTAKES, Damaged
 from publisher.store.file import StoreFile
+from publisher.store.journal import Found, Pair
 from publisher.store.ledger import LOST, NEW, Ledger, SecondPlace
 from publisher.store.out_of_reach import OutOfReach, Unread
 from publisher.store.outbox import Limits, Outbox
@@ -135,7 +136,10 @@ class Store:
             is_old = bool(is_anew or failed) and not is_in_file and not before.clean
             is_old = (is_old or is_behind) and second is not trace  # which is exact
             began_with, unread = second.began_with(), None
+            is_complete = before.clean or second is trace or (is_in_file and not is_anew)
             if failed:
+                if not (before.clean or second is trace):
+                    ledger.begin_boot(is_certain=False)
                 ledger.boot = max(ledger.boot, trace.boot)
                 self._move_to_memory(failed, began_with or second)  # which takes a fresh boot
             else:
@@ -168,7 +172,7 @@ class Store:
                     ledger.dropped += max(0, expected - self._outbox.rows)
                 ledger.stand_in = None
                 if not is_same_boot:
-                    ledger.seq = ledger.conn = 0
+                    ledger.begin_boot(is_certain=is_complete and not is_old)
                 ledger.boot = boots.boot_at_start(
                     known,
                     now,
@@ -263,6 +267,11 @@ class Store:
         return self._ledger.boot
 
     @property
+    def previous(self) -> dict[str, int] | None:
+        """The last pair (`boot`, `seq`) of the boot before; None where it is not certain."""
+        return self._ledger.previous
+
+    @property
     def earliest(self) -> datetime | None:
         """The newest time of day ever recorded: it is later than that now."""
         return instant(self._ledger.wall or "")
@@ -328,6 +337,27 @@ class Store:
         Their bodies fill at most `max_bytes`, but one row is returned whatever its size.
         """
         return self._read(lambda box: box.backlog(after_id, until_id, max_bytes), [])
+
+    def search(self, first: Pair, last: Pair) -> Found:
+        """Look for the records from one number to another. Raises StoreTrouble while the file is not used."""
+        with self._lock:
+            ledger = self._ledger
+            ends = {ledger.boot: ledger.seq}
+            if ledger.previous is not None:
+                ends[ledger.previous["boot"]] = ledger.previous["seq"]
+
+            def look(box: Outbox) -> Found | None:
+                return journal.search(box.db, first, last, ends, box.confirmed)
+
+            found = None if self._out_of_reach is not None else self._read(look, None)
+            if found is None:
+                assert self.failure is not None, "the store is closed"
+                raise self.failure
+            return found
+
+    def held_rows(self, after_id: int, until_id: int, max_bytes: int) -> list[Row]:
+        """Return rows in ]after_id, until_id], confirmed or not, as `backlog` does."""
+        return self._read(lambda box: box.held_rows(after_id, until_id, max_bytes), [])
 
     def confirm(self, ids: Iterable[int]) -> None:
         """Note that the broker has confirmed these rows; the next record's transaction marks them."""
@@ -545,8 +575,9 @@ class Store:
         file, before, ledger = self._file, self._outbox, self._ledger
         if faults.is_full(error):
             file.make_room()
-        ledger.boot = boots.fresh_boot(ledger.boot, self._now)
-        ledger.seq = ledger.conn = self._conn = 0
+        fresh = boots.fresh_boot(ledger.boot, self._now)
+        ledger.begin_boot()
+        ledger.boot, self._conn = fresh, 0
         ledger.count += 1
         memory = file.in_memory()
         memory.next_id = ledger.boot * IDS_PER_BOOT
