@@ -41,7 +41,7 @@ from publisher.unit.hour import Hour, LastHour
 from publisher.unit.panel import Panel
 from sensors.json_in import parsed
 from sensors.reading import Driver, HasZero
-from sensors.trouble import Trouble, declare, marked
+from sensors.trouble import Trouble
 
 log = logging.getLogger("tentwatch.agent")
 
@@ -54,12 +54,6 @@ REFUSAL_LOG_S = 1.0
 LONGEST_NAME = 40
 #: Days of the visitor log in one answer, and bytes of the backlog.
 LOG_DAYS, BACKLOG_BYTES = 400, 256 << 10
-
-RESENDING = declare(
-    "command.resending",
-    marked("records are being sent again already: {left} are left"),
-    marked("ask again later"),
-)
 
 Result = Mapping[str, Any]
 
@@ -148,7 +142,7 @@ def resend(unit: Unit, which: tuple[tuple[int, int], tuple[int, int]], now: Now)
     """Send records once more that the broker has, behind everything else."""
     left = unit.link.resending()
     if left:
-        raise Trouble(RESENDING, left=left)
+        raise Trouble(commands.RESENDING, left=left)
     first, last = which
     found = unit.store.search(Pair(*first), Pair(*last))
     unit.link.resend(found.spans, found.count)

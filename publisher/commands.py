@@ -53,6 +53,11 @@ NO_RANGE = declare(
     "command.no_range",
     marked("from and to must be numbers of records, each with boot and seq, the earlier one first"),
 )
+RESENDING = declare(
+    "command.resending",
+    marked("records are being sent again already: {left} are left"),
+    marked("ask again later"),
+)
 TOO_MANY = declare(
     "command.too_many", marked("too many commands"), marked("try again in two minutes")
 )

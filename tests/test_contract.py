@@ -49,7 +49,7 @@ TOPICS = {
 }
 FITTED = ("mains", "generator", "battery", "door", "inside", "outside", "co")
 POWER = ("mains", "generator", "battery")
-COMMANDS = {"headcount", "open", "report", "identify", "zero", "serviced"}
+COMMANDS = {"headcount", "open", "report", "identify", "zero", "serviced", "resend"}
 
 CONFIG = with_air(
     parse(
@@ -813,6 +813,7 @@ GOOD: dict[str, Message] = {
     "identify": {"seconds": 600},
     "zero": {"sensor": "generator"},
     "serviced": {},
+    "resend": {"from": {"boot": 411, "seq": 20}, "to": {"boot": 412, "seq": 1}},
 }
 LATER = {"cid": "a1", "expires": "2026-11-22T18:10:00Z"}
 
@@ -854,6 +855,14 @@ def test_a_good_command_is_carried_out(name: str) -> None:
             for name in ("headcount", "open")
             for by in (None, 7, ["Olena"], "x" * 41, "a\nb", "a\x1b[2J")
         ),
+        *(
+            ("resend", {key: pair})
+            for key in ("from", "to")
+            for pair in (None, [411, 20], {"boot": 411}, {"boot": "411", "seq": 1})
+        ),
+        ("resend", {"from": {"boot": 0, "seq": 1}}),
+        ("resend", {"from": {"boot": 1, "seq": 0}}),
+        ("resend", {"to": {"boot": 412, "seq": 1.5}}),
         ("identify", {"seconds": 0}),
         ("identify", {"seconds": 601}),
         ("identify", {"seconds": 1.5}),
