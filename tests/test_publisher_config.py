@@ -334,7 +334,7 @@ outer_gpio = 28
         ("tent", 'seats = "60"', "wrong_type", {"value": "'60'", "wanted": "a whole number"}),
         ("broker", 'protocol = "4"', "not_a_choice", {"value": "'4'", "choices": "5, 3.1.1"}),
         ("broker", "hots = 1", "misspelt", {"near": "host"}),
-        ("store", "qqq = 1", "not_a_key", {"known": "max_rows, max_mib"}),
+        ("store", "qqq = 1", "not_a_key", {"known": "keep_days, max_rows, max_mib"}),
         ("report", "ttl_s = 29", "too_small", {"other": "interval_s", "limit": 30}),
         ("generator", "sag_hz = 48.0", "not_less", {"other": "sag_warning_hz", "limit": 47.5}),
     ],
@@ -372,7 +372,7 @@ def test_a_key_that_nobody_knows_is_refused_in_every_section(section: str) -> No
 
 def test_a_key_that_resembles_none_is_answered_with_those_there_are() -> None:
     fix = faults(with_line("qqq = 1", "store"))["store.qqq"]
-    assert "max_rows, max_mib" in fix
+    assert "keep_days, max_rows, max_mib" in fix
 
 
 # Types and ranges of every key

@@ -1221,7 +1221,9 @@ def test_a_file_of_version_1_is_taken_up_with_all_that_it_holds(tmp_path: Path) 
 
 
 def test_a_file_of_version_2_is_taken_up_with_all_that_it_holds(tmp_path: Path) -> None:
-    rows = sql(of_version(2, tmp_path), "SELECT id, kind, boot, uptime_s, stamped, body FROM outbox")
+    rows = sql(
+        of_version(2, tmp_path), "SELECT id, kind, boot, uptime_s, stamped, body FROM outbox"
+    )
     before = ledger(tmp_path)
     unit = Unit(tmp_path, before["boot_id"], second=1000)
     assert unit.opened == Opened(before["totals"], None)
