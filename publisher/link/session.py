@@ -352,7 +352,7 @@ class Session:
         rows = resending.rows(context.store, self._backlog.room(largest))
         if not rows:
             context.resending = None
-            log.info("what was asked for is sent again")
+            log.info("what was asked for is sent again, but for %d records", resending.left)
             return
         fitting = [row for row in rows if self._fits("history", row.room + AROUND_RECORDS)]
         records = [record for record in map(self._stamped, fitting) if record is not None]
@@ -364,6 +364,15 @@ class Session:
         history = messages.history(context.id, records)
         size = self._send("history", topic, history, sent_again=sent_again)
         self._backlog.sent(size, now_s)
+
+    def _note_resent(self, sent: Sent) -> None:
+        resending = self._context.resending
+        if resending is None:
+            return
+        resending.passed(sent.resent_until, sent.resent)
+        if not resending.left:
+            self._context.resending = None
+            log.info("what was asked for is sent again")
 
     def _stamped(self, row: Row) -> str | None:
         """Return a record as it is sent late; None if that is impossible."""
@@ -443,8 +452,8 @@ class Session:
             self._context.sizes.taken(sent.kind, sent.size_bytes)
             if sent.kind == "history":
                 self._backlog.confirmed(sent.size_bytes, took_s, now_s)
-                if sent.resent and self._context.resending is not None:
-                    self._context.resending.passed(sent.resent_until, sent.resent)
+                if sent.resent:
+                    self._note_resent(sent)
             for topic, trouble in list(self._complaints.items()):
                 # A broker that was full takes all kinds again; a refused event may come as history.
                 if topic == sent.topic or trouble.kind is refusals.MESSAGE_QUOTA:
