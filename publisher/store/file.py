@@ -277,8 +277,8 @@ def _prepare(db: sqlite3.Connection, path: Path | None = None) -> int:
     # per record at the device.
     db.execute("PRAGMA locking_mode = EXCLUSIVE")
     version = schema.check(db)
-    # Most of a record of about 1 KiB then has a page of its own, and its beginning shares one with those of
-    # others: 13.9 kB are written per record; with pages of 2 KiB it were 19.7. (This works on new files only.)
+    # A record is about 1 KiB: small pages make commits small, 13.9 kB per record at the device, where pages
+    # of 2 KiB cost 19.7. (This works on new files only: a file keeps the pages that it was begun with.)
     db.execute("PRAGMA page_size = 1024")
     db.execute("PRAGMA journal_mode = WAL")
     if path is not None:  # left by a program that shared the file
