@@ -941,7 +941,7 @@ def test_a_directory_that_does_not_exist_is_no_reason_to_stop(tmp_path: Path) ->
 def stored(directory: Path, rows: int = 300) -> tuple[int, list[tuple[int, int]]]:
     """Fill a file and close it; return its boot and the numbers in it."""
     unit = Unit(directory)
-    unit.append(rows, size=400)
+    unit.append(rows, size=1000)
     numbers = unit.numbers()
     unit.close()
     return unit.store.boot, numbers
