@@ -407,7 +407,7 @@ def _judge(
     """Compare the records that have arrived with the numbers in the unit's store."""
     with closing(sqlite3.connect(f"file:{state_dir}/tentwatch.db?mode=ro", uri=True)) as store:
         ledger = json.loads(store.execute("SELECT body FROM ledger").fetchone()[0])
-        left = store.execute("SELECT count(*) FROM outbox").fetchone()[0]
+        left = store.execute("SELECT count(*) FROM outbox WHERE confirmed IS NULL").fetchone()[0]
     got: dict[tuple[int, int], dict[str, Any]] = {}
     again = ambiguous = disordered = stale = in_history = 0
     newest = {"history": (0, 0), "state": (0, 0)}
