@@ -275,14 +275,14 @@ def test_a_record_that_never_fits_is_told_and_stays(
     make_unit: Callable[..., Unit], make_broker: Callable[[str], Broker], limit: str
 ) -> None:
     """Only states are larger than this limit."""
-    broker = make_broker(f"{limit} 950")
+    broker = make_broker(f"{limit} 1000")
     subscriber = Subscriber(broker.port)
     unit = make_unit(broker.port)
     fill(unit, 5)
     unit.start()
     wait_for(lambda: {*range(1, 6)} <= {*in_history(subscriber)}, "what fits")
     wait_for(lambda: trouble_of(unit) == "link.too_large", "what is wrong")
-    assert values_of(unit)["size"] > 900
+    assert values_of(unit)["size"] > 950
     unit.hardware.set_mains(False)
     subscriber.next("event", lambda m: m["event"] == "mains_lost")
     assert is_connected(unit)
