@@ -31,6 +31,7 @@ from tests.tents import config as plain_config
 CONFIG = plain_config()
 SEATS = CONFIG.tent.seats
 
+PAIR = '{"boot":1,"seq":1}'
 # Odd payloads. As text, because a JSON writer would refuse some of them and clean up the others.
 ODD = [
     "null", "true", "[]", "{}", "0", "-0", "-1", "1e0", "4.0", "0.5", "1e400", "-1e400", "NaN", "Infinity",
@@ -39,6 +40,8 @@ ODD = [
     '"\\ud800"', '"\\udfff\\ud800"', '"\u200b"', '"\ufffe"', '"\u0664"', '"\uff14"',
     '"2026-11-22T18:10:00Z"', '"9999-12-31T23:59:59Z"', '"\u0662\u0660\u0662\u0667-11-22T18:10:00Z"',
     '"2027-11-22"', '"2027-11-22T18:10:00+99:99"', '"2027-W01-1T00:00:00Z"',
+    PAIR, '{"boot":9007199254740991,"seq":9007199254740991}', '{"boot":1.0,"seq":1}', '{"boot":true,"seq":1}',
+    '{"boot":0,"seq":1}', '{"boot":1}', '{"boot":"1","seq":-1}', '{"boot":1e400,"seq":1}',
     "[" * 500 + "]" * 500, '{"a":' * 300 + "1" + "}" * 300,
 ]  # fmt: skip
 KEYS = [
@@ -53,10 +56,15 @@ KEYS = [
     "v",
     "ok",
     "error",
+    "from",
+    "to",
     "",
     "\\u0063id",
 ]
-GOOD = ['"cid":"a1"', '"expires":"2027-11-22T18:10:00Z"', '"people":43', '"seconds":5']
+GOOD = [
+    '"cid":"a1"', '"expires":"2027-11-22T18:10:00Z"', '"people":43', '"seconds":5',
+    f'"from":{PAIR}', f'"to":{PAIR}',
+]  # fmt: skip
 PAIRS = st.one_of(
     st.sampled_from(GOOD),
     st.builds('"{}":{}'.format, st.sampled_from(KEYS), st.sampled_from(ODD)),
@@ -96,6 +104,10 @@ def check_taken(command: commands.Command) -> None:
         assert low <= argument <= high
     elif command.name == "open":
         assert type(argument) is bool
+    elif command.name == "resend":
+        first, last = argument
+        assert (1, 1) <= first <= last
+        assert {type(n) for n in (*first, *last)} == {int}
     else:
         assert (argument is None) == (command.name not in ("zero", "log", "backlog"))
 
