@@ -232,3 +232,9 @@ def test_a_life_that_ended_before_it_opened_a_copy_has_no_number(story: Story) -
     assert story.findings()["boots_fallen"]
     later.found = copied
     assert not story.findings()["boots_fallen"]
+    of_copy = replace(later, before="", found=None)
+    story.lives.append(of_copy)  # in the same boot, where the trace knows of boot 3
+    assert story.findings()["boots_fallen"]
+    of_copy.kernel = replace(later.kernel, boot_id="boot-4")
+    of_copy.ledger = copied | {"boot_id": "boot-4"}
+    assert not story.findings()["boots_fallen"]

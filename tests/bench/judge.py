@@ -175,11 +175,14 @@ def _judge_numbers(
                 bad("skipped", (boot, seq))
     owner: dict[int, str] = {}
     before = 0
+    unread = ""  # boot in which a copy was put back that no process has opened
     for number, life in enumerate(lives):
-        if life.before == "copy":
-            before = 0  # nothing readable knows of the later boots
+        if life.before == "copy" or unread not in ("", life.kernel.boot_id):
+            before = 0  # nothing readable knows of the later boots: the trace is gone, too
         if life.ledger is None or not life.has_opened():
+            unread = life.kernel.boot_id if life.before.startswith("copy") else unread
             continue
+        unread = ""
         boot = life.ledger["boot"]
         if owner.setdefault(boot, life.kernel.boot_id) != life.kernel.boot_id:
             bad("boots_reused", (boot, number))
