@@ -29,7 +29,7 @@ from publisher.replay_lines import (
 from publisher.rules.happening import Happening
 from publisher.store.ledger import Ledger
 from publisher.store.rows import checksum
-from sensors.doorway import HEARTBEAT_S, Doorway, Watch
+from sensors.doorway import HEARTBEAT_S, Watch, doorway
 from sensors.passage import Way
 from sensors.reading import Measurement, Quality, Reading, Value
 from sensors.shunt import corrected
@@ -137,7 +137,7 @@ class _Shunted:
         self._zero_a = zero_a
 
     def measured(self, values: Mapping[str, Value]) -> Mapping[str, Value]:
-        """Return the values with the power and the current before its zero, and with the zero that was set."""
+        """Return the values with the power, the current before its zero, and the zero that was set."""
         current_a = values.get("current_a")
         if current_a is None:
             return values
@@ -170,7 +170,7 @@ class Replay:
         self._doorways = {
             sensor.name: kind
             for sensor in config.sensors
-            if isinstance(kind := sensor.traits.driver, type) and issubclass(kind, Doorway)
+            if (kind := doorway(sensor.traits)) is not None
         }
         self._blocked = {name: [False] * len(kind.beams) for name, kind in self._doorways.items()}
         self._only_beams: dict[str, str | None] = {}  # the name that the log gives to each

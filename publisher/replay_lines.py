@@ -47,7 +47,8 @@ LEAP = declare(
 )
 NOT_A_NAME = declare("replay.not_a_name", marked("{key} must be a name such as {example}"))
 NO_VALUES = declare(
-    "replay.no_values", marked('values must be an object such as {{"current_a": -4.2}}')
+    "replay.no_values",
+    marked("values must be an object of quantities, such as current_a, and their values"),
 )
 NOT_A_NUMBER = declare("replay.not_a_number", marked("{key} must be a number or null"))
 NOT_YES_OR_NO = declare("replay.not_yes_or_no", marked("{key} must be true or false"))
@@ -55,8 +56,7 @@ NOT_YES_NO_OR_NULL = declare(
     "replay.not_yes_no_or_null", marked("{key} must be true, false or null")
 )
 NO_RESTART = declare(
-    "replay.no_restart",
-    marked('restart must be an object such as {{"off_s": 40, "reboot": false, "synced": true}}'),
+    "replay.no_restart", marked("restart must be an object with off_s, reboot and synced")
 )
 NO_WALL = declare("replay.no_wall", marked("wall must be a time such as 2026-11-22T18:00:00Z"))
 # What the unit does not have; of a log as a whole.

@@ -1,7 +1,7 @@
 """Common base of the light-beam drivers: lines whose edges `sensors.passage` turns into people."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar
 
@@ -12,6 +12,7 @@ from sensors.gpio import Inputs, OnLines
 from sensors.hardware import Hardware
 from sensors.passage import FAILED_S, Failure, Passages, Traffic, Way
 from sensors.reading import Measurement, Quality
+from sensors.traits import Traits
 from sensors.trouble import SENSOR, Trouble, declare, marked
 
 #: Cure for a beam that stays broken.
@@ -119,6 +120,28 @@ class Doorway(OnLines):
         )
 
     @classmethod
+    def turns(cls, capture: bytes) -> Iterator[tuple[float, dict[str, bool]]]:
+        """Return the moments of a capture, in seconds, and which beams were broken or freed then, by name."""
+        blocked = dict.fromkeys(cls.beam_names(), False)
+        start: Start | None = None
+        for moment in recorded(capture):
+            if isinstance(moment, Start):
+                start = moment if _fits(cls, moment) else None
+            if moment is None or start is None:
+                continue
+            high = {moment.gpio: moment.high} if isinstance(moment, Edge) else {}
+            if isinstance(moment, Start):
+                high = moment.high
+            now = {
+                name: high[gpio] == (start.settings["blocked_level"] == "high")
+                for name, key in zip(blocked, cls.beams, strict=True)
+                if (gpio := start.settings[key]) in high
+            }
+            turned = {name: is_so for name, is_so in now.items() if is_so != blocked[name]}
+            blocked |= turned
+            yield moment if isinstance(moment, float) else moment.at_s, turned
+
+    @classmethod
     def broken_beams(cls, capture: bytes) -> tuple[tuple[str, int], ...]:
         """Return the beams (name, GPIO number) that were broken from a capture's start to its end."""
         found: dict[int, str] = {}
@@ -223,3 +246,9 @@ class Watch:
         if blind_s is not None:
             found.append({"blind_s": blind_s})
         return [{"at_s": round(at_s, 3), **frame} for frame in found]
+
+
+def doorway(traits: Traits) -> type[Doorway] | None:
+    """Return the driver with these traits if it is one of a door with beams."""
+    kind = traits.driver
+    return kind if isinstance(kind, type) and issubclass(kind, Doorway) else None

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -153,3 +154,82 @@ def test_a_reader_that_goes_away_makes_no_traceback(tmp_path: Path) -> None:
     done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
     assert done.stderr == ""
     assert len(done.stdout.splitlines()) == 1
+
+
+# Captures as logs
+
+CAPTURES = sorted((ROOT / "tests/cases").glob("*/*/input.bin"))
+
+
+def decoded(capture: Path, *more: str) -> tuple[bytes, list[dict[str, Any]]]:
+    command = [TENTWATCH, "decode", capture.parts[-3], str(capture), "--replay", *more]
+    done = subprocess.run(command, capture_output=True, check=True)
+    return done.stdout, [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def known(values: dict[str, Any]) -> dict[str, Any]:
+    """Return what a frame or a reading measures."""
+    others = {"at_s", "detail"}
+    found = {q: v for q, v in values.items() if q not in others and v is not None}
+    return {quantity: value for quantity, value in found.items() if not isinstance(value, str)}
+
+
+@pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: "-".join(path.parts[-3:-1]))
+def test_a_capture_becomes_lines_that_replay_reads(capture: Path) -> None:
+    log, said = decoded(capture)
+    frames = json.loads((capture.parent / "expected.json").read_text(encoding="utf-8"))["frames"]
+    done = replay("-", log=log)
+    assert done.returncode == (0 if said else 2), done.stderr
+    found = printed(done)
+    if any("door" in line for line in said):
+        people = {way: sum(f.get(way, 0) for f in frames) for way in ("entered", "left", "passed")}
+        capacity = found[-1]["state"]["capacity"]
+        assert capacity["passed_total"] == sum(people.values())
+        if capacity["entered_total"] is not None:
+            assert capacity["entered_total"] == people["entered"]
+            assert capacity["left_total"] == people["left"]
+    elif capture.parts[-3] != "contact":  # whose state is repeated
+        told = [values for line in said if (values := known(line["values"]))]
+        assert told == [values for frame in frames if (values := known(frame))]
+
+
+def test_times_come_from_the_capture_or_from_the_devices_period() -> None:
+    _, ina219 = decoded(ROOT / "tests/cases/ina219/charger-50a/input.bin")
+    assert [line["t"] for line in ina219[:3]] == [1.05, 2.05, 3.05]
+    bmv = ROOT / "tests/cases/vedirect/bmv-hex/input.bin"  # sends two kinds of blocks in turn
+    _, found = decoded(bmv)
+    assert [line["t"] for line in found[:4]] == [0, 0, 1, 1]
+    _, found = decoded(bmv, "--period", "2.5")
+    assert [line["t"] for line in found[:4]] == [0, 0, 2.5, 2.5]
+
+
+def test_a_device_is_taken_for_what_it_says_or_for_what_is_named() -> None:
+    meter = ROOT / "tests/cases/pzem004t/clean/input.bin"
+    assert decoded(meter)[1][0]["sensor"] == "generator"
+    assert decoded(meter, "--sensor", "mains")[1][0]["sensor"] == "mains"
+    assert decoded(ROOT / "tests/cases/vedirect/mppt-day/input.bin")[1][0]["sensor"] == "charger"
+    command = [TENTWATCH, "decode", "pzem004t", str(meter), "--replay", "--sensor", "door"]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 2
+
+
+def test_a_contacts_state_is_told_once_a_second() -> None:
+    _, said = decoded(ROOT / "tests/cases/contact/mains-for-half-a-minute/input.bin")
+    states = [line["values"]["present"] for line in said if line["t"] % 1 < 0.01]
+    assert states.count(True) >= 29
+    steps = [b["t"] - a["t"] for a, b in pairwise(said)]
+    assert max(steps) <= 1.01
+
+
+def test_the_command_of_the_page_turns_a_capture_into_a_log(tmp_path: Path) -> None:
+    command = re.search(r"\n(tentwatch decode .*? \| tentwatch replay .*?)\n", PAGE)
+    assert command
+    capture = (ROOT / "tests/cases/vedirect/smartshunt-clean/input.bin").read_bytes()
+    (tmp_path / "battery.bin").write_bytes(capture)
+    (tmp_path / "tentwatch.toml").write_text(
+        '[tent]\nid = "a"\nseats = 1\n[broker]\nhost = "h"\n'
+        '[sensors.battery]\ndriver = "vedirect"\nport = "/dev/x"\n'
+    )
+    run = command[1].replace("tentwatch decode", f"{TENTWATCH} decode")
+    run = run.replace("tentwatch replay", f"{TENTWATCH} replay")
+    done = subprocess.run(["bash", "-c", run], cwd=tmp_path, capture_output=True, check=True)
+    assert printed(done)[-1]["state"]["power"]["battery"]["charge_pct"] is not None
