@@ -59,8 +59,8 @@ ONE_PLACE = {
 }
 #: Imported only where they are used: they cost memory and start-up time.
 LATE = {"gpiozero", "serial", "tomlkit"}
-#: Keys of the contract that are a driver's name too, by the module that reads them.
-KEYS_TOO = {("publisher.replay_lines", "beam")}
+#: Keys of the contract that are a driver's name too, by the module that has them.
+KEYS_TOO = {("publisher.replay_lines", "beam"), ("technician.decode", "beam")}
 #: Pure modules: no clock, no thread, no file, no socket. The tent's rules are pure by their room, and what
 #: turns a device's bytes into figures by its name.
 FRAMES = sorted(f"sensors.{file.stem}" for file in (ROOT / "sensors").glob("*_frames.py"))
