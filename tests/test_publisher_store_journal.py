@@ -1,6 +1,9 @@
 """Records that the broker has: how long they are kept, which go first, and how they are found again."""
 
+import contextlib
 import random
+import shutil
+import sqlite3
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -8,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from publisher.clock import Now
+from publisher.store import journal
+from publisher.store.file import FILE
 from publisher.store.journal import MAX_MISSING, Found, Missing, Pair
 from publisher.store.outbox import PRUNE_ROWS, PRUNE_S
 from publisher.store.rows import Row
-from publisher.store.store import KEEP_S
+from publisher.store.store import KEEP_S, Store
 from publisher.store.troubles import StoreTrouble
-from tests.test_publisher_store import Unit, at, cut_power, sql
+from tests.test_publisher_store import Unit, at, cut_power, records, sql
 
 HELD = "SELECT id FROM outbox ORDER BY id"
 DAY_S = 86_400.0
@@ -277,6 +282,66 @@ def test_too_many_gaps_cut_the_answer_off(tmp_path: Path) -> None:
         asked = (boot, what.until.seq + 1)
     assert what.until == (boot, 400)
     assert numbers == len(unit.sql("SELECT 1 FROM outbox WHERE id <= ?", rows[-1].id))
+
+
+def test_a_long_range_is_answered_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "MAX_LOOKED_AT", 100)
+    unit = Unit(tmp_path)
+    boot = unit.store.boot
+    confirmed(unit, 250)
+    unit.append()
+    parts = [found(unit, (1, 1), (1 << 53, 1 << 53))]
+    while parts[-1].until < (boot, 251):
+        parts.append(found(unit, (boot, parts[-1].until.seq + 1), (1 << 53, 1 << 53)))
+    assert [part.until for part in parts] == [(boot, 100), (boot, 200), (boot, 251)]
+    assert [part.count for part in parts] == [100, 100, 50]
+    assert [m for part in parts for m in part.missing] == [Missing(1, 1, None)]
+
+
+def test_what_a_copy_that_was_put_back_lacks_is_missing(tmp_path: Path) -> None:
+    def opened(second: float) -> Store:
+        store = Store(tmp_path / "state", 1000, 1 << 20, in_memory=tmp_path / "run")
+        store.open("boot-a", at(second))
+        return store
+
+    store = opened(1)
+    boot = store.boot
+    rows = store.append(records(4, at(2)), {}, at(2))
+    store.confirm(ids(rows))
+    store.append(records(1, at(3)), {}, at(3))
+    store.close(at(3), {})
+    shutil.copytree(tmp_path / "state", tmp_path / "copy")
+    store = opened(4)
+    store.append(records(3, at(5)), {}, at(5))
+    store.close(at(5), {})
+    shutil.rmtree(tmp_path / "state")
+    (tmp_path / "copy").rename(tmp_path / "state")
+    store = opened(6)
+    assert store.boot > boot
+    assert store.previous == {"boot": boot, "seq": 8}
+    store.append(records(1, at(7)), {}, at(7))
+    what = store.search(Pair(boot, 1), Pair(store.boot, 1))
+    assert (what.count, what.missing) == (4, [Missing(boot, 6, 8)])
+
+
+@pytest.mark.parametrize("page_bytes", [1024, 2048, 4096])
+def test_a_file_keeps_the_pages_that_it_was_begun_with(tmp_path: Path, page_bytes: int) -> None:
+    dump = Path(__file__).parent / "stores" / "version-2.sql"
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as db:
+        db.execute(f"PRAGMA page_size = {page_bytes}")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.executescript(dump.read_text())
+        [(waiting,)] = db.execute("SELECT count(*) FROM outbox")
+    unit = Unit(tmp_path, "boot-b", second=1000)
+    assert len(unit.waiting()) == waiting > 0
+    confirmed(unit, 40, size=1000)
+    rows = unit.append(40, size=1000)
+    again = Unit(cut_power(unit), "boot-b", second=2000)
+    assert again.sql("PRAGMA page_size") == [(page_bytes,)]
+    assert again.opened.lost == 0
+    assert ids(again.waiting())[-40:] == ids(rows)
+    assert len(again.waiting()) == waiting + 40
+    assert again.sql("PRAGMA integrity_check") == [("ok",)]
 
 
 # The boot before

@@ -14,6 +14,8 @@ from publisher.store.rows import Row
 MAX_MISSING = 50
 #: Most runs of records between which others wait for the broker.
 MAX_SPANS = 1000
+#: Most records that are looked at for one answer: each is read whole, meanwhile nothing is recorded.
+MAX_LOOKED_AT = 5000
 _SEQ = re.compile(r'"seq":\s?([0-9]{1,16})')
 
 
@@ -36,19 +38,24 @@ class Missing(NamedTuple):
 class Found:
     """The records of a range that the broker has and that are kept.
 
-    `until` is the last pair that was looked at: a range with too many gaps is cut off there. Records that
-    wait for the broker are in neither list.
+    `until` is the last pair that was looked at: a range that is too long, or has too many gaps, is cut off
+    there. Records that wait for the broker are in neither list.
     """
 
     until: Pair
     spans: list[tuple[int, int]] = field(default_factory=list)  # of ids: the first and the last
     count: int = 0
     missing: list[Missing] = field(default_factory=list)
+    looked_at: int = 0
 
     @property
     def is_full(self) -> bool:
         """Return whether no more can be answered at once."""
-        return len(self.missing) >= MAX_MISSING or len(self.spans) >= MAX_SPANS
+        return (
+            len(self.missing) >= MAX_MISSING
+            or len(self.spans) >= MAX_SPANS
+            or self.looked_at >= MAX_LOOKED_AT
+        )
 
 
 def search(
@@ -81,6 +88,7 @@ def search(
                 _end(found, boot, due, ends.get(boot), has_rows=has_rows)
                 boot, due = pair.boot, 1
             has_rows = True
+            found.looked_at += 1
             if pair.seq > due:
                 found.missing.append(Missing(boot, due, pair.seq - 1))
             due = pair.seq + 1
