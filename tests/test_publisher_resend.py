@@ -22,9 +22,11 @@ from tests.conftest import (
     Unit,
     backlog_event,
     command,
+    fill,
     is_connected,
     wait_for,
 )
+from tests.test_publisher_store import connection
 
 HELD = 20  # messages that the small broker holds for a client that is away
 
@@ -186,6 +188,93 @@ def test_it_goes_on_after_a_reconnect_behind_what_is_live_and_only_one_at_a_time
     assert unit.status()["buffer"]["dropped"] == 0
     recorder.close()
     subscriber.check()
+
+
+def late_seqs(unit: Unit, boot: int) -> list[int]:
+    """Return the numbers of all records of a boot that the broker has got as history, in order."""
+    late = [r for message in of_kind(unit, "history") for r in message["records"]]
+    return [r["seq"] for r in late if r["boot"] == boot]
+
+
+def test_what_waits_for_the_broker_goes_first(
+    make_unit: Callable[..., Unit], broker: Broker
+) -> None:
+    unit = make_unit(broker.port, history_kib_per_s=32)
+    boot = keep(unit, 50)
+    fill(unit, 300)
+    recorder = Recorder(broker.port)
+    unit.start()
+    wait_for(lambda: is_connected(unit), "the connection")
+    answer = recorder.ask("a1", (boot, 1), (boot, 350))
+    assert answer["missing"] == []
+    assert 50 <= answer["sent"] < 350, "what the broker has by now, and not what waits"
+    recorder.wait_for_range((boot, 1), (boot, 350))
+    wait_for(lambda: len(late_seqs(unit, boot)) >= 300 + answer["sent"], "all of them")
+    seqs = [seq for seq in late_seqs(unit, boot) if seq <= 350]
+    assert seqs[:300] == [*range(51, 351)]
+    assert seqs[300:] == [*range(1, answer["sent"] + 1)]
+    recorder.close()
+
+
+def test_what_a_restart_has_cut_off_is_asked_for_again(
+    make_unit: Callable[..., Unit], broker: Broker
+) -> None:
+    unit = make_unit(broker.port, history_kib_per_s=16)
+    boot = keep(unit, 600)
+    recorder = Recorder(broker.port)
+    unit.start()
+    wait_for(lambda: is_connected(unit), "the connection")
+    assert recorder.ask("a1", (boot, 1), (boot, 600))["sent"] == 600
+    wait_for(lambda: recorder.late > 50, "the first of them")
+    unit.stop()
+    got = max(seq for b, seq in recorder.pairs if b == boot and seq <= 600)
+    assert got < 600
+    unit.start()
+    wait_for(lambda: is_connected(unit), "the connection")
+    answer = recorder.ask("a2", (boot, got + 1), (boot, 600))
+    assert (answer["sent"], answer["missing"]) == (600 - got, [])
+    recorder.wait_for_range((boot, 1), (boot, 600))
+    recorder.close()
+
+
+def test_a_flood_of_wide_ranges_stops_nothing(
+    make_unit: Callable[..., Unit], broker: Broker, subscriber: Subscriber
+) -> None:
+    unit = make_unit(broker.port)
+    boot = keep(unit, 200)
+    recorder = Recorder(broker.port)
+    unit.start()
+    wait_for(lambda: is_connected(unit), "the connection")
+    ends: Any = {"from": {"boot": 1, "seq": 1}, "to": {"boot": 2**53 - 1, "seq": 2**53 - 1}}
+    for number in range(1000):
+        subscriber.send(*command("resend", f"f{number}", **ends))
+    unit.hardware.set_mains(False)
+    subscriber.next("event", lambda m: m["event"] == "mains_lost")
+    wait_for(lambda: {*range(1, 201)} <= {*late_seqs(unit, boot)}, "the records")
+    assert is_connected(unit)
+    assert unit.status()["link"]["sessions"] == 1
+    answers = [a for cid, a in recorder.answers.items() if cid.startswith("f")]
+    assert {a.get("code") for a in answers if not a["ok"]} <= {"command.resending"}
+    assert 0 < len([a for a in answers if a["ok"]]) < 100
+    recorder.close()
+
+
+def test_while_the_store_is_out_of_reach_it_is_refused(
+    make_unit: Callable[..., Unit], broker: Broker
+) -> None:
+    unit = make_unit(broker.port)
+    boot = keep(unit, 10)
+    recorder = Recorder(broker.port)
+    unit.start()
+    wait_for(lambda: is_connected(unit), "the connection")
+    assert unit.agent is not None
+    connection(unit.agent._store).execute("PRAGMA max_page_count = 1")  # as on a full disk
+    unit.hardware.set_mains(False)
+    wait_for(lambda: any(r.get("event") == "mains_lost" for r in recorder.records), "the event")
+    answer = recorder.ask("a1", (boot, 1), (boot, 10))
+    assert not answer["ok"]
+    assert answer["code"].startswith("store.")
+    recorder.close()
 
 
 def test_what_a_unit_does_not_have_is_said(
