@@ -21,6 +21,7 @@ from publisher.control import (
     IdentifyAnswer,
     LogPage,
     OpenAnswer,
+    RefuelledAnswer,
     ResendAnswer,
     ServicedAnswer,
     ZeroAnswer,
@@ -153,6 +154,13 @@ def resend(unit: Unit, which: tuple[tuple[int, int], tuple[int, int]], now: Now)
     }
 
 
+def refuelled(unit: Inside, told: tuple[float | None, bool], now: Now) -> RefuelledAnswer:
+    """Note that the generator's tank has been filled, or filled up."""
+    litres, full = told
+    unit.note(unit.tent.refuelled(litres, now, full=full), now)
+    return {"fuel_l": unit.tent.snapshot()["power"]["generator"]["fuel_l"]}
+
+
 def status(unit: Unit, _: None, now: Now) -> Status:
     """Return the unit's status."""
     unit.recorder.store_shown(now)
@@ -225,6 +233,7 @@ COMMANDS: dict[str, Task] = {
     "zero": Task(commands.sensor, zero, changes_tent=True),
     "serviced": Task(commands.nothing, serviced, changes_tent=True),
     "resend": Task(commands.record_range, resend, recorded=False),
+    "refuelled": Task(commands.filling, refuelled, changes_tent=True),
     "status": Task(commands.nothing, status, remote=False, recorded=False),
     "recent": Task(commands.nothing, recent, remote=False, recorded=False),
     "log": Task(commands.since, visitor_log, remote=False, recorded=False),

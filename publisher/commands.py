@@ -21,6 +21,8 @@ MAX_CID = 64
 DIGITS = 30
 #: Most characters of the name of the person who says something, and who it is without a name.
 MAX_BY = 40
+#: Litres of fuel that somebody can fill in: at most those of the configuration's largest tank.
+MIN_LITRES, MAX_LITRES = 0.1, 10_000
 SOMEBODY = "person"
 _SENSOR = re.compile(r"[a-z][a-z0-9_]{0,39}")
 #: A date as ISO writes it, or its beginning. An empty text comes before all dates.
@@ -72,6 +74,10 @@ NO_SENSOR_NAME = declare(
 NOT_YES_OR_NO = declare("command.not_yes_or_no", marked("{key} must be true or false"))
 NO_NAME = declare(
     "command.no_name", marked("by must be a name: at most {most} printable characters")
+)
+NO_LITRES = declare(
+    "command.no_litres",
+    marked("litres must be a number from {least} to {most}, or full must be true, or both"),
 )
 NO_DATE = declare("command.no_date", marked("since must be a date such as 2026-11-22"))
 NO_RECORD_IDS = declare("command.no_record_ids", marked("after and until must be ids of records"))
@@ -208,6 +214,21 @@ def opening(message: Mapping[str, Any], config: Config) -> tuple[bool, str]:
     if type(value) is not bool:
         raise Refused(NOT_YES_OR_NO, key="open")
     return value, _by(message)
+
+
+def filling(message: Mapping[str, Any], config: Config) -> tuple[float | None, bool]:
+    """Return the litres filled into the tank (None: not told), and whether it is full. Raises Refused."""
+    litres, full = message.get("litres"), message.get("full", False)
+    if type(full) is bool:
+        if litres is None and full:
+            return None, full
+        if (
+            isinstance(litres, int | float)
+            and litres is not True
+            and MIN_LITRES <= litres <= MAX_LITRES
+        ):
+            return float(litres), full
+    raise Refused(NO_LITRES, least=MIN_LITRES, most=MAX_LITRES)
 
 
 def seconds(message: Mapping[str, Any], config: Config) -> int:

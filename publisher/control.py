@@ -58,6 +58,12 @@ class ServicedAnswer(TypedDict):
     hours_total: float
 
 
+class RefuelledAnswer(TypedDict):
+    """The answer to `refuelled`."""
+
+    fuel_l: float | None
+
+
 #: A record's number, `boot` and `seq`.
 Number = dict[str, int]
 

@@ -35,6 +35,10 @@ DURABLE_KEYS = (
     "synchronised",
     "since_full_h",
     "gap",
+    "fuel_l",
+    "fuel_l_low",
+    "fuel_h",
+    "fuel_h_low",
 )
 
 

@@ -161,6 +161,11 @@ class Generator(TypedDict):
     power_w: float | None
     frequency_hz: float | None
     load_pct: float | None
+    headroom_w: float | None
+    fuel_l: float | None
+    fuel_l_low: float | None
+    fuel_h: float | None
+    fuel_h_low: float | None
     hours_total: float
     hours_since_service: float
     starts_total: int
@@ -176,6 +181,8 @@ class Battery(TypedDict):
     current_a: float | None
     power_w: float | None
     time_to_empty_min: float | None
+    reserve_min: float | None
+    reserve_min_low: float | None
     capacity_ah: float | None
     synchronised: bool | None
     since_full_h: float | None
@@ -199,6 +206,8 @@ class Power(TypedDict):
     source: str
     since: str | None
     since_estimated: NotRequired[bool]
+    dark_in_min: float | None
+    dark_in_min_low: float | None
     quality: str
     mains: NotRequired[Mains]
     generator: NotRequired[Generator]

@@ -51,6 +51,9 @@ COMMANDS = {
     "serviced": ListedCommand(
         "technician.requests", marked("Tell the unit that the generator has been serviced.")
     ),
+    "refuelled": ListedCommand(
+        "technician.requests", marked("Tell the unit what was filled into the generator's tank.")
+    ),
     "log": ListedCommand(
         "technician.records.visitor_log",
         marked("Print the visitor log: people, hours of power and outages, day by day."),

@@ -15,6 +15,7 @@ from publisher.control import (
     HeadcountAnswer,
     LogPage,
     OpenAnswer,
+    RefuelledAnswer,
     ServicedAnswer,
     ZeroAnswer,
 )  # fmt: skip
@@ -57,6 +58,14 @@ def zero(state_dir: Path, sensor: str) -> float:
 def serviced(state_dir: Path) -> float:
     """Note that the generator was serviced; return how many hours it had run."""
     return _checked(state_dir, ask(state_dir, "serviced"), ServicedAnswer)["hours_total"]
+
+
+def refuelled(state_dir: Path, litres: float | None, *, full: bool) -> float | None:
+    """Note that the generator's tank was filled; return how many litres are in it, None if not known."""
+    arguments: dict[str, object] = {"full": full}
+    if litres is not None:
+        arguments["litres"] = litres
+    return _checked(state_dir, ask(state_dir, "refuelled", **arguments), RefuelledAnswer)["fuel_l"]
 
 
 def status(state_dir: Path) -> Status:

@@ -30,6 +30,7 @@ def rules(settings: GeneratorSettings) -> list[GeneratorRule]:
         *_overload(settings, values),
         *_frequency(settings, values),
         _service(settings, values),
+        *_fuel(settings),
     ]
 
 
@@ -165,3 +166,19 @@ def _service(settings: GeneratorSettings, values: dict[str, object]) -> Generato
         marked("{service_every_h:g} engine hours since the last service", **values),
         marked("the service is noted"),
     )
+
+
+def _fuel(settings: GeneratorSettings) -> list[GeneratorRule]:
+    if settings.full_load is None or settings.no_load is None:
+        return []
+    burns = marked(
+        "the engine is taken to burn {no_load:g} l/h without a load and {full_load:g} l/h at rated_w, until "
+        "the unit has learnt better",
+        no_load=settings.no_load,
+        full_load=settings.full_load,
+    )
+    found = [GeneratorRule("fuel_l", burns)]
+    if settings.tank_l is not None:
+        holds = marked("the tank holds {tank_l:g} litres", tank_l=settings.tank_l)
+        found.append(GeneratorRule("fuel_l", holds))
+    return found

@@ -1,4 +1,4 @@
-"""The plain commands to the running unit, from `headcount` to `serviced`."""
+"""The plain commands to the running unit, from `headcount` to `refuelled`."""
 
 import argparse
 
@@ -21,6 +21,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
             parser.add_argument("people", type=int)
         case "identify":
             parser.add_argument("seconds", type=int, nargs="?", default=30)
+        case "refuelled":
+            parser.add_argument(
+                "litres", type=float, nargs="?", help=_("litres that were filled in, if measured")
+            )
+            parser.add_argument("--full", action="store_true", help=_("the tank is full now"))
         case "zero":
             parser.add_argument("sensor", help=_("the sensor, such as generator or battery"))
 
@@ -50,6 +55,11 @@ def _done(options: argparse.Namespace) -> str:
             zero_a = f"{client.zero(unit, options.sensor):g}"
             text = _("the zero of {sensor} is {zero} A now")
             return text.format(sensor=options.sensor, zero=zero_a)
+        case "refuelled":
+            fuel_l = client.refuelled(unit, options.litres, full=options.full)
+            if fuel_l is None:
+                return _("noted; how much is in the tank is not known")
+            return _("noted: {litres} litres are in the tank").format(litres=f"{fuel_l:g}")
         case _:
             hours = f"{client.serviced(unit):g}"
             return _("noted: the generator was serviced after {hours} hours").format(hours=hours)

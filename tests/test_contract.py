@@ -49,7 +49,7 @@ TOPICS = {
 }
 FITTED = ("mains", "generator", "battery", "door", "inside", "outside", "co")
 POWER = ("mains", "generator", "battery")
-COMMANDS = {"headcount", "open", "report", "identify", "zero", "serviced", "resend"}
+COMMANDS = {"headcount", "open", "report", "identify", "zero", "serviced", "resend", "refuelled"}
 
 CONFIG = with_air(
     parse(
@@ -68,6 +68,7 @@ CONFIG = with_air(
     [generator]
     running_hold_s = 0
     rated_w = 2500
+    tank_l = 15
     overload_hold_s = 0
     [sensors.mains]
     driver = "contact"
@@ -266,7 +267,7 @@ def test_a_battery_monitor_that_does_not_tell_everything() -> None:
 def test_a_tent_with_no_sensors_has_no_blocks_of_sensors() -> None:
     message = state(Tent(BARE, at(0)), at(0), BARE)
     assert "capacity" not in message
-    assert set(message["power"]) == {"source", "since", "quality"}
+    assert set(message["power"]) == {"source", "since", *DARK_IN, "quality"}
 
 
 @pytest.mark.parametrize("known", [False, True])
@@ -337,6 +338,8 @@ def happenings(tmp_path_factory: pytest.TempPathFactory) -> list[Happening]:
         *tent.headcount(40, at(4)),
         *tent.set_open(True, at(4), "Olena"),
         *tent.set_open(False, at(4)),
+        *tent.refuelled(9.5, at(4), full=True),
+        *tent.refuelled(None, at(4), full=True),
         *tent.apply(failed(5), at(5)),
         *tent.apply(heard(6), at(6)),
         *tent.tick(at(60)),
@@ -439,6 +442,9 @@ def examples(happenings: list[Happening]) -> list[tuple[str, Message]]:
     ]
 
 
+#: Forecasts: null wherever something that they need is not known.
+DARK_IN, RESERVE = ("dark_in_min", "dark_in_min_low"), ("reserve_min", "reserve_min_low")
+FUEL = ("headroom_w", "fuel_l", "fuel_l_low", "fuel_h", "fuel_h_low")
 #: Keys that may be absent: blocks of sensors that are not fitted, and results of commands.
 OPTIONAL = {
     "code", "command", "simulated",  # older versions lack them
@@ -447,7 +453,8 @@ OPTIONAL = {
     # … and keys added since the contract's first text, which all units of this version send.
     "capacity.passed_today", "capacity.passed_total", "capacity.open",
     *(f"power.mains.{key}" for key in ("voltage_v", "current_a", "power_w", "frequency_hz")),
-    *(f"power.generator.{key}" for key in ("state", "starts_total", "hours_since_service")),
+    *(f"power.generator.{key}" for key in ("state", "starts_total", "hours_since_service", *FUEL)),
+    *(f"power.battery.{key}" for key in RESERVE), *(f"power.{key}" for key in DARK_IN),
     *(f"power.battery.{key}" for key in ("capacity_ah", "synchronised", "since_full_h", "gap")),
     "detail.by", "detail.passed", "detail.blind_s", "detail.estimated", "detail.again",
     "detail.outages", "detail.watched_h", "detail.code", "detail.inside_min_c", "detail.co_max_ppm",
@@ -501,6 +508,10 @@ NULLABLE = {
         for i in range(len(FITTED))
         for key in ("mean", "max")
     ),
+    *(f"state.power.{key}" for key in DARK_IN),
+    *(f"state.power.battery.{key}" for key in RESERVE),
+    *(f"state.power.generator.{key}" for key in FUEL),
+    "refuelled.detail.litres",
     "battery_ok.detail.charge_pct",
     "store_quarantined.detail.file",
     "power_cut.detail.last",
@@ -548,6 +559,8 @@ def test_nothing_may_be_measured_without_a_working_sensor(message: Message) -> N
         for value in (1, True, "2026-11-22T18:04:10Z"):
             kept = dotted(path) in ("power.generator.voltage_v", "power.generator.frequency_hz")
             allowed = kept and type(value) is int and qualities(message)["generator"] == "fault"
+            if path[-1] in FUEL[1:]:  # people say it, and no sensor measures it
+                allowed = type(value) is int
             if path[0] == "climate":  # the other thermometer may work
                 allowed = type(value) is int
             assert is_refused("state", replaced(message, path, value)) != allowed, (path, value)
@@ -814,6 +827,7 @@ GOOD: dict[str, Message] = {
     "zero": {"sensor": "generator"},
     "serviced": {},
     "resend": {"from": {"boot": 411, "seq": 20}, "to": {"boot": 412, "seq": 1}},
+    "refuelled": {"litres": 9.5, "full": True},
 }
 LATER = {"cid": "a1", "expires": "2026-11-22T18:10:00Z"}
 
@@ -897,7 +911,8 @@ def test_a_bad_command_is_refused_by_schema_and_unit(name: str, change: Message)
 def test_no_key_of_a_command_may_be_left_out(name: str) -> None:
     payload = {**LATER, **GOOD[name]}
     for key in payload:
-        assert is_refused(f"cmd/{name}", without(payload, (key,)))
+        optional = name == "refuelled" and key in ("litres", "full")  # either is enough
+        assert is_refused(f"cmd/{name}", without(payload, (key,))) != optional
 
 
 @pytest.mark.parametrize("name", ["headcount", "open"])

@@ -35,6 +35,7 @@ def readings_of(block: dict[str, Any]) -> dict[str, Any]:
     """Return the measured values of a block: without counters, names and quality."""
     kept = "quality seats method hours_today hours_total entered_today left_today entered_total"
     kept += " left_total passed_today passed_total state starts_total hours_since_service"
+    kept += " dark_in_min dark_in_min_low"
     return {key: value for key, value in block.items() if key not in kept.split()}
 
 
@@ -300,7 +301,8 @@ def test_a_quantity_that_no_longer_comes_is_not_shown_under_its_neighbours_age(w
 def test_only_the_blocks_of_fitted_sensors_are_there() -> None:
     state = Unit(config("mains")).snapshot()
     assert "capacity" not in state
-    assert set(state["power"]) == {"source", "since", "quality", "mains"}
+    dark_in = {"dark_in_min", "dark_in_min_low"}
+    assert set(state["power"]) == {"source", "since", *dark_in, "quality", "mains"}
 
 
 def keys_of(value: object, path: str = "") -> Iterator[str]:

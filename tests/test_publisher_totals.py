@@ -129,5 +129,7 @@ def test_every_key_that_comes_from_the_totals_is_stored_before_it_is_shown() -> 
         if value != others[block][key]
     }
     assert {"hours_today", "starts_total", "charge_pct"} <= differ
-    # These two follow from the charge and from what is measured now.
-    assert differ - {"time_to_empty_min", "quality"} <= {*DURABLE_KEYS}
+    # These follow from the charge and from what is measured now.
+    assert differ - {"time_to_empty_min", "reserve_min", "reserve_min_low", "quality"} <= {
+        *DURABLE_KEYS
+    }

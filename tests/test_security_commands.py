@@ -211,7 +211,8 @@ def test_what_is_refused_changes_nothing(idle: Idle) -> None:
         assert len(answers) <= 1
         for _, cid, text in answers:
             answer = contract.check(f"tents/v1/demo/res/{cid}", text)
-            if answer["ok"] and not retained:
+            # A payload may have its cid in another key, too: then it may be a used one.
+            if answer["ok"] and not retained and "again" not in answer:
                 carried_out += 1
                 assert idle.agent._commands._answers[cid].answer == text
                 return

@@ -15,7 +15,8 @@ RULES = GeneratorSettings(rated_w=5000.0)
 
 @pytest.mark.parametrize("key", fields(GeneratorSettings), ids=lambda key: key.name)
 def test_the_rules_in_words_name_every_number(key: Any) -> None:
-    plain = replace(RULES, service_every_h=100.0)
+    fuelled = replace(RULES, tank_l=15.0, full_load_l_h=3.0, no_load_l_h=1.0)
+    plain = replace(fuelled, service_every_h=100.0)
     value = getattr(plain, key.name)
     other = (not value) if isinstance(value, bool) else value + 1
     assert rules(replace(plain, **{key.name: other})) != rules(plain)

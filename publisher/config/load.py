@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from publisher.config import faults, zones
+from publisher.config.autonomy import AutonomySettings
 from publisher.config.battery import BatterySettings
 from publisher.config.climate import ClimateSettings
 from publisher.config.co import CoSettings
@@ -73,6 +74,7 @@ class Config:
     generator: GeneratorSettings
     battery: BatterySettings
     door: DoorSettings
+    autonomy: AutonomySettings
     climate: ClimateSettings
     co: CoSettings
     store: StoreSettings

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from publisher.config import zones
+from publisher.config.autonomy import AutonomySettings
 from publisher.config.battery import BatterySettings
 from publisher.config.climate import ClimateSettings
 from publisher.config.co import CoSettings
@@ -262,6 +263,7 @@ SECTIONS: dict[str, type[Any]] = {
     "report": ReportSettings,
     "generator": GeneratorSettings,
     "battery": BatterySettings,
+    "autonomy": AutonomySettings,
     "door": DoorSettings,
     "climate": ClimateSettings,
     "co": CoSettings,

@@ -3,13 +3,16 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from publisher.config.autonomy import AUTONOMY_LOW
 from publisher.config.climate import COLD
 from publisher.config.co import ALARM, SENSOR_OLD, SENSOR_TEST, WARNING
 
 #: The alerts that the tent's own rules raise; others come from the generator and the unit.
 BATTERY_LOW, BATTERY_ALARM = "battery_low", "battery_alarm"
 DOOR_OBSTRUCTED = "door_obstructed"
-OWN = (BATTERY_LOW, BATTERY_ALARM, DOOR_OBSTRUCTED, COLD, WARNING, ALARM, SENSOR_OLD, SENSOR_TEST)
+OWN = (
+    BATTERY_LOW, BATTERY_ALARM, DOOR_OBSTRUCTED, AUTONOMY_LOW, COLD, WARNING, ALARM, SENSOR_OLD, SENSOR_TEST,
+)  # fmt: skip
 
 #: The charge must rise this many points above the warning level before the warning goes.
 BATTERY_HYSTERESIS_PCT = 5.0

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from publisher.config.door import DoorSettings
+from publisher.rules.autonomy import Span
 from publisher.rules.battery import Battery
 from publisher.rules.co import CarbonMonoxide
 from publisher.rules.day import Counts
@@ -11,6 +12,7 @@ from publisher.rules.generator import Engine
 from publisher.rules.occupancy import Occupancy
 from publisher.rules.power import Source
 from publisher.rules.sensed import KNOWN
+from publisher.rules.tank import Tank
 from publisher.rules.totals import Totals
 from sensors.reading import Quality
 
@@ -56,8 +58,8 @@ def capacity(
     }
 
 
-def source(source: Source, totals: Totals, qualities: Iterable[Quality]) -> Block:
-    """Return what the block `power` says of the source.
+def source(source: Source, totals: Totals, dark_in: Span, qualities: Iterable[Quality]) -> Block:
+    """Return what the block `power` says of the source, and when it is dark.
 
     `qualities` are those of the sensors that an unknown source depends on.
     """
@@ -68,7 +70,12 @@ def source(source: Source, totals: Totals, qualities: Iterable[Quality]) -> Bloc
     block: Block = {"source": source.value, "since": totals.since if known else None}
     if known and totals.since_estimated:
         block["since_estimated"] = True
-    return {**block, "quality": quality.value}
+    return {
+        **block,
+        "dark_in_min": _rounded(dark_in.likely_min),
+        "dark_in_min_low": _rounded(dark_in.low_min),
+        "quality": quality.value,
+    }
 
 
 def mains(
@@ -83,13 +90,20 @@ def mains(
     }
 
 
-def generator(engine: Engine, totals: Totals, numbers: Numbers, quality: Quality) -> Block:
+def generator(
+    engine: Engine, tank: Tank, totals: Totals, numbers: Numbers, quality: Quality
+) -> Block:
     """Return the block `generator`."""
     return {
         "running": engine.running,
         "state": engine.state.value,
         **numbers,
         "load_pct": None if engine.load_pct is None else round(engine.load_pct),
+        "headroom_w": None if engine.headroom_w is None else round(engine.headroom_w),
+        "fuel_l": _rounded(tank.litres),
+        "fuel_l_low": _rounded(tank.litres_low),
+        "fuel_h": _rounded(tank.hours),
+        "fuel_h_low": _rounded(tank.hours_low),
         "hours_total": hours(totals.generator_s),
         "hours_since_service": round(totals.since_service_h, 2),
         "starts_total": totals.generator_starts,
@@ -97,13 +111,15 @@ def generator(engine: Engine, totals: Totals, numbers: Numbers, quality: Quality
     }
 
 
-def battery(battery: Battery, numbers: Numbers, quality: Quality) -> Block:
-    """Return the block `battery`."""
+def battery(battery: Battery, reserve: Span, numbers: Numbers, quality: Quality) -> Block:
+    """Return the block `battery`; `reserve` is how long it alone would carry the present load."""
     estimator, charge_pct = battery.estimator, battery.charge_pct
     block: dict[str, Any] = {
         "charge_pct": charge_pct,
         "uncertainty_pct": None,
         **numbers,
+        "reserve_min": _rounded(reserve.likely_min),
+        "reserve_min_low": _rounded(reserve.low_min),
         "capacity_ah": None,
         "synchronised": None,
         "since_full_h": None,

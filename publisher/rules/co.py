@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from itertools import pairwise
 
-from publisher.clock import Now, instant, timestamp
+from publisher.clock import Now, timestamp
 from publisher.config.co import CoSettings
 from publisher.rules.day import Counts
+from publisher.rules.elapsed import elapsed_s
 from publisher.rules.held import Held
 from sensors.reading import Quality, Reading
 
@@ -137,16 +138,15 @@ class CarbonMonoxide:
     def _passed_s(self, now: Now, age_s: float) -> float | None:
         """Return the seconds between the reading before and one of `age_s` ago; None if not known."""
         exposure = self._exposure
-        if exposure.ppm is None:
+        if exposure.ppm is None or exposure.boot is None:
             return None
-        if exposure.boot == self._boot:
-            passed_s = now.uptime_s - age_s - exposure.uptime_s
-        else:
-            before = instant(exposure.read or "")
-            if before is None or now.wall is None or not now.is_certain:
-                return None
-            passed_s = (now.wall - before).total_seconds() - age_s
-        return passed_s if passed_s >= 0 else None
+        return elapsed_s(
+            now.back_to(now.monotonic_s - age_s),
+            self._boot,
+            then_boot=exposure.boot,
+            then_uptime_s=exposure.uptime_s,
+            then=exposure.read,
+        )
 
     def _count(self, ppm: float, passed_s: float | None) -> None:
         """Let the dose grow or decay for a time that ends with a reading.

@@ -65,10 +65,12 @@ class Engine:
         """
         self._last = was_running
         self._rules = rules
-        self._ac = ac
+        self._ac = self.is_ac = ac
         self._alerts = EngineAlerts(rules, raised, ac=ac)
         self.state = State.UNKNOWN
         self.load_pct: float | None = None
+        #: Watts that can be added before it is overloaded; None if not known.
+        self.headroom_w: float | None = None
         self._runs = (
             Held(rules.start_hold_s, rules.stop_hold_s)
             if ac
@@ -98,6 +100,10 @@ class Engine:
         self.load_pct = (
             None if power_w is None or rules.rated_w is None else 100 * power_w / rules.rated_w
         )
+        self.headroom_w = None
+        if power_w is not None and rules.rated_w is not None:
+            most_w = rules.rated_w * rules.overload_warning_pct / 100
+            self.headroom_w = max(0.0, most_w - power_w)
         read_s = seen.read_s
         if read_s is None or (self._read_s is not None and read_s <= self._read_s):
             read_s = None  # nothing new: time passes

@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from publisher.clock import Now, instant
+from publisher.config.autonomy import AUTONOMY_LOW
 from publisher.config.climate import COLD
 from publisher.config.co import ALARM, SENSOR_OLD, SENSOR_TEST, WARNING
 from publisher.config.generator import SERVICE_DUE
@@ -22,6 +23,8 @@ from publisher.rules.alerts import (
     Change,
     is_low,
 )
+from publisher.rules.autonomy import Autonomy, Span
+from publisher.rules.autonomy import Seen as Fed
 from publisher.rules.battery import Battery
 from publisher.rules.calendar import Calendar
 from publisher.rules.climate import INSIDE, OUTSIDE, Climate
@@ -32,6 +35,7 @@ from publisher.rules.happening import Happening
 from publisher.rules.power import MainsVoltage, Seen, Source, Supply
 from publisher.rules.sensed import Sensors
 from publisher.rules.site import Site
+from publisher.rules.tank import Tank
 from publisher.rules.totals import Totals
 from publisher.rules.zero import Zeros
 from sensors.reading import Quality, Reading
@@ -44,6 +48,12 @@ BATTERY_QUANTITIES = ("voltage_v", "current_a", "power_w", "time_to_empty_min")
 CHARGER_QUANTITIES = ("voltage_v", "charger_current_a", "panel_power_w")
 
 NO_GENERATOR = declare("command.no_generator", marked("this unit has no generator sensor"))
+NO_TANK = declare(
+    "command.no_tank",
+    marked("this unit does not know how much the tank holds"),
+    marked("set tank_l in [generator], or give the litres"),
+)
+TOO_MUCH = declare("command.too_much_fuel", marked("the tank holds {litres} litres only"))
 
 
 class Tent:
@@ -82,6 +92,9 @@ class Tent:
             ac=generator is not None and generator.traits.measures_ac,
             was_running=totals.generator_on,
         )
+        self._tank: Tank | None = None
+        if generator is not None:
+            self._tank = Tank(config.generator, totals.fuel, boot)
         self._engine_news: tuple[object, ...] = ()
         self._battery = Battery(
             config.battery,
@@ -90,6 +103,7 @@ class Tent:
             saved=instant(totals.saved or ""),
             resumes=saved is not None,
         )
+        self._autonomy = Autonomy(config.autonomy, totals, has_battery=self._battery.is_fitted)
         self._mains_voltage = MainsVoltage()
         self._mains = Seen("mains" in sensors, None)
         self._supply = Supply(totals, boot)
@@ -166,6 +180,24 @@ class Tent:
         self.totals.serviced_s = self.totals.generator_s
         return [*happened, *self._run_rules(now)]
 
+    def refuelled(self, litres: float | None, now: Now, *, full: bool) -> list[Happening]:
+        """Note that somebody has filled `litres` into the generator's tank (None: not measured).
+
+        `full` says whether the tank is full now. Raises Trouble without a generator, and where the tank
+        cannot be as it is said to be.
+        """
+        tank_l = self._config.generator.tank_l
+        if self._tank is None:
+            raise Trouble(NO_GENERATOR)
+        if full and tank_l is None:
+            raise Trouble(NO_TANK)
+        if litres is not None and tank_l is not None and litres > tank_l:
+            raise Trouble(TOO_MUCH, litres=tank_l)
+        happened = self._pass_time(now)
+        self._tank.refuel(litres, full=full)
+        happened.append(Happening("refuelled", {"litres": litres, "full": full}))
+        return [*happened, *self._run_rules(now)]
+
     def notice(self, noticed: Mapping[str, bool], now: Now) -> list[Happening]:
         """Raise (True) or clear alerts that something outside the tent's rules has noticed."""
         return self.tick(now) if self._alerts.notice(noticed) else []
@@ -239,6 +271,7 @@ class Tent:
             began=self._calendar.began,
             counts=counts,
         )
+        self._foresee(now)
         counts.peak = max(counts.peak, self.totals.occupancy.people)
         return happened + self._run_alerts(now)
 
@@ -278,6 +311,31 @@ class Tent:
             return measured and sensors["mains"].contradicts_line("voltage_v")
         return line if measured is None else measured
 
+    def _foresee(self, now: Now) -> None:
+        """Work out how long fuel and battery will last."""
+        sensors, battery = self._sensors, self._battery
+        feed_a = feed_w = None
+        if self._tank is not None:
+            self._tank.apply(self._engine.running, self._engine.load_pct, now)
+            if self._engine.running:
+                metered = sensors.numbers("generator", "current_a", "power_w")
+                if self._engine.is_ac:
+                    feed_w = metered["power_w"]
+                else:
+                    feed_a = metered["current_a"]
+        if self._mains.on and feed_a is None and feed_w is None:
+            feed_w = sensors.number("mains", "power_w")
+        left_ah = battery.left_ah
+        seen = Fed(
+            sensors.number("battery", "current_a"),
+            sensors.number("battery", "voltage_v"),
+            None if feed_a is None else abs(feed_a),
+            None if feed_w is None else abs(feed_w),
+            None if left_ah is None else Span(*left_ah),
+            Span(*battery.time_to_empty_min),
+        )
+        self._autonomy.apply(seen, self._supply.source, self._tank, now.monotonic_s)
+
     def _run_alerts(self, now: Now) -> list[Happening]:
         battery, door, totals = self._battery, self._door, self.totals
         own: dict[str, bool | None] = {}
@@ -291,6 +349,10 @@ class Tent:
             own[BATTERY_ALARM] = battery.alarm
         if door.is_fitted:
             own[DOOR_OBSTRUCTED] = door.is_obstructed
+        if "generator" in self._sensors or battery.is_fitted:
+            own[AUTONOMY_LOW] = self._autonomy.is_low(
+                self._supply.source, was_low=AUTONOMY_LOW in self._alerts
+            )
         if self._has_air:
             own |= self._air_alerts(now)
         others: set[str] = set()
@@ -372,7 +434,7 @@ class Tent:
     def _power(self) -> dict[str, Any]:
         sensors, totals, today_s = self._sensors, self.totals, self._calendar.today_s
         qualities = [sensors[n].quality for n in ("mains", "generator", "battery") if n in sensors]
-        power = blocks.source(self._supply.source, totals, qualities)
+        power = blocks.source(self._supply.source, totals, self._autonomy.dark_in, qualities)
         if "mains" in sensors:
             power["mains"] = blocks.mains(
                 self._mains.on,
@@ -380,9 +442,10 @@ class Tent:
                 None if today_s is None else blocks.hours(min(totals.day.mains_s, today_s)),
                 sensors["mains"].quality,
             )
-        if "generator" in sensors:
+        if self._tank is not None:
             power["generator"] = blocks.generator(
                 self._engine,
+                self._tank,
                 totals,
                 sensors.numbers("generator", *ENGINE_QUANTITIES),
                 sensors["generator"].quality,
@@ -390,6 +453,7 @@ class Tent:
         if "battery" in sensors:
             power["battery"] = blocks.battery(
                 self._battery,
+                self._autonomy.reserve,
                 sensors.numbers("battery", *BATTERY_QUANTITIES),
                 sensors["battery"].quality,
             )

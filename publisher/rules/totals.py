@@ -13,6 +13,7 @@ from publisher.rules.co import ALARM_DOSE, PEAK_PIECES, Exposure
 from publisher.rules.day import EXTREMES, SECONDS, WHOLE, Day, Span, is_date, least
 from publisher.rules.occupancy import Occupancy
 from publisher.rules.site import Site
+from publisher.rules.tank import Fuel
 from sensors.json_in import LARGEST_EXACT
 
 #: No text of the totals is longer, in characters.
@@ -23,6 +24,7 @@ _ALERT = re.compile("[a-z_]{1,40}")
 
 _EMPTY_CHARGE = Charge()
 _EMPTY_EXPOSURE = Exposure()
+_NO_FUEL = Fuel()
 _NO_SITE = Site()
 _DAY_FIELDS = ("date", *WHOLE, "peak", *SECONDS, "estimated")
 
@@ -41,6 +43,10 @@ class Totals:
     serviced_s: float | None = None  # `generator_s` at the generator's last service
     charge: Charge = field(default_factory=Charge)
     co: Exposure = field(default_factory=Exposure)
+    fuel: Fuel = field(default_factory=Fuel)
+    typical_load_a: float | None = (
+        None  # what the battery gives, or would have to give, to the tent
+    )
     saved: str | None = None  # the last time of day that is certain
     source: str = "unknown"  # a value of `power.Source`
     since: str | None = None  # when the source took over
@@ -110,6 +116,8 @@ class Totals:
                 span.begin_s = min(before.end_s, span.end_s)
         self.undated = earlier.undated + self.undated
         self.co.add(earlier.co)
+        if self.fuel.filled_l is None:  # else somebody has told it in this run
+            self.fuel = earlier.fuel
         if earlier.saved is not None:
             self.saved = max(self.saved or "", earlier.saved)
         if known.day.date == earlier.day.date:
@@ -155,6 +163,7 @@ class Totals:
         del saved["co"]
         if self.co != _EMPTY_EXPOSURE:
             saved["co"] = _changed(self.co, _EMPTY_EXPOSURE)
+        saved["fuel"] = _changed(self.fuel, _NO_FUEL)
         saved["site"] = _changed(self.site, _NO_SITE)
         saved["alerts"] = list(self.alerts)
         saved["zeros"] = dict(self.zeros)

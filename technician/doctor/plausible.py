@@ -61,6 +61,14 @@ ALERTS = {
         marked("the generator's service is due"),
         marked("change its oil, and say so: sudo tentwatch serviced"),
     ),
+    "autonomy_low": (
+        "generator",
+        marked("the tent may soon be dark"),
+        marked(
+            "refuel the generator and say so (sudo tentwatch refuelled), or start it; the limit is low_min "
+            "in [autonomy]"
+        ),
+    ),
     "battery_low": (
         "battery",
         marked("the battery is low"),

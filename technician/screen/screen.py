@@ -171,6 +171,8 @@ def power_rows(status: dict[str, Any]) -> Rows:
     """Return what is known about the power, by name and value."""
     power = status["power"]
     rows: Rows = [(_("source"), Text(word(power["source"]), style="bold"))]
+    if dark_in := _dark_in(power):
+        rows.append((_("dark in"), Text(dark_in, style="bold")))
     if (mains := power.get("mains")) is not None:
         text = _("{present}, {hours} h today").format(
             present=shown(mains["present"]), hours=shown(mains["hours_today"])
@@ -183,12 +185,33 @@ def power_rows(status: dict[str, Any]) -> Rows:
             hours=shown(generator["hours_total"]),
         )
         rows.append((_("generator"), text))
+        if (fuel_l := generator.get("fuel_l")) is not None:
+            rows.append((_("fuel"), _fuel(fuel_l, generator["fuel_h"])))
     if (battery := power.get("battery")) is not None:
         rows.append((_("battery"), f"{charge(battery)}, {shown(battery['current_a'], ' A')}"))
         if left := time_left(battery):
             rows[-1] = (_("battery"), f"{rows[-1][1]}, {left}")
     rows.append((_("quality"), quality_text(power["quality"])))
     return rows
+
+
+def _dark_in(power: dict[str, Any]) -> str:
+    """Return in how many hours it may be dark, and will likely be; empty where that is not known."""
+    low_min, likely_min = power.get("dark_in_min_low"), power.get("dark_in_min")
+    if low_min is None:
+        return ""
+    low = f"{low_min / 60:.1f}"
+    if likely_min is None:
+        return _("{low} h or more").format(low=low)
+    return _("{likely} h, at least {low} h").format(low=low, likely=f"{likely_min / 60:.1f}")
+
+
+def _fuel(fuel_l: float, fuel_h: float | None) -> str:
+    """Return how much fuel there is, and how long it lasts."""
+    litres = _("{litres} l").format(litres=f"{fuel_l:.1f}")
+    if fuel_h is None:
+        return litres
+    return f"{litres}, {_('{hours} h left').format(hours=f'{fuel_h:.1f}')}"
 
 
 def charge(battery: dict[str, Any]) -> str:
