@@ -119,7 +119,10 @@ def test_a_command_that_nobody_knows_is_refused(name: str) -> None:
     refused = refusal(name)
     assert refused.cid == "a1"
     assert refused.kind == UNKNOWN
-    assert refused.values["known"] == "headcount, open, report, identify, zero, serviced, resend, refuelled"
+    assert (
+        refused.values["known"]
+        == "headcount, open, report, identify, zero, serviced, resend, refuelled"
+    )
     str(refused).encode()
 
 
