@@ -28,6 +28,8 @@ BAD = (
 )  # fmt: skip
 #: Of these, what a busy machine can cause, too.
 TIMED = {"mains_misdated", "counts_wrong"}
+#: What the unit allows at most for a packet's bytes besides its only record, see `publisher.link.backlog`.
+AROUND_BYTES = 300
 #: Keys that a record gets later than it is made: see `messages.stamped`.
 LATER_KEYS = ("ts", "clock", "ts_estimated")
 
@@ -76,7 +78,7 @@ class Limit:
 
     def excuses(self, arrival: int, record: Mapping[str, Any], made_s: float) -> bool:
         """Say whether a record may be late for its size; `arrival` is its number in the order of arrival."""
-        is_large = len(json.dumps(record)) > self.packet_bytes
+        is_large = _size_bytes(record) + AROUND_BYTES > self.packet_bytes
         return is_large and arrival >= self.after and made_s < self.until_s
 
 
@@ -202,6 +204,10 @@ def _kernels(lives: Iterable[Life]) -> dict[int, list[Life]]:
             if life.ledger is not None and life.ledger["boot_id"] == life.kernel.boot_id:
                 found[life.ledger["boot"]] = lives_of_one
     return found
+
+
+def _size_bytes(record: Mapping[str, Any]) -> int:
+    return len(json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode())
 
 
 def _made_s(record: Mapping[str, Any], kernels: Mapping[int, list[Life]]) -> float:
