@@ -34,7 +34,7 @@ DAMAGED = declare(
 )
 IMPOSSIBLE = declare(
     "sht4x.impossible",
-    marked("the SHT4x at {address} sends what it cannot have measured"),
+    marked("the SHT4x at {address} on I2C bus {bus} sends what it cannot have measured"),
     marked("dry it; if that does not help, replace it"),
     concerns=SENSOR,
 )
@@ -82,8 +82,8 @@ class Sht4x:
 
         self._bus = self._hardware.i2c(self._config.bus)
         try:
+            self._chip = Answering(self._bus, self._config.address)
             with suppress(RuntimeError):  # a wrong checksum, which is found below
-                self._chip = Answering(self._bus, self._config.address)
                 _ = self._chip.serial_number
             self._serial_number = self._chip.answer
             if not _is_serial_number(self._serial_number):
@@ -109,9 +109,9 @@ class Sht4x:
         # Another program may ask for the serial number during the wait, as setup's search does.
         if words is None or answer == self._serial_number:
             raise self._error(DAMAGED)
-        trouble = Trouble(IMPOSSIBLE, address=f"0x{self._config.address:02X}")
+        impossible = Trouble(IMPOSSIBLE, **self._place())
         return [
-            Measurement(quantity, None, Quality.FAULT, trouble)
+            Measurement(quantity, None, Quality.FAULT, impossible)
             if value is None
             else Measurement(quantity, value)
             for quantity, value in sht4x_frames.air(*words)._asdict().items()
@@ -127,8 +127,11 @@ class Sht4x:
             bus.deinit()
 
     def _error(self, kind: Kind) -> SensorError:
-        config = self._config
-        return SensorError(kind, bus=config.bus, address=f"0x{config.address:02X}")
+        return SensorError(kind, **self._place())
+
+    def _place(self) -> dict[str, int | str]:
+        """Return the chip's place, as the troubles tell it."""
+        return {"bus": self._config.bus, "address": f"0x{self._config.address:02X}"}
 
 
 def _is_it(at: Address) -> bool:

@@ -219,7 +219,9 @@ def test_what_the_chip_cannot_have_measured_is_unknown(bench: Bench, celsius: fl
     bench.chip.temperature_c = celsius
     found = driver.read()
     assert [(m.value, m.quality) for m in found] == [(None, Quality.FAULT)] * 2
-    assert {m.trouble.kind for m in found if m.trouble} == {IMPOSSIBLE}
+    troubles = [m.trouble for m in found if m.trouble is not None]
+    assert [t.kind for t in troubles] == [IMPOSSIBLE] * 2
+    assert [t.values for t in troubles] == [{"bus": 1, "address": "0x44"}] * 2
     driver.close()
 
 

@@ -55,7 +55,7 @@ def notice(status: dict[str, Any]) -> Notice | None:
         inside = degrees(status.get("climate", {}).get("inside_c"))
         return Notice(
             _("It is cold inside: {inside}").format(inside=inside),
-            _("Heat, close the entrance, look after small children and the old."),
+            _("Heat, close the entrance, look after small children and old people."),
             "cyan reverse",
         )
     return None
