@@ -46,6 +46,11 @@ class Reading(NamedTuple):
     at_s: float
     trouble: Trouble | None = None
 
+    def number(self, quantity: str) -> float | None:
+        """Return the value, if it is a good one of this quantity."""
+        is_good = self.quantity == quantity and self.quality is Quality.OK
+        return float(self.value) if is_good and self.value is not None else None
+
 
 #: Quantity of the reading that reports that the whole sensor cannot be read.
 FAULT = "fault"

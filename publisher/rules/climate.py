@@ -1,9 +1,9 @@
-"""Warmth: temperature and humidity inside, and whether the tent has been too cold for a while."""
+"""Warmth: the day's lowest temperature inside, and whether it has been too cold for a while."""
 
 from publisher.config.climate import ClimateSettings
 from publisher.rules.day import Counts
 from publisher.rules.held import Held
-from sensors.reading import Quality, Reading
+from sensors.reading import Reading
 
 #: The sensors of this rule.
 INSIDE, OUTSIDE = "inside", "outside"
@@ -23,11 +23,9 @@ class Climate:
 
     def take(self, reading: Reading, counts: Counts) -> None:
         """Take a reading of the sensor inside, and note the day's lowest temperature in `counts`."""
-        if reading.quantity != "temperature_c" or reading.quality is not Quality.OK:
+        inside_c = reading.number("temperature_c")
+        if inside_c is None:
             return
-        if reading.value is None:
-            return
-        inside_c = float(reading.value)
         counts.note("inside_min_c", inside_c)
         if self._read_s is not None and reading.at_s - self._read_s > self._stale_after_s:
             self._cold.forget()
@@ -35,8 +33,8 @@ class Climate:
         cold_c = self._settings.cold_c
         self._cold.apply(inside_c < cold_c, inside_c >= cold_c + HYSTERESIS_C, reading.at_s)
 
-    def is_cold(self, is_open: bool | None) -> bool:
-        """Return whether the alert stands: only while the tent is open, or may be."""
+    def judge(self, is_open: bool | None) -> bool:
+        """Return whether the alert stands. It ends while the tent is known to be closed."""
         if is_open is False:
             self._cold.set(False)
         return self._cold.on

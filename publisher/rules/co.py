@@ -16,7 +16,7 @@ from publisher.config.co import CoSettings
 from publisher.rules.day import Counts
 from publisher.rules.elapsed import elapsed_s
 from publisher.rules.held import Held
-from sensors.reading import Quality, Reading
+from sensors.reading import Reading
 
 #: Minutes after which a steady concentration in ppm raises the alarm. Between two points, and beyond the
 #: last one, the logarithm of the time is linear in that of the concentration.
@@ -40,8 +40,7 @@ CLEAN_HOLD_S = 300.0
 STORED_STEP = 0.1
 
 #: A reading stands for the time since the one before it. A longer time is a gap, such as a restart of the
-#: service or a module that warms up. Up to LONGEST_GAP_S, the lower one of the readings before and after it
-#: is taken to have stood in it.
+#: service or a module that warms up.
 LONGEST_STEP_S = 10.0
 LONGEST_GAP_S = 600.0
 
@@ -49,7 +48,8 @@ LONGEST_GAP_S = 600.0
 PEAK_PIECE_S = 300.0
 PEAK_PIECES = 13
 
-#: A sensor whose reading stays within this band, five of its steps, may be dead: it reads as clean air does.
+#: A sensor whose readings stay within this band, five of its steps, may be dead: a dead one reads as clean
+#: air does.
 STILL_BAND_PPM = 0.5
 #: Readings have one decimal; this is below its rounding.
 _ROUNDING_PPM = 0.01
@@ -70,7 +70,8 @@ class Exposure:
     #: The highest readings of the last pieces in ppm, the present piece last.
     peaks: list[float] = field(default_factory=list)
     piece_s: float = 0.0  # time since the present piece began
-    low_ppm: float = 0.0  # the band of the readings since `still_s` of measured time
+    #: The readings have stayed in this band for `still_s` seconds of measured time.
+    low_ppm: float = 0.0
     high_ppm: float = 0.0
     still_s: float = 0.0
     heard: str | None = None  # the first certain day on which the sensor was heard
@@ -112,11 +113,10 @@ class CarbonMonoxide:
 
     def take(self, reading: Reading, now: Now, counts: Counts) -> None:
         """Take a reading that has come by `now`, and note the day's highest one in `counts`."""
-        if reading.quantity != "co_ppm" or reading.quality is not Quality.OK:
+        ppm = reading.number("co_ppm")
+        if ppm is None:
             return
-        if reading.value is None:
-            return
-        ppm, age_s = float(reading.value), max(0.0, now.monotonic_s - reading.at_s)
+        age_s = max(0.0, now.monotonic_s - reading.at_s)
         counts.note("co_max_ppm", ppm)
         passed_s = self._passed_s(now, age_s)
         self._count(ppm, passed_s)
@@ -151,9 +151,9 @@ class CarbonMonoxide:
     def _count(self, ppm: float, passed_s: float | None) -> None:
         """Let the dose grow or decay for a time that ends with a reading.
 
-        A gap longer than LONGEST_GAP_S adds nothing, and the dose decays over it only if the air was clean
-        before and after it. A gap of unknown length changes nothing, nor does a short one with clean air
-        at one end only.
+        A short gap counts by the lower of the readings before and after it; with clean air at one end only
+        it changes nothing. A gap longer than LONGEST_GAP_S adds nothing; the dose decays over it if the
+        air was clean at both ends. A gap of unknown length changes nothing.
         """
         exposure = self._exposure
         if passed_s is None or exposure.ppm is None:

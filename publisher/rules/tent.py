@@ -373,7 +373,7 @@ class Tent:
     def _air_alerts(self, now: Now) -> dict[str, bool | None]:
         own: dict[str, bool | None] = {}
         if self._climate is not None:
-            own[COLD] = self._climate.is_cold(self.totals.is_open)
+            own[COLD] = self._climate.judge(self.totals.is_open)
         if self._co is not None:
             own |= {
                 WARNING: self._co.level == "warning",
