@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from publisher.config.co import ALARM, WARNING
 
-#: Patterns, as `tentwatch status` names them; a later one is more urgent.
+#: Patterns, as `tentwatch status` names them.
 SILENT = "silent"
 SILENCED = "silenced"
 CO_WARNING = "co warning"
@@ -46,11 +46,11 @@ class Buzzer:
 
     def pattern(self, now_s: float) -> str:
         """Return the pattern that is due now."""
-        if now_s >= self._until_s:
-            self._silenced = SILENT
-        # A warning that was silenced, and has become the alarm, sounds again.
-        louder = [*STEPS_S].index(self._due) > [*STEPS_S].index(self._silenced)
-        return self._due if louder or self._due == SILENT else SILENCED
+        if self._due == SILENT:
+            return SILENT
+        # A silenced warning that has become the alarm sounds again; a silenced alarm silences both.
+        is_silenced = now_s < self._until_s and self._silenced in (self._due, CO_ALARM)
+        return SILENCED if is_silenced else self._due
 
     def silence(self, now_s: float) -> bool:
         """Silence what sounds now for SILENCE_S; say whether anything did."""
