@@ -191,9 +191,10 @@ def visitor_log(unit: Unit, since: str, now: Now) -> LogPage:
 
 
 def backlog(unit: Unit, ids: tuple[int, int | None], now: Now) -> BacklogPage:
-    """Return records that wait for the broker, as they would be sent now: ids in ]after, until].
+    """Return records that wait for the broker, as they would be sent now.
 
-    The default of `until` is the newest record's id. An answer without records is the last one.
+    `ids` are those after which and until which to read; without the second up to the newest record. An answer
+    without records is the last one.
     """
     after, until = ids
     last_id = unit.store.last_id() if until is None else until

@@ -21,8 +21,8 @@ _UNCONVERTED = (0x0550, 0x07FF)
 _POWER_ON = 0x0C
 #: The polynomial of Maxim's CRC-8 (x⁸ + x⁵ + x⁴ + 1), lowest bit first.
 _POLYNOMIAL = 0x8C
-#: A CRC of 8 bits lets one damaged read of 256 pass. The air does not change by more than this between two
-#: reads; a temperature that does is believed when the next one says the same.
+#: The air changes by no more than this between two reads. A larger jump may be damage, because a CRC of 8
+#: bits lets one damaged read of 256 pass: it is believed when the next read says the same.
 JUMP_C = 5.0
 
 

@@ -76,11 +76,11 @@ class Ze07Co:
         self._clock = clock
         self._port = SerialPort(config.port, BAUD)
         self._frames = Frames()  # kept across reopening: a bad line stays bad
-        self._powered_s = 0.0
+        self._powered_s = 0.0  # when its supply came on
         self._was_silent = False  # the next byte is the first one after a silence
         self._was_asked = False  # since the port was opened
-        self._heard_s = 0.0
-        self._good_s = 0.0
+        self._heard_s = 0.0  # its last byte
+        self._good_s = 0.0  # its last good frame
 
     def open(self) -> None:
         """Open the port. Raises SensorError."""

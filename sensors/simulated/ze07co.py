@@ -40,7 +40,7 @@ class Cell:
 
 
 class Module(Cable):
-    """The module at the far end of a serial cable: `report` is its second."""
+    """The module at the far end of a serial cable. Call `report` once a second."""
 
     def __init__(self, path: Path) -> None:
         """Plug the module in at `path`, which must not exist yet."""
