@@ -97,15 +97,16 @@ class Frames:
         return found
 
     def _forget(self) -> None:
-        self._value: int | None = None  # the last believed one
-        self._earlier: deque[int | None] = deque(maxlen=WITNESSES)  # the newest is the last one
+        # In tenths of a ppm: the last believed value, and those of the last frames, the newest last.
+        self._value: int | None = None
+        self._earlier: deque[int | None] = deque(maxlen=WITNESSES)
 
-    def _believed(self, now: int | None) -> list[Figures]:
+    def _believed(self, new: int | None) -> list[Figures]:
         """Return what is believed after a good frame with this value: one figure, or none yet."""
-        before = self._earlier[-1] if self._earlier else now
-        has_failed = now is None and before is None and len(self._earlier) > 0
-        believed = None if now is None else self._value_after(now, before)
-        self._earlier.append(now)
+        before = self._earlier[-1] if self._earlier else new
+        has_failed = new is None and before is None and len(self._earlier) > 0
+        believed = None if new is None else self._value_after(new, before)
+        self._earlier.append(new)
         if has_failed:
             self._value = None
             return [{"co_ppm": None}]
@@ -114,20 +115,20 @@ class Frames:
         self._value = believed
         return [{"co_ppm": believed / 10}]
 
-    def _value_after(self, now: int, before: int | None) -> int | None:
-        """Return which value to believe; None if the next frame must say more."""
+    def _value_after(self, new: int, before: int | None) -> int | None:
+        """Return which value to believe after `before` and `new`; None if the next frame must say more."""
         last = self._value
         if last is None:
-            three = [*self._earlier, now][-3:]
+            three = [*self._earlier, new][-3:]
             numbers = sorted(number for number in three if number is not None)
             return numbers[1] if len(numbers) == 3 else None
-        believed = now
-        if abs(now - last) > SMALL_STEP:
-            if before is None or (before > last) != (now > last) or before == last:
+        believed = new
+        if abs(new - last) > SMALL_STEP:
+            if before is None or (before > last) != (new > last) or before == last:
                 return None
-            believed = min(before, now, key=lambda value: abs(value - last))
+            believed = min(before, new, key=lambda value: abs(value - last))
         if abs(believed - last) <= SMALL_STEP and not self._is_clean():
-            return believed if [*self._earlier, now].count(believed) > 1 else None
+            return believed if [*self._earlier, new].count(believed) > 1 else None
         return believed
 
     def _is_clean(self) -> bool:

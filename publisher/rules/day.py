@@ -193,8 +193,9 @@ def is_extreme(name: str, value: object) -> bool:
 
 
 def least(name: str) -> float:
-    """Return the least possible value of a number that is saved: temperatures (`…_c`) may be negative,
-    and degrees of a place.
+    """Return the least possible value of a number that is saved.
+
+    Temperatures (`…_c`) may be negative, and so may a place's latitude and longitude.
     """
     if name in ("latitude", "longitude"):
         return -180.0
