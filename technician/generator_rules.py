@@ -8,9 +8,11 @@ from publisher.config.generator import (
     FUEL_SUSPECTED,
     OVERLOAD,
     OVERLOAD_WARNING,
+    OVERSPEED,
     SERVICE_DUE,
     GeneratorSettings,
 )
+from publisher.rules.eco_idle import LIGHT_W
 from technician.words import Marked, marked
 
 
@@ -108,7 +110,11 @@ def _overload(settings: GeneratorSettings, values: dict[str, object]) -> list[Ge
         ),
         GeneratorRule(
             OVERLOAD,
-            marked("above {overload_pct:g} % of {rated_w:g} W for {overload_hold_s:g} s", **values),
+            marked(
+                "above {overload_pct:g} % of {rated_w:g} W for {overload_hold_s:g} s in all; a second above "
+                "is forgotten in {overload_forget_s:g} s below",
+                **values,
+            ),
             leaves,
         ),
     ]
@@ -118,12 +124,15 @@ def _frequency(settings: GeneratorSettings, values: dict[str, object]) -> list[G
     if settings.inverter:
         never = marked("never: an inverter holds its frequency")
         return [
-            GeneratorRule(name, never) for name in (FREQUENCY_WARNING, FREQUENCY, FUEL_SUSPECTED)
+            GeneratorRule(name, never)
+            for name in (FREQUENCY_WARNING, FREQUENCY, OVERSPEED, FUEL_SUSPECTED)
         ]
     judged = marked(
         "not judged in the first {settle_s:g} s and while it falls by more than "
-        "{stopping_hz_per_s:g} Hz/s",
+        "{stopping_hz_per_s:g} Hz/s, nor where {light} are drawn and it has been steady for "
+        "{idle_steady_s:g} s: so an inverter idles",
         **values,
+        light=_light(settings, values),
     )
     leaves = marked("above {sag_clear_hz:g} Hz for {sag_clear_hold_s:g} s, or stopped", **values)
     return [
@@ -142,20 +151,56 @@ def _frequency(settings: GeneratorSettings, values: dict[str, object]) -> list[G
             leaves,
         ),
         GeneratorRule(
-            FUEL_SUSPECTED,
+            OVERSPEED,
             marked(
-                "more than {fuel_swing_hz:g} Hz lower than in the {fuel_window_s:g} s before, though power "
-                "has not risen by more than {fuel_flat_pct:g} %, and so again {fuel_hold_s:g} s later; not "
-                "judged in the first {settle_s:g} s, below {running_low_hz:g} Hz, and for "
-                "{load_step_settle_s:g} s after a change of power by {load_step_pct:g} % or an overload",
+                "above {overspeed_hz:g} Hz for {overspeed_hold_s:g} s; not judged in the first "
+                "{settle_s:g} s",
                 **values,
             ),
+            marked(
+                "below {overspeed_clear_hz:g} Hz for {overspeed_clear_hold_s:g} s, or stopped",
+                **values,
+            ),
+        ),
+        GeneratorRule(
+            FUEL_SUSPECTED,
+            marked("{falls}; or {sinks}; or {hunts}; {not_judged}", **_of_fuel(values)),
             marked(
                 "less than {fuel_steady_hz:g} Hz lower for {fuel_clear_hold_s:g} s, or stopped",
                 **values,
             ),
         ),
     ]
+
+
+def _light(settings: GeneratorSettings, values: dict[str, object]) -> Marked:
+    if settings.rated_w is None:
+        return marked("less than {watts:g} W", watts=LIGHT_W)
+    return marked("less than {idle_pct:g} % of {rated_w:g} W", **values)
+
+
+def _of_fuel(values: dict[str, object]) -> dict[str, Marked]:
+    return {
+        "falls": marked(
+            "more than {fuel_swing_hz:g} Hz lower than in the {fuel_window_s:g} s before, though power "
+            "has not risen by more than {fuel_flat_pct:g} %, and so again {fuel_hold_s:g} s later",
+            **values,
+        ),
+        "sinks": marked(
+            "its mean as much lower than in the {fuel_slow_window_s:g} s before at such a power",
+            **values,
+        ),
+        "hunts": marked(
+            "it swings by more than {hunting_hz:g} Hz for {hunting_hold_s:g} s under the same load",
+            **values,
+        ),
+        "not_judged": marked(
+            "not judged in the first {settle_s:g} s (falls and swings: {warm_up_s:g} s), below "
+            "{running_low_hz:g} Hz, and for {load_step_settle_s:g} s after a change of power by "
+            "{load_step_pct:g} % or an overload",
+            **values,
+        ),
+    }
 
 
 def _service(settings: GeneratorSettings, values: dict[str, object]) -> GeneratorRule:

@@ -26,7 +26,7 @@ def test_the_rules_in_words() -> None:
     found = {name: (enters, leaves) for name, enters, leaves in rules(RULES)}
     assert set(ALERTS) <= set(found)
     assert found[OVERLOAD] == (
-        "above 100 % of 5000 W for 10 s",
+        "above 100 % of 5000 W for 10 s in all; a second above is forgotten in 50 s below",
         "below 80 % of 5000 W for 60 s, or stopped",
     )
     assert found["running (DC meter)"] == ("at least 1 A for 2 s", "below 0.7 A for 2 s")
@@ -38,5 +38,7 @@ def test_the_rules_in_words() -> None:
 def test_a_terminal_has_the_rules_in_its_own_language(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANGUAGE", "uk")
     found = {rule.name: rule for rule in rules(RULES)}
-    assert _(found[OVERLOAD].enters) == "понад 100 % від 5000 Вт протягом 10 с"
+    assert _(found[OVERLOAD].enters) == (
+        "понад 100 % від 5000 Вт загалом 10 с; секунда понад межею забувається за 50 с нижче"
+    )
     assert all(_(rule.enters) != rule.enters for rule in found.values())

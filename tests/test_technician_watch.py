@@ -29,7 +29,7 @@ SILENT = ControlError(DEAF, path="/var/lib/tentwatch/control.sock", error=ERROR)
 LONG_NAME = "Пункт незламності, спортивний центр імені Олександра Довженка, другий поверх" * 2
 ALERTS = [
     "battery_alarm", "battery_low", "door_obstructed", "generator_frequency",
-    "generator_frequency_warning", "generator_fuel_suspected", "generator_overload",
+    "generator_frequency_warning", "generator_fuel_suspected", "generator_overload", "generator_overspeed",
     "generator_service_due", "store_failed", "unit_disk_low", "unit_overheating",
     "unit_undervoltage",
 ]  # fmt: skip

@@ -124,8 +124,19 @@ class Engine:
             if read_s is not None:
                 self._take_dc(abs(seen.current_a), seen.line, read_s)
             self._notice_voltage(seen, at_s)
-        if read_s is not None and self.state is State.RUNNING:
+        if read_s is None:
+            return
+        if self.state is State.RUNNING:
             self._alerts.apply(self.load_pct, power_w, seen.voltage_v, seen.frequency_hz, read_s)
+        elif (
+            self.state is State.UNKNOWN
+            and self._is_live(seen.voltage_v)
+            and seen.frequency_hz is not None
+        ):  # a line whose frequency is too high for a start
+            self._alerts.judge_speed(seen.frequency_hz, read_s)
+
+    def _is_live(self, voltage_v: float | None) -> bool:
+        return voltage_v is not None and voltage_v >= self._rules.running_v
 
     def _line_is_dead(self, seen: Metered, read_s: float | None, at_s: float) -> bool:
         if seen.line is not False:

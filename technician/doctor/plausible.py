@@ -51,6 +51,11 @@ ALERTS = {
         marked("the generator's frequency is low"),
         marked("take load off it, then look at its fuel, air filter and governor"),
     ),
+    "generator_overspeed": (
+        "generator",
+        marked("the generator runs too fast"),
+        marked("switch off what could break, then look at its governor and its 50/60 Hz switch"),
+    ),
     "generator_fuel_suspected": (
         "generator",
         marked("the generator runs as if its fuel were running out"),

@@ -15,7 +15,7 @@ WORDS = (
     # alerts
     marked("battery low"), marked("battery alarm"), marked("generator overload warning"),
     marked("generator overload"), marked("generator frequency warning"),
-    marked("generator frequency"), marked("generator fuel suspected"),
+    marked("generator frequency"), marked("generator overspeed"), marked("generator fuel suspected"),
     marked("generator service due"), marked("door obstructed"), marked("unit undervoltage"),
     marked("unit overheating"), marked("unit disk low"), marked("store failed"),
     marked("cold"), marked("co warning"), marked("co alarm"), marked("co sensor old"),
