@@ -4,6 +4,7 @@ It is the agent without threads: the same tent, the same passing of time, the sa
 totals saved and restored, with a clock that shows the log's time.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -262,21 +263,18 @@ class Replay:
             world.t = self._on_s
             self._start()
         while True:
-            due_s = self._due_s()
-            if self._heard and due_s > world.t:
-                self._apply_heard()  # which makes the next tick later
-            elif due_s < t:
+            if self._heard and self._door_due_s() > world.t:
+                self._apply_heard()
+            due_s = min(self._tick_due_s, self._state_due_s, self._door_due_s())
+            if due_s < t:
                 world.t = due_s
                 self._do_due()
             else:
                 break
         world.t = t
 
-    def _due_s(self) -> float:
-        due_s = min(self._tick_due_s, self._state_due_s)
-        for door in self._doors.values():
-            due_s = min(due_s, door.due_s)
-        return due_s
+    def _door_due_s(self) -> float:
+        return min((door.due_s for door in self._doors.values()), default=math.inf)
 
     def _do_due(self) -> None:
         """Do what is due now, in the agent's order: news, then time, then the record."""

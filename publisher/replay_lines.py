@@ -128,7 +128,7 @@ class Lines:
     def __init__(self) -> None:
         self._before_s: float | None = None
         self._on_s = 0.0  # when the service starts again, after a restart
-        self._decode = JSONDecoder(parse_constant=_no_constant).decode
+        self._decode = JSONDecoder(parse_constant=_no_constant).raw_decode
         self._are_numbers: dict[str, bool | None] = {}
 
     def read(self, raw: bytes) -> Line | None:
@@ -161,14 +161,17 @@ class Lines:
             text = raw.decode("utf-8-sig" if self._before_s is None else "utf-8")
         except UnicodeDecodeError:
             raise Trouble(NOT_UTF8) from None
+        text = text.strip(_BLANKS)
+        if not text:
+            return None
         try:
-            found = self._decode(text)
+            found, end = self._decode(text)
         except json.JSONDecodeError as error:
-            if not text.strip():
-                return None
             raise Trouble(NOT_JSON, column=error.colno) from None
         except (ValueError, RecursionError):  # a number of thousands of digits; nesting without end
             raise Trouble(NOT_JSON, column=1) from None
+        if end != len(text):
+            raise Trouble(NOT_JSON, column=end + 1)
         if not isinstance(found, dict):
             raise Trouble(NOT_AN_OBJECT)
         return found
@@ -192,22 +195,29 @@ class Lines:
             raise Trouble(NOT_A_NAME, key="sensor", example="battery")
         if type(values) is not dict or not values:
             raise Trouble(NO_VALUES)
+        numbers = self._are_numbers
         for quantity, value in values.items():
-            if quantity not in self._are_numbers:
-                self._are_numbers[quantity] = _is_number(quantity)
-            if value is None:
-                continue
-            kind, is_number = type(value), self._are_numbers[quantity]
-            if kind is float and not abs(value) < _INFINITY:
-                raise Trouble(NOT_FINITE)
-            is_right = kind in _NUMBER_KINDS if is_number else kind is bool
-            if not (is_right or (is_number is None and kind in _NUMBER_KINDS)):
-                raise Trouble(
-                    NOT_YES_NO_OR_NULL if is_number is False else NOT_A_NUMBER, key=quantity
-                )
+            # Most values are numbers of a quantity that came before: a week has a million.
+            if type(value) is not float or not numbers.get(quantity) or not abs(value) < _INFINITY:
+                self._check(quantity, value)
         return Values(sensor, values)
 
+    def _check(self, quantity: str, value: object) -> None:
+        """Raise Trouble if a quantity cannot have such a value."""
+        if quantity not in self._are_numbers:
+            self._are_numbers[quantity] = _is_number(quantity)
+        if value is None:
+            return
+        kind, is_number = type(value), self._are_numbers[quantity]
+        if isinstance(value, float) and not abs(value) < _INFINITY:
+            raise Trouble(NOT_FINITE)
+        is_right = kind in _NUMBER_KINDS if is_number else kind is bool
+        if not (is_right or (is_number is None and kind in _NUMBER_KINDS)):
+            raise Trouble(NOT_YES_NO_OR_NULL if is_number is False else NOT_A_NUMBER, key=quantity)
 
+
+#: What JSON skips around a value.
+_BLANKS = " \t\r\n"
 _INFINITY = float("inf")
 _NUMBER_KINDS = (float, int)
 

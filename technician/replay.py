@@ -1,11 +1,12 @@
 """`tentwatch replay`: a log lived through by the shipped rules, one JSON object a line in, one a line out."""
 
 import argparse
+import re
 import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.resources import files
@@ -22,6 +23,9 @@ from technician.words import _, translated
 
 #: What tells that a generator's meter measures AC.
 OF_AC = "frequency_hz"
+#: Lines with the same texts in quotes name the same; so many kinds of lines are remembered.
+MOST_SHAPES = 1000
+_WORDS = re.compile(rb'"[^"]*"')
 #: A log that cannot be read twice is kept in memory up to this size, then in a file.
 IN_MEMORY = 64 << 20
 
@@ -115,33 +119,48 @@ def _replay(config: Config, survey: Survey, log: IO[bytes], options: argparse.Na
     write("".join(replay.end()))
 
 
-def _lines(log: IO[bytes], copy: IO[bytes] | None = None) -> Iterator[tuple[int, Line]]:
-    """Return the lines of a log with their numbers, and write them to `copy`. Raises BadLine."""
-    lines = Lines()
-    for number, raw in enumerate(iter(partial(log.readline, LONGEST_LINE + 1), b""), 1):
-        if copy is not None:
-            copy.write(raw)
+def _lines(log: IO[bytes]) -> Iterator[tuple[int, Line]]:
+    """Return the lines of a log with their numbers. Raises BadLine."""
+    read = Lines().read
+    for number, raw in enumerate(_raw(log), 1):
         try:
-            line = lines.read(raw)
+            line = read(raw)
         except Trouble as trouble:
             raise BadLine(number, trouble) from None
         if line is not None:
             yield number, line
 
 
+def _raw(log: IO[bytes]) -> Iterator[bytes]:
+    return iter(partial(log.readline, LONGEST_LINE + 1), b"")
+
+
 def _survey(log: IO[bytes], copy: IO[bytes] | None) -> Survey:
-    """Read a log up to its end, or to a line that cannot be read."""
+    """Read a log up to its end, or to a line that cannot be read, and write it to `copy`."""
     found = Survey()
-    with suppress(BadLine):
-        for _number, line in _lines(log, copy):
-            if found.t is None:
-                found.t = line.t
-            found.has_wall = found.has_wall or line.wall is not None
-            what = line.what
-            if isinstance(what, Values):
-                found.sensors.setdefault(what.sensor, set()).update(what.values)
-            elif isinstance(what, Turn):
-                found.doors.setdefault(what.door, set()).add(what.beam)
+    seen: set[tuple[bytes, ...]] = set()
+    for raw in _raw(log):
+        if copy is not None:
+            copy.write(raw)
+        words = tuple(_WORDS.findall(raw))
+        if words in seen and len(raw) < LONGEST_LINE:
+            continue  # another one of the same names
+        try:
+            line = Lines().read(raw)
+        except Trouble:
+            break
+        if line is None:
+            continue
+        if line.wall is None and len(seen) < MOST_SHAPES:
+            seen.add(words)
+        if found.t is None:
+            found.t = line.t
+        found.has_wall = found.has_wall or line.wall is not None
+        what = line.what
+        if isinstance(what, Values):
+            found.sensors.setdefault(what.sensor, set()).update(what.values)
+        elif isinstance(what, Turn):
+            found.doors.setdefault(what.door, set()).add(what.beam)
     return found
 
 
