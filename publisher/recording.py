@@ -32,6 +32,7 @@ DURABLE_KEYS = (
     "charge_pct",
     "uncertainty_pct",
     "capacity_ah",
+    "capacity_rate_h",
     "synchronised",
     "since_full_h",
     "gap",

@@ -181,9 +181,11 @@ class Battery(TypedDict):
     current_a: float | None
     power_w: float | None
     time_to_empty_min: float | None
+    time_to_empty_min_low: float | None
     reserve_min: float | None
     reserve_min_low: float | None
     capacity_ah: float | None
+    capacity_rate_h: float | None
     synchronised: bool | None
     since_full_h: float | None
     gap: dict[str, Any] | None

@@ -12,7 +12,8 @@ from publisher.config.battery import BatterySettings
 from publisher.rules.charge import Estimator
 from publisher.rules.charge_state import Charge
 from publisher.rules.gaps import Gap
-from tests.accuracy.battery import CHEMISTRIES, week
+from tests.accuracy.battery import days
+from tests.accuracy.packs import KINDS
 
 HOUR_S, DAY_S = 3600.0, 86_400.0
 LIFEPO4, LEAD = BatterySettings("lifepo4", 100.0), BatterySettings("lead_acid", 100.0)
@@ -62,7 +63,7 @@ class Bench:
         self.charge = Charge(**json.loads(json.dumps(asdict(self.charge))))
         self.estimator = Estimator(self.battery, self.charge)
         self.at_s = 50.0
-        self.estimator.resume(off_s)
+        self.estimator.resume(0.0, off_s)
         return self
 
     def fill(self) -> "Bench":
@@ -141,8 +142,8 @@ def test_a_capacity_that_was_learned_is_counted_with() -> None:
     assert bench.run(-8.0, 13.1, HOUR_S).pct == pytest.approx(70, abs=0.05)
 
 
-def test_until_then_a_battery_holds_a_little_less_than_its_nameplate_says() -> None:
-    assert 90 < Bench().estimator.capacity_ah < 100
+def test_until_then_a_battery_holds_what_its_nameplate_says() -> None:
+    assert Bench().estimator.capacity_ah == 100
 
 
 @pytest.mark.parametrize("back_s", [0.0, 5.0])
@@ -163,7 +164,7 @@ def test_full_is_a_high_voltage_with_a_tail_current_for_a_while() -> None:
     assert not bench.estimator.synchronised
     bench.run(1.9, 14.3, 20.0)
     assert bench.estimator.synchronised
-    assert (bench.pct, bench.around) == (100, 2)
+    assert (bench.pct, bench.around) == (100, 3)
     assert bench.estimator.since_full_s == 0
 
 
@@ -466,14 +467,14 @@ def test_it_grows_since_the_last_full_charge() -> None:
     assert found[0] > 2
     assert found[-1] > 5
     assert bench.estimator.since_full_s == pytest.approx(30 * HOUR_S, abs=60)
-    assert bench.fill().around == 2
+    assert bench.fill().around == 3
 
 
 def test_it_grows_with_time_alone() -> None:
     """A sensor with an offset misses up to 0.1 A."""
     bench = at(0.5).run(0.0, 13.2, 5 * DAY_S, step_s=60.0)
     assert bench.pct == 50
-    assert 10 < bench.around < 15
+    assert 13 < bench.around < 18
 
 
 def test_it_grows_with_what_charging_may_have_lost() -> None:
@@ -573,12 +574,11 @@ def test_after_days_without_the_unit_nothing_is_known() -> None:
 def test_a_gap_that_no_clock_tells_is_taken_for_a_usual_one() -> None:
     bench = at(0.8).run(-6.0, 13.1, HOUR_S).restart(None).run(-6.0, 13.1)
     assert bench.gap.off_s is None
-    assert 60 < bench.pct < 74
-    least = bench.gap.moved_pct - bench.gap.bound_pct
-    assert least < -12
-    longer = BatterySettings("lifepo4", 100.0, longest_gap_s=8 * HOUR_S)
-    other = at(0.8, longer).run(-6.0, 13.1, HOUR_S).restart(None).run(-6.0, 13.1)
-    assert other.gap.moved_pct - other.gap.bound_pct < 1.5 * least
+    assert bench.gap.moved_pct == pytest.approx(-0.5, abs=0.1)
+    assert 6 <= bench.gap.bound_pct < 9, "an hour's load is inside"
+    short = BatterySettings("lifepo4", 100.0, longest_gap_s=600.0)
+    other = at(0.8, short).run(-6.0, 13.1, HOUR_S).restart(None).run(-6.0, 13.1)
+    assert other.gap.bound_pct < 2
 
 
 def test_what_is_usual_is_learned() -> None:
@@ -587,7 +587,7 @@ def test_what_is_usual_is_learned() -> None:
         bench.restart(600.0).run(-6.0, 13.1, 60.0)
     before = bench.pct
     bench.restart(None).run(-6.0, 13.1)
-    assert before - bench.pct == pytest.approx(1, abs=0.4)
+    assert before - bench.pct == pytest.approx(1, abs=0.1)
 
 
 @pytest.mark.parametrize("off_s", [120.0, 1800.0, 7200.0])
@@ -601,7 +601,7 @@ def test_a_length_that_is_known_later_counts_as_if_it_had_been_known(
 
     at_once, later = wake(off_s), wake(None)
     assert later.pct != pytest.approx(at_once.pct, abs=0.1)
-    later.estimator.resume(off_s)
+    later.estimator.tell_off(off_s)
     assert later.pct == pytest.approx(at_once.pct, abs=0.1)
     assert later.around == pytest.approx(at_once.around, abs=0.3)
     assert later.gap == at_once.gap
@@ -609,22 +609,21 @@ def test_a_length_that_is_known_later_counts_as_if_it_had_been_known(
 
 def test_a_length_that_is_known_before_the_first_current_is_in_time() -> None:
     bench = at(0.8).run(-6.0, 13.1, HOUR_S).restart(None)
-    bench.estimator.resume(7200.0)
+    bench.estimator.tell_off(7200.0)
     assert bench.run(-6.0, 13.1).pct == pytest.approx(80 - 6 - 12, abs=0.2)
 
 
 def test_a_length_is_taken_once() -> None:
     bench = at(0.8).run(-6.0, 13.1, HOUR_S).restart(7200.0).run(-6.0, 13.1)
     before = bench.pct
-    bench.estimator.resume(7200.0)
-    bench.estimator.resume(None)
+    bench.estimator.tell_off(7200.0)
     assert bench.run(-6.0, 13.1).pct == before
 
 
 def test_a_length_that_is_known_after_a_full_charge_changes_nothing() -> None:
     bench = at(0.8).run(-6.0, 13.1, HOUR_S).restart(None).run(1.0, 14.4, 300.0)
     assert bench.estimator.gap is None
-    bench.estimator.resume(7200.0)
+    bench.estimator.tell_off(7200.0)
     assert bench.pct == 100
     assert bench.estimator.gap is None
     assert bench.estimator.since_full_s == 0
@@ -633,8 +632,8 @@ def test_a_length_that_is_known_after_a_full_charge_changes_nothing() -> None:
 def test_a_length_that_is_known_after_the_floor_was_seen_changes_little() -> None:
     bench = at(0.5).run(-6.0, 13.1, HOUR_S).restart(None).run(-6.0, 11.9, 300.0)
     before = bench.pct
-    bench.estimator.resume(2 * HOUR_S)
-    assert bench.pct == pytest.approx(before, abs=1)
+    bench.estimator.tell_off(2 * HOUR_S)
+    assert bench.pct == pytest.approx(before, abs=2)
 
 
 def test_a_full_battery_is_synchronised_until_the_next_boot() -> None:
@@ -683,7 +682,7 @@ def test_damage_to_what_was_saved_does_no_harm(name: str, value: Any) -> None:
     bench = at(0.8).fill().run(-6.0, 13.1, 2 * HOUR_S)
     setattr(bench.charge, name, value)
     bench.estimator = Estimator(LIFEPO4, bench.charge)
-    bench.estimator.resume(60.0)
+    bench.estimator.resume(0.0, 60.0)
     bench.run(-6.0, 13.1).run(-6.0, 13.1, HOUR_S)
     assert 0 <= bench.pct <= 100
     assert 0 < bench.around <= 100
@@ -711,31 +710,58 @@ def test_nonsense_is_not_measured() -> None:
 # Time to empty
 
 
-def test_time_to_empty_counts_down_to_the_floor() -> None:
-    bench = at(0.84).run(-10.0, 13.1, 180.0)
-    assert bench.estimator.time_to_empty_min == pytest.approx(60 * (84 - 0.5 - 4) / 10, abs=1)
-    assert at(0.03).run(-10.0, 12.5, 300.0).estimator.time_to_empty_min == 0
+def test_time_to_empty_counts_down_and_its_twin_to_the_floor() -> None:
+    estimator = at(0.84).run(-10.0, 13.1, 180.0).estimator
+    found, low = estimator.time_to_empty_min, estimator.time_to_empty_min_low
+    assert found == pytest.approx(60 * (84 - 0.5) / 10, rel=0.02)
+    assert low is not None
+    assert 300 < low < 60 * (84 - 0.5 - 4) / 10
+    low = at(0.03).run(-10.0, 12.5, 300.0).estimator.time_to_empty_min_low
+    assert low == 0
+
+
+def test_the_twin_is_lower_where_less_is_known() -> None:
+    sure, unsure = at(0.8, sigma=0.01), at(0.8, sigma=0.1)
+    lows = [b.run(-10.0, 13.1, 300.0).estimator.time_to_empty_min_low for b in (sure, unsure)]
+    assert None not in lows
+    assert lows == sorted(lows, reverse=True, key=lambda low: low or 0)
+    assert lows[0] != lows[1]
 
 
 def test_a_large_load_empties_sooner_than_its_ampere_hours() -> None:
     lead = BatterySettings("lead_acid", 100.0, peukert=1.2, rated_hours=20.0)
     found = at(0.84, lead).run(-20.0, 12.3, 300.0).estimator.time_to_empty_min
-    assert found == pytest.approx(60 * (84 - 2.2 - 3) / (20 * 4**0.2), abs=2)
+    assert found == pytest.approx(60 * (84 - 2.2) / (20 * 4**0.2), abs=2)
 
 
 def test_it_is_not_told_before_there_is_a_mean() -> None:
-    assert at(0.8).run(-10.0, 13.1, 170.0).estimator.time_to_empty_min is None
+    assert at(0.8).run(-10.0, 13.1, 10.0).estimator.time_to_empty_min is None
 
 
-def test_it_follows_the_load_slowly() -> None:
-    bench = at(0.9).run(-5.0, 13.1, 1800.0)
-    before = bench.estimator.time_to_empty_min
-    assert before is not None
-    soon = bench.run(-20.0, 13.0, 60.0).estimator.time_to_empty_min
-    assert soon is not None
-    assert 0.7 * before < soon < before
-    late = bench.run(-20.0, 13.0, 1800.0).estimator.time_to_empty_min
-    assert late == pytest.approx(60 * (bench.pct - 4) / 20, rel=0.1)
+@pytest.mark.parametrize("before_a", [0.0, 1.0, 20.0])
+def test_it_follows_a_step_of_the_load_within_a_minute(before_a: float) -> None:
+    bench = at(0.9).run(-before_a, 13.1, 1800.0, step_s=2.0).run(-50.0, 13.0, 60.0, step_s=2.0)
+    load_a = 50 * bench.estimator.rate_factor(50.0)
+    assert bench.estimator.time_to_empty_min == pytest.approx(60 * bench.pct / load_a, rel=0.05)
+
+
+def test_a_load_that_switches_all_the_time_has_one_mean() -> None:
+    bench = at(0.9)
+    for _ in range(10):
+        bench.run(-20.0, 13.0, 120.0).run(-2.0, 13.1, 240.0)
+    found = []
+    for current_a, seconds in ((-20.0, 120.0), (-2.0, 240.0)):
+        bench.run(current_a, 13.1, seconds)
+        found.append(bench.estimator.time_to_empty_min)
+    assert found == [pytest.approx(60 * bench.pct / 8, rel=0.15)] * 2
+
+
+def test_where_the_current_changes_its_sign_within_seconds_the_net_current_counts() -> None:
+    bench = at(0.8)
+    for _ in range(300):
+        bench.run(-40.0, 13.1, 3.0, step_s=1.0).run(20.0, 13.3, 1.0, step_s=1.0)
+    found = bench.estimator.time_to_empty_min
+    assert found == pytest.approx(60 * bench.pct / 25, rel=0.05)
 
 
 @pytest.mark.parametrize("current_a", [5.0, 0.0])
@@ -745,10 +771,10 @@ def test_there_is_none_while_charging_and_at_rest(current_a: float) -> None:
 
 
 def test_after_a_charge_the_mean_begins_anew() -> None:
-    bench = at(0.5).run(-5.0, 13.1, 600.0).run(20.0, 13.4, 60.0).run(-20.0, 13.0, 170.0)
+    bench = at(0.5).run(-5.0, 13.1, 600.0).run(20.0, 13.4, 60.0)
     assert bench.estimator.time_to_empty_min is None
-    found = bench.run(-20.0, 13.0, 10.0).estimator.time_to_empty_min
-    assert found == pytest.approx(60 * (bench.pct - 4) / 20, rel=0.02)
+    found = bench.run(-20.0, 13.0, 60.0).estimator.time_to_empty_min
+    assert found == pytest.approx(60 * bench.pct / 20, rel=0.05)
 
 
 def test_it_is_there_at_once_after_a_power_cut() -> None:
@@ -793,13 +819,13 @@ def test_a_sound_configuration_has_none(battery: BatterySettings) -> None:
     assert battery.faults() == []
 
 
-# A whole week
+# Days of a tent
 
 
-@pytest.mark.parametrize("chemistry", CHEMISTRIES)
-def test_a_week_of_irregular_cycles(chemistry: str) -> None:
-    """The bars of `make accuracy` on one of its weeks, with a shunt that reads too low in gain and offset."""
-    found = week(chemistry, random.Random(f"1 {chemistry} 0 (-1, -1) {chemistry}"), (-1, -1))
-    assert math.sqrt(found.squares / found.judged) <= 5
-    assert found.inside / found.judged >= 0.95
-    assert found.stated / found.judged <= 12, "the bars are not met by knowing nothing"
+@pytest.mark.parametrize("name", KINDS)
+def test_days_of_a_tent(name: str) -> None:
+    """One run of each model of `make accuracy`, with a shunt that reads too low and an honest nameplate."""
+    found = days(KINDS[name], random.Random(f"test {name}"), 1.0, (-1, -1))
+    assert found.rms <= 5
+    assert found.inside / found.told >= 0.9
+    assert found.told / found.judged >= 0.9, "the bars are not met by knowing nothing"

@@ -130,6 +130,6 @@ def test_every_key_that_comes_from_the_totals_is_stored_before_it_is_shown() -> 
     }
     assert {"hours_today", "starts_total", "charge_pct"} <= differ
     # These follow from the charge and from what is measured now.
-    assert differ - {"time_to_empty_min", "reserve_min", "reserve_min_low", "quality"} <= {
-        *DURABLE_KEYS
-    }
+    assert differ - {
+        "time_to_empty_min", "time_to_empty_min_low", "reserve_min", "reserve_min_low", "quality"
+    } <= {*DURABLE_KEYS}  # fmt: skip

@@ -20,10 +20,12 @@ class Chemistry:
     `least` and `most` bound the charge by the voltage, at a load of at most `calm_c` times the capacity
     an hour and `calm_s` after a charge. For `most` the voltage is corrected by the load's drop on
     `ohm_ah` over the capacity. The bounds are wide: a voltage table was wrong by 28 points on a real
-    LiFePO4 battery. `rest` has voltages after REST_S without current; it is empty if they tell nothing.
-    `ending` is the least charge at which a battery at `charged_v` accepts no more than a share of its
-    capacity an hour. `cut_off` means that a protection may end the charge; `full` is the charge at that
-    moment. The sigmas are the standard deviations of that charge and of the charge at the floor.
+    LiFePO4 battery, and the voltage may be measured 0.5 % too high. `rest` has voltages after REST_S
+    without current; it is empty if they tell nothing. `ending` is the least charge at which a battery at
+    `charged_v` accepts no more than a share of its capacity an hour. `cut_off` means that a protection may
+    end the charge; `full` is the charge at that moment. The sigmas are the standard deviations of that
+    charge and of the charge at the floor; under load the floor is lower, by at least the load's drop on
+    `floor_ohm_ah` over the capacity.
     """
 
     efficiency: float
@@ -37,6 +39,7 @@ class Chemistry:
     floor_v: float
     floor_pct: float
     floor_sigma: float
+    floor_ohm_ah: float
     calm_c: float
     calm_s: float
     ohm_ah: float
@@ -50,19 +53,20 @@ CHEMISTRIES = {
     "lifepo4": Chemistry(
         efficiency=0.99,
         efficiency_sigma=0.005,
-        peukert=1.02,
+        peukert=1.01,
         rated_hours=5.0,
         charged_v=14.0,
         cut_off=True,
         full=1.0,
-        full_sigma=0.01,
+        full_sigma=0.015,
         floor_v=12.0,
-        floor_pct=4.0,
+        floor_pct=3.0,
         floor_sigma=0.025,
+        floor_ohm_ah=0.5,
         calm_c=0.2,
         calm_s=2700.0,
         ohm_ah=2.0,
-        least=((12.8, NO_LEAST), (12.8, 0.03), (13.0, 0.13), (13.2, 0.35), (13.3, 0.5)),
+        least=((12.8, NO_LEAST), (12.8, 0.03), (13.0, 0.08), (13.2, 0.22), (13.3, 0.35), (13.4, 0.5)),
         most=(
             (10.0, 0.03), (11.2, 0.06), (12.0, 0.13), (12.4, 0.2), (12.8, 0.36), (13.0, 0.6),
             (13.2, 1.0), (13.2, NO_MOST),
@@ -72,8 +76,8 @@ CHEMISTRIES = {
     ),
     "lead_acid": Chemistry(
         efficiency=0.965,
-        efficiency_sigma=0.012,
-        peukert=1.1,
+        efficiency_sigma=0.02,
+        peukert=1.15,
         rated_hours=20.0,
         charged_v=14.0,
         cut_off=False,
@@ -82,6 +86,7 @@ CHEMISTRIES = {
         floor_v=10.8,
         floor_pct=3.0,
         floor_sigma=0.03,
+        floor_ohm_ah=1.0,
         calm_c=0.1,
         calm_s=2700.0,
         ohm_ah=1.5,
@@ -146,7 +151,7 @@ class BatterySettings:
         None, doc=marked("voltage under load at which it is practically empty"), low=8, high=60
     )
     floor_pct: float | None = setting(
-        None, doc=marked("charge at floor_v, at which the time to empty ends"), low=0, high=50
+        None, doc=marked("charge at floor_v, at which the least time to empty ends"), low=0, high=50
     )
     dead_band_a: float = setting(0.1, doc=marked("smaller currents count as zero"), low=0, high=10)
     longest_gap_s: float = setting(
@@ -154,6 +159,9 @@ class BatterySettings:
         doc=marked("longest assumed time off, where no clock measured it"),
         low=60,
         high=864_000,
+    )
+    feeds_unit: bool = setting(
+        False, doc=marked("the unit itself runs on this battery, and dies with it")
     )
     low_pct: float = setting(20.0, doc=marked("charge below which to warn"), low=1, high=90)
 

@@ -1,17 +1,16 @@
 """The battery's charge: told by its monitor, or counted here from its current."""
 
-from datetime import datetime
-
 from publisher.clock import Now
 from publisher.config.battery import BatterySettings
+from publisher.rules.absence import Absence
 from publisher.rules.charge import Estimator
 from publisher.rules.charge_state import Charge
 from publisher.rules.sensed import Sensors
 from sensors.reading import Quality
 
 #: A counted charge with an uncertainty of more points than this is not reported at all: half the
-#: battery, give or take nearly half, is no knowledge.
-USELESS_PCT = 40.0
+#: battery, give or take a quarter, misleads more than it tells.
+USELESS_PCT = 25.0
 #: Error of a monitor's charge in points that is not exceeded in 95 % of cases.
 MONITOR_PCT = 5.0
 #: Share of a time to empty that is reached in 19 of 20 cases.
@@ -26,22 +25,22 @@ class Battery:
         settings: BatterySettings,
         charge: Charge,
         sensors: Sensors,
+        now: Now,
         *,
-        saved: datetime | None,
+        boot: int,
         resumes: bool,
     ) -> None:
-        """Continue from `charge`, `saved` at that time of day; `resumes` says if there was a run before."""
+        """Continue from `charge` in boot number `boot`; `resumes` says if there was a run before."""
         self._sensors = sensors
         self._capacity_ah = settings.capacity_ah
         self._floor_pct = settings.effective("floor_pct")
-        self._began_s = sensors.at_s
-        self._saved = saved  # until it is known how long the unit was off
         #: The estimator of the charge; None where no capacity is given.
         self.estimator: Estimator | None = None
         if settings.capacity_ah is not None:
             self.estimator = Estimator(settings, charge)
+            self._absence = Absence(charge, now, boot)
             if resumes:
-                self.estimator.resume(None)
+                self.estimator.resume(*self._absence.before)
         self._fed_s: float | None = None  # the time of the last reading that was given to it
         self._current_a: float | None = None
         self.is_fitted = "battery" in sensors
@@ -61,7 +60,9 @@ class Battery:
         self._current_a = sensors.number("battery", "current_a")
         if estimator is None:
             return
-        self._resume(estimator, now)
+        if (off_s := self._absence.tell_off(now)) is not None:
+            estimator.tell_off(off_s)
+        self._absence.live(now)
         self.is_counted = self.charge_pct is None
         if not self.is_counted:
             return
@@ -70,13 +71,6 @@ class Battery:
             self.uncertainty_pct = estimator.uncertainty_pct
             if self.uncertainty_pct is not None and self.uncertainty_pct <= USELESS_PCT:
                 self.charge_pct = estimator.charge_pct
-
-    def _resume(self, estimator: Estimator, now: Now) -> None:
-        """Tell the estimator how long the unit was off, as soon as the time of day is certain."""
-        if self._saved is not None and now.is_certain and now.wall is not None:
-            passed_s = now.monotonic_s - self._began_s
-            estimator.resume(max(0.0, (now.wall - self._saved).total_seconds() - passed_s))
-            self._saved = None
 
     def _feed(self, estimator: Estimator, now_s: float) -> None:
         """Give the newest reading to the estimator: once, or time only while there is no current."""
@@ -93,20 +87,19 @@ class Battery:
         """What it can still give, and what it can in 19 of 20 cases at least; None if not known."""
         if self.charge_pct is None or self._capacity_ah is None:
             return None
-        capacity_ah, uncertainty_pct = self._capacity_ah, MONITOR_PCT
-        if self.is_counted and self.estimator is not None and self.uncertainty_pct is not None:
-            capacity_ah, uncertainty_pct = self.estimator.capacity_ah, self.uncertainty_pct
-        left_pct = self.charge_pct - self._floor_pct
-        low_pct = left_pct - uncertainty_pct
-        return max(0.0, left_pct) * capacity_ah / 100, max(0.0, low_pct) * capacity_ah / 100
+        if self.is_counted and self.estimator is not None:
+            return self.estimator.usable_ah
+        low_pct = max(0.0, self.charge_pct - self._floor_pct - MONITOR_PCT)
+        return self.charge_pct * self._capacity_ah / 100, low_pct * self._capacity_ah / 100
 
     @property
     def time_to_empty_min(self) -> tuple[float | None, float | None]:
         """Minutes until it is empty, and how many in 19 of 20 cases at least; None where not known."""
         if self.is_counted and self.estimator is not None:
-            likely = None if self.charge_pct is None else self.estimator.time_to_empty_min
-        else:
-            likely = self._sensors.number("battery", "time_to_empty_min")
+            if self.charge_pct is None:
+                return None, None
+            return self.estimator.time_to_empty_min, self.estimator.time_to_empty_min_low
+        likely = self._sensors.number("battery", "time_to_empty_min")
         return likely, None if likely is None else likely * MONITOR_SHARE
 
     @property

@@ -118,9 +118,11 @@ def battery(battery: Battery, reserve: Span, numbers: Numbers, quality: Quality)
         "charge_pct": charge_pct,
         "uncertainty_pct": None,
         **numbers,
+        "time_to_empty_min_low": None,
         "reserve_min": _rounded(reserve.likely_min),
         "reserve_min_low": _rounded(reserve.low_min),
         "capacity_ah": None,
+        "capacity_rate_h": None,
         "synchronised": None,
         "since_full_h": None,
         "gap": None,
@@ -131,7 +133,11 @@ def battery(battery: Battery, reserve: Span, numbers: Numbers, quality: Quality)
         block |= {
             "uncertainty_pct": battery.uncertainty_pct,
             "time_to_empty_min": None if charge_pct is None else estimator.time_to_empty_min,
+            "time_to_empty_min_low": (
+                None if charge_pct is None else estimator.time_to_empty_min_low
+            ),
             "capacity_ah": round(estimator.capacity_ah, 1),
+            "capacity_rate_h": estimator.rated_hours,
             "synchronised": estimator.synchronised,
             "since_full_h": None if since_full_s is None else hours(since_full_s),
             "gap": None if gap is None else gap._asdict(),

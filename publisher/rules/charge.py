@@ -27,8 +27,12 @@ from publisher.rules.voltage import Voltage
 
 #: Largest possible current, as a multiple of the capacity an hour.
 LARGEST_C = 50
+#: Standard deviations below the mean that 19 of 20 cases exceed.
+ONE_SIDED = 1.65
 #: Lowest and highest possible voltage, as factors of the nominal one.
 LOWEST_V_SHARE, HIGHEST_V_SHARE = 0.75, 1.4
+#: A voltage below this factor of the nominal one is that of a battery that is cut off.
+GONE_V_SHARE = 0.5
 
 
 class Estimator:
@@ -60,16 +64,24 @@ class Estimator:
 
     # Input
 
-    def resume(self, off_s: float | None) -> None:
-        """Note that the unit was off for `off_s` seconds since `charge` was saved.
+    def resume(self, on_s: float, off_s: float | None) -> None:
+        """Note a time without measurements: `on_s` seconds with power, and `off_s` without.
 
-        Give None if no clock measured the time, and call again when it is known. The charge that may
-        have flowed is bounded by the currents before and after, by the typical load and charging
-        current, and by `longest_gap_s`.
+        `off_s` is None if no clock has measured it; `tell_off` takes it when it is known. The charge that
+        may have flowed is bounded by the currents before and after, and by the typical load and charging
+        current.
         """
-        added_s = self._gaps.resume(off_s)
+        self._gaps.resume(on_s, off_s)
+        self._age(on_s + (off_s or 0.0))
+
+    def tell_off(self, off_s: float) -> None:
+        """Note that the unit was off for `off_s` seconds where that was not known."""
+        if self._gaps.tell_off(off_s):
+            self._age(off_s)
+
+    def _age(self, passed_s: float) -> None:
         if self._charge.since_full_s is not None:
-            self._charge.since_full_s += added_s
+            self._charge.since_full_s += passed_s
 
     def apply(
         self,
@@ -87,12 +99,12 @@ class Estimator:
         charge = self._charge
         step_s = 0.0 if self._at_s is None else max(0.0, at_s - self._at_s)
         self._at_s = at_s if self._at_s is None else max(at_s, self._at_s)
-        if charge.since_full_s is not None:
-            charge.since_full_s += step_s
+        self._age(step_s)
         if current_a is None or not abs(current_a) <= LARGEST_C * self._nameplate_ah:
             if self._gaps.lengthen(step_s):
                 self._interrupt()
             return
+        is_gone = voltage_v is not None and 0 <= voltage_v < GONE_V_SHARE * self._battery.nominal_v
         voltage_v = self._possible(voltage_v)
         if abs(current_a) < self._battery.dead_band_a:
             current_a = 0.0
@@ -107,8 +119,14 @@ class Estimator:
             self._set_full()
             return
         self._is_full = False
-        if self._level.is_known and voltage_v is not None:
+        if not self._level.is_known:
+            return
+        if voltage_v is not None:
             self._voltage.apply(current_a, voltage_v, step_s)
+        else:
+            if is_gone and abs(current_a) <= self._idle_a:
+                self._voltage.lose()
+            self._voltage.interrupt()
 
     def _possible(self, voltage_v: float | None) -> float | None:
         """Return a voltage if this battery can have it, else None."""
@@ -162,20 +180,67 @@ class Estimator:
 
     @property
     def time_to_empty_min(self) -> float | None:
-        """Minutes until `floor_pct` at the mean load of the last minutes.
+        """Minutes until it is empty at the mean load since the load's last step.
 
         None while charging, at rest, in a gap, and before there is a mean.
         """
-        found, load_a = self._outlook(), self._currents.mean_load_a
-        if found is None or self._current_a is None or load_a is None:
+        return self.minutes_at(self.load_a)
+
+    @property
+    def time_to_empty_min_low(self) -> float | None:
+        """Minutes for which it lasts in 19 of 20 cases: until `floor_pct`, see `minutes_at_low`."""
+        load_a = self.load_a
+        return self.minutes_at_low(None if load_a is None else load_a + self._currents.unsure_a)
+
+    @property
+    def load_a(self) -> float | None:
+        """The mean net current out of the battery since the load's last step.
+
+        None while charging, at rest, in a gap, and before there is a mean.
+        """
+        return None if self._current_a is None else self._currents.mean_load_a
+
+    @property
+    def usable_ah(self) -> tuple[float, float] | None:
+        """Ampere-hours left, and the least left above `floor_pct` in 19 of 20 cases.
+
+        They are given up to the rated current; `rate_factor` says how much more a larger one takes.
+        None before anything is known.
+        """
+        found = self._outlook()
+        if found is None:
             return None
-        left_ah = max(0.0, found[0] - self._floor) * self.capacity_ah
-        return round(60 * left_ah / (load_a * self._level.rate_factor(load_a)), 1)
+        level, sigma = found
+        least = max(0.0, level - ONE_SIDED * sigma - self._floor)
+        return level * self.capacity_ah, least * self._level.least_capacity_ah(ONE_SIDED)
+
+    def minutes_at(self, load_a: float | None) -> float | None:
+        """Return the minutes for which it carries a load; None where either is unknown."""
+        return self._minutes(load_a, 0)
+
+    def minutes_at_low(self, load_a: float | None) -> float | None:
+        """Return the minutes for which it carries a load in 19 of 20 cases."""
+        return self._minutes(load_a, 1)
+
+    def _minutes(self, load_a: float | None, which: int) -> float | None:
+        usable_ah = self.usable_ah
+        if usable_ah is None or not load_a:
+            return None
+        return round(60 * usable_ah[which] / (load_a * self.rate_factor(load_a)), 1)
+
+    def rate_factor(self, load_a: float) -> float:
+        """Return how much more a load takes than its ampere-hours (Peukert); 1 up to the rated current."""
+        return self._level.rate_factor(load_a)
 
     @property
     def capacity_ah(self) -> float:
         """The capacity as learned so far; 0 where no nameplate is given."""
         return self._level.capacity_ah
+
+    @property
+    def rated_hours(self) -> float:
+        """Hours of a discharge to which `capacity_ah` refers; a quicker one gives less (Peukert)."""
+        return self._battery.effective("rated_hours")
 
     @property
     def since_full_s(self) -> float | None:
@@ -211,7 +276,13 @@ def _repair(charge: Charge, battery: BatterySettings) -> None:
         "mean_a": amperes,
         "load_a": amperes,
         "charge_a": amperes,
-        "off_s": (0.0, battery.longest_gap_s),
+        "swing_a": amperes,
+        "guess_a": amperes,
+        "guess_swing_a": amperes,
+        "guess_s": (0.0, 10 * battery.longest_gap_s),
+        "guess_bound_ah": (0.0, 10 * nameplate_ah),
+        "guess_left": (0.0, 1.0),
+        "usual_off_s": (0.0, battery.longest_gap_s),
     }
     same = charge.battery == fresh.battery
     for name in (field.name for field in fields(Charge)):

@@ -1,4 +1,9 @@
-"""Times without a current: how much charge may have flowed unseen, and how far that can be wrong."""
+"""Times without a current: how much charge may have flowed unseen, and how far that can be wrong.
+
+Within one boot the uptime measures a gap. After a boot the time off is known once the time of day is.
+Until then it counts as a usual one, and the uncertainty covers much longer ones; what was assumed is
+kept, and replaced when the time is known.
+"""
 
 import math
 from typing import NamedTuple
@@ -12,6 +17,14 @@ from publisher.rules.level import SIGMAS, UNKNOWN_SIGMA, Level
 LONGEST_STEP_S = 60.0
 #: A gap of this length may have hidden a whole charge or blackout; while it lasts, a shorter one.
 HIDING_H, HIDING_YET_H = 16.0, 2.0
+#: Assumed time off, and the longest that the uncertainty covers, before usual ones are known: the
+#: median and the end of lengths from half a minute to an hour, each order of magnitude as likely.
+USUAL_OFF_S, LONG_OFF_S = 300.0, 3600.0
+#: The uncertainty covers this many times the usual time off.
+OFF_SPREAD = 3.0
+#: A battery that feeds the unit may have been empty when the unit died, if this charge was possible then.
+#: Its charge was then the first, give or take the standard deviation.
+MAY_DIE, DEAD_LEVEL, DEAD_SIGMA = 0.1, 0.02, 0.03
 
 
 class Gap(NamedTuple):
@@ -24,16 +37,6 @@ class Gap(NamedTuple):
     off_s: float | None
     moved_pct: float
     bound_pct: float
-
-
-class _Guess(NamedTuple):
-    """How a gap of unknown length was accounted for."""
-
-    before_a: float
-    after_a: float
-    blind_s: float
-    moved_ah: float
-    bound_ah: float
 
 
 class Gaps:
@@ -53,35 +56,55 @@ class Gaps:
         self._longest_s = battery.longest_gap_s
         self._efficiency = battery.effective("efficiency")
         self._full = battery.kind.full
-        self._off_known = self._off_awaited = False
-        self._guess: _Guess | None = None
+        self._feeds_unit = battery.feeds_unit
         #: The last gap since it was full.
         self.last: Gap | None = None
+        self._seen_s = 0.0  # the part of `last` whose length was known at once
 
-    def resume(self, off_s: float | None) -> float:
-        """Note that the unit was off for `off_s` seconds; None if that is not known yet.
-
-        Return the time that this accounts for, in seconds.
-        """
+    def resume(self, on_s: float, off_s: float | None) -> None:
+        """Note `on_s` seconds unwatched with power, and `off_s` without; None where not known yet."""
         charge = self._charge
-        if self._off_known:
-            return 0.0
-        if off_s is None or not 0 <= off_s < math.inf:
-            self._off_awaited = charge.blind_longer = True
-            return 0.0
-        self._off_known = True
-        usual_s = self._longest_s / 4 if charge.off_s is None else charge.off_s
-        charge.off_s = usual_s + 0.2 * (min(off_s, self._longest_s) - usual_s)
-        if not self._off_awaited:
-            charge.blind_s += off_s
-        elif charge.blind_longer:
-            charge.blind_s, charge.blind_longer = charge.blind_s + off_s, False
-        elif self._guess is not None:
-            self._correct(self._guess, off_s)
-            self._guess = None
-        else:
-            return 0.0  # it has been full since, or anything was possible anyway
-        return off_s
+        charge.blind_s += on_s
+        if self._feeds_unit and off_s != 0:
+            # The battery's load was cut off with the unit.
+            self._judge_dead()
+            return
+        if off_s is None:
+            charge.blind_longer = True
+            return
+        charge.blind_s += off_s
+        if off_s:
+            self._learn_usual(off_s)
+
+    def tell_off(self, off_s: float) -> bool:
+        """Note that the times off that were not known were `off_s` seconds in all.
+
+        Return whether they came after the last full charge.
+        """
+        charge, level = self._charge, self._level
+        if self._feeds_unit:
+            return True
+        self._learn_usual(off_s)
+        if charge.blind_longer:
+            charge.blind_longer = False
+            charge.blind_s += max(0.0, off_s - charge.guess_s)
+            charge.guess_s = charge.guess_bound_ah = 0.0
+            return True
+        if not charge.guess_s or not level.is_known:
+            return False
+        assumed_s, left = charge.guess_s, charge.guess_left
+        mean_a = charge.guess_a if charge.guess_charging else -charge.guess_a
+        load_a = self._currents.typical_load_a or self._nameplate_ah / 20
+        moved_ah = self._moved(mean_a, (off_s - assumed_s) / 3600)
+        bound_ah = self._bound(mean_a, charge.guess_swing_a, load_a, off_s / 3600, HIDING_H)
+        level.move(left * moved_ah)
+        level.blur_again(left * charge.guess_bound_ah, left * bound_ah)
+        level.confine(0.0, 1.0)
+        if self.last is not None and self.last.off_s is None:
+            all_ah = self._moved(mean_a, off_s / 3600)
+            self._note(self._seen_s + off_s, all_ah, bound_ah)
+        charge.guess_s = charge.guess_bound_ah = 0.0
+        return True
 
     def lengthen(self, step_s: float) -> bool:
         """Let time pass without a current; return whether this is a gap by now."""
@@ -98,20 +121,21 @@ class Gaps:
         longer = charge.blind_longer
         if not level.is_known or not (charge.blind_s or longer):
             return False
-        before_a = self._currents.mean_a
-        moved_ah, bound_ah = self._flow(before_a, after_a, charge.blind_s, longer)
-        if longer or charge.blind_s > LONGEST_STEP_S:
-            self._note(None if longer else charge.blind_s, moved_ah, bound_ah)
-        if bound_ah >= level.capacity_ah / 2:
+        moved_ah, bound_ah = self._flow(after_a, blind_s)
+        if longer:
+            unseen_ah, unseen_bound_ah = self._flow_of_unknown(after_a)
+            self._guess(unseen_bound_ah, after_a)
+            moved_ah, bound_ah = moved_ah + unseen_ah, math.hypot(bound_ah, unseen_bound_ah)
+        if longer or blind_s > LONGEST_STEP_S:
+            self._seen_s = blind_s
+            self._note(None if longer else blind_s, moved_ah, bound_ah)
+        if not longer and bound_ah >= level.capacity_ah / 2:
             level.set_level(0.5, UNKNOWN_SIGMA**2)
             return False
-        if longer:
-            self._guess = _Guess(before_a, after_a, charge.blind_s, moved_ah, bound_ah)
-            level.uncorrected_share = 1.0
         level.move(moved_ah)
         level.blur(bound_ah)
         may_be_full = level.value + SIGMAS * math.sqrt(level.variance) >= self._full
-        level.confine(0.0, 1.0, learn=False)
+        level.confine(0.0, 1.0)
         return may_be_full
 
     def close(self) -> None:
@@ -120,52 +144,94 @@ class Gaps:
 
     def forget(self) -> None:
         """Forget the gaps so far: the battery has shown its charge."""
-        self.last = self._guess = None
+        self.last, self._charge.guess_s, self._charge.guess_bound_ah = None, 0.0, 0.0
 
     def unseen(self) -> tuple[float, float]:
         """Return ampere-hours that may have flowed in the gap that lasts, and how far off they may be."""
         charge = self._charge
-        if not (charge.blind_s or charge.blind_longer):
-            return 0.0, 0.0
-        return self._flow(self._currents.mean_a, None, charge.blind_s, charge.blind_longer)
+        moved_ah = bound_ah = 0.0
+        if charge.blind_s:
+            moved_ah, bound_ah = self._flow(None, charge.blind_s)
+        if charge.blind_longer:
+            unseen_ah, unseen_bound_ah = self._flow_of_unknown(None)
+            moved_ah, bound_ah = moved_ah + unseen_ah, math.hypot(bound_ah, unseen_bound_ah)
+        return moved_ah, bound_ah
 
-    def _flow(
-        self, before_a: float, after_a: float | None, blind_s: float, longer: bool
-    ) -> tuple[float, float]:
-        """Return ampere-hours that have flowed in a gap, and how far off they may be.
+    # How much has flowed
 
-        The current is assumed to be the mean of those before and after, because the change may have
-        come at any time. The load may have been another one. The longer the gap, the more of a whole
-        charge or blackout may have hidden in it. An unknown time is assumed to be the usual one.
+    def _between(self, after_a: float | None) -> tuple[float, float, float]:
+        """Return the current assumed in a gap, how far it may swing, and the usual load.
+
+        It is the mean of those before and after, because the change may have come at any time. A single
+        load after the gap says less than the usual one.
         """
-        charge, currents = self._charge, self._currents
-        usual_load_a, charge_a = currents.typical_load_a, currents.typical_charge_a
-        load_a = usual_load_a or self._nameplate_ah / 20
+        before_a, usual_load_a = self._currents.mean_a, self._currents.typical_load_a
         last_a = before_a if after_a is None else after_a
         if after_a is not None and after_a < 0 and usual_load_a is not None:
-            last_a = -usual_load_a  # a single load says less than the usual one
-        mean_a, swing_a = (before_a + last_a) / 2, abs(last_a - before_a) / 2
-        hours, spread_h = blind_s / 3600, 0.0
-        if longer:
-            longest_h = self._longest_s / 3600
-            usual_h = longest_h / 4 if charge.off_s is None else charge.off_s / 3600
-            hours += usual_h
-            spread_h = min(1.5 * usual_h, longest_h)
-        hiding_h = HIDING_YET_H if after_a is None else HIDING_H
-        bound_a = swing_a + 0.25 * max(load_a, abs(mean_a))
-        bound_a += (load_a + charge_a) * min(1.0, hours / hiding_h)
-        moved_ah = mean_a * hours * (self._efficiency if mean_a > 0 else 1.0)
-        return moved_ah, bound_a * hours + (abs(mean_a) + swing_a / 4) * spread_h
+            last_a = -usual_load_a
+        load_a = usual_load_a or self._nameplate_ah / 20
+        return (before_a + last_a) / 2, abs(last_a - before_a) / 2, load_a
 
-    def _correct(self, guess: _Guess, off_s: float) -> None:
-        """Replace what was guessed of a gap by what is now known of it."""
-        level, blind_s = self._level, guess.blind_s + off_s
-        moved_ah, bound_ah = self._flow(guess.before_a, guess.after_a, blind_s, False)
-        self._note(blind_s, moved_ah, bound_ah)
-        left = level.uncorrected_share
-        level.move(left * (moved_ah - guess.moved_ah))
-        level.blur_again(left * guess.bound_ah, left * bound_ah)
-        level.confine(0.0, 1.0, learn=False)
+    def _flow(self, after_a: float | None, blind_s: float) -> tuple[float, float]:
+        """Return ampere-hours that have flowed in `blind_s` seconds, and how far off they may be."""
+        mean_a, swing_a, load_a = self._between(after_a)
+        hours = blind_s / 3600
+        hiding_h = HIDING_YET_H if after_a is None else HIDING_H
+        return self._moved(mean_a, hours), self._bound(mean_a, swing_a, load_a, hours, hiding_h)
+
+    def _flow_of_unknown(self, after_a: float | None) -> tuple[float, float]:
+        """Return the same for a time off of unknown length."""
+        mean_a, swing_a, load_a = self._between(after_a)
+        hours = self._usual_s / 3600
+        usual_s = self._charge.usual_off_s
+        long_s = LONG_OFF_S if usual_s is None else OFF_SPREAD * usual_s
+        long_h = min(self._longest_s, long_s) / 3600
+        bound_ah = self._bound(mean_a, swing_a, load_a, hours, HIDING_H)
+        return self._moved(mean_a, hours), bound_ah + (abs(mean_a) + swing_a / 4) * long_h
+
+    def _moved(self, mean_a: float, hours: float) -> float:
+        return mean_a * hours * (self._efficiency if mean_a > 0 else 1.0)
+
+    def _bound(
+        self, mean_a: float, swing_a: float, load_a: float, hours: float, hiding_h: float
+    ) -> float:
+        """Return how far off `_moved` may be.
+
+        The load may have been another one. The longer the gap, the more of a whole charge or blackout
+        may have hidden in it.
+        """
+        bound_a = swing_a + 0.25 * max(load_a, abs(mean_a))
+        bound_a += (load_a + self._currents.typical_charge_a) * min(1.0, hours / hiding_h)
+        return bound_a * hours
+
+    # Times off of unknown length
+
+    @property
+    def _usual_s(self) -> float:
+        usual_s = self._charge.usual_off_s
+        return min(self._longest_s, USUAL_OFF_S if usual_s is None else usual_s)
+
+    def _learn_usual(self, off_s: float) -> None:
+        usual_s = self._usual_s
+        self._charge.usual_off_s = usual_s + 0.2 * (min(off_s, self._longest_s) - usual_s)
+
+    def _guess(self, bound_ah: float, after_a: float) -> None:
+        """Remember what is assumed of a time off, together with earlier ones that are not known."""
+        charge, usual_s = self._charge, self._usual_s
+        mean_a, swing_a, _ = self._between(after_a)
+        earlier_a = charge.guess_a if charge.guess_charging else -charge.guess_a
+        all_s = charge.guess_s + usual_s
+        mean_a = (earlier_a * charge.guess_s + mean_a * usual_s) / all_s
+        charge.guess_swing_a = max(swing_a, charge.guess_swing_a if charge.guess_s else 0.0)
+        charge.guess_s, charge.guess_a, charge.guess_charging = all_s, abs(mean_a), mean_a > 0
+        charge.guess_bound_ah = math.hypot(charge.guess_bound_ah, bound_ah)
+        charge.guess_left = 1.0
+
+    def _judge_dead(self) -> None:
+        """Use that the unit has lost power: the battery that feeds it was empty, or was disconnected."""
+        level = self._level
+        if level.is_known and level.value - SIGMAS * math.sqrt(level.variance) < MAY_DIE:
+            level.measure(DEAD_LEVEL, DEAD_SIGMA**2)
 
     def _note(self, off_s: float | None, moved_ah: float, bound_ah: float) -> None:
         per_ah = 100 / self._level.capacity_ah

@@ -13,17 +13,18 @@ from publisher.rules.charge_state import Charge
 
 #: The reported uncertainty in standard deviations: the truth lies inside 95 % of the time.
 SIGMAS = 2.0
-#: The assumed capacity as a share of the nameplate, until it is learned (a real pack of 90 Ah held
-#: 82), and its standard deviation. Shares outside the limits are not learned.
-ASSUMED_SHARE, SHARE_SIGMA = 0.94, 0.055
+#: The assumed capacity as a share of the nameplate, until it is learned, and its standard deviation: makers
+#: state 10 % too little, and 10 % too much (a real pack of 90 Ah held 82). Shares outside the limits are
+#: not learned.
+ASSUMED_SHARE, SHARE_SIGMA = 1.0, 0.085
 SMALLEST_SHARE, LARGEST_SHARE = 0.4, 1.25
 #: The smallest standard deviation of a learned capacity, and its growth in a day: warmth and age
 #: change a capacity.
-KNOWN_SIGMA, DAILY_SIGMA = 0.02, 0.01
+KNOWN_SIGMA, DAILY_SIGMA = 0.03, 0.01
 #: The largest standard deviation of a capacity that contradicts what the battery shows.
 DOUBTED_SIGMA = 0.5
 #: Standard deviation of the sensor's offset: 83 mA is an INA219's worst on 1.5 mΩ.
-OFFSET_SIGMA_A = 0.05
+OFFSET_SIGMA_A = 0.065
 #: Standard deviation of an unknown charge, and the smallest that is believed.
 UNKNOWN_SIGMA, SMALLEST_SIGMA = 0.29, 0.003
 #: A level is vague above this. A vague level that runs over was wrong; it teaches no capacity.
@@ -46,8 +47,6 @@ class Level:
         self._efficiency = battery.effective("efficiency")
         self._peukert = battery.effective("peukert")
         self._rated_a = self._nameplate_ah / battery.effective("rated_hours")
-        #: The share of an earlier uncertainty that corrections have left since this was set to 1.
-        self.uncorrected_share = 1.0
 
     @property
     def is_known(self) -> bool:
@@ -73,6 +72,10 @@ class Level:
     def capacity_ah(self) -> float:
         """The capacity as learned so far; 0 where no nameplate is given."""
         return self._nameplate_ah / self._share
+
+    def least_capacity_ah(self, sigmas: float) -> float:
+        """Return the capacity with a level's share of it that many standard deviations too low."""
+        return self._nameplate_ah / (self._share + sigmas * math.sqrt(self._charge.share_var))
 
     def rate_factor(self, load_a: float) -> float:
         """Return how much more a load takes than its ampere-hours: 1 up to the rated current.
@@ -130,35 +133,40 @@ class Level:
     def blur_again(self, was_ah: float, bound_ah: float) -> None:
         """Replace the uncertainty that `blur` added for `was_ah` by that for `bound_ah`."""
         charge, was, now = self._charge, self.spread(was_ah), self.spread(bound_ah)
-        charge.level_var = max(self._kind.full_sigma**2, charge.level_var + now - was)
+        charge.level_var = max(SMALLEST_SIGMA**2, charge.level_var + now - was)
 
     def _handle_overrun(self) -> None:
         """Correct a battery that delivers although it should be empty, or accepts although it is full."""
         total = self.variance
         if total > VAGUE_SIGMA**2:
-            self.confine(0.0, 1.0, learn=False)
+            self.confine(0.0, 1.0)
         elif self.value < 0:
             # Its capacity or charge was larger than assumed. Charge accepted beyond full is often lost.
             self.set_level(0.0, total, learn=total / (total + BOUND_SIGMA**2))
 
     # Learning
 
-    def measure(self, level: float, var: float) -> None:
-        """Correct the level by one that the battery shows, with its variance."""
+    def measure(self, level: float, var: float, *, learn: bool = True) -> None:
+        """Correct the level by one that the battery shows, with its variance.
+
+        `learn` says whether that also teaches the capacity.
+        """
         charge, total, off = self._charge, self.variance, level - self.value
         gain = total / (total + var)
-        if off * off <= 9 * (total + var):
-            self.set_level(self.value + gain * off, gain * var, learn=1.0)
+        if off * off <= 16 * (total + var):
+            self.set_level(self.value + gain * off, gain * var, learn=float(learn))
         else:
             # They cannot both be right. If the capacity is wrong, the next correction will teach it.
             self.set_level(level, var)
-            charge.share_var = min(DOUBTED_SIGMA**2, 4 * charge.share_var)
+            if learn:
+                charge.share_var = min(DOUBTED_SIGMA**2, 4 * charge.share_var)
 
-    def confine(self, least: float, most: float, *, learn: bool) -> None:
+    def confine(self, least: float, most: float) -> None:
         """Correct the level by bounds that the battery shows.
 
         The new level has the mean and the variance of the normal distribution that is truncated at
-        both bounds. `learn` says whether the correction also teaches the capacity.
+        both bounds. It teaches no capacity: a bound is repeated as long as it holds, and always has the same
+        error.
         """
         total = self.variance
         sigma = math.sqrt(total)
@@ -176,14 +184,16 @@ class Level:
         )
         var = total * (1 + tails / inside - shift * shift)
         var = min(total, max(self._kind.full_sigma**2, var))
-        self.set_level(self.value + sigma * shift, var, learn=float(learn))
+        self.set_level(self.value + sigma * shift, var)
 
     def set_full(self, *, again: bool) -> None:
         """Correct the level by a full charge; `again` where it was full a moment ago as well."""
         charge, kind = self._charge, self._kind
         if not again:
             if charge.level is not None:
-                self.measure(kind.full, kind.full_sigma**2)
+                # What goes into a nearly full lead-acid battery is partly lost, and teaches nothing.
+                is_loss = not kind.cut_off and self.value > kind.full
+                self.measure(kind.full, kind.full_sigma**2, learn=not is_loss)
             charge.level = kind.full
         charge.level = min(1.0, max(kind.full, self.value))
         charge.level_var = kind.full_sigma**2
@@ -205,7 +215,7 @@ class Level:
         self._set_covariance(slope * min(var, total))
         charge.level, charge.level_var = level, var
         charge.drifted = charge.charged = 0.0
-        self.uncorrected_share *= min(1.0, var / total)
+        charge.guess_left *= min(1.0, var / total)
 
     def _covariance(self) -> float:
         """Return the covariance of level and share."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from publisher.clock import Now, instant
+from publisher.clock import Now
 from publisher.config.autonomy import AUTONOMY_LOW
 from publisher.config.climate import COLD
 from publisher.config.co import ALARM, SENSOR_OLD, SENSOR_TEST, WARNING
@@ -100,7 +100,8 @@ class Tent:
             config.battery,
             totals.charge,
             sensors,
-            saved=instant(totals.saved or ""),
+            now,
+            boot=boot,
             resumes=saved is not None,
         )
         self._autonomy = Autonomy(config.autonomy, totals, has_battery=self._battery.is_fitted)

@@ -190,17 +190,21 @@ def ina219(quick: bool) -> Figures:
 
 def charge(quick: bool) -> Figures:
     """State of charge of a battery."""
-    found = battery.measure(1, SEED, harder=False) if quick else battery.measure(4, SEED)
+    found = battery.measure(SEED, nameplates=(1.0,) if quick else battery.NAMEPLATES)
+    every = found["all"]
+    worst = max(every[f"time_to_empty_rms_pct_at_{100 * left:g}"] for left in battery.LEFT)
     return {
         "charge": figure(
-            "<= 5 points RMS, inside the stated uncertainty >= 0.95 of the time, of each kind",
-            all(
-                found[f"{kind}_rms_points"] <= 5 and found[f"{kind}_inside_share"] >= 0.95
-                for kind in battery.CHEMISTRIES
-            ),
-            "weeks of irregular cycles with 2 % gain error and 80 mA offset of every sign, a "
-            "nameplate 10 % too high and 30 unplanned restarts; measured after half a day, "
-            "from_unknown from the first reading on; in long_cuts the unit is off for 30 h",
+            "<= 4 points RMS, inside >= 0.95 of the time, median uncertainty <= 6; capacity <= 3 %, "
+            "time to empty <= 15 % RMS",
+            every["rms_points"] <= 4
+            and every["inside_share"] >= 0.95
+            and every["median_stated_points"] <= 6
+            and every["capacity_rms_pct"] <= 3
+            and worst <= 15,
+            "five days of a tent from the first full charge on, on two models of each kind, with 2 % "
+            "gain error and 80 mA offset of every sign, a nameplate 10 % too low, right and 10 % too "
+            "high, and three restarts of up to an hour; capacity and time to empty after a full cycle",
             **found,
         )
     }
