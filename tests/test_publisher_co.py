@@ -500,3 +500,29 @@ def test_a_reading_older_than_the_limit_is_shown_no_longer(unit: Unit) -> None:
     unit.wait(STALE_S + 1)
     block = unit.snapshot()["co"]
     assert (block["ppm"], block["quality"]) == (None, "stale")
+
+
+# What an earlier run knew, and this one could not read when it began
+
+
+@pytest.mark.parametrize("alert", ["co_alarm", "co_warning"])
+def test_an_alert_of_a_ledger_that_is_read_late_stands_without_a_sensor(
+    unit: Unit, alert: str
+) -> None:
+    earlier = {"alerts": sorted({alert, "co_warning"}), "co": {"dose": 0.95}}
+    unit.wait(10)
+    unit._note(unit.tent.add(earlier, {}))
+    unit.wait(10)
+    co = unit.snapshot()
+    assert alert in co["alerts"]
+    assert co["co"]["level"] == alert.removeprefix("co_")
+    unit.wait(5000, **ppm(0))
+    assert unit.snapshot()["co"]["level"] == "none"
+
+
+@pytest.mark.parametrize(
+    "damaged", [{"peaks": [9e15]}, {"ppm": 9e15}, {"low_ppm": 3.0, "high_ppm": 1.0, "still_s": 9e6}]
+)
+def test_what_no_sensor_can_have_read_is_forgotten_and_the_dose_stays(damaged: Any) -> None:
+    restored = Totals.restore({"co": {"dose": 0.7, **damaged}}).co
+    assert restored == Exposure(dose=0.7)

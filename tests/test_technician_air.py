@@ -63,7 +63,7 @@ def test_what_is_not_measured_is_a_dash_with_its_reason() -> None:
     ("alerts", "headline"),
     [
         (["cold"], "It is cold inside: 18.2 °C"),
-        (["cold", "co_warning"], "Carbon monoxide is rising: 0 ppm"),
+        (["cold", "co_warning"], "Warning: carbon monoxide, 0 ppm now"),
         (["co_alarm", "cold", "co_warning"], "DANGER: CARBON MONOXIDE, 0 ppm"),
         (["battery_low"], None),
     ],

@@ -7,12 +7,13 @@ at 30 ppm as well.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from itertools import pairwise
 
 from publisher.clock import Now, timestamp
-from publisher.config.co import CoSettings
+from publisher.config.co import ALARM, WARNING, CoSettings
 from publisher.rules.day import Counts
 from publisher.rules.elapsed import elapsed_s
 from publisher.rules.held import Held
@@ -51,6 +52,8 @@ PEAK_PIECES = 13
 #: A sensor whose readings stay within this band, five of its steps, may be dead: a dead one reads as clean
 #: air does.
 STILL_BAND_PPM = 0.5
+#: No such sensor reads more.
+MOST_PPM = 10_000.0
 #: Readings have one decimal; this is below its rounding.
 _ROUNDING_PPM = 0.01
 DAY_S = 86_400.0
@@ -81,6 +84,14 @@ class Exposure:
         self.dose = max(self.dose, earlier.dose)
         self.heard = min(filter(None, (self.heard, earlier.heard)), default=None)
 
+    def repair(self) -> None:
+        """Forget what no sensor can have read, such as a damaged ledger says. The dose stays."""
+        self.dose = min(self.dose, ALARM_DOSE)
+        read_ppm = (self.ppm or 0.0, self.low_ppm, self.high_ppm, *self.peaks)
+        if max(read_ppm) > MOST_PPM or self.low_ppm > self.high_ppm:
+            self.ppm, self.peaks = None, []
+            self.low_ppm = self.high_ppm = self.still_s = 0.0
+
 
 def alarm_after_s(ppm: float) -> float:
     """Return after how many seconds a steady concentration of DOSE_FROM_PPM or more raises the alarm."""
@@ -110,6 +121,13 @@ class CarbonMonoxide:
         self._alarm = Held(0.0, CLEAN_HOLD_S, was_alarm)
         #: The dose as it was when it last moved by STORED_STEP.
         self.dose_step = exposure.dose
+
+    def stand(self, alerts: Iterable[str]) -> None:
+        """Let the alerts stand of an earlier run, which this one could not read when it began."""
+        if ALARM in alerts:
+            self._alarm.set(True)
+        if ALARM in alerts or WARNING in alerts:
+            self._warning.set(True)
 
     def take(self, reading: Reading, now: Now, counts: Counts) -> None:
         """Take a reading that has come by `now`, and note the day's highest one in `counts`."""

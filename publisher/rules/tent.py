@@ -209,6 +209,8 @@ class Tent:
         `counted` of it was known when this run began.
         """
         other = self.totals.add(saved, counted)
+        if self._co is not None:
+            self._co.stand(Totals.restore(saved).alerts)
         happened = [] if other is None else self._calendar.add(other)
         if Totals.restore(counted or {}).site.seats is None:  # else it is reported already
             happened += self.totals.site.moved_from(Totals.restore(saved).site)

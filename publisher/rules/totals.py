@@ -9,7 +9,7 @@ from publisher.clock import LONGEST_UPTIME_S
 from publisher.config.sections import LONGEST_NAME
 from publisher.rules import day
 from publisher.rules.charge_state import Charge
-from publisher.rules.co import ALARM_DOSE, PEAK_PIECES, Exposure
+from publisher.rules.co import PEAK_PIECES, Exposure
 from publisher.rules.day import EXTREMES, SECONDS, WHOLE, Day, Span, is_date, least
 from publisher.rules.occupancy import Occupancy
 from publisher.rules.site import Site
@@ -72,7 +72,7 @@ class Totals:
         totals.alerts = [name for name in totals.alerts if _ALERT.fullmatch(name)]
         if totals.since_s > LONGEST_UPTIME_S:
             totals.since_s = 0.0
-        totals.co.dose = min(totals.co.dose, ALARM_DOSE)
+        totals.co.repair()
         if not is_date(totals.co.heard or ""):
             totals.co.heard = None
         if not is_date(totals.day.date):

@@ -44,7 +44,7 @@ def notice(status: dict[str, Any]) -> Notice | None:
         )
     if WARNING in alerts:
         return Notice(
-            _("Carbon monoxide is rising: {ppm}").format(ppm=co_ppm),
+            _("Warning: carbon monoxide, {ppm} now").format(ppm=co_ppm),
             _(
                 "Air the tent, and find out where it comes from: the generator's exhaust, a stove or "
                 "a heater. This unit replaces no certified alarm."
