@@ -701,10 +701,10 @@ def test_an_engine_that_sinks_or_swings_with_little_load_does_not_idle() -> None
     assert FREQUENCY_WARNING in walk.alerts
 
 
-def test_without_a_rated_power_little_is_less_than_500_watts() -> None:
+def test_without_a_rated_power_little_is_less_than_750_watts() -> None:
     bare = replace(RULES, rated_w=None)
-    assert idles(running(bare), 60, power_w=490.0).alerts == set()
-    assert idles(running(bare), 60, power_w=510.0).alerts >= {FREQUENCY_WARNING}
+    assert idles(running(bare), 60, power_w=740.0).alerts == set()
+    assert idles(running(bare), 60, power_w=760.0).alerts >= {FREQUENCY_WARNING}
 
 
 # Fuel, with given readings

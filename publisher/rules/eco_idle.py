@@ -5,7 +5,7 @@ from collections import deque
 from publisher.config.generator import GeneratorSettings
 
 #: Where the rated power is not known, less than this is little.
-LIGHT_W = 500.0
+LIGHT_W = 750.0
 #: An inverter's frequency comes from a crystal: it moves less than this. An engine's moves more.
 STEADY_HZ = 0.2
 #: It leaves a frequency that was steady for so long …

@@ -399,3 +399,19 @@ def healthy_day(kind: str, seed: int, settings: GeneratorSettings, hours: float)
             engine.apply(Metered(), begins_s + lasts_s + 1 + second)
         begins_s += lasts_s + off_s
     return raised
+
+
+def faults_told(runs: int, settings: GeneratorSettings) -> dict[str, dict[str, float | None]]:
+    """Return of each fault how many runs told it in its time, and after how many seconds."""
+    found: dict[str, dict[str, float | None]] = {}
+    for name, fault in FAULTS.items():
+        told = [told_s(fault, seed, settings) for seed in range(runs)]
+        known = sorted(after_s for after_s in told if after_s is not None)
+        found[name] = {
+            "in_time": sum(after_s <= fault.within_s for after_s in known),
+            "of": runs,
+            "within_s": fault.within_s,
+            "median_s": round(known[len(known) // 2], 1) if known else None,
+            "slowest_s": round(known[-1], 1) if known else None,
+        }
+    return found
