@@ -7,52 +7,38 @@ flicker cannot be distinguished from the end.
 """
 
 from collections.abc import Sequence
-from enum import StrEnum
-from itertools import pairwise
 from typing import ClassVar, NamedTuple
+
+from sensors.crossing import BODY_S, LEAN_M, Break, Crossing, Way
+from sensors.doubt import STIR_S, Doubt
 
 #: Breaks and gaps shorter than this are electrical noise: bounce, glitches, a loose contact.
 GLITCH_S = 0.01
 #: Seconds for which the beams must be free; receivers flicker for less than half a millisecond.
 END_S = 0.004
-#: Shortest time from beam to beam. A runner at 4 m/s needs 37 ms for 15 cm.
-LEAST_LAG_S = 0.02
-#: Two people may follow so closely that the door is never free between them. One person who steps back and
-#: on again breaks the beams in the same order. The times of fronts and backs from beam to beam distinguish
-#: the two cases. For two people, the first one's back and the second one's front need about the same time
-#: (within the factor PACE), and at least one person walks evenly: front and back need the same (within EVEN).
-PACE, EVEN = 3.0, 1.5
-#: A thin body never breaks both beams at once. It must reach the second beam within this time …
-THIN_LAG_S = 0.3
-#: … break each for this long, be this deep (1 is the distance between the beams) …
-THIN_BREAK_S = 0.03
-THIN_DEPTH = 0.4
-#: … and come alone: repeatedly it is a waving hand, and beside a person it is an arm or a bag …
+#: Distance from beam to beam, in metres, where the configuration does not say another.
+SPACING_M = 0.15
+#: An arm before its body, or a bag behind it, is this close …
 ALONE_S = 0.3
-#: … which reaches the second beam within this time: 15 cm at 0.3 m/s.
-ARM_LAG_S = 0.5
-#: A single beam that is broken again within this time is broken by the same body (arms, a bag) …
+#: … and a thin body by itself must come alone for longer: repeatedly it is a waving hand …
+THIN_ALONE_S = 1.5
+#: … as what is quicker than people walk, of which canvas makes one after the other.
+BRISK_ALONE_S = 1.0
+MOST_BRISK = 2
+#: A single beam that is broken again within this time is broken by the same body (arms, a bag).
 REBREAK_S = 0.08
-#: … which breaks it for at least this long: 0.25 m at 4 m/s.
-BODY_S = 0.06
 #: A beam that has been broken for this long is obstructed; the count stops.
 OBSTRUCTED_S = 30.0
 #: One that has been broken for this long has failed …
 FAILED_S = 300.0
-#: … and so has one of two that is broken this many times in a row without the other.
+#: … and so has one of two that is broken this many times in a row without the other, by what may be people:
+#: each time for long enough, and not as often as canvas beats.
 FAILED_TIMES = 20
+FAILED_BREAK_S, FAILED_EVERY_S = 0.1, 1.0
 #: Most breaks of a beam that are kept; more of them without a free door are a fault.
 MOST_BREAKS = 400
 
 OUTER, INNER = 0, 1
-
-
-class Way(StrEnum):
-    """The direction of a person, named like the measured quantity."""
-
-    IN = "entered"
-    OUT = "left"
-    UNKNOWN = "passed"
 
 
 class Failure(NamedTuple):
@@ -60,18 +46,6 @@ class Failure(NamedTuple):
 
     beams: tuple[int, ...]
     alone: bool
-
-
-class Break(NamedTuple):
-    """A period in which a beam was broken, in seconds."""
-
-    start_s: float
-    end_s: float
-
-    @property
-    def length_s(self) -> float:
-        """Length of the break."""
-        return self.end_s - self.start_s
 
 
 class _Beam:
@@ -211,161 +185,144 @@ class Passages(_Door):
 
     _gap_s, _end_s = GLITCH_S, END_S
 
-    def __init__(self, blocked: Sequence[bool], at_s: float) -> None:
-        """Begin at `at_s`; a person in the door at that moment is not counted."""
+    def __init__(
+        self, blocked: Sequence[bool], at_s: float, spacing_m: float = SPACING_M
+    ) -> None:
+        """Begin at `at_s`; a person in the door at that moment is not counted.
+
+        The beams are `spacing_m` metres apart.
+        """
         super().__init__(blocked, at_s)
+        self._crossing = Crossing(spacing_m)
+        self._doubt = Doubt()
         # Breaks of a moment ago that were nobody by themselves, and people directly after them.
         self._held: tuple[list[Break], list[Break]] = ([], [])
         self._waiting: list[Way] = []
+        self._brisk: list[Way] = []  # people who were quicker than people walk
         self._counted_s = at_s
         self._alone = OUTER  # the last beam that was broken without the other
         self._alone_times = 0  # number of times in a row
-        self._alone_since_s = at_s  # since then
+        self._alone_since_s = self._alone_s = at_s  # since then; the last time
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the door sees what is not people."""
+        return self._doubt.doubtful
 
     def tick(self, now_s: float) -> list[Way]:
         """Let time pass until `now_s`; return the people who have passed by then."""
         ways = super().tick(now_s)
-        if any(self._held) and (self._ignoring or self._is_quiet(now_s)):
+        if any(self._held) and (self._ignoring or self._is_quiet(now_s, self._hold_s)):
             ways += self._waiting or self._thin(*self._held)
             self._held, self._waiting = ([], []), []
+        if self._brisk and (self._ignoring or self._is_quiet(now_s, BRISK_ALONE_S)):
+            if self._doubt.run_length <= MOST_BRISK:
+                ways += self._brisk
+            self._brisk = []
         if ways:
             self._counted_s = self._free_s
+        self._doubt.tick(now_s)
         return ways
 
     @property
     def due_s(self) -> float | None:
         """When a tick without an edge can change something; None if never."""
         due_s = super().due_s
-        waits = due_s is None and any(self._held) and not any(b.blocked for b in self._beams)
-        return self._free_s + ALONE_S if waits else due_s
+        if due_s is not None or any(b.blocked for b in self._beams):
+            return due_s
+        waits = [self._free_s + self._hold_s] * any(self._held)
+        waits += [self._free_s + BRISK_ALONE_S] * bool(self._brisk)
+        waits += [] if self._doubt.due_s is None else [self._doubt.due_s]
+        return min(waits, default=None)
 
-    def _is_quiet(self, now_s: float) -> bool:
+    @property
+    def _hold_s(self) -> float:
+        """Seconds for which the door must be free until what is held is judged."""
+        is_thin = not self._waiting and bool(self._crossing.thin(*self._held))
+        return THIN_ALONE_S if is_thin else ALONE_S
+
+    def _is_quiet(self, now_s: float, for_s: float) -> bool:
         busy = any(b.blocked or b.breaks for b in self._beams)
-        return not busy and self._is_free(now_s, ALONE_S)
+        return not busy and self._is_free(now_s, for_s)
 
     def _judge(self, breaks: list[list[Break]]) -> list[Way]:
         outer, inner = breaks
         if not outer and not inner:
             return []
-        self._compare(bool(outer), bool(inner))
-        found = _stream(outer, inner) or _single(outer, inner)
+        self._compare(outer, inner)
+        found = self._people(outer, inner)
         together = self._held[0] + outer, self._held[1] + inner
         before, self._waiting = self._waiting, []
         if before and found:
             self._held = [], []
             return before + found
         if before:
-            came_back = _single(*together) != before[-1:]  # an arm, and only part of its body
+            came_back = self._crossing.single(*together) != before[-1:]  # an arm, and part of its body
             self._held = together if came_back else (outer, inner)
             return [] if came_back else before
         if any(self._held):
             # An arm before a body, or a bag after it, can only be interpreted with the body.
-            self._waiting, found = _stream(*together, with_arms=True) or found, []
+            late = self._crossing.stream(*together, with_arms=True) or found
+            self._waiting, found = late or self._with_arm(outer, inner), []
         if not found:
             self._held = together[0][-MOST_BREAKS:], together[1][-MOST_BREAKS:]
         return found
 
+    def _people(self, outer: list[Break], inner: list[Break]) -> list[Way]:
+        """Return who passed between two moments with a free door, and note what the door sees."""
+        start_s = min(b.start_s for b in outer + inner)
+        doubt, end_s = self._doubt, self._free_s
+        found = self._crossing.people(outer, inner, windy=doubt.is_windy(start_s))
+        if found.ways and not found.brisk:
+            doubt.body(start_s, end_s)
+            doubt.limb(end_s, lean=found.depth_m < LEAN_M)
+        elif max(b.length_s for b in outer + inner) > STIR_S:
+            doubt.body(start_s, end_s)
+        else:
+            for _ in range(max(len(outer), len(inner))):
+                doubt.stir(end_s)
+        if found.brisk:
+            self._brisk += found.ways
+            return []
+        return found.ways
+
+    def _with_arm(self, outer: list[Break], inner: list[Break]) -> list[Way]:
+        """Return the one person whose arm came first, a moment before the body: by both together."""
+        if not outer or not inner:
+            return []
+        held = self._held[0] + self._held[1]
+        gap_s = min(outer[0].start_s, inner[0].start_s) - max(b.end_s for b in held)
+        if gap_s > REBREAK_S:
+            return []
+        return self._crossing.single(self._held[0] + outer, self._held[1] + inner)
+
     def _thin(self, outer: list[Break], inner: list[Break]) -> list[Way]:
         """Return the thin body, if one broke one beam after the other and came alone."""
-        way = _way(outer, inner)
-        if way is None or not len(outer) == len(inner) == 1 or self._ignoring:
+        if self._ignoring or not (ways := self._crossing.thin(outer, inner)):
             return []
-        first, second = (outer, inner) if way is Way.IN else (inner, outer)
-        [lag] = _lags(first, second)
-        is_one = (
-            first[0].start_s - self._counted_s >= ALONE_S
-            and max(lag) <= THIN_LAG_S
-            and min(first[0].length_s, second[0].length_s) >= THIN_BREAK_S
-            and _alike(*lag, PACE)
-            and _depths(first, second)[0] >= THIN_DEPTH
-        )
-        return [way] if is_one else []
+        self._doubt.limb(self._free_s, lean=True)
+        is_alone = min(outer[0].start_s, inner[0].start_s) - self._counted_s >= ALONE_S
+        return ways if is_alone else []
 
     def _see(self) -> None:
         super()._see()
         self._alone_times = 0
 
-    def _compare(self, outer: bool, inner: bool) -> None:
+    def _compare(self, outer: list[Break], inner: list[Break]) -> None:
         """Count how often one beam was broken without the other."""
-        alone = OUTER if outer else INNER
         if outer and inner:
             self._see()
-        elif alone != self._alone or not self._alone_times:
-            self._alone, self._alone_times, self._alone_since_s = alone, 1, self._free_s
-        else:
-            self._alone_times += 1
-            if self._alone_times >= FAILED_TIMES:
-                self.failure = Failure((alone,), alone=True)
-                self._blind_from_s = self._alone_since_s
-
-
-class _Lag(NamedTuple):
-    """Delay of a body's front and back from the first to the second beam, in seconds."""
-
-    front_s: float
-    back_s: float
-
-
-def _lags(first: list[Break], second: list[Break]) -> list[_Lag]:
-    return [
-        _Lag(b.start_s - a.start_s, b.end_s - a.end_s) for a, b in zip(first, second, strict=True)
-    ]
-
-
-def _depths(first: list[Break], second: list[Break]) -> list[float]:
-    """Return each body's depth in units of the distance between the beams, at its own pace."""
-    lengths_s = [a.length_s + b.length_s for a, b in zip(first, second, strict=True)]
-    lags = _lags(first, second)
-    return [length_s / sum(lag) for length_s, lag in zip(lengths_s, lags, strict=True)]
-
-
-def _alike(one_s: float, other_s: float, factor: float) -> bool:
-    return max(one_s, other_s) <= factor * min(one_s, other_s)
-
-
-def _keep_pace(lags: list[_Lag]) -> bool:
-    """Say whether these delays are those of people who follow one another."""
-    return all(
-        _alike(one.back_s, other.front_s, PACE) and (_alike(*one, EVEN) or _alike(*other, EVEN))
-        for one, other in pairwise(lags)
-    )
-
-
-def _way(outer: list[Break], inner: list[Break]) -> Way | None:
-    """Return the direction from the beam that was broken first to the one that was freed last."""
-    if not outer or not inner:
-        return None
-    front_s = inner[0].start_s - outer[0].start_s
-    back_s = inner[-1].end_s - outer[-1].end_s
-    if min(front_s, back_s) >= LEAST_LAG_S:
-        return Way.IN
-    if max(front_s, back_s) <= -LEAST_LAG_S:
-        return Way.OUT
-    return None  # turned back, or both beams at once
-
-
-def _single(outer: list[Break], inner: list[Break]) -> list[Way]:
-    """Return the one person who passed, however they moved in between."""
-    way = _way(outer, inner)
-    return [] if way is None else [way]
-
-
-def _stream(outer: list[Break], inner: list[Break], *, with_arms: bool = False) -> list[Way]:
-    """Return the people who passed one behind the other, if the second beam repeats the first.
-
-    Bodies that are less deep than the distance of the beams are arms or bags. With `with_arms` there
-    must be at least one.
-    """
-    if len(outer) != len(inner) or len(outer) < 2:
-        return []
-    way = _way(outer, inner)
-    first, second = (outer, inner) if way is Way.IN else (inner, outer)
-    lags = _lags(first, second)
-    if way is None or min(map(min, lags)) < LEAST_LAG_S or not _keep_pace(lags):
-        return []
-    depths = _depths(first, second)
-    if with_arms:
-        arms_s = [max(lag) for lag, depth in zip(lags, depths, strict=True) if depth < 1]
-        if not arms_s or max(arms_s) > ARM_LAG_S:
-            return []
-    return [way for depth in depths if depth >= 1]
+            return
+        alone = OUTER if outer else INNER
+        found = outer or inner
+        if max(b.length_s for b in found) < FAILED_BREAK_S:
+            return
+        if alone != self._alone or not self._alone_times:
+            self._alone, self._alone_times, self._alone_since_s = alone, 0, self._free_s
+        elif self._free_s - self._alone_s < FAILED_EVERY_S:
+            return
+        self._alone_s = self._free_s
+        self._alone_times += 1
+        if self._alone_times >= FAILED_TIMES:
+            self.failure = Failure((alone,), alone=True)
+            self._blind_from_s = self._alone_since_s
