@@ -16,10 +16,12 @@ BRISK_M_S = 2.8
 SHORT_S = 0.08
 #: A body breaks a beam for at least this long: 0.25 m at 4 m/s.
 BODY_S = 0.06
-#: In a wind a body must break both beams for this long. It is not deeper than this, in metres.
-WINDY_BODY_S, DEEPEST_M = 0.1, 1.5
+#: In a wind a body must break both beams for this long, be this deep, and keep its pace within this factor.
+WINDY_BODY_S = 0.13
+WINDY_DEPTH_M = (0.2, 1.5)
+WINDY_PACE = 2.0
 #: Less deep than this, in metres, is a limb, at the height of a person's chest or belly.
-LEAN_M = 0.2
+LEAN_M = 0.17
 #: Two people may follow so closely that the door is never free between them. One person who steps back and
 #: on again breaks the beams in the same order. The times of fronts and backs from beam to beam distinguish
 #: the two cases. For two people, the first one's back and the second one's front need about the same time
@@ -31,6 +33,14 @@ THIN_LAG_S = 0.3
 THIN_DEPTH = 0.4
 #: An arm reaches the second beam within this time: 15 cm at 0.3 m/s.
 ARM_LAG_S = 0.5
+
+#: A body with swinging arms has at most this many breaks in both beams, with a free door between them for no
+#: longer than this, and passes within this time.
+MOST_PARTS = 6
+ARM_GAP_S = 0.2
+ARMED_S = 2.5
+#: A body breaks both beams at once for at least this long: 0.25 m at 1.2 m/s.
+BOTH_S = 0.08
 
 
 class Way(StrEnum):
@@ -54,11 +64,11 @@ class Break(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The people in some breaks: `brisk` if quicker than people walk, and how deep they are."""
+    """The people in some breaks: `doubtful` if too quick or too lean to be certain."""
 
     ways: list[Way]
-    brisk: bool = False
-    depth_m: float = 0.0
+    doubtful: bool = False
+    lean: bool = False
 
 
 class _Lag(NamedTuple):
@@ -86,11 +96,12 @@ class Crossing:
             return Found([])
         lag, longest_s = _around(outer, inner), _longest_s(outer, inner)
         depth_m = self._spacing_m * sum(_spans(outer, inner)) / sum(lag) / len(ways)
-        brisk = min(lag) < self._brisk_lag_s or longest_s < SHORT_S
-        is_clear = not brisk and longest_s >= WINDY_BODY_S and _alike(*lag, PACE)
-        if windy and not (is_clear and depth_m <= DEEPEST_M):
+        lean = depth_m < LEAN_M and _alike(*lag, PACE)
+        doubtful = lean or min(lag) < self._brisk_lag_s or longest_s < SHORT_S
+        is_clear = not doubtful and longest_s >= WINDY_BODY_S and _alike(*lag, WINDY_PACE)
+        if windy and not (is_clear and WINDY_DEPTH_M[0] <= depth_m <= WINDY_DEPTH_M[1]):
             return Found([])
-        return Found(ways, brisk, depth_m)
+        return Found(ways, doubtful, lean)
 
     def way(self, outer: list[Break], inner: list[Break]) -> Way | None:
         """Return the direction from the beam that was broken first to the one that was freed last."""
@@ -135,6 +146,18 @@ class Crossing:
         ]
         return [way] * sum(bodies)
 
+    def with_arms(self, outer: list[Break], inner: list[Break]) -> list[Way]:
+        """Return the one person whose arms swing so far before and behind the body that they hide its way."""
+        ways = self.single(outer, inner)
+        if not ways or len(outer) + len(inner) > MOST_PARTS:
+            return []
+        is_one = (
+            max(_gaps_s(outer + inner)) <= ARM_GAP_S
+            and max(_spans(outer, inner)) <= ARMED_S
+            and is_body(outer, inner)
+        )
+        return ways if is_one else []
+
     def thin(self, outer: list[Break], inner: list[Break]) -> list[Way]:
         """Return the thin body, if one broke one beam after the other."""
         way = self.way(outer, inner)
@@ -151,6 +174,14 @@ class Crossing:
         return [way] if is_one else []
 
 
+def is_body(outer: list[Break], inner: list[Break]) -> bool:
+    """Say whether something deep broke both beams at once, whichever way it went."""
+    if not outer or not inner:
+        return False
+    longest = [max(breaks, key=lambda b: b.length_s) for breaks in (outer, inner)]
+    return min(b.end_s for b in longest) - max(b.start_s for b in longest) >= BOTH_S
+
+
 def _in_order(outer: list[Break], inner: list[Break]) -> tuple[list[Break], list[Break]]:
     return (outer, inner) if outer[0].start_s <= inner[0].start_s else (inner, outer)
 
@@ -164,15 +195,23 @@ def _longest_s(one: list[Break], other: list[Break]) -> float:
     return min(max(b.length_s for b in breaks) for breaks in (one, other))
 
 
+def _gaps_s(breaks: list[Break]) -> list[float]:
+    """Return how long both beams were free between these breaks."""
+    found = []
+    end_s = min(breaks).start_s
+    for b in sorted(breaks):
+        found.append(b.start_s - end_s)
+        end_s = max(end_s, b.end_s)
+    return found
+
+
 def _spans(outer: list[Break], inner: list[Break]) -> list[float]:
     return [breaks[-1].end_s - breaks[0].start_s for breaks in (outer, inner)]
 
 
 def _around(outer: list[Break], inner: list[Break]) -> _Lag:
     """Return the delays from the first break's start and from the last one's end."""
-    return _Lag(
-        abs(inner[0].start_s - outer[0].start_s), abs(inner[-1].end_s - outer[-1].end_s)
-    )
+    return _Lag(abs(inner[0].start_s - outer[0].start_s), abs(inner[-1].end_s - outer[-1].end_s))
 
 
 def _lags(first: list[Break], second: list[Break]) -> list[_Lag]:

@@ -9,7 +9,7 @@ flicker cannot be distinguished from the end.
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
-from sensors.crossing import BODY_S, LEAN_M, Break, Crossing, Way
+from sensors.crossing import BODY_S, Break, Crossing, Found, Way, is_body
 from sensors.doubt import STIR_S, Doubt
 
 #: Breaks and gaps shorter than this are electrical noise: bounce, glitches, a loose contact.
@@ -20,11 +20,11 @@ END_S = 0.004
 SPACING_M = 0.15
 #: An arm before its body, or a bag behind it, is this close …
 ALONE_S = 0.3
-#: … and a thin body by itself must come alone for longer: repeatedly it is a waving hand …
-THIN_ALONE_S = 1.5
-#: … as what is quicker than people walk, of which canvas makes one after the other.
-BRISK_ALONE_S = 1.0
-MOST_BRISK = 2
+#: … and a thin body, or one that is quicker than people walk, must come alone for longer: repeatedly it is a
+#: waving hand, or canvas.
+LONE_S = 1.5
+#: Most stirs in a run with them: two children may run one behind the other.
+MOST_LONE = 3
 #: A single beam that is broken again within this time is broken by the same body (arms, a bag).
 REBREAK_S = 0.08
 #: A beam that has been broken for this long is obstructed; the count stops.
@@ -185,9 +185,7 @@ class Passages(_Door):
 
     _gap_s, _end_s = GLITCH_S, END_S
 
-    def __init__(
-        self, blocked: Sequence[bool], at_s: float, spacing_m: float = SPACING_M
-    ) -> None:
+    def __init__(self, blocked: Sequence[bool], at_s: float, spacing_m: float = SPACING_M) -> None:
         """Begin at `at_s`; a person in the door at that moment is not counted.
 
         The beams are `spacing_m` metres apart.
@@ -198,7 +196,7 @@ class Passages(_Door):
         # Breaks of a moment ago that were nobody by themselves, and people directly after them.
         self._held: tuple[list[Break], list[Break]] = ([], [])
         self._waiting: list[Way] = []
-        self._brisk: list[Way] = []  # people who were quicker than people walk
+        self._lone: list[Way] = []  # who counts only if nothing of the kind comes before or after
         self._counted_s = at_s
         self._alone = OUTER  # the last beam that was broken without the other
         self._alone_times = 0  # number of times in a row
@@ -212,13 +210,16 @@ class Passages(_Door):
     def tick(self, now_s: float) -> list[Way]:
         """Let time pass until `now_s`; return the people who have passed by then."""
         ways = super().tick(now_s)
-        if any(self._held) and (self._ignoring or self._is_quiet(now_s, self._hold_s)):
-            ways += self._waiting or self._thin(*self._held)
+        if any(self._held) and (self._ignoring or self._is_quiet(now_s, ALONE_S)):
+            late = self._waiting or self._judge_held()
+            if late:
+                self._doubt.body(_start_s(*self._held), self._free_s)
+            ways += late
             self._held, self._waiting = ([], []), []
-        if self._brisk and (self._ignoring or self._is_quiet(now_s, BRISK_ALONE_S)):
-            if self._doubt.run_length <= MOST_BRISK:
-                ways += self._brisk
-            self._brisk = []
+        if self._lone and (self._ignoring or self._is_quiet(now_s, LONE_S)):
+            if self._doubt.run_length <= MOST_LONE:
+                ways += self._lone
+            self._lone = []
         if ways:
             self._counted_s = self._free_s
         self._doubt.tick(now_s)
@@ -230,16 +231,9 @@ class Passages(_Door):
         due_s = super().due_s
         if due_s is not None or any(b.blocked for b in self._beams):
             return due_s
-        waits = [self._free_s + self._hold_s] * any(self._held)
-        waits += [self._free_s + BRISK_ALONE_S] * bool(self._brisk)
-        waits += [] if self._doubt.due_s is None else [self._doubt.due_s]
-        return min(waits, default=None)
-
-    @property
-    def _hold_s(self) -> float:
-        """Seconds for which the door must be free until what is held is judged."""
-        is_thin = not self._waiting and bool(self._crossing.thin(*self._held))
-        return THIN_ALONE_S if is_thin else ALONE_S
+        if any(self._held):
+            return self._free_s + ALONE_S
+        return self._free_s + LONE_S if self._lone else self._doubt.due_s
 
     def _is_quiet(self, now_s: float, for_s: float) -> bool:
         busy = any(b.blocked or b.breaks for b in self._beams)
@@ -250,59 +244,63 @@ class Passages(_Door):
         if not outer and not inner:
             return []
         self._compare(outer, inner)
-        found = self._people(outer, inner)
-        together = self._held[0] + outer, self._held[1] + inner
+        is_windy = self._doubt.is_windy(_start_s(outer, inner))
+        judged = self._people(outer, inner, windy=is_windy)
+        found = [] if judged.doubtful else judged.ways
         before, self._waiting = self._waiting, []
+        if is_windy:  # what comes close together belongs together no more
+            self._held = [], []
+            return before + found
+        together = self._held[0] + outer, self._held[1] + inner
         if before and found:
             self._held = [], []
             return before + found
         if before:
-            came_back = self._crossing.single(*together) != before[-1:]  # an arm, and part of its body
+            came_back = (
+                self._crossing.single(*together) != before[-1:]
+            )  # an arm, and part of its body
             self._held = together if came_back else (outer, inner)
             return [] if came_back else before
+        if judged.doubtful and not self._crossing.stream(*together, with_arms=True):
+            self._lone += judged.ways
+            self._held = [], []
+            return []
         if any(self._held):
             # An arm before a body, or a bag after it, can only be interpreted with the body.
-            late = self._crossing.stream(*together, with_arms=True) or found
-            self._waiting, found = late or self._with_arm(outer, inner), []
+            self._waiting = self._crossing.stream(*together, with_arms=True) or found
+            found = []
         if not found:
             self._held = together[0][-MOST_BREAKS:], together[1][-MOST_BREAKS:]
         return found
 
-    def _people(self, outer: list[Break], inner: list[Break]) -> list[Way]:
+    def _people(self, outer: list[Break], inner: list[Break], *, windy: bool) -> Found:
         """Return who passed between two moments with a free door, and note what the door sees."""
-        start_s = min(b.start_s for b in outer + inner)
-        doubt, end_s = self._doubt, self._free_s
-        found = self._crossing.people(outer, inner, windy=doubt.is_windy(start_s))
-        if found.ways and not found.brisk:
+        start_s, end_s, doubt = _start_s(outer, inner), self._free_s, self._doubt
+        found = self._crossing.people(outer, inner, windy=windy)
+        if found.ways and not found.doubtful:
             doubt.body(start_s, end_s)
-            doubt.limb(end_s, lean=found.depth_m < LEAN_M)
-        elif max(b.length_s for b in outer + inner) > STIR_S:
+            doubt.limb(end_s, lean=False)
+            return found
+        if max(b.length_s for b in outer + inner) > STIR_S or is_body(outer, inner):
             doubt.body(start_s, end_s)
         else:
             for _ in range(max(len(outer), len(inner))):
                 doubt.stir(end_s)
-        if found.brisk:
-            self._brisk += found.ways
-            return []
-        return found.ways
+        if found.lean:
+            doubt.limb(end_s, lean=True)
+        return found
 
-    def _with_arm(self, outer: list[Break], inner: list[Break]) -> list[Way]:
-        """Return the one person whose arm came first, a moment before the body: by both together."""
-        if not outer or not inner:
+    def _judge_held(self) -> list[Way]:
+        """Return the one person in what is held, by all of it together; a thin one must stay alone."""
+        outer, inner = self._held
+        is_alone = _start_s(outer, inner) - self._counted_s >= ALONE_S
+        if self._ignoring:
             return []
-        held = self._held[0] + self._held[1]
-        gap_s = min(outer[0].start_s, inner[0].start_s) - max(b.end_s for b in held)
-        if gap_s > REBREAK_S:
+        if ways := self._crossing.thin(outer, inner):
+            self._doubt.limb(self._free_s, lean=True)
+            self._lone += ways * is_alone
             return []
-        return self._crossing.single(self._held[0] + outer, self._held[1] + inner)
-
-    def _thin(self, outer: list[Break], inner: list[Break]) -> list[Way]:
-        """Return the thin body, if one broke one beam after the other and came alone."""
-        if self._ignoring or not (ways := self._crossing.thin(outer, inner)):
-            return []
-        self._doubt.limb(self._free_s, lean=True)
-        is_alone = min(outer[0].start_s, inner[0].start_s) - self._counted_s >= ALONE_S
-        return ways if is_alone else []
+        return self._crossing.with_arms(outer, inner) if is_alone else []
 
     def _see(self) -> None:
         super()._see()
@@ -326,3 +324,7 @@ class Passages(_Door):
         if self._alone_times >= FAILED_TIMES:
             self.failure = Failure((alone,), alone=True)
             self._blind_from_s = self._alone_since_s
+
+
+def _start_s(outer: list[Break], inner: list[Break]) -> float:
+    return min(b.start_s for b in outer + inner)

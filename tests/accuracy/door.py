@@ -33,7 +33,7 @@ APART_M = 0.5
 #: Visits with less time between them may look like one: a bouncing receiver can cause such a gap.
 TOGETHER_S = 0.02
 #: A count this long after the last visitor has left was caused by a glitch.
-LATE_S = 2.0
+LATE_S = 3.0
 #: Share of people who hold an arm before them; the same share has a bag behind them.
 ARMS = 0.05
 #: Shares of visits that are hands, of people who turn back, and of people who hesitate.

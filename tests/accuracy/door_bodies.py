@@ -1,6 +1,6 @@
-"""The door, model "bodies": what hangs, walks and waves has a place, and is sampled a thousand times a second.
+"""The door, model "bodies": what hangs, walks and waves has a place.
 
-A body is a set of intervals along the way through the door, at beam height. It breaks a beam while one
+It is sampled a thousand times a second. A body is a set of intervals along the way through the door, at beam height. It breaks a beam while one
 of them covers the beam's place. Canvas is a sheet that a gust moves: a pendulum, or a wave that runs
 along it. The wind is a gust with a rise and a fall, so no two beats are alike.
 """
@@ -177,7 +177,11 @@ def _walk(
 
 
 def walker(
-    dice: random.Random, at_s: float, way: Way | None = None, speed: float | None = None, **body: float
+    dice: random.Random,
+    at_s: float,
+    way: Way | None = None,
+    speed: float | None = None,
+    **body: float,
 ) -> Scene:
     """Return somebody who passes."""
     way = way or dice.choice((Way.IN, Way.OUT))
@@ -199,9 +203,7 @@ def event(kind: str, dice: random.Random, at_s: float = 0.0) -> Scene:
     if kind == "leading_arm":
         return walker(dice, at_s, way, lead_m=dice.uniform(0.02, 0.3))
     if kind == "dog":  # a large one, at the height of its back; nobody passes
-        scene = walker(
-            dice, at_s, way, dice.uniform(0.8, 2.5), depth_m=dice.uniform(0.5, 0.9)
-        )
+        scene = walker(dice, at_s, way, dice.uniform(0.8, 2.5), depth_m=dice.uniform(0.5, 0.9))
         scene.passed.clear()
     elif kind == "hand_twice":
         _hand(scene, dice, at_s)

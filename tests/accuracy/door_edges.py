@@ -55,9 +55,7 @@ def _gust(scene: Scene, kind: str, dice: random.Random, start_s: float, end_s: f
             scene.break_beam(beam, at_s, at_s + length_s)
             if dice.random() < 0.15:  # far enough to touch the other beam
                 lag_s = dice.uniform(0.03, 0.2) * min(1.0, length_s / 0.3)
-                scene.break_beam(
-                    1 - beam, at_s + lag_s, at_s + max(lag_s + 0.02, length_s - lag_s)
-                )
+                scene.break_beam(1 - beam, at_s + lag_s, at_s + max(lag_s + 0.02, length_s - lag_s))
         elif dice.random() < travelling:
             lag_s = SPACING_M / dice.uniform(2.0, 6.0)
             for number, which in enumerate((beam, 1 - beam)):
@@ -115,7 +113,8 @@ def event(kind: str, dice: random.Random, at_s: float = 0.0) -> Scene:
                 from_s = at_s + 0.5 - before_s + number * SPACING_M / pace
                 scene.break_beam(beam, from_s, from_s + dice.uniform(0.04, 0.1) / pace)
     elif kind == "hand_twice":
-        lag_s, length_s = dice.uniform(0.06, 0.2), dice.uniform(0.05, 0.14)
+        lag_s = dice.uniform(0.06, 0.2)
+        length_s = lag_s * dice.uniform(0.06, 0.14) / SPACING_M
         for _ in range(2):
             for beam in (first, second):
                 scene.break_beam(beam, at_s, at_s + length_s * dice.uniform(0.9, 1.1))
