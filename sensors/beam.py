@@ -1,8 +1,8 @@
 """Driver: a door with one light beam, which counts people but not their direction."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sensors.capture import Decoded
 from sensors.doorway import Doorway
@@ -35,7 +35,11 @@ class Beam(Doorway):
 
     driver = "beam"
     beams: ClassVar[Mapping[str, str]] = {"gpio": marked("the beam")}
-    rules = Traffic
+
+    @classmethod
+    def begin(cls, blocked: Sequence[bool], at_s: float, settings: Mapping[str, Any]) -> Traffic:
+        """Return the rules of one beam."""
+        return Traffic(blocked, at_s)
 
 
 TRAITS = Traits(

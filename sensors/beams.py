@@ -1,13 +1,13 @@
 """Driver: a door with two light beams, one behind the other; counts people in and out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sensors.capture import Decoded
 from sensors.doorway import Doorway
 from sensors.gpio import HIGHEST_GPIO
-from sensors.passage import Passages
+from sensors.passage import SPACING_M, Passages
 from sensors.settings import setting
 from sensors.traits import Connection, Traits
 from sensors.trouble import CONFIG, Trouble, declare, marked
@@ -37,6 +37,12 @@ class Config:
         ),
         choices=("low", "high"),
     )
+    spacing_m: float = setting(
+        SPACING_M,
+        doc=marked("distance from beam to beam in metres, by which a person's pace is judged"),
+        low=0.08,
+        high=0.3,
+    )
 
     def faults(self) -> list[tuple[str, Trouble]]:
         """Return each fault between several keys."""
@@ -53,7 +59,12 @@ class Beams(Doorway):
         "outer_gpio": marked("the outer beam"),
         "inner_gpio": marked("the inner beam"),
     }
-    rules = Passages
+
+    @classmethod
+    def begin(cls, blocked: Sequence[bool], at_s: float, settings: Mapping[str, Any]) -> Passages:
+        """Return the rules of two beams."""
+        # Recordings of version 0.1 have no spacing.
+        return Passages(blocked, at_s, settings.get("spacing_m", SPACING_M))
 
 
 TRAITS = Traits(

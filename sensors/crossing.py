@@ -27,12 +27,12 @@ LEAN_M = 0.17
 #: the two cases. For two people, the first one's back and the second one's front need about the same time
 #: (within the factor PACE), and at least one person walks evenly: front and back need the same (within EVEN).
 PACE, EVEN = 3.0, 1.5
-#: A thin body never breaks both beams at once. It must reach the second beam within this time …
-THIN_LAG_S = 0.3
+#: A thin body never breaks both beams at once. It must not be slower than this …
+SLOWEST_THIN_M_S = 0.5
 #: … and be this deep (1 is the distance between the beams).
 THIN_DEPTH = 0.4
-#: An arm reaches the second beam within this time: 15 cm at 0.3 m/s.
-ARM_LAG_S = 0.5
+#: An arm is not slower than this.
+SLOWEST_ARM_M_S = 0.3
 
 #: A body with swinging arms has at most this many breaks in both beams, with a free door between them for no
 #: longer than this, and passes within this time.
@@ -138,7 +138,7 @@ class Crossing:
         depths = _depths(first, second)
         if with_arms:
             arms_s = [max(lag) for lag, depth in zip(lags, depths, strict=True) if depth < 1]
-            if not arms_s or max(arms_s) > ARM_LAG_S:
+            if not arms_s or max(arms_s) > self._spacing_m / SLOWEST_ARM_M_S:
                 return []
         bodies = [
             depth >= 1 and min(a.length_s, b.length_s) >= BODY_S
@@ -158,20 +158,23 @@ class Crossing:
         )
         return ways if is_one else []
 
-    def thin(self, outer: list[Break], inner: list[Break]) -> list[Way]:
+    def thin(self, outer: list[Break], inner: list[Break]) -> Found:
         """Return the thin body, if one broke one beam after the other."""
         way = self.way(outer, inner)
         if way is None or not len(outer) == len(inner) == 1:
-            return []
+            return Found([])
         first, second = _in_order(outer, inner)
         [lag] = _lags(first, second)
         is_one = (
-            max(lag) <= THIN_LAG_S
+            max(lag) <= self._spacing_m / SLOWEST_THIN_M_S
             and _longest_s(first, second) >= BODY_S
             and _alike(*lag, PACE)
             and _depths(first, second)[0] >= THIN_DEPTH
         )
-        return [way] if is_one else []
+        if not is_one:
+            return Found([])
+        lean = _depths(first, second)[0] * self._spacing_m < LEAN_M
+        return Found([way], doubtful=lean, lean=lean)
 
 
 def is_body(outer: list[Break], inner: list[Break]) -> bool:

@@ -1,5 +1,6 @@
 """Common base of the light-beam drivers: lines whose edges `sensors.passage` turns into people."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -7,10 +8,11 @@ from typing import Any, ClassVar
 
 from sensors.capture import Decoded
 from sensors.clock import Monotonic
+from sensors.crossing import Way
 from sensors.edges import Edge, Start, decode, recorded
 from sensors.gpio import Inputs, OnLines
 from sensors.hardware import Hardware
-from sensors.passage import FAILED_S, Failure, Passages, Traffic, Way
+from sensors.passage import FAILED_S, SPACING_M, Failure, Passages, Traffic
 from sensors.reading import Measurement, Quality
 from sensors.traits import Traits
 from sensors.trouble import SENSOR, Trouble, declare, marked
@@ -50,14 +52,20 @@ AFTERWARDS_S = 1.0
 class Doorway(OnLines):
     """Beams in a door; reports people since the last reading and, once a second, obstructed.
 
-    With a failed beam obstructed has quality fault. Once people can be counted again, blind_s is the
-    number of seconds for which they could not.
+    Two beams also report doubtful: they see what is not people. With a failed beam obstructed has quality
+    fault. Once people can be counted again, blind_s is the number of seconds for which they could not.
     """
 
-    #: The driver's name, the keys of its lines with each beam's name in messages, and the rules' class.
+    #: The driver's name, and the keys of its lines with each beam's name in messages.
     driver: ClassVar[str]
     beams: ClassVar[Mapping[str, str]]
-    rules: ClassVar[type[Passages] | type[Traffic]]
+
+    @classmethod
+    def begin(
+        cls, blocked: Sequence[bool], at_s: float, settings: Mapping[str, Any]
+    ) -> Passages | Traffic:
+        """Return the rules of such a door, whose beams are `blocked` or free at `at_s`."""
+        raise NotImplementedError
 
     def __init__(self, config: Any, hardware: Hardware, clock: Monotonic) -> None:
         settings = {"driver": self.driver, **asdict(config)}
@@ -163,7 +171,12 @@ def _fits(kind: type[Doorway], start: Start) -> bool:
         and settings.get("blocked_level") in ("low", "high")
         and all(isinstance(gpio, int) and gpio in start.high for gpio in gpios)
         and len(set(gpios)) == len(gpios) == len(start.high)
+        and _is_positive(settings.get("spacing_m", SPACING_M))
     )
+
+
+def _is_positive(value: object) -> bool:
+    return type(value) in (int, float) and 0 < float(str(value)) < math.inf
 
 
 class Watch:
@@ -175,8 +188,11 @@ class Watch:
         self._blocked = settings["blocked_level"] == "high"
         self._beam = {gpio: number for number, gpio in enumerate(gpios)}
         self._names = [*zip(kind.beams.values(), gpios, strict=True)]
-        self._rules = kind.rules([start.high[g] == self._blocked for g in gpios], start.at_s)
+        self._rules = kind.begin(
+            [start.high[g] == self._blocked for g in gpios], start.at_s, settings
+        )
         self._reported = self._condition()
+        self._doubted = self._rules.doubtful
 
     @property
     def due_s(self) -> float | None:
@@ -200,7 +216,7 @@ class Watch:
         people = [Measurement(way.value, number) for way, number in sorted(Counter(ways).items())]
         blind_s = self.take_blind_s()
         blind = [] if blind_s is None else [Measurement("blind_s", blind_s)]
-        return [self.obstructed(), *people, *blind]
+        return [*self.doubtful(), self.obstructed(), *people, *blind]
 
     def obstructed(self) -> Measurement:
         """Return whether something stands in the beams; a fault if a beam has failed."""
@@ -208,6 +224,11 @@ class Watch:
         if failure is None:
             return Measurement("obstructed", self._rules.obstructed)
         return Measurement("obstructed", None, Quality.FAULT, self._trouble(failure))
+
+    def doubtful(self) -> list[Measurement]:
+        """Return whether the door sees what is not people, if the rules can tell."""
+        doubtful = self._rules.doubtful
+        return [] if doubtful is None else [Measurement("doubtful", doubtful)]
 
     def _trouble(self, failure: Failure) -> Trouble:
         beam, gpio = self._names[failure.beams[0]]
@@ -242,6 +263,9 @@ class Watch:
             found.append({"obstructed": now.value})
             if now.trouble is not None:
                 found[-1]["detail"] = str(now.trouble)
+        if self._rules.doubtful != self._doubted:
+            self._doubted = self._rules.doubtful
+            found.append({"doubtful": self._doubted})
         blind_s = self.take_blind_s()
         if blind_s is not None:
             found.append({"blind_s": blind_s})

@@ -11,7 +11,7 @@ STIR_S = 0.6
 #: Stirs this close to a body, in seconds, are its arms, its bag, its hands while it talks.
 NEAR_S = 1.5
 #: Stirs with longer gaps between them are of different runs.
-RUN_S = 4.0
+RUN_S = 2.5
 #: From this stir of a run on the door sees wind (a hand is waved less often) …
 WINDY = 4
 #: … for this long after the last one.

@@ -34,7 +34,7 @@ FAILED_S = 300.0
 #: … and so has one of two that is broken this many times in a row without the other, by what may be people:
 #: each time for long enough, and not as often as canvas beats.
 FAILED_TIMES = 20
-FAILED_BREAK_S, FAILED_EVERY_S = 0.1, 1.0
+FAILED_BREAK_S, FAILED_EVERY_S = 0.1, 0.9
 #: Most breaks of a beam that are kept; more of them without a free door are a fault.
 MOST_BREAKS = 400
 
@@ -95,6 +95,8 @@ class _Door:
         self._blind_from_s: float | None = None
         self.obstructed = False
         self.failure: Failure | None = None
+        #: Whether the door sees what is not people; None where the rules cannot tell.
+        self.doubtful: bool | None = None
         #: Seconds for which people could pass uncounted until just now; its reader resets it to None.
         self.blind_s: float | None = None
 
@@ -193,6 +195,7 @@ class Passages(_Door):
         super().__init__(blocked, at_s)
         self._crossing = Crossing(spacing_m)
         self._doubt = Doubt()
+        self.doubtful = False
         # Breaks of a moment ago that were nobody by themselves, and people directly after them.
         self._held: tuple[list[Break], list[Break]] = ([], [])
         self._waiting: list[Way] = []
@@ -201,11 +204,6 @@ class Passages(_Door):
         self._alone = OUTER  # the last beam that was broken without the other
         self._alone_times = 0  # number of times in a row
         self._alone_since_s = self._alone_s = at_s  # since then; the last time
-
-    @property
-    def doubtful(self) -> bool:
-        """Whether the door sees what is not people."""
-        return self._doubt.doubtful
 
     def tick(self, now_s: float) -> list[Way]:
         """Let time pass until `now_s`; return the people who have passed by then."""
@@ -223,6 +221,7 @@ class Passages(_Door):
         if ways:
             self._counted_s = self._free_s
         self._doubt.tick(now_s)
+        self.doubtful = self._doubt.doubtful
         return ways
 
     @property
@@ -296,10 +295,13 @@ class Passages(_Door):
         is_alone = _start_s(outer, inner) - self._counted_s >= ALONE_S
         if self._ignoring:
             return []
-        if ways := self._crossing.thin(outer, inner):
+        thin = self._crossing.thin(outer, inner)
+        if thin.lean:
             self._doubt.limb(self._free_s, lean=True)
-            self._lone += ways * is_alone
+            self._lone += thin.ways * is_alone
             return []
+        if thin.ways:  # not thinner than people are, but than the distance of the beams
+            return thin.ways * is_alone
         return self._crossing.with_arms(outer, inner) if is_alone else []
 
     def _see(self) -> None:

@@ -8,19 +8,20 @@ from typing import NamedTuple
 
 import pytest
 
+from sensors.crossing import Way
 from sensors.passage import (
     ALONE_S,
     END_S,
     FAILED_S,
     FAILED_TIMES,
     INNER,
+    LONE_S,
     MOST_BREAKS,
     OUTER,
     REBREAK_S,
     Failure,
     Passages,
     Traffic,
-    Way,
 )
 from tests.accuracy import door as accuracy
 
@@ -349,6 +350,91 @@ def test_people_who_meet_in_the_door_count_nothing_that_is_not_so(way: Way) -> N
     other = passing(Way.OUT if way is Way.IN else Way.IN, at_s=0.06)
     outer, inner = ([min(a[0], b[0]), max(a[1], b[1])] for a, b in zip(one, other, strict=True))
     assert ways(Door(outer, inner)) == []
+
+
+# What is not people
+
+MINIMAL = {
+    "a wave of 6.5 m/s": ([0.0, 0.04], [0.023, 0.063], []),
+    "an arm a moment before its body": ([0.063, 0.303], [0.0, 0.041, 0.056, 0.222], [Way.OUT]),
+    "a hand waved twice": ([0.629, 0.722, 1.086, 1.186], [0.492, 0.587, 1.225, 1.317], []),
+}
+
+
+@pytest.mark.parametrize("case", MINIMAL)
+def test_what_fooled_two_beams_is_counted_as_it_was(case: str) -> None:
+    outer, inner, right = MINIMAL[case]
+    assert ways(Door(outer, inner)) == right
+
+
+def waves(number: int, every_s: float, speed: float = 4.0, broken_s: float = 0.05) -> Door:
+    """Return waves that run along canvas and pass both beams."""
+    starts = [n * every_s for n in range(number)]
+    outer = [s + d for s in starts for d in (0, broken_s)]
+    return Door(outer, [s + SPACING_M / speed for s in outer])
+
+
+@pytest.mark.parametrize("every_s", [0.12, 0.2, 0.5, 1.0])
+@pytest.mark.parametrize("speed", [2.0, 4.0, 6.0])
+@pytest.mark.parametrize("broken_s", [0.04, 0.06, 0.075])
+def test_waves_in_a_gust_are_nobody_and_are_doubted(
+    every_s: float, speed: float, broken_s: float
+) -> None:
+    passages = free_door()
+    assert counted(waves(40, every_s, speed, broken_s), passages) == []
+    assert not passages.doubtful, "calm for long enough afterwards"
+    door = waves(40, every_s, speed, broken_s)
+    for change in changes_of(door):
+        passages.change(change[0] + 2000.0, *change[1:])
+    passages.tick(2100.0)
+    assert passages.doubtful
+
+
+@BOTH_WAYS
+def test_a_person_counts_in_a_gust_as_well(way: Way) -> None:
+    gust = waves(20, 0.3)
+    later = Door(*([s + 9.0 for s in beam] for beam in gust))
+    found = ways(gust.followed_by(passing(way, at_s=7.5)).followed_by(later))
+    assert found == [way]
+
+
+@BOTH_WAYS
+def test_a_runner_counts_when_nothing_of_the_kind_follows(way: Way) -> None:
+    [(at_s, counted_way)] = counted(passing(way, speed=4.0))
+    assert counted_way is way
+    assert at_s == pytest.approx((BODY_M + SPACING_M) / 4.0 + LONE_S)
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("spacing_m", [0.08, 0.15, 0.22, 0.3])
+@pytest.mark.parametrize("speed", [0.6, 1.2, 2.2])
+def test_the_spacing_says_how_quick_somebody_is(way: Way, spacing_m: float, speed: float) -> None:
+    first = [0.0, BODY_M / speed]
+    second = [s + spacing_m / speed for s in first]
+    door = mirrored(Door(first, second), way)
+    assert [w for _, w in counted(door, Passages((False, False), -10.0, spacing_m))] == [way]
+
+
+def test_hands_arms_and_talk_raise_no_doubt() -> None:
+    passages = free_door()
+    for minute in range(60):
+        at_s = 60.0 * minute
+        hand = [at_s + n * 0.2 for n in range(6)]
+        counted(Door(hand, []), passages)
+        counted(passing(Way.IN, at_s + 20.0), passages)
+        counted(passing(Way.OUT, at_s + 30.0), passages)
+        assert not passages.doubtful
+
+
+def test_legs_raise_a_doubt_and_bodies_take_it_back() -> None:
+    passages = free_door()
+    for number in range(6):
+        assert not passages.doubtful
+        counted(passing(Way.IN, 10.0 * number, body_m=0.1), passages)
+    assert passages.doubtful is False, "it goes by itself"
+    for number in range(12):
+        counted(passing(Way.IN, 5000.0 + 10.0 * number, body_m=(0.1, 0.3)[number % 2]), passages)
+        assert not passages.doubtful
 
 
 # Blocked and failed beams

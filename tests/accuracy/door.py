@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 
 from sensors.beams import Beams, Config
 from sensors.clock import Monotonic
+from sensors.crossing import Way
 from sensors.hardware import Hardware
-from sensors.passage import INNER, OUTER, Passages, Way
+from sensors.passage import INNER, OUTER, Passages
 from sensors.simulated.pins import Pins
 
 SPACING_M = 0.15

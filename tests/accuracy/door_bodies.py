@@ -1,15 +1,16 @@
 """The door, model "bodies": what hangs, walks and waves has a place.
 
-It is sampled a thousand times a second. A body is a set of intervals along the way through the door, at beam height. It breaks a beam while one
-of them covers the beam's place. Canvas is a sheet that a gust moves: a pendulum, or a wave that runs
-along it. The wind is a gust with a rise and a fall, so no two beats are alike.
+It is sampled a thousand times a second. A body is a set of intervals along the way through the door, at
+beam height; it breaks a beam while one of them covers the beam's place. Canvas is a sheet that a gust moves:
+a pendulum, or a wave that runs along it. The wind rises and falls, so no two beats are alike.
 """
 
 import math
 import random
 from collections.abc import Callable, Iterator
 
-from sensors.passage import INNER, OUTER, Way
+from sensors.crossing import Way
+from sensors.passage import OUTER
 from tests.accuracy.door_scenes import BEAMS, SPACING_M, Scene
 
 STEP_S = 0.001
@@ -300,6 +301,5 @@ def _legs(scene: Scene, dice: random.Random, at_s: float, way: Way) -> None:
     scene.passed.append((at_s + 1.6 / speed, way))
 
 
-#: So that both models can be used in the same way.
+#: The name that both models give it.
 person = walker
-_ = INNER

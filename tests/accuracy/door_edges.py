@@ -7,7 +7,8 @@ canvas in the wind (waves of 2 to 6 m/s, breaks of 40 to 60 ms, 40 gusts an hour
 import random
 from collections.abc import Iterator
 
-from sensors.passage import INNER, OUTER, Way
+from sensors.crossing import Way
+from sensors.passage import INNER, OUTER
 from tests.accuracy.door_scenes import BEAMS, SPACING_M, Scene
 
 HOUR_S = 3600.0

@@ -5,9 +5,10 @@ import random
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sensors.passage import INNER, OUTER, Passages, Way
+from sensors.crossing import Way
+from sensors.passage import INNER, OUTER, Passages
 
 #: Distance between the beams of both models.
 SPACING_M = 0.15
@@ -39,12 +40,11 @@ class Outcome(NamedTuple):
 
     counted: list[tuple[float, Way]]
     doubted_s: float | None  # when the door was first doubted
-    quickest_s: float  # how long the rules had been asked to wait at most
 
 
 def run(scene: Scene, dice: random.Random, spacing_m: float = SPACING_M) -> Outcome:
     """Let the shipped rules see a scene, with receivers that bounce for up to 3 ms."""
-    door = Passages((False, False), -10.0, **_spacing(spacing_m))
+    door = Passages((False, False), -10.0, spacing_m)
     counted: list[tuple[float, Way]] = []
     doubted_s: float | None = None
     latest_s = 0.0
@@ -53,18 +53,14 @@ def run(scene: Scene, dice: random.Random, spacing_m: float = SPACING_M) -> Outc
         while (due_s := door.due_s) is not None and due_s < at_s:
             counted += [(due_s, way) for way in door.tick(due_s)]
         counted += [(at_s, way) for way in door.change(at_s, beam, blocked)]
-        if doubted_s is None and getattr(door, "doubtful", False):
+        if doubted_s is None and door.doubtful:
             doubted_s = at_s
         latest_s = at_s
     for _ in range(100):
         if (due_s := door.due_s) is None or due_s > latest_s + 20:
             break
         counted += [(due_s, way) for way in door.tick(due_s)]
-    return Outcome(counted, doubted_s, latest_s)
-
-
-def _spacing(spacing_m: float) -> dict[str, Any]:
-    return {} if spacing_m == SPACING_M else {"spacing_m": spacing_m}
+    return Outcome(counted, doubted_s)
 
 
 def _edges(
