@@ -30,8 +30,8 @@ from publisher.replay_lines import (
 from publisher.rules.happening import Happening
 from publisher.store.ledger import Ledger
 from publisher.store.rows import checksum
+from sensors.crossing import Way
 from sensors.doorway import HEARTBEAT_S, Watch, doorway
-from sensors.passage import Way
 from sensors.reading import Measurement, Quality, Reading, Value
 from sensors.shunt import corrected
 from sensors.trouble import Trouble
