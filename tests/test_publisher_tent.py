@@ -124,6 +124,20 @@ def test_where_the_totals_were_lost_the_people_are_an_estimate(unit: Unit) -> No
     assert lost.snapshot()["capacity"]["quality"] == "estimated"
 
 
+def test_a_door_that_sees_what_is_not_people_is_doubted_and_its_count_estimated(well: Unit) -> None:
+    well.hear("door", doubtful=False, obstructed=False, entered=3)
+    before = well.snapshot()["capacity"]
+    assert well.hear("door", doubtful=True, obstructed=False) == ["alert_raised"]
+    for _ in range(10):
+        well.hear("door", doubtful=True, obstructed=False, entered=2, left=2)
+    state = well.snapshot()
+    assert state["alerts"] == ["door_doubtful"]
+    assert (state["capacity"]["people"], state["capacity"]["quality"]) == (3, "estimated")
+    assert state["capacity"]["uncertainty"] > before["uncertainty"] + 2
+    assert well.hear("door", doubtful=False, obstructed=False) == ["alert_cleared"]
+    assert well.snapshot()["capacity"]["quality"] == "estimated", "until people are counted"
+
+
 def test_behind_an_obstructed_beam_nobody_is_counted_and_the_state_says_so(well: Unit) -> None:
     well.hear("door", entered=3)
     assert well.hear("door", obstructed=True) == ["door_obstructed", "alert_raised"]
@@ -849,7 +863,7 @@ def test_what_an_earlier_run_had_counted_can_be_added_later() -> None:
     assert (capacity["entered_total"], capacity["left_total"]) == (8, 5)
     assert (capacity["entered_today"], capacity["left_today"]) == (8, 5)
     assert (capacity["people"], capacity["quality"]) == (3, "estimated")
-    assert capacity["uncertainty"] == Occupancy(entered_since=8, left_since=5).uncertainty(
+    assert capacity["uncertainty"] == Occupancy(entered_lately=8, left_lately=5).uncertainty(
         DoorSettings()
     )
     assert mine_s > 0

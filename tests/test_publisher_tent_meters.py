@@ -10,6 +10,7 @@ from publisher.config.door import DoorSettings
 from publisher.config.faults import ConfigError
 from publisher.config.load import Config, parse
 from publisher.rules.occupancy import Occupancy
+from publisher.rules.totals import Totals
 from sensors.reading import Quality, Value
 from sensors.trouble import Trouble
 from tests.tents import ALL_WELL, NOON, STALE_S, Unit, trouble
@@ -536,8 +537,45 @@ def test_the_uncertainty_follows_from_the_share_that_is_missed(
     entered: int, left: int, missed_in: float, missed_out: float, uncertainty: int
 ) -> None:
     door = DoorSettings(missed_in=missed_in, missed_out=missed_out)
-    found = Occupancy(entered_since=entered, left_since=left).uncertainty(door)
+    found = Occupancy(entered_lately=entered, left_lately=left).uncertainty(door)
     assert found == uncertainty
+
+
+def a_day(occupancy: Occupancy, people: int = 300, missed: int = 0) -> None:
+    for number in range(people):
+        occupancy.apply(1, 0)
+        occupancy.apply(0, int(number >= missed))
+
+
+def test_the_uncertainty_learns_from_the_balance_of_quiet_days_and_survives_a_restart() -> None:
+    door, totals = DoorSettings(), Totals()
+    for _ in range(3):
+        a_day(totals.occupancy, missed=1)
+        totals.occupancy.headcount(0)
+    restored = Totals.restore(totals.as_dict()).occupancy
+    a_day(restored)
+    assert 1 <= restored.uncertainty(door) <= 5
+    fresh = Occupancy()
+    a_day(fresh)
+    assert fresh.uncertainty(door) > 10
+
+
+def test_a_bad_day_widens_the_uncertainty_again_and_a_doubted_one_teaches_nothing() -> None:
+    door, occupancy = DoorSettings(), Occupancy()
+    for _ in range(3):
+        a_day(occupancy)
+        occupancy.headcount(0)
+    narrow = occupancy.uncertainty(door), occupancy.lessons
+    a_day(occupancy, missed=40)
+    occupancy.doubt(3600.0, people=20)
+    before = occupancy.uncertainty(door)
+    assert before > 5
+    occupancy.headcount(0)
+    assert (occupancy.uncertainty(door), occupancy.lessons) == narrow
+    a_day(occupancy, missed=40)
+    occupancy.headcount(0)
+    a_day(occupancy)
+    assert occupancy.uncertainty(door) > 15
 
 
 # Closing time
@@ -566,6 +604,18 @@ def test_a_quiet_tent_counts_as_empty_at_closing_time_and_says_so() -> None:
     assert (capacity["people"], capacity["uncertainty"]) == (0, 0)
     assert capacity["entered_total"] == 3, "the raw totals stay"
     assert "headcount_set" not in unit.wait(3600, **CLEAR), "once"
+
+
+def test_a_quiet_night_teaches_without_a_closing_time_and_changes_no_count() -> None:
+    unit = evening(people=0, rules="")
+    for _ in range(150):
+        unit.hear("door", entered=1)
+        unit.hear("door", left=1)
+    unit.hear("door", entered=2)
+    unit.wait(2 * 3600 + 60, **CLEAR)
+    occupancy = unit.tent.totals.occupancy
+    assert (occupancy.people, occupancy.lessons, occupancy.offset) == (2, 1, 2)
+    assert occupancy.entered_since == 152
 
 
 def test_a_tent_that_becomes_quiet_soon_after_closing_time_counts_as_empty_then() -> None:

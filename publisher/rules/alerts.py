@@ -9,9 +9,10 @@ from publisher.config.co import ALARM, SENSOR_OLD, SENSOR_TEST, WARNING
 
 #: The alerts that the tent's own rules raise; others come from the generator and the unit.
 BATTERY_LOW, BATTERY_ALARM = "battery_low", "battery_alarm"
-DOOR_OBSTRUCTED = "door_obstructed"
+DOOR_OBSTRUCTED, DOOR_DOUBTFUL = "door_obstructed", "door_doubtful"
 OWN = (
-    BATTERY_LOW, BATTERY_ALARM, DOOR_OBSTRUCTED, AUTONOMY_LOW, COLD, WARNING, ALARM, SENSOR_OLD, SENSOR_TEST,
+    BATTERY_LOW, BATTERY_ALARM, DOOR_OBSTRUCTED, DOOR_DOUBTFUL, AUTONOMY_LOW, COLD, WARNING, ALARM,
+    SENSOR_OLD, SENSOR_TEST,
 )  # fmt: skip
 
 #: The charge must rise this many points above the warning level before the warning goes.

@@ -12,6 +12,8 @@ from sensors.reading import Quality, Reading
 
 #: A tent that becomes quiet within this time after closing time still counts as empty.
 CLOSING_S = 3 * 3600.0
+#: A longer time between two readings of the door is not known to have been doubtful.
+LONGEST_BEAT_S = 10.0
 
 
 class Door:
@@ -33,6 +35,7 @@ class Door:
         self._sensor = sensors.get("door")
         self._zone = zone
         self._passed_s = sensors.at_s  # when somebody last passed
+        self._doubted_s: float | None = None  # when the door was last doubted; None if it is not
         self.is_fitted = "door" in sensors
         self.both_ways = self.is_fitted and both_ways
         #: How long the door was blind when it was last obstructed.
@@ -41,6 +44,8 @@ class Door:
     def count(self, reading: Reading, counts: Counts) -> None:
         """Apply a reading of the door's sensor; add people to `counts` as well."""
         quantity = reading.quantity
+        if quantity == "doubtful":
+            self._doubt(reading)
         if quantity == "blind_s":
             self.blind_s = None if reading.value is None else float(reading.value)
             self._totals.estimated = True  # people may have passed unseen meanwhile
@@ -49,9 +54,22 @@ class Door:
         people = max(0, int(reading.value or 0))
         if not people:
             return
-        self._totals.occupancy.apply(**{"entered": 0, "left": 0, quantity: people})
+        occupancy = self._totals.occupancy
+        occupancy.apply(**{"entered": 0, "left": 0, quantity: people})
+        if self._doubted_s is not None:
+            occupancy.doubt(people=people)
         setattr(counts, quantity, getattr(counts, quantity) + people)
         self._passed_s = reading.at_s
+
+    def _doubt(self, reading: Reading) -> None:
+        """Note whether the door sees what is not people."""
+        since_s, self._doubted_s = self._doubted_s, reading.at_s if reading.value else None
+        if self._doubted_s is None:
+            return
+        self._totals.estimated = True
+        if since_s is not None:
+            passed_s = min(max(0.0, reading.at_s - since_s), LONGEST_BEAT_S)
+            self._totals.occupancy.doubt(passed_s)
 
     def set_people(self, people: int, by: str) -> Happening:
         """Set the people inside; the raw totals stay. `by` says who has counted them."""
@@ -66,15 +84,23 @@ class Door:
         """Note that the time since the last passage does not prove a quiet tent."""
         self._passed_s = self._sensors.at_s
 
+    def _is_quiet(self) -> bool:
+        """Say whether nobody has passed for the configured time, while the door was seen."""
+        if self.both_ways and self.quality not in KNOWN:
+            self.forget_quiet()  # people may pass unseen now
+        quiet_s = self._settings.auto_zero_quiet_h * 3600
+        return self.both_ways and self._sensors.at_s - self._passed_s >= quiet_s
+
+    def learn(self) -> None:
+        """Learn from the day's balance once the tent is quiet, with few people or none inside."""
+        occupancy = self._totals.occupancy
+        if occupancy.people <= self._settings.auto_zero_most and self._is_quiet():
+            occupancy.learn_from_quiet()
+
     def close(self, wall: datetime) -> list[Happening]:
         """Set the tent to empty if configured, at closing time, if nobody has passed for a while."""
-        settings, occupancy, now_s = self._settings, self._totals.occupancy, self._sensors.at_s
-        if settings.auto_zero_at is None or not self.both_ways:
-            return []
-        if self.quality not in KNOWN:
-            self.forget_quiet()  # people may pass unseen now
-            return []
-        if now_s - self._passed_s < settings.auto_zero_quiet_h * 3600:
+        settings, occupancy = self._settings, self._totals.occupancy
+        if settings.auto_zero_at is None or not self._is_quiet():
             return []
         local = wall.astimezone(self._zone)
         hour, minute = map(int, settings.auto_zero_at.split(":"))
@@ -91,6 +117,14 @@ class Door:
         sensor = self._sensor
         obstructed = None if sensor is None else sensor.value("obstructed", self._sensors.at_s)
         return None if obstructed is None else bool(obstructed)
+
+    @property
+    def is_doubtful(self) -> bool | None:
+        """Whether the door sees what is not people; None if unknown."""
+        if not self.both_ways or self._sensor is None:
+            return False
+        doubtful = self._sensor.value("doubtful", self._sensors.at_s)
+        return None if doubtful is None else bool(doubtful)
 
     @property
     def is_seen(self) -> bool:

@@ -18,6 +18,7 @@ from publisher.rules import blocks
 from publisher.rules.alerts import (
     BATTERY_ALARM,
     BATTERY_LOW,
+    DOOR_DOUBTFUL,
     DOOR_OBSTRUCTED,
     Alerts,
     Change,
@@ -248,6 +249,7 @@ class Tent:
             watched_s=passed_s if self._door.is_seen else 0.0,
         )
         self._sensors.at_s = now.monotonic_s
+        self._door.learn()
         if now.wall is None or calendar.today_s is None:
             return happened
         if calendar.was_found:
@@ -352,6 +354,7 @@ class Tent:
             own[BATTERY_ALARM] = battery.alarm
         if door.is_fitted:
             own[DOOR_OBSTRUCTED] = door.is_obstructed
+            own[DOOR_DOUBTFUL] = door.is_doubtful
         if "generator" in self._sensors or battery.is_fitted:
             own[AUTONOMY_LOW] = self._autonomy.is_low(
                 self._supply.source, was_low=AUTONOMY_LOW in self._alerts

@@ -95,6 +95,8 @@ class Totals:
             mine.people = max(0, theirs.people + entered - left)
             mine.entered_since += theirs.entered_since - ours.entered_since
             mine.left_since += theirs.left_since - ours.left_since
+            mine.entered_lately += max(0, theirs.entered_lately - ours.entered_lately)
+            mine.left_lately += max(0, theirs.left_lately - ours.left_lately)
         if self.is_open == known.is_open:  # else somebody has said so in this run
             self.is_open = earlier.is_open
         mine.entered_total += theirs.entered_total - ours.entered_total

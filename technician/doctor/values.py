@@ -342,7 +342,7 @@ def _door(
 
 def _runs_backwards(entered: int, left: int, config: Config) -> bool:
     """Say whether more have left than the door's usual errors explain."""
-    drift = Occupancy(entered_since=entered, left_since=left).uncertainty(config.door)
+    drift = Occupancy(entered_lately=entered, left_lately=left).uncertainty(config.door)
     return left - entered > max(LEAST_BACKWARDS, drift)
 
 

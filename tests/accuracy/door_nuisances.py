@@ -6,6 +6,9 @@ import random
 from types import ModuleType
 from typing import Any
 
+from publisher.config.door import DoorSettings
+from publisher.rules.occupancy import Occupancy
+from sensors.crossing import Way
 from tests.accuracy import door_bodies, door_edges
 from tests.accuracy.door_scenes import Outcome, Scene, Score, run
 
@@ -44,6 +47,58 @@ def measure(hours: int, times: int, seed: int = 1) -> dict[str, dict[str, Any]]:
         for kind in model.EVENTS:
             found[f"{name}.{kind}"] = events(model, kind, times, seed).figures()
     return found
+
+
+def windy_hours(model: ModuleType, kind: str, hours: int, seed: int) -> dict[str, float]:
+    """Return what hours with people and a nuisance do to the count and its interval."""
+    dice, settings = random.Random(f"{kind} {seed} people"), DoorSettings()
+    scene = model.nuisance(kind, dice, 3600.0 * hours)
+    quiet = Scene()
+    at_s, inside = 20.0, 0
+    while (at_s := at_s + dice.expovariate(43 / 3600)) < 3600.0 * hours:
+        way = Way.IN if inside == 0 or dice.random() < 0.5 else Way.OUT
+        inside += 1 if way is Way.IN else -1
+        quiet.add(model.person(dice, at_s, way))
+        at_s += 2.0
+    scene.add(quiet)
+    outcome = run(scene, dice)
+    occupancy, right, moments, inside, before_s = Occupancy(), 0, 0, 0, 0.0
+    truth = sorted((s, way, True) for s, way in scene.passed)
+    counted = [(s, way, False) for s, way in outcome.counted]
+    for now_s, way, is_true in sorted([*truth, *counted]):
+        is_in = way is Way.IN
+        if is_true:
+            inside += 1 if is_in else -1
+        else:
+            occupancy.apply(int(is_in), int(not is_in))
+            if outcome.doubted_s is not None and now_s > outcome.doubted_s:
+                occupancy.doubt(now_s - max(before_s, outcome.doubted_s), people=1)
+            before_s = now_s
+            moments += 1
+            right += abs(occupancy.people - inside) <= occupancy.uncertainty(settings)
+    score = Score()
+    score.add(scene, outcome)
+    return {
+        "people": score.people, "missed": score.missed, "extra": score.extra,
+        "inside": round(right / max(1, moments), 3), "uncertainty": occupancy.uncertainty(settings),
+    }  # fmt: skip
+
+
+def quiet_days(model: ModuleType, days: int, passages: int, seed: int) -> dict[str, float]:
+    """Return how people are counted on quiet days, and on how many days the door was doubted."""
+    score, doubts = Score(), 0
+    for day in range(days):
+        dice = random.Random(f"quiet {seed + day}")
+        scene, at_s = Scene(), 10.0
+        while len(scene.passed) < passages:
+            kind = dice.choice(model.EVENTS) if dice.random() < 0.1 else "single_file"
+            if kind not in ("legs", "dog", "chat", "meeting"):
+                scene.add(model.event(kind, dice, at_s))
+            at_s += dice.expovariate(1 / 15.0) + 12.0
+        outcome = run(scene, dice)
+        score.add(scene, outcome)
+        doubts += outcome.doubted_s is not None
+    return {"days": days, "doubted": doubts, "people": score.people, "right_pct": score.right_pct}
 
 
 def main() -> None:
