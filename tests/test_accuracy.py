@@ -11,6 +11,7 @@ from sensors.simulated.jbd import framed
 from sensors.simulated.pzem004t import with_crc
 from tests.accuracy import frames, occupancy, shunt
 from tests.accuracy.__main__ import main
+from tests.accuracy.door_nuisances import MODELS
 from tests.accuracy.frames import CORRUPTIONS, LINES, Figures, Line, Listen, Sent
 
 VEDIRECT = ("smartshunt", "bmv", "mppt", "bmv_and_hex")
@@ -188,3 +189,19 @@ def test_one_json_document_is_printed(capsys: pytest.CaptureFixture[str]) -> Non
     figures = json.loads(capsys.readouterr().out)["figures"]
     assert set(figures) == {"ina219_error_lsb", "ina219_detected", "occupancy"}
     assert all({"bar", "met", "how"} <= found.keys() for found in figures.values())
+
+
+def test_the_figures_of_what_is_not_people_are_printed_whether_or_not_an_aim_is_missed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--quick", "--only", "door_nuisances"]) == 0
+    figures = json.loads(capsys.readouterr().out)["figures"]
+    assert set(figures) == {"door_nuisances", "door_doubt_s", "door_events"}
+    falsely, doubts = figures["door_nuisances"], figures["door_doubt_s"]
+    for model, kinds in ((name, module.NUISANCES) for name, module in MODELS.items()):
+        names = [f"{model}.{kind}" for kind in kinds]
+        assert falsely.keys() - {"bar", "met", "how"} >= set(names)
+        assert falsely[f"{model}.flap_in_one_beam"] == 0, "one beam alone is nobody"
+    assert falsely["met"] == all(n <= 1 for name, n in falsely.items() if "." in name)
+    assert doubts["edges.rain"] == [None]
+    assert figures["door_events"]["bodies.single_file"]["events_right_pct"] == 100

@@ -17,7 +17,7 @@ from itertools import repeat
 from typing import Any
 
 from publisher.config.generator import GeneratorSettings
-from tests.accuracy import battery, co, door, frames, generator, occupancy, shunt
+from tests.accuracy import battery, co, door, door_nuisances, frames, generator, occupancy, shunt
 
 SEED = 1
 #: Frames of a recording that is decoded as a whole.
@@ -226,6 +226,40 @@ def passages(quick: bool) -> Figures:
     }
 
 
+def not_people(quick: bool) -> Figures:
+    """What is not people at a door, and what is hard to judge there."""
+    hours, times = (1, 5) if quick else (3, 200)
+    found = door_nuisances.measure(hours, times, SEED)
+    nuisances = {name: row for name, row in found.items() if "false_an_hour" in row}
+    events = {name: row for name, row in found.items() if "events" in row}
+    doubts = {name: row["doubt_after_s"] for name, row in nuisances.items()}
+    # Rain breaks a beam for less than 10 ms: it is noise, and no reason for a doubt.
+    rain_s = doubts["edges.rain"]
+    told_s = [s for name, after in doubts.items() if name != "edges.rain" for s in after]
+    models = "two models of a door with two beams that share nothing but the rules"
+    return {
+        "door_nuisances": figure(
+            "<= 1 an hour of each",
+            all(row["false_an_hour"] <= 1 for row in nuisances.values()),
+            f"people counted where nobody passes, in {hours} h of each nuisance; {models}",
+            **{name: row["false_an_hour"] for name, row in nuisances.items()},
+        ),
+        "door_doubt_s": figure(
+            "<= 120 in each hour; rain raises none",
+            all(s is not None and s <= 120 for s in told_s) and not any(rain_s),
+            "seconds from the beginning of each of these hours until the door is doubted, null if never",
+            **doubts,
+        ),
+        "door_events": figure(
+            ">= 99 % of the events of each kind right",
+            all(row["events_right_pct"] >= 99 for row in events.values()),
+            f"{times} events of each kind, each by itself; right is an event in which everybody is counted "
+            f"in the right direction and nobody else is; {models}",
+            **events,
+        ),
+    }
+
+
 def pulses(quick: bool) -> Figures:
     """Passages a second through the mock pins."""
     found = door.pulses_per_second()
@@ -314,6 +348,7 @@ MEASUREMENTS = {
     "vedirect": vedirect,
     "pzem004t": pzem004t,
     "door": passages,
+    "door_nuisances": not_people,
     "jbd": jbd,
     "ze07co": ze07co,
     "occupancy": people,
