@@ -43,7 +43,7 @@ MAY_KNOW: dict[str, set[str]] = {
     },
     "technician.demo": {
         "sensors", "publisher", "technician.screen", "technician.words", "technician.terminal",
-        "technician.arguments", "technician.log_lines",
+        "technician.arguments", "technician.client", "technician.log_lines",
     },
 }  # fmt: skip
 #: Adafruit's libraries have this beginning; each belongs to the one module that imports it.

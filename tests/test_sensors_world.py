@@ -15,7 +15,7 @@ from sensors.clock import Monotonic
 from sensors.contact import Config as ContactConfig
 from sensors.contact import Contact
 from sensors.simulated.hardware import INNER_GPIO, MAINS_GPIO, OUTER_GPIO, SimulatedHardware
-from sensors.simulated.world import CAPACITY_AH, World
+from sensors.simulated.world import CAPACITY_AH, FULL_LOAD_L_H, NO_LOAD_L_H, TANK_L, World
 from tests.devices import PATIENCE_S, simulated
 
 DAY_S = 86_400.0
@@ -32,6 +32,7 @@ class Town(NamedTuple):
     seats: int = 60
     people: int = 10
     hour_of_day: float = 8.0
+    fuel_l: float = TANK_L
 
 
 class Playing:
@@ -49,6 +50,7 @@ class Playing:
         watch: Callable[[World], None] = lambda _: None,
     ) -> None:
         self.facts: list[Fact] = []
+        self.fuel: list[tuple[float, str, float]] = []  # what is in the tank, and what was poured
         self.people: Counter[str] = Counter()
         self._hardware = hardware
         self._watch = watch
@@ -63,6 +65,8 @@ class Playing:
             self._start_s = at_s  # mains is present at the start
         at_s -= self._start_s
         self.facts.append((at_s, what))
+        if what in ("fuel", "refuelled"):
+            self.fuel.append((at_s, what, values["litres"]))
         self._watch(self.world)
         if what in ("entered", "left"):
             self.people[what] += 1
@@ -140,6 +144,46 @@ def test_the_battery_stays_between_empty_and_full(tmp_path: Path) -> None:
         Playing(hardware, clock, Town(), 4 * DAY_S, lambda w: charges.append(w.charge_ah)).wait()
     assert all(0 <= charge_ah <= CAPACITY_AH for charge_ah in charges)
     assert max(charges) - min(charges) > 20, "it is used and charged"
+
+
+def test_the_generator_burns_what_is_poured_in(tmp_path: Path) -> None:
+    with simulated(tmp_path, AT_ONCE) as (hardware, clock):
+        playing = Playing(hardware, clock, Town(), 4 * DAY_S)
+        playing.wait()
+    engine_h, started_s = 0.0, None
+    for at_s, what in playing.facts:
+        if what == "generator_started":
+            started_s = at_s
+        elif what == "generator_stopped" and started_s is not None:
+            engine_h += (at_s - started_s) / 3600
+            started_s = None
+    levels = [litres for _, what, litres in playing.fuel if what == "fuel"]
+    poured_l = sum(litres for _, what, litres in playing.fuel if what == "refuelled")
+    burnt_l = TANK_L - levels[-1] + poured_l
+    assert poured_l > TANK_L / 2
+    assert all(0 <= level <= TANK_L for level in levels)
+    assert NO_LOAD_L_H < burnt_l / engine_h < FULL_LOAD_L_H
+
+
+def test_without_fuel_the_engine_stops_until_somebody_fills_the_tank(tmp_path: Path) -> None:
+    with simulated(tmp_path, AT_ONCE) as (hardware, clock):
+        playing = Playing(hardware, clock, Town(fuel_l=0.5), DAY_S)
+        playing.wait()
+    power = [what for _, what in playing.facts if what.startswith(("generator", "fuel_", "refuel"))]
+    assert power[:5] == [
+        "generator_started", "fuel_out", "generator_stopped", "refuelled", "generator_started",
+    ]  # fmt: skip
+    assert min(litres for _, what, litres in playing.fuel if what == "fuel") == 0
+    [first, *_] = [litres for _, what, litres in playing.fuel if what == "refuelled"]
+    assert first == pytest.approx(TANK_L, rel=0.03)
+
+
+def test_fuel_changes_neither_people_nor_mains(tmp_path: Path) -> None:
+    others = ("entered", "left", "mains_restored", "mains_lost")
+    much = [f for f in facts(tmp_path, Town(fuel_l=TANK_L)) if f[1] in others]
+    less = [f for f in facts(tmp_path, Town(fuel_l=TANK_L - 1)) if f[1] in others]
+    assert [what for _, what in much] == [what for _, what in less]
+    assert [at_s for at_s, _ in much] == pytest.approx([at_s for at_s, _ in less], abs=0.01)
 
 
 def counted(hardware: SimulatedHardware, clock: Monotonic, town: Town, until_s: float) -> None:

@@ -16,6 +16,7 @@ import pytest
 from sensors.clock import Monotonic
 from sensors.registry import DRIVERS
 from sensors.simulated.vedirect import Monitor
+from sensors.simulated.world import TANK_L
 from technician import cli, run
 from technician.demo.mosquitto import Mosquitto, serves
 from technician.terminal import DONE
@@ -481,6 +482,15 @@ def test_the_demonstration_reports_what_truly_happens(tmp_path: Path) -> None:
     events = [r["event"] for r in records.values() if "event" in r]
     for name in ("mains_lost", "generator_started"):
         assert events.count(name) == happened.count(name)
+    assert events.count("refuelled") == happened.count("refuelled") + 1, (
+        "it begins with a full tank"
+    )
+    lasting = [r for r in records.values() if r.get("power", {}).get("dark_in_min") is not None]
+    on_fuel = [r["power"] for r in lasting if r["power"]["source"] == "generator"]
+    assert on_fuel
+    for power in on_fuel:
+        assert 0 < power["generator"]["fuel_l_low"] < power["generator"]["fuel_l"] <= TANK_L
+        assert power["dark_in_min"] > power["battery"]["reserve_min"]
     states = [r for r in records.values() if "climate" in r and r["climate"]["quality"] == "ok"]
     assert states
     for state in states:

@@ -30,7 +30,13 @@ CAPACITY_AH = 200.0
 GENERATOR_CHARGER_A, MAINS_CHARGER_A = 38.0, 25.0
 INTERNAL_OHMS = 0.012
 
-#: The air's truth is reported at this interval.
+#: The generator's tank, and what it burns: a straight line over its load, the charger's power behind it.
+TANK_L = 10.0
+NO_LOAD_L_H, FULL_LOAD_L_H, FULL_LOAD_W = 0.35, 0.85, 600.0
+#: A canister's marks are read to this part of what was poured.
+MARKS_SHARE = 0.02
+
+#: The truth of the air and of the fuel is reported at this interval.
 AIR_S = 60.0
 
 
@@ -55,9 +61,10 @@ class World:
         hour_of_day: float,
         people: int = 0,
         step_s: float = 1.0,
+        fuel_l: float = TANK_L,
         await_drivers: bool = False,
     ) -> None:
-        """Begin at `hour_of_day` (0 to 24) with `people` in the tent.
+        """Begin at `hour_of_day` (0 to 24) with `people` in the tent and `fuel_l` in the generator's tank.
 
         With `await_drivers` nothing happens until the drivers watch the door, so nobody comes unseen.
         """
@@ -78,6 +85,8 @@ class World:
         self.mains = False
         self.generator = False
         self.charge_ah = CAPACITY_AH * self._random.uniform(0.6, 0.9)
+        self.fuel_l = fuel_l
+        self._pouring = random.Random(seed + 3)  # fuel changes neither people nor mains
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="world", daemon=True)
 
@@ -215,7 +224,7 @@ class World:
         self._plan(on_s + self._random.uniform(2, 3) * 3600, self._mains_off)
 
     def _generator_on(self, at_s: float) -> None:
-        if self.mains or self.generator:
+        if self.mains or self.generator or self.fuel_l <= 0:
             return
         self.generator = True
         self._truth(at_s, "generator_started")
@@ -230,7 +239,26 @@ class World:
         """Stop for fuel; the battery carries the tent meanwhile."""
         if self.generator and not self.mains:
             self._generator_off(at_s)
+            self._fill_up(at_s)
             self._plan(at_s + self._random.uniform(300, 900), self._generator_on)
+
+    def _fill_up(self, at_s: float) -> None:
+        """Fill the tank; somebody reads off the canister how many litres it took."""
+        error = self._pouring.uniform(-MARKS_SHARE, MARKS_SHARE)
+        litres = min(TANK_L, round((TANK_L - self.fuel_l) * (1 + error), 1))
+        self.fuel_l = TANK_L
+        self._truth(at_s, "refuelled", litres=litres, full=1)
+
+    def _burn(self, at_s: float, power_w: float) -> None:
+        """Burn a step's fuel; without any the engine stops, and somebody comes with a canister."""
+        rate_l_h = NO_LOAD_L_H + (FULL_LOAD_L_H - NO_LOAD_L_H) * power_w / FULL_LOAD_W
+        self.fuel_l = max(0.0, self.fuel_l - rate_l_h * self._step_s / 3600)
+        if self.fuel_l <= 0:
+            self._truth(at_s, "fuel_out")
+            self._generator_off(at_s)
+            filled_s = at_s + self._pouring.uniform(600, 1800)
+            self._plan(filled_s, self._fill_up)
+            self._plan(filled_s + self._pouring.uniform(60, 300), self._generator_on)
 
     def _physics(self, at_s: float) -> None:
         self._plan(at_s + self._step_s, self._physics)
@@ -251,6 +279,8 @@ class World:
             rest_v -= (0.1 - full) * 20
         voltage_v = rest_v + current_a * INTERNAL_OHMS
         self._hardware.set_generator(charger_a if self.generator else 0.0, voltage_v)
+        if self.generator:
+            self._burn(at_s, charger_a * voltage_v)
         minutes = -1 if current_a >= 0 else round(self.charge_ah / -current_a * 60)
         self._hardware.monitor.report(voltage_v, current_a, full * 100, minutes)
         self._change_air(at_s, powered=self.mains or self.generator or self.charge_ah > 0)
@@ -278,6 +308,7 @@ class World:
                 humidity_pct=round(air.humidity_pct, 1),
                 co_ppm=round(air.co_ppm, 1),
             )
+            self._truth(at_s, "fuel", litres=round(self.fuel_l, 3))
         self._show_air(self._step_s)
 
     def _show_air(self, for_s: float) -> None:

@@ -17,7 +17,8 @@ from sensors.simulated.hardware import (
     LAMP_GPIO,
     SimulatedHardware,
 )
-from sensors.simulated.world import World
+from sensors.simulated.world import CAPACITY_AH, TANK_L, World
+from technician.demo.attendant import Attendant
 from technician.demo.options import Options
 
 #: Keys of `[tent]` where the command line gives no other values.
@@ -28,6 +29,9 @@ TENT: Mapping[str, str | int | float] = {
     "timezone": "Europe/Kyiv",
     "lamp_gpio": LAMP_GPIO,
 }
+
+#: What the data sheet says that the generator burns; in truth it is something else.
+FULL_LOAD_L_H, NO_LOAD_L_H = 0.8, 0.4
 
 _CONFIG = """\
 [tent]
@@ -41,6 +45,13 @@ stale_after_s = {stale_after_s}
 
 [generator]
 rated_w = 600
+tank_l = {tank_l}
+full_load_l_h = {full_load_l_h}
+no_load_l_h = {no_load_l_h}
+
+[battery]
+chemistry = "lifepo4"
+capacity_ah = {capacity_ah}
 
 {sensors}
 """
@@ -63,6 +74,10 @@ def configuration(
             tent=_lines({**TENT, **tent}),
             broker=_lines(broker),
             stale_after_s=max(15.0, 2 * speed),
+            capacity_ah=CAPACITY_AH,
+            tank_l=TANK_L,
+            full_load_l_h=FULL_LOAD_L_H,
+            no_load_l_h=NO_LOAD_L_H,
             sensors=hardware.sections(period_s=step_s, silence_s=max(5.0, speed)),
         ),
         "the demonstration's configuration",
@@ -93,7 +108,14 @@ def demonstration(
         if options.truth is not None:
             output = stack.enter_context(options.truth.open("w", encoding="utf-8", buffering=1))
 
+        attendant = Attendant(options.state_dir)
+        attendant.start()
+        stack.callback(attendant.stop)
+        attendant.has_refuelled(None)  # the world begins with a full tank
+
         def truth(at_s: float, what: str, /, **values: float) -> None:
+            if what == "refuelled":
+                attendant.has_refuelled(values["litres"])
             if output is not None:
                 at = round(clock.uptime_at(at_s), 3)
                 output.write(json.dumps({"uptime_s": at, "what": what, **values}) + "\n")
