@@ -205,3 +205,13 @@ def test_the_figures_of_what_is_not_people_are_printed_whether_or_not_an_aim_is_
     assert falsely["met"] == all(n <= 1 for name, n in falsely.items() if "." in name)
     assert doubts["edges.rain"] == [None]
     assert figures["door_events"]["bodies.single_file"]["events_right_pct"] == 100
+
+
+def test_behind_the_generator_the_low_time_until_it_is_dark_holds(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--quick", "--only", "dark_in"]) == 0
+    found = json.loads(capsys.readouterr().out)["figures"]["dark_in"]
+    assert found["all"]["told_share"] == 1.0
+    assert found["generator"]["moments"] > 100
+    assert found["generator"]["low_held_share"] >= 0.95
