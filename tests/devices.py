@@ -176,7 +176,9 @@ class ContactDevice(_Lines):
 
 class BeamsDevice(_Lines):
     driver = "beams"
-    quantities: ClassVar[Mapping[str, type]] = {"obstructed": bool, "entered": int, "left": int}
+    quantities: ClassVar[Mapping[str, type]] = {
+        "obstructed": bool, "doubtful": bool, "entered": int, "left": int,
+    }  # fmt: skip
     name = f"GPIO {OUTER_GPIO}"
 
     def settings(self) -> dict[str, Any]:

@@ -66,6 +66,15 @@ ALERTS = {
         marked("the generator's service is due"),
         marked("change its oil, and say so: sudo tentwatch serviced"),
     ),
+    "door_doubtful": (
+        "door",
+        marked("what the beams see is not people"),
+        marked(
+            "tie the canvas so that the wind does not move it into the beams, shade the receivers from the "
+            "low sun, and mount both beams 1.0 to 1.2 m high. Then count the people inside: sudo tentwatch "
+            "headcount N"
+        ),
+    ),
     "autonomy_low": (
         "generator",
         marked("the tent may soon be dark"),

@@ -44,8 +44,9 @@ function read() {
   const program = ts.createProgram(files, { module: ts.ModuleKind.CommonJS, target: ts.ScriptTarget.ES2020, types: [] });
   program.emit();
   return messages.map(([model, message]) => {
-    const made = require(path.resolve(classes, model))[model].unmarshal(JSON.stringify(message));
-    return JSON.parse(made.marshal());
+    const made = require(path.resolve(classes, model))[model];
+    if (made === undefined) throw new Error(`${model} is no class`);
+    return JSON.parse(made.unmarshal(JSON.stringify(message)).marshal());
   });
 }
 
