@@ -170,23 +170,14 @@ def _power(status: dict[str, Any]) -> Panel:
 def power_rows(status: dict[str, Any]) -> Rows:
     """Return what is known about the power, by name and value."""
     power = status["power"]
-    rows: Rows = [(_("source"), Text(word(power["source"]), style="bold"))]
-    if dark_in := _dark_in(power):
-        rows.append((_("dark in"), Text(dark_in, style="bold")))
+    rows: Rows = [(_("source"), Text(word(power["source"]) + _left(power), style="bold"))]
     if (mains := power.get("mains")) is not None:
         text = _("{present}, {hours} h today").format(
             present=shown(mains["present"]), hours=shown(mains["hours_today"])
         )
         rows.append((_("mains"), text))
     if (generator := power.get("generator")) is not None:
-        text = _("{state}, {current}, {hours} h in all").format(
-            state=word(generator["state"]),
-            current=shown(generator["current_a"], " A"),
-            hours=shown(generator["hours_total"]),
-        )
-        rows.append((_("generator"), text))
-        if (fuel_l := generator.get("fuel_l")) is not None:
-            rows.append((_("fuel"), _fuel(fuel_l, generator["fuel_h"])))
+        rows.append((_("generator"), _generator(generator)))
     if (battery := power.get("battery")) is not None:
         rows.append((_("battery"), f"{charge(battery)}, {shown(battery['current_a'], ' A')}"))
         if left := time_left(battery):
@@ -195,23 +186,23 @@ def power_rows(status: dict[str, Any]) -> Rows:
     return rows
 
 
-def _dark_in(power: dict[str, Any]) -> str:
-    """Return in how many hours it may be dark, and will likely be; empty where that is not known."""
-    low_min, likely_min = power.get("dark_in_min_low"), power.get("dark_in_min")
-    if low_min is None:
+def _left(power: dict[str, Any]) -> str:
+    """Return in how many hours it will be dark, behind a comma; empty where that is not known."""
+    likely_min, low_min = power.get("dark_in_min"), power.get("dark_in_min_low")
+    if likely_min is None or low_min is None:
         return ""
-    low = f"{low_min / 60:.1f}"
-    if likely_min is None:
-        return _("{low} h or more").format(low=low)
-    return _("{likely} h, at least {low} h").format(low=low, likely=f"{likely_min / 60:.1f}")
+    text = _("{hours} h left, {low} at least")
+    return ", " + text.format(hours=f"{likely_min / 60:.1f}", low=f"{low_min / 60:.1f}")
 
 
-def _fuel(fuel_l: float, fuel_h: float | None) -> str:
-    """Return how much fuel there is, and how long it lasts."""
-    litres = _("{litres} l").format(litres=f"{fuel_l:.1f}")
-    if fuel_h is None:
-        return litres
-    return f"{litres}, {_('{hours} h left').format(hours=f'{fuel_h:.1f}')}"
+def _generator(generator: dict[str, Any]) -> str:
+    """Return the generator's state, and its fuel; its hours where nobody has told of fuel."""
+    state, current = word(generator["state"]), shown(generator["current_a"], " A")
+    if (fuel_l := generator.get("fuel_l")) is not None:
+        text = _("{state}, {current}, {litres} l")
+        return text.format(state=state, current=current, litres=f"{fuel_l:.1f}")
+    text = _("{state}, {current}, {hours} h in all")
+    return text.format(state=state, current=current, hours=shown(generator["hours_total"]))
 
 
 def charge(battery: dict[str, Any]) -> str:
