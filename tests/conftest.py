@@ -35,7 +35,7 @@ from technician.words import _catalogue
 from tests import contract
 
 #: Longest wait in seconds; only a failed test reaches it.
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 # The same inputs each time, unless `make fuzz` asks for more; no deadline per input.
 hypothesis.settings.register_profile("test", derandomize=True, deadline=None, database=None)

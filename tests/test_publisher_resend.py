@@ -93,9 +93,11 @@ class Recorder:
         wanted = {(first[0], seq) for seq in range(first[1], last[1] + 1)}
         wait_for(lambda: wanted <= set(self.pairs), "the records")
 
-    def ask(self, cid: str, first: tuple[int, int], last: tuple[int, int]) -> dict[str, Any]:
+    def ask(
+        self, cid: str, first: tuple[int, int], last: tuple[int, int], minutes: float = 5
+    ) -> dict[str, Any]:
         pairs: Any = {k: {"boot": p[0], "seq": p[1]} for k, p in (("from", first), ("to", last))}
-        topic, payload = command("resend", cid, **pairs)
+        topic, payload = command("resend", cid, minutes, **pairs)
         self._client.publish(topic, payload, qos=1)
         wait_for(lambda: cid in self.answers, "the answer")
         return self.answers[cid]
