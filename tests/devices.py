@@ -31,7 +31,7 @@ from sensors.simulated.ze07co import Module, frame
 from sensors.trouble import Kind
 
 #: Longest wait in seconds; only a failed test reaches it.
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 # Bytes of a battery monitor
 
