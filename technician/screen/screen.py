@@ -53,7 +53,8 @@ def head_text(status: dict[str, Any]) -> str:
     is_open = status.get("open")
     if is_open is None:
         return clock_text(status)
-    return f"{clock_text(status)} · {_('open') if is_open else _('closed')}"
+    told = _("open") if is_open else _("closed")  # not within the f-string: older Pythons miss it there
+    return f"{clock_text(status)} · {told}"
 
 
 def clock_text(status: dict[str, Any]) -> str:
