@@ -53,7 +53,7 @@ def head_text(status: dict[str, Any]) -> str:
     is_open = status.get("open")
     if is_open is None:
         return clock_text(status)
-    told = _("open") if is_open else _("closed")  # not within the f-string: older Pythons miss it there
+    told = _("open") if is_open else _("closed")
     return f"{clock_text(status)} · {told}"
 
 
