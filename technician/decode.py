@@ -20,7 +20,7 @@ from technician.words import _
 LARGEST_CAPTURE = 64 << 20
 #: Which sensor a device is taken for that can be several, the first of these.
 USUAL = ("battery", "generator", "mains", "inside")
-#: A device that sends by itself does so once a second; so often a contact is reported, too.
+#: Such a device sends once a second. A contact is reported at the same interval.
 USUAL_PERIOD_S = 1.0
 AT = "at_s"
 

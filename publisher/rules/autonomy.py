@@ -14,7 +14,7 @@ CHARGER_SHARE, INVERTER_SHARE = 0.85, 0.85
 TYPICAL_S, PRESENT_S = 6 * 3600.0, 600.0
 #: The alert clears at this multiple of its limit.
 CLEAR_SHARE = 1.25
-#: A step of the load by more than this share and by more than so many amperes begins its mean anew.
+#: The load's mean begins anew after a step that exceeds both: this share of the mean, and this current.
 STEP_SHARE, STEP_A = 0.3, 1.0
 
 

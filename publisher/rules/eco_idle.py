@@ -8,13 +8,13 @@ from publisher.config.generator import GeneratorSettings
 LIGHT_W = 750.0
 #: An inverter's frequency comes from a crystal: it moves less than this. An engine's moves more.
 STEADY_HZ = 0.2
-#: It leaves a frequency that was steady for so long …
+#: Time for which the frequency is steady before an idle begins.
 EDGE_AFTER_S = 3.0
-#: … by more than this …
+#: The frequency then falls by more than this …
 EDGE_HZ = 1.0
-#: … within this time …
+#: … within this time.
 EDGE_WITHIN_S = 4.5
-#: … and is steady again after at most so long (besides `idle_steady_s`).
+#: The fall ends within this time; then the frequency is steady for `idle_steady_s`.
 CHANGE_S = 6.0
 #: Readings that follow closer upon one another are not remembered.
 SPACING_S = 0.25
@@ -77,7 +77,7 @@ class EcoIdle:
         return False
 
     def _is_steady(self, for_s: float, at_s: float) -> bool:
-        """Say whether the frequency has hardly moved for so long."""
+        """Say whether the frequency has hardly moved in the last `for_s` seconds."""
         if at_s - self._past[0][0] < for_s:
             return False
         late = [hz for when_s, hz in self._past if at_s - when_s <= for_s]

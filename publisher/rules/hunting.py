@@ -15,7 +15,8 @@ INSIDE = 0.8
 LEAST_READINGS = 10
 
 
-#: A swing crosses its mean at least so often within `fuel_window_s`; a mere change of speed does not.
+#: Least number of times that a swing crosses its mean within `fuel_window_s`; a change of speed crosses
+#: it once.
 LEAST_CROSSINGS = 2
 
 

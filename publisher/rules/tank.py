@@ -147,7 +147,11 @@ class Tank:
     @property
     def litres_low(self) -> float | None:
         """Litres that are in the tank in 19 of 20 cases, at least; None where nothing is known."""
-        return None if self._level_l() is None or self._off_is_unknown else self._low(0.0)
+        level_l = self._level_l()
+        if level_l is None or self._off_is_unknown:
+            return None
+        sigma_l = math.sqrt(self._variance(level_l))
+        return max(0.0, level_l - self._fuel.doubt_l - ONE_IN_TWENTY * sigma_l)
 
     @property
     def hours(self) -> float | None:
@@ -189,12 +193,6 @@ class Tank:
         """Return the variance of the level, in square litres."""
         fuel = self._fuel
         return 0.0 if level_l is None else fuel.filled_var + fuel.burnt_l**2 * fuel.scale_var
-
-    def _low(self, least_l: float) -> float:
-        fuel = self._fuel
-        sigma_l = math.sqrt(self._variance(self._level_l()))
-        low_l = (self._level_l() or 0.0) - fuel.doubt_l - ONE_IN_TWENTY * sigma_l
-        return max(least_l, low_l)
 
     def _burn(self, litres: float, *, sure: bool) -> None:
         """Burn litres of the line; half of them, give or take half, if it is not sure that it ran."""
